@@ -1,0 +1,1 @@
+"""The words everyone uses: case, modality, geometry, checkpoints, runs, settings, errors."""

@@ -1,0 +1,27 @@
+"""A case: one study of one patient, as files on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Case:
+    """One study of one patient.
+
+    Attributes:
+        id: Unique in the cohort; used as a folder name.
+        patient: Cases of one patient never straddle a split.
+        volumes: File of each modality that the case has, by modality name.
+        label: File of the mask, or `None` for an unlabelled case.
+        site: Centre or scanner; empty if unknown.
+        split: `train`, `test`, or empty if not assigned.
+    """
+
+    id: str
+    patient: str
+    volumes: dict[str, Path] = field(default_factory=dict)
+    label: Path | None = None
+    site: str = ""
+    split: str = ""

@@ -1,0 +1,154 @@
+"""A grid says where each voxel of an array lies in the patient.
+
+One convention everywhere inside hilum: an array is indexed `[depth, height, width]`, world
+coordinates are RAS in millimetres (right, anterior, superior), and `affine` maps an index
+`(d, h, w, 1)` to the world. NIfTI stores arrays the other way round; `datasets.nifti` converts at
+the border and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Triple = tuple[float, float, float]
+IntTriple = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Shape and position of an array in the patient.
+
+    Attributes:
+        shape: Voxels along depth, height and width.
+        affine: 4 x 4, from index `(d, h, w, 1)` to RAS millimetres.
+    """
+
+    shape: IntTriple
+    affine: NDArray[np.float64]
+
+    @cached_property
+    def spacing(self) -> Triple:
+        """Distance between neighbouring voxel centres along each axis, in mm."""
+        d, h, w = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(d), float(h), float(w)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+    @property
+    def extent_mm(self) -> Triple:
+        """Side lengths of the box that the voxels fill, in mm."""
+        d, h, w = (n * s for n, s in zip(self.shape, self.spacing, strict=True))
+        return d, h, w
+
+    def to_world(self, index: ArrayLike) -> NDArray[np.float64]:
+        """Map indices, shape `[..., 3]`, to RAS millimetres."""
+        return np.asarray(index, float) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def to_index(self, world: ArrayLike) -> NDArray[np.float64]:
+        """Map RAS millimetres, shape `[..., 3]`, to (fractional) indices."""
+        offset = np.asarray(world, float) - self.affine[:3, 3]
+        return offset @ np.linalg.inv(self.affine[:3, :3]).T
+
+    def index_map(self, other: Grid) -> NDArray[np.float64]:
+        """Return the 4 x 4 matrix from an index of this grid to an index of `other`."""
+        return np.linalg.inv(other.affine) @ self.affine
+
+    def crop(self, start: IntTriple, shape: IntTriple) -> Grid:
+        """Return the grid of the box that begins at index `start`, which may lie outside."""
+        affine = self.affine.copy()
+        affine[:3, 3] = self.to_world(start)
+        return Grid(shape, affine)
+
+    def with_spacing(self, spacing: Triple) -> Grid:
+        """Return a grid over the same box with other spacing (sides rounded to whole voxels)."""
+        factor = np.asarray(spacing) / self.spacing
+        shape = np.maximum(np.round(np.asarray(self.shape) / factor), 1).astype(int)
+        affine = self.affine.copy()
+        affine[:3, :3] = self.affine[:3, :3] * factor
+        # The centre of the box stays where it is.
+        middle = self.to_world((np.asarray(self.shape) - 1) / 2)
+        affine[:3, 3] = middle - affine[:3, :3] @ ((shape - 1) / 2)
+        return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+
+    def canonical(self) -> tuple[Grid, IntTriple, tuple[bool, bool, bool]]:
+        """Return this grid with depth towards superior, height anterior, width right.
+
+        Only axes are swapped and flipped; an oblique grid stays oblique.
+
+        Returns:
+            The new grid, the axes to give to `numpy.transpose`, and which of the *new* axes to
+            flip afterwards.
+        """
+        direction = self.affine[:3, :3] / self.spacing
+        axes = _closest_axes(direction)
+        flips = tuple(
+            bool(direction[row, axis] < 0) for row, axis in zip((2, 1, 0), axes, strict=True)
+        )
+        affine = self.affine.copy()
+        affine[:, :3] = self.affine[:, list(axes)]
+        shape = tuple(self.shape[axis] for axis in axes)
+        for column, flip in enumerate(flips):
+            if flip:
+                affine[:3, 3] += affine[:3, column] * (shape[column] - 1)
+                affine[:3, column] *= -1
+        return Grid(shape, affine), axes, flips  # pyright: ignore[reportArgumentType, reportReturnType]
+
+    def same_as(self, other: Grid, tolerance_mm: float = 1e-2) -> bool:
+        """Say whether both grids put every voxel at the same place, to within `tolerance_mm`."""
+        if self.shape != other.shape:
+            return False
+        corners = _corners(self.shape)
+        distance = np.abs(self.to_world(corners) - other.to_world(corners))
+        return bool(distance.max() <= tolerance_mm)
+
+    def overlap(self, other: Grid) -> float:
+        """Return the share of this grid's box, as a fraction, that lies inside `other`'s.
+
+        Counted on a lattice of 17^3 points, so to within about 5 %.
+        """
+        steps = [np.linspace(0, n - 1, 17) for n in self.shape]
+        lattice = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 3)
+        index = other.to_index(self.to_world(lattice))
+        inside = (index >= -0.5) & (index <= np.asarray(other.shape) - 0.5)
+        return float(inside.all(1).mean())
+
+    def as_json(self) -> dict[str, object]:
+        """Return a plain description that `from_json` reads back."""
+        return {"shape": list(self.shape), "affine": self.affine.tolist()}
+
+    @staticmethod
+    def from_json(value: dict[str, object]) -> Grid:
+        """Read what `as_json` wrote."""
+        d, h, w = np.asarray(value["shape"], int).tolist()
+        return Grid((d, h, w), np.asarray(value["affine"], float))
+
+    @staticmethod
+    def from_spacing(shape: IntTriple, spacing: Triple, origin: Triple = (0, 0, 0)) -> Grid:
+        """Return an axis-aligned canonical grid; `origin` is the world place of voxel 0 (RAS)."""
+        affine = np.eye(4)
+        affine[:3, :3] = np.fliplr(np.diag(spacing[::-1]))
+        affine[:3, 3] = origin
+        return Grid(shape, affine)
+
+
+def _closest_axes(direction: NDArray[np.float64]) -> IntTriple:
+    """Return for superior, anterior and right the array axis that runs closest to it."""
+    strength = np.abs(direction).copy()
+    found = {}
+    for _ in range(3):
+        row, axis = np.unravel_index(np.argmax(strength), (3, 3))
+        found[int(row)] = int(axis)
+        strength[row, :] = strength[:, axis] = -1
+    return found[2], found[1], found[0]
+
+
+def _corners(shape: IntTriple) -> NDArray[np.float64]:
+    d, h, w = (np.array([0, n - 1]) for n in shape)
+    return np.stack(np.meshgrid(d, h, w, indexing="ij"), -1).reshape(-1, 3).astype(float)

@@ -1,0 +1,82 @@
+"""What hilum knows of each modality: its unit, its fill value, and the scale networks see.
+
+A store keeps physical values (HU, SUV). `encode` maps them to the scale of a network and `decode`
+back, by the same rule for every case: a PET is never scaled by its own mean, so SUV keep their
+meaning across patients and scanners. Modalities are names; `mr_t1`, `mr_t2` and other sequences
+share the rule of `mr`. A unit of `a.u.` has no absolute scale: `hilum prepare` divides such a
+volume by the 99th percentile inside the body and records the factor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from .errors import SettingsError, did_you_mean
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+@dataclass(frozen=True)
+class Modality:
+    """How the values of one modality are read, stored and shown.
+
+    Attributes:
+        name: Key in manifests, stores and settings.
+        unit: Unit of stored values.
+        low: Lower end of the window that a network sees, in `unit`.
+        high: Upper end.
+        scale: `linear` maps the window to [-1, 1]; `log` maps `x` to `log(1 + x)`, which stretches
+            SUV 1 to 10, where nodes live.
+        fill: Value outside the field of view: air for CT, none for PET.
+        plausible: Values outside of this range mean a wrong unit or a damaged file.
+        show: Window of pictures, in `unit`.
+    """
+
+    name: str
+    unit: Literal["HU", "SUV", "a.u."]
+    low: float
+    high: float
+    scale: Literal["linear", "log"]
+    fill: float
+    plausible: tuple[float, float]
+    show: tuple[float, float]
+
+    def encode(self, physical: Array) -> Array:
+        """Map physical values to the scale of a network; values outside of the window saturate."""
+        x = physical.clip(self.low, self.high)
+        if self.scale == "log":
+            return np.log1p(x) if isinstance(x, np.ndarray) else x.log1p()
+        return (x - (self.low + self.high) / 2) / ((self.high - self.low) / 2)
+
+    def decode(self, encoded: Array) -> Array:
+        """Undo `encode` for values inside the window."""
+        if self.scale == "log":
+            return np.expm1(encoded) if isinstance(encoded, np.ndarray) else encoded.expm1()
+        return encoded * ((self.high - self.low) / 2) + (self.low + self.high) / 2
+
+
+MODALITIES: dict[str, Modality] = {
+    "ct": Modality("ct", "HU", -160, 240, "linear", -1024, (-4096, 32767), (-160, 240)),
+    "pet": Modality("pet", "SUV", 0, 40, "log", 0, (-5, 500), (0, 8)),
+    "mr": Modality("mr", "a.u.", 0, 2, "linear", 0, (-1e6, 1e6), (0, 1)),
+    "us": Modality("us", "a.u.", 0, 2, "linear", 0, (-1e6, 1e6), (0, 1)),
+}
+
+
+def modality(name: str) -> Modality:
+    """Return the rules for a modality name such as `ct`, `pet` or `mr_t1`.
+
+    Raises:
+        SettingsError: If neither the name nor the part before its first `_` is known.
+    """
+    family = name.split("_", 1)[0]
+    if family not in MODALITIES:
+        raise SettingsError(
+            f"unknown modality {name!r}{did_you_mean(name, MODALITIES)}",
+            remedy=f"use {', '.join(MODALITIES)}, with a suffix for a sequence, as in mr_t1",
+        )
+    return MODALITIES[family]

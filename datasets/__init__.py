@@ -1,0 +1,1 @@
+"""From files on disk to paired patches with known spacing and units."""

@@ -1,0 +1,1 @@
+"""Learn to segment from few labelled cases, and predict."""

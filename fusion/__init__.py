@@ -1,0 +1,1 @@
+"""How several modalities become one prediction: early, late and in between."""

@@ -1,0 +1,88 @@
+"""The contract of a fusion strategy: several modalities in, one prediction out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..core.geometry import IntTriple
+from ..core.types import Available
+
+Volumes = dict[str, Tensor]
+"""Image of each modality, `[B, 1, D, H, W]`, on the scale of `core.modality`."""
+
+
+class Pyramid(Protocol):
+    """What fusion must know of an encoder; `encoders.base.Encoder` keeps it."""
+
+    channels: tuple[int, ...]
+    strides: tuple[IntTriple, ...]
+
+    def __call__(self, image: Tensor) -> list[Tensor]:
+        """Map an image to feature maps, finest first."""
+        ...
+
+
+MakeDecoder = Callable[[Sequence[int], Sequence[IntTriple]], nn.Module]
+"""From channels and strides of a pyramid to a module `list[Tensor] -> list[logits]`.
+
+The first logits are at full resolution, the others, for deep supervision, ever coarser.
+"""
+
+
+class FusionStrategy(nn.Module, ABC):
+    """Several modalities become one prediction. Subclasses are final.
+
+    Whatever is stored in an absent modality never reaches the output, any non-empty subset of
+    the modalities works, and the order of the modalities does not matter to the result's meaning.
+
+    Args:
+        modalities: Names, in the order of the columns of `available`.
+        encoders: One per entry of `inputs(modalities)`, with as many input channels as the entry
+            has modalities.
+        make_decoder: Makes a decoder for a pyramid.
+    """
+
+    def __init__(
+        self,
+        *,
+        modalities: Sequence[str],
+        encoders: Mapping[str, nn.Module],
+        make_decoder: MakeDecoder,
+    ) -> None:
+        super().__init__()
+        self.modalities = tuple(modalities)
+        self.encoders = nn.ModuleDict(encoders)
+        self.make_decoder = make_decoder
+
+    @classmethod
+    @abstractmethod
+    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
+        """Return the encoders that the strategy wants: a name, and the modalities it will see.
+
+        Args:
+            modalities: Every modality of the cohort.
+            **params: The strategy's own parameters, as in its settings.
+        """
+
+    @abstractmethod
+    def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
+        """Predict logits, finest (full resolution) first; only the first counts at inference."""
+
+    def column(self, modality: str, available: Tensor) -> Tensor:
+        """Return the availability of one modality as `[B, 1, 1, 1, 1]` booleans."""
+        return available[:, self.modalities.index(modality)].view(-1, 1, 1, 1, 1)
+
+
+def blank(volume: Tensor, present: Tensor) -> Tensor:
+    """Replace the volumes of cases that lack the modality by zeros, NaN included.
+
+    Args:
+        volume: `[B, C, D, H, W]`.
+        present: `[B, 1, 1, 1, 1]` booleans.
+    """
+    return torch.where(present, volume, volume.new_zeros(()))

@@ -1,0 +1,1 @@
+"""Learn an encoder from unlabelled scans."""

@@ -1,0 +1,1 @@
+"""What every training run shares: the Lightning trainer, exact resume, progress and tracking."""
