@@ -1,0 +1,194 @@
+"""A run folder: what ran, how far it came, and whether it is done.
+
+Rerunning a command on its folder resumes, or finds `DONE` and says so. Two processes never work in
+one folder: a lock names host and process, and a dead runner's lock is taken over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import RunError, Stopped
+from .files import read_json, write_json, write_text
+from .settings import Settings, read_yaml, write_yaml
+
+STALE_AFTER_S = 600
+"""A runner on another host whose heartbeat is older than this is taken for dead."""
+
+RUNTIME_ONLY = {"workers", "threads", "tracking"}
+"""Settings that may differ when a run resumes: they change where and how fast, not what."""
+
+
+class RunFolder:
+    """One run on disk; open it with `RunFolder.open`.
+
+    Attributes:
+        path: The folder.
+        command: Name of the command that made it, such as `pretrain`.
+    """
+
+    def __init__(self, path: Path, command: str) -> None:
+        self.path, self.command = path, command
+        self._last_beat = 0.0
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: str | Path, settings: Settings, command: str) -> Iterator[RunFolder]:
+        """Enter a run: check that the folder is ours and free, lock it, note how it ends.
+
+        Args:
+            path: Folder of the run; made if absent.
+            settings: Resolved settings; a folder that holds others is an error.
+            command: Name of the command.
+
+        Raises:
+            RunError: If the folder holds another run, or a living process works in it.
+        """
+        run = cls(Path(path), command)
+        run.path.mkdir(parents=True, exist_ok=True)
+        run._claim(settings)
+        lock = run.path / "lock"
+        _lock(lock)
+        try:
+            write_yaml(run.path / "config.yaml", settings)
+            if not run.done:
+                run._state("running")
+            yield run
+        except (Stopped, KeyboardInterrupt) as stop:
+            run._state("interrupted", message=str(stop) or "Ctrl-C")
+            raise
+        except BaseException as error:
+            run._state("failed", message=f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            lock.unlink(missing_ok=True)
+
+    @property
+    def done(self) -> bool:
+        """Whether the run ended well."""
+        return (self.path / "DONE").exists()
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The checkpoint to resume from, or `None` at the start."""
+        last = self.path / "checkpoints" / "last.ckpt"
+        return last if last.exists() else None
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What a done run gave to `finish`."""
+        return read_json(self.path / "summary.json")
+
+    def heartbeat(self, step: int, steps: int, **numbers: float) -> None:
+        """Say how far the run is; at most one write every five seconds, so call it at each step."""
+        now = time.monotonic()
+        if now - self._last_beat >= 5 or step >= steps:
+            self._last_beat = now
+            self._state("running", step=step, steps=steps, **numbers)
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write `summary.json`, then `DONE` as the very last thing."""
+        write_json(self.path / "summary.json", summary)
+        self._state("done")
+        write_text(self.path / "DONE", time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
+
+    def _claim(self, settings: Settings) -> None:
+        config = self.path / "config.yaml"
+        if not config.exists():
+            strangers = [p.name for p in self.path.iterdir() if p.name not in ("lock", "cell.json")]
+            if strangers:
+                raise RunError(
+                    "a new run needs an empty folder",
+                    file=self.path,
+                    found=", ".join(sorted(strangers)[:3]),
+                    remedy="choose another output folder",
+                )
+            return
+        old, new = _flat(read_yaml(config)), _flat(json.loads(settings.model_dump_json()))
+        changed = [
+            f"{key} was {old.get(key)!r}, now {new.get(key)!r}"
+            for key in sorted(old.keys() | new.keys())
+            if old.get(key) != new.get(key) and not RUNTIME_ONLY & set(key.split("."))
+        ]
+        if changed:
+            raise RunError(
+                "the folder holds a run with other settings",
+                file=self.path,
+                found="; ".join(changed[:4]),
+                remedy="choose another output folder, or repeat it with -c "
+                f"{self.path / 'config.yaml'}",
+            )
+
+    def _state(self, state: str, **more: Any) -> None:
+        write_json(
+            self.path / "status.json",
+            {
+                "state": state,
+                "command": self.command,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "heartbeat": time.time(),
+                **more,
+            },
+        )
+
+
+def _lock(lock: Path) -> None:
+    """Take the lock, or explain who has it."""
+    text = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
+    for _ in range(2):
+        try:
+            with lock.open("x", encoding="utf-8") as stream:
+                stream.write(text)
+            return
+        except FileExistsError:
+            owner = _owner(lock)
+            if owner is not None:
+                raise RunError(
+                    "the folder must not be in use",
+                    file=lock.parent,
+                    found=f"process {owner['pid']} on {owner['host']}",
+                    remedy="wait for it, or stop it and run the command again",
+                ) from None
+            lock.unlink(missing_ok=True)
+    raise RunError("the folder must not be in use", file=lock.parent)
+
+
+def _owner(lock: Path) -> dict[str, Any] | None:
+    """Return who holds the lock, or `None` if they are dead."""
+    try:
+        owner = json.loads(lock.read_text(encoding="utf-8"))
+        pid, host = int(owner["pid"]), str(owner["host"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if host == socket.gethostname():
+        return owner if _alive(pid) and pid != os.getpid() else None
+    status = lock.parent / "status.json"
+    beat = max(p.stat().st_mtime for p in (lock, status) if p.exists())
+    return owner if time.time() - beat < STALE_AFTER_S else None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return `{"a": {"b": 1}}` as `{"a.b": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(item, f"{name}.") if isinstance(item, dict) and item else {name: item}
+    return flat
