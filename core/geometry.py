@@ -8,14 +8,17 @@ the border and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Triple = tuple[float, float, float]
 IntTriple = tuple[int, int, int]
+Points = np.ndarray | Sequence[float] | Sequence[int]
+"""One point or an array `[..., 3]` of points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +50,11 @@ class Grid:
         d, h, w = (n * s for n, s in zip(self.shape, self.spacing, strict=True))
         return d, h, w
 
-    def to_world(self, index: ArrayLike) -> NDArray[np.float64]:
+    def to_world(self, index: Points) -> NDArray[np.float64]:
         """Map indices, shape `[..., 3]`, to RAS millimetres."""
         return np.asarray(index, float) @ self.affine[:3, :3].T + self.affine[:3, 3]
 
-    def to_index(self, world: ArrayLike) -> NDArray[np.float64]:
+    def to_index(self, world: Points) -> NDArray[np.float64]:
         """Map RAS millimetres, shape `[..., 3]`, to (fractional) indices."""
         offset = np.asarray(world, float) - self.affine[:3, 3]
         return offset @ np.linalg.inv(self.affine[:3, :3]).T

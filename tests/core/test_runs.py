@@ -1,0 +1,110 @@
+"""A run folder resumes, refuses strangers, and never has two runners."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hilum.core.errors import RunError, Stopped
+from hilum.core.files import read_json
+from hilum.core.runs import RunFolder
+from hilum.core.settings import Settings
+
+
+class Config(Settings):
+    """Settings of a toy run."""
+
+    seed: int = 0
+    workers: int = 0
+
+
+def state(run: Path) -> str:
+    return read_json(run / "status.json")["state"]
+
+
+def test_a_finished_run_says_so_and_keeps_its_summary(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path / "r", Config(), "toy") as run:
+        assert not run.done
+        run.finish({"dice": 0.5})
+    with RunFolder.open(tmp_path / "r", Config(), "toy") as again:
+        assert again.done
+        assert again.summary == {"dice": 0.5}
+    assert state(tmp_path / "r") == "done"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Stopped("SIGTERM"), "interrupted"),
+        (KeyboardInterrupt(), "interrupted"),
+        (OSError(), "failed"),
+    ],
+)
+def test_the_status_tells_how_a_run_ended(
+    tmp_path: Path, error: BaseException, expected: str
+) -> None:
+    with pytest.raises(type(error)), RunFolder.open(tmp_path / "r", Config(), "toy"):
+        raise error
+    assert state(tmp_path / "r") == expected
+    assert not (tmp_path / "r" / "lock").exists()
+
+
+def test_other_settings_are_refused_but_other_workers_are_not(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path / "r", Config(), "toy"):
+        pass
+    with RunFolder.open(tmp_path / "r", Config(workers=4), "toy"):
+        pass
+    with (
+        pytest.raises(RunError, match="other settings, found seed was 0, now 1"),
+        RunFolder.open(tmp_path / "r", Config(seed=1), "toy"),
+    ):
+        pass
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with (
+        pytest.raises(RunError, match=r"needs an empty folder, found thesis\.tex"),
+        RunFolder.open(tmp_path, Config(), "toy"),
+    ):
+        pass
+
+
+def test_a_living_runner_keeps_others_out_and_a_dead_one_does_not(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path / "r", Config(), "toy"):
+        pass
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    lock = tmp_path / "r" / "lock"
+    lock.write_text(json.dumps({"host": socket.gethostname(), "pid": sleeper.pid}))
+    with (
+        pytest.raises(RunError, match=f"in use, found process {sleeper.pid}"),
+        RunFolder.open(tmp_path / "r", Config(), "toy"),
+    ):
+        pass
+    sleeper.kill()
+    sleeper.wait()
+    with RunFolder.open(tmp_path / "r", Config(), "toy"):
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+
+
+def test_a_runner_on_another_host_is_dead_when_its_heartbeat_is_old(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path / "r", Config(), "toy"):
+        pass
+    lock = tmp_path / "r" / "lock"
+    lock.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+    with (
+        pytest.raises(RunError, match="process 1 on elsewhere"),
+        RunFolder.open(tmp_path / "r", Config(), "toy"),
+    ):
+        pass
+    for file in (lock, tmp_path / "r" / "status.json"):
+        os.utime(file, (0, 0))
+    with RunFolder.open(tmp_path / "r", Config(), "toy") as run:
+        run.heartbeat(1, 1, loss=0.5)
+    assert read_json(tmp_path / "r" / "status.json")["loss"] == 0.5
