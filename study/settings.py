@@ -9,14 +9,14 @@ from pydantic import Field, model_validator
 from ..core.settings import Settings
 
 Overrides = dict[str, Any]
-"""Settings of `hilum finetune` by dotted key; the key `pretrain` holds those of `hilum pretrain`."""
+"""Settings of `hilum finetune` by dotted key; `pretrain` holds settings of `hilum pretrain`."""
 
 
 class StudySettings(Settings):
     """A grid of fine-tuning runs, and the pretraining runs that they need.
 
-    A factor is either a dotted setting with its values (`seed: [0, 1]`), or a name with named levels,
-    each of them a group of settings (`fusion: {early: {fusion: {name: early}}}`).
+    A factor is either a dotted setting with its values (`seed: [0, 1]`), or a name with named
+    levels, each of them a group of settings (`fusion: {early: {fusion: {name: early}}}`).
     """
 
     name: str = Field(description="name of the study; W&B project", pattern=r"^[\w.-]+$")

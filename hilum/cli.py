@@ -1,0 +1,302 @@
+"""The front door: `hilum COMMAND`. Each command is a Python function with the same arguments.
+
+Nothing heavy is imported before a command runs, so `hilum --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import clean_stop, progress, say
+from .core.errors import Stopped, UserError
+
+app = typer.Typer(
+    name="hilum",
+    help="Multimodal fusion and transfer learning for segmenting lymph nodes in paired scans.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[
+    list[Path] | None, typer.Option("-c", "--config", help="YAML file with settings; later wins.")
+]
+KeyValues = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings; `hilum settings COMMAND` lists them."),
+]
+Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        raise SystemExit(stop.exit_code) from None
+
+
+@app.command()
+@clean_stop
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("demo"),
+    workers: Workers = 2,
+) -> None:
+    """Run the whole flow on a phantom cohort and write report.html."""
+    from .study.demo import demo as run
+
+    report = run(out, workers=workers, say=say)
+    say(f"the report is {report}")
+
+
+@app.command()
+@clean_stop
+def phantom(
+    out: Annotated[Path, typer.Argument(help="Folder of the new cohort.")],
+    settings: KeyValues = None,
+    config: Config = None,
+    workers: Workers = 1,
+) -> None:
+    """Write a paired CT/PET node cohort with exact ground truth."""
+    from .core.settings import load
+    from .datasets.phantoms import PhantomSettings, write_cohort
+
+    resolved = load(PhantomSettings, config or [], settings or [])
+    with progress("phantom") as show:
+        say(f"wrote {write_cohort(out, resolved, workers, show)}")
+
+
+@app.command("import")
+@clean_stop
+def import_(
+    format: Annotated[str, typer.Argument(help="Layout on disk; see `hilum list formats`.")],  # noqa: A002
+    root: Annotated[Path, typer.Argument(help="Folder to read.")],
+    out: Annotated[Path, typer.Option(help="Where to write manifest.csv.")],
+) -> None:
+    """Read a layout on disk into a manifest."""
+    from .datasets.importing import import_cohort
+
+    say(f"wrote {import_cohort(format, root, out)}")
+
+
+@app.command()
+@clean_stop
+def check(
+    manifest: Annotated[Path, typer.Argument(help="manifest.csv of the cohort.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for check.json and thumbnails.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings block, too.")] = False,
+) -> None:
+    """Find every problem of a cohort before it costs a day; exit code 1 if one blocks."""
+    from .datasets.check import check as run
+
+    report = run(manifest, out, strict)
+    for line in report.table():
+        say(line)
+    if report.blocking:
+        raise typer.Exit(1)
+
+
+@app.command()
+@clean_stop
+def prepare(
+    manifest: Annotated[Path, typer.Argument(help="manifest.csv of the cohort.")],
+    out: Annotated[Path, typer.Option(help="Folder of the case store.")],
+    settings: KeyValues = None,
+    config: Config = None,
+    workers: Workers = 1,
+) -> None:
+    """Bring every case to one grid, crop the body, and write the case store."""
+    from .core.settings import load
+    from .datasets.prepare import PrepareSettings
+    from .datasets.prepare import prepare as run
+
+    resolved = load(PrepareSettings, config or [], settings or [])
+    with progress("prepare") as show:
+        store = run(manifest, out, resolved, workers, show)
+    say(f"{store.path}: {len(store.ids)} cases, {', '.join(store.modalities)}, {store.fingerprint}")
+
+
+@app.command()
+@clean_stop
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Run folder; a rerun resumes.")],
+    settings: KeyValues = None,
+    config: Config = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train an encoder without labels; the encoder folder is OUT/encoder."""
+    from .core.settings import load
+    from .pretrain.settings import PretrainSettings
+
+    resolved = load(PretrainSettings, config or [], settings or [])
+    if dry_run:
+        return _show(resolved)
+    from .pretrain.run import pretrain as run
+
+    say(f"encoder: {run(resolved, out)}")
+    return None
+
+
+@app.command()
+@clean_stop
+def finetune(
+    out: Annotated[Path, typer.Option(help="Run folder; a rerun resumes.")],
+    settings: KeyValues = None,
+    config: Config = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train a segmenter from n labelled patients; the segmenter folder is OUT/segmenter."""
+    from .core.settings import load
+    from .finetune.settings import FinetuneSettings
+
+    resolved = load(FinetuneSettings, config or [], settings or [])
+    if dry_run:
+        return _show(resolved)
+    from .finetune.run import finetune as run
+
+    say(f"segmenter: {run(resolved, out)}")
+    return None
+
+
+@app.command()
+@clean_stop
+def predict(
+    segmenter: Annotated[Path, typer.Argument(help="Segmenter folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for masks, node tables and pictures.")],
+    manifest: Annotated[Path | None, typer.Option(help="manifest.csv of the cases.")] = None,
+    ct: Annotated[Path | None, typer.Option(help="CT of one case.")] = None,
+    pet: Annotated[Path | None, typer.Option(help="PET of one case, in SUV.")] = None,
+    modalities: Annotated[
+        str | None, typer.Option(help="Use only these, as in `ct` or `ct,pet`.")
+    ] = None,
+) -> None:
+    """Segment scans: masks on the original CT grid, node table, overlays."""
+    from .finetune.predict import predict as run
+
+    volumes = {name: file for name, file in (("ct", ct), ("pet", pet)) if file}
+    if bool(volumes) == bool(manifest):
+        raise UserError("give either --manifest or the volumes of one case (--ct, --pet)")
+    with progress("predict") as show:
+        only = tuple(modalities.split(",")) if modalities else None
+        summary = run(segmenter, manifest or volumes, out, modalities=only, progress=show)
+    say(f"wrote {summary}")
+
+
+@app.command()
+@clean_stop
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Folder of masks, <case>.nii.gz.")],
+    manifest: Annotated[Path, typer.Argument(help="manifest.csv with the reference labels.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tables.")],
+) -> None:
+    """Compare masks, made by any tool, with references: per case, per node, per cohort."""
+    from .finetune.evaluate import evaluate as run
+
+    for line in run(predictions, manifest, out).lines():
+        say(line)
+
+
+study = typer.Typer(help="Fusion ablation studies: planned, resumable, judged honestly.")
+app.add_typer(study, name="study")
+StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).")]
+StudyOut = Annotated[Path, typer.Option(help="Folder of the study.")]
+
+
+@study.command("plan")
+@clean_stop
+def study_plan(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
+    """Show every cell: what is new, done, failed or waiting."""
+    from .study.run import plan
+
+    for line in plan(file, out, settings or []):
+        say(line)
+
+
+@study.command("run")
+@clean_stop
+def study_run(
+    file: StudyFile, out: StudyOut, settings: KeyValues = None, workers: Workers = 1
+) -> None:
+    """Run every cell that is not done, then write the report."""
+    from .study.run import run
+
+    say(f"the report is {run(file, out, settings or [], workers=workers, say=say)}")
+
+
+@study.command("status")
+@clean_stop
+def study_status(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
+    """Show how far each cell is; reads folders only, so it works from any machine."""
+    study_plan(file, out, settings)
+
+
+@study.command("report")
+@clean_stop
+def study_report(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
+    """Write report.html from the cells that are done."""
+    from .study.run import report
+
+    say(f"the report is {report(file, out, settings or [])}")
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str | None, typer.Argument(help="One table; all without it.")] = None,
+) -> None:
+    """List encoders, fusion strategies, pretext tasks, modalities, metrics and formats."""
+    from .inventory import tables
+
+    for line in tables(what):
+        say(line)
+
+
+@app.command("settings")
+def settings_(
+    command: Annotated[str, typer.Argument(help="phantom, prepare, pretrain, finetune or study.")],
+    schema: Annotated[bool, typer.Option("--schema", help="JSON schema for editors.")] = False,
+) -> None:
+    """List the settings of a command with their meaning, unit and default."""
+    from .inventory import settings_of
+
+    for line in settings_of(command, schema):
+        say(line)
+
+
+@app.command()
+@clean_stop
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="Encoder, segmenter, store or run folder.")],
+) -> None:
+    """Say what a folder holds."""
+    from .inventory import describe
+
+    for line in describe(folder):
+        say(line)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is wrong with this machine, and what it can do."""
+    from .doctor import examine
+
+    lines, healthy = examine()
+    for line in lines:
+        say(line)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _show(settings: Any) -> None:
+    """Print resolved settings as YAML."""
+    import yaml
+
+    say(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).rstrip())

@@ -1,0 +1,75 @@
+"""What the command line shows: progress with an estimate on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+from .core.errors import Stopped
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Progress = Callable[[int, int, str], None]
+"""Called with how many are done, how many there are, and what is being done."""
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Progress]:
+    """Show how far a loop over cases is, and when it will end."""
+    if sys.stderr.isatty():
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[now]}"),
+        )
+        with Bar(*columns, transient=True) as bar:
+            task = bar.add_task(what, total=None, now="")
+            yield lambda done, total, name: bar.update(task, completed=done, total=total, now=name)
+        return
+    began = last = time.monotonic()
+
+    def line(done: int, total: int, name: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done and (done == total or now - last >= 10):
+            last = now
+            left = (now - began) / done * (total - done)
+            say(f"{what} {done}/{total}, {now - began:.0f} s, about {left:.0f} s left ({name})")
+
+    yield line
+
+
+def say(text: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def clean_stop(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn Ctrl-C and SIGTERM inside a command into a clean stop with its exit code."""
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        before = signal.signal(signal.SIGTERM, _stop)
+        try:
+            return command(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise Stopped("Ctrl-C", 130) from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    return guarded
+
+
+def _stop(number: int, frame: Any) -> NoReturn:
+    raise Stopped("SIGTERM")

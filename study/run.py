@@ -1,0 +1,94 @@
+"""Plan, run and report a study: the Python side of `hilum study`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import UserError
+from ..core.settings import load, write_yaml
+from ..datasets.store import CaseStore
+from . import ledger
+from .cells import Cell, expand, resolve
+from .engine import run_cells
+from .settings import StudySettings
+
+Say = Callable[[str], None]
+
+
+def plan(file: Path, out: Path, settings: Sequence[str] = ()) -> list[str]:
+    """Return one line per cell with its state, after checking the settings of all of them.
+
+    Raises:
+        SettingsError: If the study or the settings of any cell are wrong.
+    """
+    study, cells = read(file, out, settings)
+    check(cells)
+    return [f"study {study.name} in {out}", *ledger.table(ledger.read(cells))]
+
+
+def run(
+    file: Path,
+    out: Path,
+    settings: Sequence[str] = (),
+    *,
+    workers: int = 1,
+    tracking: dict[str, Any] | None = None,
+    say: Say = print,
+) -> Path:
+    """Run what is not done, write the report, and return its path.
+
+    Raises:
+        UserError: If a cell failed; the others ran and the report says so.
+        Stopped: If the user asked for it.
+    """
+    study, cells = read(file, out, settings)
+    check(cells)
+    out.mkdir(parents=True, exist_ok=True)
+    write_yaml(out / "study.yaml", study)
+    say(ledger.summary(ledger.read(cells)))
+    own = {"project": study.name, **(tracking or {})}
+    failed = run_cells(cells, own, workers=workers, report=say)
+    page = report(file, out, settings, tracking=own)
+    if failed:
+        raise UserError(
+            "every cell must succeed",
+            found="; ".join(failed),
+            remedy=f"the report {page} shows the others; mend the cause and run the study again",
+        )
+    return page
+
+
+def report(
+    file: Path,
+    out: Path,
+    settings: Sequence[str] = (),
+    *,
+    tracking: dict[str, Any] | None = None,
+) -> Path:
+    """Write `report.html` and the tables from the cells that are done."""
+    from .report import write_report
+    from .tracking import log_study
+
+    study, cells = read(file, out, settings)
+    found = write_report(study, out, ledger.read(cells))
+    if tracking is not None:
+        log_study(study, out, found, tracking)
+    return found.page
+
+
+def read(file: Path, out: Path, settings: Sequence[str] = ()) -> tuple[StudySettings, list[Cell]]:
+    """Read a study file and expand it to its cells."""
+    study = load(StudySettings, [file], settings)
+    data = CaseStore(Path(study.store)).fingerprint
+    return study, expand(study, out, data)
+
+
+def check(cells: Sequence[Cell]) -> None:
+    """Validate the settings of every cell before the first one runs."""
+    from ..finetune.settings import FinetuneSettings
+    from ..pretrain.settings import PretrainSettings
+
+    for cell in cells:
+        resolve(cell, PretrainSettings if cell.stage == "pretrain" else FinetuneSettings, {})
