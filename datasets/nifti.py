@@ -143,7 +143,7 @@ def _grid(image: Nifti1Image, path: str | Path, case: str | None) -> Grid:
             found=" x ".join(map(str, image.shape)),
             remedy="split the series or phases into files",
         )
-    unit = image.header.get_xyzt_units()[0]
+    unit = str(image.header.get_xyzt_units()[0])
     if unit not in _MM_PER_UNIT:
         raise DataError("lengths must be in mm", case=case, file=path, found=unit)
     affine = np.array(image.affine, float)

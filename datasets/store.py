@@ -1,0 +1,285 @@
+"""The case store: prepared cases on disk, so that a patch is one slice of a memory map.
+
+The layout is described in docs/data-model.md. Values are physical; the label is never scanned while
+training, since foreground voxels are stored per node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.errors import StoreError
+from ..core.files import atomic_folder, read_json, write_json
+from ..core.geometry import Grid, IntTriple
+from ..core.modality import modality
+
+VERSION = 1
+
+
+class Patch(NamedTuple):
+    """A box of a case; channels in the order that was asked for."""
+
+    image: np.ndarray
+    available: np.ndarray
+    regions: np.ndarray
+    label: np.ndarray | None
+
+
+class Foreground(NamedTuple):
+    """Up to 1000 voxels of each node: indices, node number, class."""
+
+    points: np.ndarray
+    node: np.ndarray
+    label: np.ndarray
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """A case on its prepared grid, in memory.
+
+    Attributes:
+        id: Name of the case.
+        patient: Patient it belongs to.
+        site: Centre or scanner.
+        split: As in the manifest.
+        images: float16 `[M, D, H, W]`, physical units.
+        modalities: Names of the channels.
+        regions: uint8 `[D, H, W]`, bit 0 body, bit 1+i field of view of modality i.
+        label: uint8 `[D, H, W]`, or `None`.
+        grid: Where the arrays lie.
+        source_grid: Grid of the reference file, where predictions go back to.
+        factors: What a.u. modalities were divided by.
+        inputs: Hash of each input file.
+    """
+
+    id: str
+    patient: str
+    site: str
+    split: str
+    images: np.ndarray
+    modalities: tuple[str, ...]
+    regions: np.ndarray
+    label: np.ndarray | None
+    grid: Grid
+    source_grid: Grid
+    factors: dict[str, float]
+    inputs: dict[str, str]
+
+
+class StoredCase:
+    """One case of a store; arrays are memory maps that are opened when first used."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.about: dict[str, Any] = read_json(folder / "case.json")
+        if self.about.get("version") != VERSION:
+            raise StoreError(
+                f"a prepared case must have version {VERSION}",
+                file=folder,
+                found=self.about.get("version"),
+                remedy="run `hilum prepare` again into a new folder",
+            )
+        self.id: str = self.about["id"]
+        self.patient: str = self.about["patient"]
+        self.site: str = self.about["site"]
+        self.split: str = self.about["split"]
+        self.modalities: tuple[str, ...] = tuple(self.about["modalities"])
+        self.labelled: bool = self.about["labelled"]
+        self.nodes: list[dict[str, Any]] = self.about["nodes"]
+        self.grid = Grid.from_json(self.about["grid"])
+        self.source_grid = Grid.from_json(self.about["source_grid"])
+        start, stop = self.about["body_box"]
+        self.body_box = (np.array(start), np.array(stop))
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """float16 `[M, D, H, W]`."""
+        return self._map("images")
+
+    @cached_property
+    def regions(self) -> np.ndarray:
+        """uint8 `[D, H, W]`."""
+        return self._map("regions")
+
+    @cached_property
+    def label(self) -> np.ndarray | None:
+        """uint8 `[D, H, W]`, or `None`."""
+        return self._map("label") if self.labelled else None
+
+    @cached_property
+    def foreground(self) -> Foreground:
+        """Voxels of the nodes."""
+        with np.load(self.folder / "foreground.npz", allow_pickle=False) as file:
+            return Foreground(file["points"], file["node"], file["label"])
+
+    def read(self, start: Sequence[int], shape: IntTriple, modalities: Sequence[str]) -> Patch:
+        """Read a box that may lie partly outside.
+
+        Outside, and where the case lacks a modality, the image holds the modality's fill value,
+        the regions and the label hold 0.
+
+        Args:
+            start: First index of the box.
+            shape: Its sides.
+            modalities: Channels to give, in this order.
+        """
+        have = [name in self.modalities for name in modalities]
+        rows = [self.modalities.index(n) if n in self.modalities else -1 for n in modalities]
+        inner, outer = _overlap(start, shape, self.grid.shape)
+        whole = all(s.stop - s.start == n for s, n in zip(outer, shape, strict=True))
+        if whole and rows == list(range(len(self.modalities))):
+            image = np.array(self.images[:, *inner])
+            regions = np.array(self.regions[inner])
+        else:
+            fills = [modality(name).fill for name in modalities]
+            image = np.empty((len(rows), *shape), np.float16)
+            image[:] = np.array(fills, np.float16)[:, None, None, None]
+            regions = np.zeros(shape, np.uint8)
+            for channel, row in enumerate(rows):
+                if row >= 0:
+                    image[(channel, *outer)] = self.images[(row, *inner)]
+            regions[outer] = _reorder(self.regions[inner], rows)
+        label = None
+        if self.label is not None:
+            label = np.zeros(shape, np.uint8)
+            label[outer] = self.label[inner]
+        return Patch(image, np.array(have), regions, label)
+
+    def _map(self, name: str) -> np.ndarray:
+        file = self.folder / f"{name}.npy"
+        try:
+            return np.load(file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                "the array must be readable",
+                case=self.id,
+                file=file,
+                found=error,
+                remedy="run `hilum prepare` again",
+            ) from None
+
+
+class CaseStore:
+    """A folder of prepared cases.
+
+    Attributes:
+        path: The folder.
+        modalities: Every modality that some case has.
+        spacing: mm along depth, height, width.
+        fingerprint: Hash of settings and inputs; changes when anything in the store does.
+        ids: Names of the cases.
+        classes: Number of classes, background included.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / "store.json").exists():
+            raise StoreError(
+                "a case store must hold store.json",
+                file=self.path,
+                remedy="make one with `hilum prepare MANIFEST --out FOLDER`, or let it finish",
+            )
+        about = read_json(self.path / "store.json")
+        if about.get("version") != VERSION:
+            raise StoreError(
+                f"the store must have version {VERSION}",
+                file=self.path,
+                found=about.get("version"),
+                remedy="run `hilum prepare` again into a new folder",
+            )
+        self.about: dict[str, Any] = about
+        self.modalities: tuple[str, ...] = tuple(about["modalities"])
+        d, h, w = about["spacing"]
+        self.spacing = (float(d), float(h), float(w))
+        self.fingerprint: str = about["fingerprint"]
+        self.rows: dict[str, dict[str, Any]] = {row["id"]: row for row in about["cases"]}
+        self.ids: list[str] = list(self.rows)
+        self.classes: int = about["classes"]
+        # Memory maps stay open: opening one costs as much as reading a patch.
+        self._case = lru_cache(maxsize=512)(lambda name: StoredCase(self.path / name))
+
+    def __getitem__(self, name: str) -> StoredCase:
+        if name not in self.rows:
+            raise StoreError("the store must hold the case", case=name, file=self.path)
+        return self._case(name)
+
+    def __iter__(self) -> Iterator[StoredCase]:
+        return (self[name] for name in self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __reduce__(self) -> tuple[type[CaseStore], tuple[Path]]:
+        """Cross to a worker process as a path; maps are opened there."""
+        return CaseStore, (self.path,)
+
+
+def write_case(
+    folder: Path, case: PreparedCase, nodes: list[dict[str, Any]], points: Foreground
+) -> None:
+    """Write one case whole or not at all."""
+    with atomic_folder(folder) as part:
+        np.save(part / "images.npy", case.images, allow_pickle=False)
+        np.save(part / "regions.npy", case.regions, allow_pickle=False)
+        if case.label is not None:
+            np.save(part / "label.npy", case.label, allow_pickle=False)
+        np.savez(
+            part / "foreground.npz", points=points.points, node=points.node, label=points.label
+        )
+        write_json(
+            part / "case.json",
+            {
+                "version": VERSION,
+                "id": case.id,
+                "patient": case.patient,
+                "site": case.site,
+                "split": case.split,
+                "modalities": case.modalities,
+                "labelled": case.label is not None,
+                "factors": case.factors,
+                "grid": case.grid.as_json(),
+                "source_grid": case.source_grid.as_json(),
+                "body_box": box_of((case.regions & 1).astype(bool)),
+                "inputs": case.inputs,
+                "nodes": nodes,
+            },
+        )
+
+
+def box_of(mask: np.ndarray) -> tuple[list[int], list[int]]:
+    """Return the first index and the end of the smallest box around a mask (all if it is empty)."""
+    if not mask.any():
+        return [0, 0, 0], list(mask.shape)
+    start, stop = [], []
+    for axis in range(3):
+        along = np.flatnonzero(mask.any(tuple(other for other in range(3) if other != axis)))
+        start.append(int(along[0]))
+        stop.append(int(along[-1]) + 1)
+    return start, stop
+
+
+def _overlap(
+    start: Sequence[int], shape: IntTriple, bound: IntTriple
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return the part of a box inside an array, in the array's and in the box's indices."""
+    inner, outer = [], []
+    for begin, side, limit in zip(start, shape, bound, strict=True):
+        low, high = max(int(begin), 0), max(min(int(begin) + side, limit), max(int(begin), 0))
+        inner.append(slice(low, high))
+        outer.append(slice(low - int(begin), high - int(begin)))
+    return tuple(inner), tuple(outer)
+
+
+def _reorder(regions: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+    """Move each modality's bit to its place in another order of modalities."""
+    moved = regions & 1
+    for channel, row in enumerate(rows):
+        if row >= 0:
+            moved |= ((regions >> (row + 1)) & 1) << (channel + 1)
+    return moved
