@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from ..core.components import components
 from ..core.geometry import Grid
 from .resampling import resample
 
@@ -39,7 +40,7 @@ def body_mask(volumes: dict[str, np.ndarray], grid: Grid) -> np.ndarray:
 def _clean(mask: np.ndarray, grid: Grid) -> np.ndarray:
     """Open away thin things, keep large parts, fill holes slice by slice."""
     opened = ndimage.binary_opening(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1, 1:-1]
-    labels, count = ndimage.label(opened)  # pyright: ignore[reportGeneralTypeIssues]
+    labels, count = components(opened, 6)
     if not count:
         return opened
     sizes = np.bincount(labels.ravel()) * grid.voxel_ml
@@ -47,4 +48,4 @@ def _clean(mask: np.ndarray, grid: Grid) -> np.ndarray:
     keep = sizes >= min(LEAST_ML, sizes.max())
     body = ndimage.binary_dilation(keep[labels], mask=mask | keep[labels])
     # Axial slices: lungs are closed there, even where a scan cuts them at its ends.
-    return np.stack([ndimage.binary_fill_holes(part) for part in body])
+    return np.stack([np.asarray(ndimage.binary_fill_holes(part)) for part in body])

@@ -143,7 +143,7 @@ def _by_points(
     result = ndimage.affine_transform(
         source,
         matrix[:3, :3],
-        matrix[:3, 3],
+        matrix[:3, 3],  # pyright: ignore[reportArgumentType]
         output_shape=target.shape,
         order=order,
         mode="nearest",
