@@ -129,7 +129,7 @@ def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _identity(settings: dict[str, Any], out: Path) -> Any:
+def _identity(settings: Any, out: Path) -> Any:
     """Return what makes a run what it is: no paths of this machine, no worker counts."""
     if isinstance(settings, dict):
         return {
