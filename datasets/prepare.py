@@ -54,7 +54,7 @@ def prepare(
             bad[name] = error
         if progress:
             progress(done, len(cases), name)
-    if bad and not skip_bad:
+    if bad and (not skip_bad or len(bad) == len(cases)):
         raise DataError(
             f"every case must be good; {len(cases) - len(bad)} of {len(cases)} are prepared",
             found="\n  " + "\n  ".join(bad.values()),
@@ -93,6 +93,8 @@ def _prepare_one(case: Case, out: Path, settings: PrepareSettings, recipe: Any) 
         nodes, points = nodes_of(
             label if label is not None else prepared.regions[:0], prepared.grid, case.id
         )
+        # An index of before must not vouch for what the folder holds from now on.
+        (out / "store.json").unlink(missing_ok=True)
         write_case(folder, prepared, nodes, points)
         (folder / f"{key}.key").touch()
     except UserError as error:

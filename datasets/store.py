@@ -201,8 +201,9 @@ class CaseStore:
         self.rows: dict[str, dict[str, Any]] = {row["id"]: row for row in about["cases"]}
         self.ids: list[str] = list(self.rows)
         self.classes: int = about["classes"]
-        # Memory maps stay open: opening one costs as much as reading a patch.
-        self._case = lru_cache(maxsize=512)(lambda name: StoredCase(self.path / name))
+        # Memory maps stay open: opening one costs as much as reading a patch. Each of the three per
+        # case holds a file descriptor, and 1024 is a common limit of a process.
+        self._case = lru_cache(maxsize=200)(lambda name: StoredCase(self.path / name))
 
     def __getitem__(self, name: str) -> StoredCase:
         if name not in self.rows:
