@@ -86,3 +86,12 @@ def blank(volume: Tensor, present: Tensor) -> Tensor:
         present: `[B, 1, 1, 1, 1]` booleans.
     """
     return torch.where(present, volume, volume.new_zeros(()))
+
+
+def check_available(available: Tensor) -> None:
+    """Raise an error if some case of the batch has no modality at all."""
+    if not bool(available.any(1).all()):
+        rows = torch.nonzero(~available.any(1)).flatten().tolist()
+        raise ValueError(
+            f"every case needs at least one modality, got none at batch position {rows}"
+        )

@@ -1,0 +1,66 @@
+"""Late fusion: a network per modality, and their predictions are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..core.types import Available
+from .base import FusionStrategy, MakeDecoder, Volumes, blank, check_available
+
+
+class LateFusion(FusionStrategy):
+    r"""Average the logits of one whole network per modality over those that are available.
+
+    $$z = \sum_m a_m w_m z_m / \sum_m a_m w_m.$$
+
+    Twice the parameters and time of one network; the modalities may come from different cohorts.
+
+    Source:
+        Andrearczyk et al., MIDL 2020 (late fusion of PET and CT networks).
+
+    Args:
+        weights: `mean`, or `learned`: one positive weight per modality, equal at the start.
+    """
+
+    def __init__(
+        self,
+        *,
+        modalities: Sequence[str],
+        encoders: Mapping[str, nn.Module],
+        make_decoder: MakeDecoder,
+        weights: Literal["mean", "learned"] = "mean",
+    ) -> None:
+        super().__init__(modalities=modalities, encoders=encoders, make_decoder=make_decoder)
+        self.decoders = nn.ModuleDict(
+            {
+                name: make_decoder(encoders[name].channels, encoders[name].strides)  # pyright: ignore[reportArgumentType]
+                for name in self.modalities
+            }
+        )
+        start = torch.zeros(len(self.modalities))
+        self.log_weight = nn.Parameter(start) if weights == "learned" else None
+
+    @classmethod
+    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
+        """Return an encoder per modality."""
+        return {name: (name,) for name in modalities}
+
+    def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
+        """Predict from each modality, then average."""
+        check_available(available)
+        weight = available.float()
+        if self.log_weight is not None:
+            weight = weight * self.log_weight.exp()
+        weight = weight / weight.sum(1, keepdim=True)
+        total: list[Tensor] = []
+        for index, name in enumerate(self.modalities):
+            present = self.column(name, available)
+            logits = self.decoders[name](self.encoders[name](blank(volumes[name], present)))
+            share = weight[:, index].view(-1, 1, 1, 1, 1)
+            own = [torch.where(present, share * z, torch.zeros_like(z)) for z in logits]
+            total = own if not total else [a + b for a, b in zip(total, own, strict=True)]
+        return total
