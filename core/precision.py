@@ -34,7 +34,7 @@ def guard_bf16_conv3d(module: nn.Module) -> nn.Module:
     for part in module.modules():
         guarded = isinstance(part.forward, partial) and part.forward.func is _forward
         if isinstance(part, nn.Conv3d) and max(part.kernel_size) > 1 and not guarded:
-            part.forward = partial(_forward, part)
+            part.forward = partial(_forward, part)  # pyright: ignore[reportAttributeAccessIssue]
     return module
 
 

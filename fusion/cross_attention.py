@@ -23,8 +23,8 @@ class CrossAttentionFusion(FusionStrategy):
     $$F_m' = F_m + a \, W_O \operatorname{softmax}(Q_m K_{-m}^\top / \sqrt{d}) V_{-m},$$
 
     where $a$ is 0 if there is no other. $W_O$ starts at zero: at step 0 the encoders are
-    untouched, so pretrained ones are not disturbed. The decoder gets the mean over the available modalities, at
-    every level.
+    untouched, so pretrained ones are not disturbed. The decoder gets the mean over the available
+    modalities, at every level.
 
     Time grows with the square of the tokens. Above `max_tokens` the grid is cut into windows.
 

@@ -1,0 +1,81 @@
+"""The command line answers at once, names mistakes in one line, and uses the right exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HILUM = Path(sys.executable).with_name("hilum")
+
+
+def hilum(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([HILUM, *words], cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+def test_help_loads_neither_torch_nor_pydantic() -> None:
+    code = (
+        "import sys\nsys.argv = ['hilum', '--help']\nfrom hilum.cli import main\n"
+        "try:\n  main()\nexcept SystemExit: pass\n"
+        "print('HEAVY', [m for m in ('torch', 'monai', 'numpy', 'wandb') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    assert "HEAVY []" in ran.stdout
+    assert "finetune" in ran.stdout
+
+
+def test_the_script_works_from_the_repository_root() -> None:
+    ran = hilum("list", "fusion", cwd=ROOT)
+    assert ran.returncode == 0, ran.stderr
+    assert "cross_attention" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["list", "fusio"], 2, "error: unknown name 'fusio', did you mean 'fusion'?"),
+        (
+            ["import", "foldr", ".", "--out", "x"],
+            2,
+            "unknown format 'foldr', did you mean 'folder'",
+        ),
+        (["import", "folder", "none", "--out", "x"], 2, "none: the folder must exist"),
+        (["prepare", "none.csv", "--out", "x"], 2, "none.csv: the manifest must be a file"),
+        (
+            ["prepare", "m.csv", "--out", "x", "spacin=1"],
+            2,
+            "spacin: unknown setting, did you mean",
+        ),
+        (["inspect", "."], 2, "the folder must be a case store, a run, an encoder or a segmenter"),
+        (["finetune", "--out", "x", "-c", "no.yaml"], 2, "no.yaml: the settings file must exist"),
+        (["predict", "s", "--out", "x"], 2, "give either --manifest or the volumes of one case"),
+        (["study", "plan", "no.yaml", "--out", "x"], 2, "no.yaml: the settings file must exist"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    tmp_path: Path, words: list[str], code: int, message: str
+) -> None:
+    ran = hilum(*words, cwd=tmp_path)
+    assert ran.returncode == code
+    assert message in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert not list(tmp_path.iterdir()), "nothing may be left behind"
+
+
+@pytest.mark.parametrize("command", ["phantom", "prepare", "pretrain", "finetune", "study"])
+def test_every_setting_has_a_description(command: str) -> None:
+    from hilum.inventory import settings_of
+
+    for line in settings_of(command):
+        assert len(line.split("  ", 1)[1].strip().split(" [")[0]) > 3, line
+
+
+def test_the_doctor_names_versions_and_precision() -> None:
+    ran = hilum("doctor")
+    assert ran.returncode == 0, ran.stdout
+    assert "pytorch-lightning" in ran.stdout
+    assert "precision" in ran.stdout
