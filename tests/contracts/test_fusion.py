@@ -1,0 +1,122 @@
+"""What every fusion strategy must keep, whatever its method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.resenc import ResencEncoder
+from hilum.fusion import STRATEGIES
+from hilum.fusion.base import FusionStrategy
+
+MODALITIES = ("ct", "pet")
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "single": {"modality": "pet"},
+    "cross_attention": {"heads": 2, "min_stride": 2},
+}
+SIDES = (4, 8, 6)
+SUBSETS = ([True, True], [True, False], [False, True])
+
+pytestmark = pytest.mark.parametrize("name", STRATEGIES)
+
+
+def make(name: str, modalities: tuple[str, ...] = MODALITIES) -> FusionStrategy:
+    """Build a strategy that has left its start, as after some training."""
+    torch.manual_seed(0)
+    cls, parameters = STRATEGIES[name], PARAMETERS.get(name, {})
+    encoders = {
+        key: ResencEncoder(in_channels=len(seen), features=[4, 8], blocks=[1, 1])
+        for key, seen in cls.inputs(modalities, **parameters).items()
+    }
+    strategy = cls(
+        modalities=modalities,
+        encoders=encoders,
+        make_decoder=lambda channels, strides: PyramidDecoder(channels, strides, 2),
+        **parameters,
+    ).double()
+    for parameter in strategy.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return strategy
+
+
+def volumes(cases: int = 3) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        name: torch.randn(cases, 1, *SIDES, generator=generator, dtype=torch.float64)
+        for name in MODALITIES
+    }
+
+
+def test_the_first_prediction_has_full_resolution(name: str) -> None:
+    logits = make(name)(volumes(), torch.ones(3, 2, dtype=torch.bool))
+    assert logits[0].shape == (3, 2, *SIDES)
+
+
+@pytest.mark.parametrize("trash", [float("nan"), float("inf"), 1e30])
+def test_what_is_stored_in_an_absent_modality_never_matters(name: str, trash: float) -> None:
+    strategy, clean = make(name), volumes()
+    available = torch.tensor(SUBSETS)
+    dirty = {key: value.clone() for key, value in clean.items()}
+    dirty["pet"][1], dirty["ct"][2] = trash, trash
+    gradients = []
+    for given in (clean, dirty):
+        strategy.zero_grad()
+        out = strategy(given, available)[0]
+        out.square().sum().backward()
+        gradients.append([p.grad for p in strategy.parameters()])
+        given["out"] = out.detach()
+    assert_close(dirty["out"], clean["out"], rtol=0, atol=0)
+    assert_close(gradients[1], gradients[0], rtol=0, atol=0)
+
+
+def test_a_mixed_batch_equals_its_cases_one_by_one(name: str) -> None:
+    strategy, given, available = make(name), volumes(), torch.tensor(SUBSETS)
+    together = strategy(given, available)
+    for row in range(3):
+        own = {key: value[row : row + 1] for key, value in given.items()}
+        alone = strategy(own, available[row : row + 1])
+        for whole, part in zip(together, alone, strict=True):
+            assert_close(part, whole[row : row + 1])
+
+
+def test_the_order_of_the_modalities_does_not_matter(name: str) -> None:
+    """The same parameters by name give the same prediction in another order of columns."""
+    strategy, given, available = make(name), volumes(), torch.tensor(SUBSETS)
+    turned = make(name, MODALITIES[::-1])
+    state = strategy.state_dict()
+    if name == "early":  # its channels and placeholders are in the order of the modalities
+        state = {key: value.clone() for key, value in state.items()}
+        encoder = strategy.encoders["all"]
+        for key in encoder.stem:  # pyright: ignore[reportGeneralTypeIssues]
+            state[f"encoders.all.{key}"] = state[f"encoders.all.{key}"].flip(1)
+        state["placeholder"] = state["placeholder"].flip(0)
+    turned.load_state_dict(state)
+    assert_close(turned(given, available.flip(1))[0], strategy(given, available)[0])
+
+
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    strategy = make(name)
+    logits = strategy(volumes(), torch.tensor(SUBSETS))
+    sum(z.square().sum() for z in logits).backward()  # pyright: ignore[reportAttributeAccessIssue]
+    for key, parameter in strategy.named_parameters():
+        if (
+            "conv.bias" not in key
+            and "all_modules.0.bias" not in key
+            and not key.endswith(".0.bias")
+        ):
+            # A bias in front of an instance norm has no effect, so no gradient.
+            assert parameter.grad is not None, key
+            assert parameter.grad.abs().sum() > 0, key
+
+
+def test_a_case_without_any_modality_is_an_error(name: str) -> None:
+    available = torch.tensor([[True, True], [False, False], [True, False]])
+    with pytest.raises(
+        ValueError, match=r"at least one modality, got none at batch position \[1\]"
+    ):
+        make(name)(volumes(), available)
