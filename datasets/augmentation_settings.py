@@ -1,0 +1,119 @@
+"""What may happen to a patch, how often and how strongly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from ..core.geometry import Triple
+from ..core.modality import modality
+from ..core.settings import Settings
+
+
+class Drawn(Settings):
+    """One operation: how often it happens, and the range that its strength is drawn from."""
+
+    p: float = Field(ge=0, le=1, description="probability")
+    low: float = Field(description="least strength")
+    high: float = Field(description="greatest strength")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low must not exceed high, got {self.low} and {self.high}")
+        return self
+
+
+class AugmentationSettings(Settings):
+    """What may happen to a patch. Give a part of an operation to keep the rest of its default.
+
+    Source:
+        Probabilities and ranges follow nnU-Net (Isensee et al., Nature Methods 2021, supplementary
+        note 4) and misalignment follows LesionTracer (autoPET III; shifts of CT against PET and
+        label with p = 0.1). Ours: a narrower scale (0.8 to 1.25 for 0.7 to 1.4) drawn on a log
+        scale, lengths in mm, and PET in SUV: its scale changes only by what dose and timing errors
+        do, since a free contrast would take the meaning from SUV.
+    """
+
+    rotation: Drawn = Field(
+        Drawn(p=0.2, low=-30, high=30), description="turn about each axis, degrees"
+    )
+    scale: Drawn = Field(Drawn(p=0.2, low=0.8, high=1.25), description="growth, factor")
+    mirror: Triple = Field((0.5, 0.5, 0.5), description="probability per axis")
+    reach: float = Field(
+        1.35, ge=1, description="largest ratio of the sides read to those of the patch"
+    )
+    misalign: dict[str, float] = Field(
+        {"pet": 10.0}, description="longest shift of a modality against the label, mm"
+    )
+    misalign_p: float = Field(0.2, ge=0, le=1, description="probability per named modality")
+    dropout: float = Field(0.1, ge=0, lt=1, description="probability to hide a modality; never all")
+    suv_scale: Drawn = Field(Drawn(p=0.5, low=0.8, high=1.25), description="SUV only: factor")
+    resolution: Drawn = Field(
+        Drawn(p=0.15, low=2, high=6), description="SUV only: added point spread, FWHM in mm"
+    )
+    count_noise: Drawn = Field(
+        Drawn(p=0.15, low=0.02, high=0.2), description="SUV only: noise at SUV 1"
+    )
+    grain_mm: float = Field(5.0, ge=0, description="SUV only: FWHM of a grain of noise, mm")
+    blur: Drawn = Field(Drawn(p=0.1, low=1, high=2.5), description="not SUV: FWHM in mm")
+    noise: Drawn = Field(
+        Drawn(p=0.1, low=0, high=0.08), description="not SUV: deviation, share of the window"
+    )
+    brightness: Drawn = Field(
+        Drawn(p=0.15, low=-0.1, high=0.1), description="not SUV: shift, share of the window"
+    )
+    contrast: Drawn = Field(Drawn(p=0.15, low=0.75, high=1.25), description="not SUV: factor")
+    gamma: Drawn = Field(Drawn(p=0.3, low=0.7, high=1.5), description="not SUV: power")
+    inverted: float = Field(0.25, ge=0, le=1, description="share of gammas from the bright end")
+    low_resolution: Drawn = Field(
+        Drawn(p=0.125, low=0.5, high=1), description="share of voxels left along an axis"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Fill the parts of an operation that are not given from its default."""
+        if not isinstance(values, Mapping):
+            return values
+        full = dict(values)
+        for name, value in values.items():
+            known = cls.model_fields.get(name)
+            if known and isinstance(known.default, Drawn) and isinstance(value, Mapping):
+                full[name] = {**known.default.model_dump(), **value}
+        return full
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        for name in ("scale", "suv_scale", "gamma", "contrast", "low_resolution"):
+            if getattr(self, name).low <= 0:
+                raise ValueError(f"{name}.low must be above 0")
+        for name in ("resolution", "count_noise", "blur", "noise"):
+            if getattr(self, name).low < 0:
+                raise ValueError(f"{name}.low must not be negative")
+        if self.low_resolution.high > 1:
+            raise ValueError("low_resolution.high must be at most 1")
+        if not all(0 <= p <= 1 for p in self.mirror):
+            raise ValueError("mirror must hold probabilities between 0 and 1")
+        for name, length in self.misalign.items():
+            modality(name)
+            if length < 0:
+                raise ValueError(f"misalign.{name} must not be negative")
+        return self
+
+    @classmethod
+    def none(cls, **changes: Any) -> AugmentationSettings:
+        """Return settings that change nothing, but for `changes`."""
+        off: dict[str, Any] = {
+            name: {"p": 0.0} for name, f in cls.model_fields.items() if isinstance(f.default, Drawn)
+        }
+        off |= {"mirror": (0.0, 0.0, 0.0), "misalign_p": 0.0, "dropout": 0.0}
+        return cls.model_validate(off | changes)
+
+    @classmethod
+    def spatial(cls, **changes: Any) -> AugmentationSettings:
+        """Return settings that move patients and leave intensities alone."""
+        moves = {name: cls.model_fields[name].default for name in ("rotation", "scale", "mirror")}
+        return cls.none(**(moves | changes))

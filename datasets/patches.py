@@ -1,0 +1,243 @@
+"""Random patches of paired scans: item `i` is a pure function of the seed and of `i`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..core.errors import DataError, SettingsError, UserError
+from ..core.geometry import IntTriple
+from ..core.modality import modality
+from ..core.seeds import derive, numpy_generator
+from ..core.types import IGNORE
+from .store import CaseStore, StoredCase
+
+
+class Batch(TypedDict):
+    """What loaders give to modules; `label` is missing where labels are not read."""
+
+    image: Tensor
+    available: Tensor
+    regions: Tensor
+    label: NotRequired[Tensor]
+    case: list[str]
+    seed: Tensor
+
+
+class Sample(TypedDict):
+    """One item of a batch, before `collate`; the image is float16."""
+
+    image: Tensor
+    available: Tensor
+    regions: Tensor
+    label: NotRequired[Tensor]
+    case: str
+    seed: int
+
+
+class PatchDataset(Dataset[Sample]):
+    """Patches on nodes and anywhere in the body.
+
+    A share of `foreground` of the items lies on nodes, spread evenly over the items (systematic
+    sampling), so a batch of two at 0.5 always holds one of each kind. Cases come in shuffled
+    rounds, so each is seen equally often. Within a case every node is equally likely, whatever its
+    size, then each of its stored voxels.
+
+    The patch stays inside the volume where it fits, which never pushes the node out; along a
+    shorter axis it is centred and padded. A case without nodes serves for background only.
+    """
+
+    def __init__(
+        self,
+        store: CaseStore,
+        ids: Sequence[str],
+        shape: IntTriple,
+        length: int,
+        seed: int,
+        modalities: Sequence[str] | None = None,
+        foreground: float = 0.5,
+        labelled: bool = True,
+        *,
+        inner: IntTriple | None = None,
+        jitter: float = 0.25,
+    ) -> None:
+        """Choose what to draw from.
+
+        Args:
+            store: Where the cases are.
+            ids: Cases to draw from.
+            shape: Sides of a patch as read, in voxels.
+            length: Number of items.
+            seed: Seed of every draw.
+            modalities: Channels in this order; all of the store if not given.
+            foreground: Share of the items that lie on a node, 0 to 1.
+            labelled: Whether to read labels. If not, nothing that was derived from a label is
+                used either, and `foreground` counts as 0. A case without a label among labelled
+                ones gets a label of 255 (unknown) everywhere.
+            inner: Sides of the middle part that the network will see and that must hold the node;
+                `shape` if not given.
+            jitter: Largest distance of the node's voxel from the centre, as a share of `inner`.
+        """
+        self.store, self.ids, self.shape, self.length, self.seed = (
+            store,
+            tuple(ids),
+            shape,
+            length,
+            seed,
+        )
+        self.modalities = tuple(modalities or store.modalities)
+        self.foreground = foreground if labelled else 0.0
+        self.labelled, self.inner, self.jitter = labelled, inner or shape, jitter
+        self._check_settings()
+        self._check_cases()
+        self.with_nodes: tuple[str, ...] = ()
+        if self.foreground > 0:
+            self.with_nodes = tuple(name for name in self.ids if store[name].nodes)
+        # Where in its cycle the systematic sampling starts.
+        self._phase = float(numpy_generator(seed, "phase").random())
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        generator = numpy_generator(self.seed, "patch", index)
+        name, on_node = self._case_of(index)
+        try:
+            case = self.store[name]
+            centre = self._on_node(case, generator) if on_node else self._in_body(case, generator)
+            return self._read(case, centre, index)
+        except UserError:
+            raise
+        except Exception as error:
+            raise DataError(
+                "the prepared case must be readable",
+                case=name,
+                file=self.store.path / name,
+                found=f"{type(error).__name__}: {error}",
+                remedy="run `hilum prepare` again",
+            ) from error
+
+    def _case_of(self, index: int) -> tuple[str, bool]:
+        """Return the case of an item, and whether the item lies on a node."""
+        before = int(np.floor(index * self.foreground + self._phase))
+        after = int(np.floor((index + 1) * self.foreground + self._phase))
+        on_node = after > before and bool(self.with_nodes)
+        if on_node:
+            cases, rank, kind = self.with_nodes, before, "node rounds"
+        else:
+            rank = index - before if self.with_nodes else index
+            cases, kind = self.ids, "body rounds"
+        turn, place = divmod(rank, len(cases))
+        order = numpy_generator(self.seed, kind, turn).permutation(len(cases))
+        return cases[int(order[place])], on_node
+
+    def _on_node(self, case: StoredCase, generator: np.random.Generator) -> np.ndarray:
+        """Return the centre of a patch that holds a voxel of a node."""
+        voxels = case.foreground
+        numbers = np.unique(voxels.node)
+        node = numbers[generator.integers(len(numbers))]
+        point = voxels.points[generator.choice(np.flatnonzero(voxels.node == node))]
+        sides = np.array(self.inner)
+        reach = np.minimum(np.floor(self.jitter * sides), (sides - 1) // 2).astype(int)
+        return point.astype(int) + generator.integers(-reach, reach + 1)
+
+    def _in_body(self, case: StoredCase, generator: np.random.Generator) -> np.ndarray:
+        start, stop = case.body_box
+        return generator.integers(start, np.maximum(stop, start + 1))
+
+    def _read(self, case: StoredCase, centre: np.ndarray, index: int) -> Sample:
+        start = _start(centre, self.inner, case.grid.shape)
+        start -= (np.array(self.shape) - self.inner) // 2
+        patch = case.read(start.tolist(), self.shape, self.modalities)
+        sample: Sample = {
+            "image": torch.from_numpy(patch.image),
+            "available": torch.from_numpy(patch.available),
+            "regions": torch.from_numpy(patch.regions)[None],
+            "case": case.id,
+            "seed": derive(self.seed, "augment", index),
+        }
+        if self.labelled:
+            label = patch.label
+            if label is None:
+                label = np.full(self.shape, IGNORE, np.uint8)
+            sample["label"] = torch.from_numpy(label)[None]
+        return sample
+
+    def _check_settings(self) -> None:
+        for name in self.modalities:
+            modality(name)
+        if len(self.modalities) > 7:
+            raise SettingsError("at most 7 modalities fit the regions' bits")
+        for given in (self.shape, self.inner):
+            if len(given) != 3 or min(given) < 1:
+                raise SettingsError("a patch must have three sides of at least 1", found=given)
+        if any(i > s for i, s in zip(self.inner, self.shape, strict=True)):
+            raise SettingsError(
+                "the patch must fit into the box that is read",
+                found=f"{self.inner} in {self.shape}",
+                remedy="read a larger box",
+            )
+        if not 0 <= self.foreground <= 1 or not 0 <= self.jitter <= 0.5:
+            raise SettingsError(
+                "foreground must be within 0 and 1, jitter within 0 and 0.5",
+                found=f"{self.foreground} and {self.jitter}",
+            )
+        if self.length < 0:
+            raise SettingsError("the length must not be negative", found=self.length)
+
+    def _check_cases(self) -> None:
+        if not self.ids:
+            raise DataError("patches need at least one case", file=self.store.path)
+        cases = [self.store[name] for name in self.ids]
+        if self.labelled and not any(case.labelled for case in cases):
+            raise DataError(
+                "labelled patches need at least one labelled case",
+                file=self.store.path,
+                found=f"none among {len(cases)}",
+            )
+        for case in cases:
+            if not set(self.modalities) & set(case.modalities):
+                raise DataError(
+                    f"a case must have one of {', '.join(self.modalities)}",
+                    case=case.id,
+                    found=", ".join(case.modalities),
+                    remedy="leave the case out, or add its modality",
+                )
+
+
+def collate(samples: Sequence[Sample], dtype: torch.dtype = torch.float32) -> Batch:
+    """Stack samples into a batch as docs/data-model.md describes it.
+
+    Args:
+        samples: Items of a `PatchDataset`.
+        dtype: Type of the image. Loaders keep float16: half of the bytes on the way to the device,
+            where augmentation goes on in float32.
+    """
+    batch: Batch = {
+        # The type changes while copying: one pass over the memory.
+        "image": torch.empty((len(samples), *samples[0]["image"].shape), dtype=dtype),
+        "available": torch.stack([sample["available"] for sample in samples]),
+        "regions": torch.stack([sample["regions"] for sample in samples]),
+        "case": [sample["case"] for sample in samples],
+        "seed": torch.tensor([sample["seed"] for sample in samples], dtype=torch.int64),
+    }
+    for row, sample in zip(batch["image"], samples, strict=True):
+        row.copy_(sample["image"])
+    labels = [sample["label"] for sample in samples if "label" in sample]
+    if labels:
+        batch["label"] = torch.stack(labels)
+    return batch
+
+
+def _start(centre: np.ndarray, sides: IntTriple, limits: IntTriple) -> np.ndarray:
+    """Return where a box around `centre` begins, moved inside the volume where it fits."""
+    start = centre - np.array(sides) // 2
+    room = np.array(limits) - sides
+    return np.where(room < 0, room // 2, np.clip(start, 0, np.maximum(room, 0)))
