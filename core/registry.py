@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any, Generic, TypeVar
 
 from .errors import SettingsError, did_you_mean
 
 T = TypeVar("T")
+
+
+class LazyTable(Mapping[str, type[T]], Generic[T]):
+    """A table whose entries import their file when they are asked for.
+
+    For methods that stand on libraries which take seconds to import.
+
+    Args:
+        room: Name of the package; an entry `name` is in its file `name`.
+        classes: Name of each entry's class.
+    """
+
+    def __init__(self, room: str, classes: Mapping[str, str]) -> None:
+        self.room, self.classes = room, dict(classes)
+
+    def __getitem__(self, name: str) -> type[T]:
+        return getattr(import_module(f"{self.room}.{name}"), self.classes[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.classes)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.classes
 
 
 def build(table: Mapping[str, type[T]], spec: Mapping[str, Any], **context: Any) -> T:

@@ -1,0 +1,82 @@
+"""A 2D convolutional network of timm, inflated to 3D."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+from torch import Tensor
+
+from ..core.checkpoints import read_weights
+from ..core.errors import CheckpointError, SettingsError, did_you_mean
+from .base import Encoder
+from .inflate import inflate
+
+MODELS = ("resnet10t", "resnet18", "resnet34", "resnet50", "resnext50_32x4d", "regnety_008")
+"""Networks whose inflation is exact on volumes that do not change along the depth (tested)."""
+
+
+class TimmCnnEncoder(Encoder):
+    """Features of a timm network at strides 2, 4, 8, ... after mean inflation.
+
+    Nothing is downloaded: for pretrained weights give a local `.safetensors` file with timm's keys.
+
+    Source:
+        Wightman, PyTorch Image Models; inflation as in `encoders.inflate`.
+
+    Args:
+        in_channels: Channels of the image; a pretrained RGB stem is summed or tiled as timm does.
+        model: Name in timm; one of `MODELS`.
+        weights: Local file with 2D weights, or none for a random start.
+    """
+
+    def __init__(
+        self, *, in_channels: int, model: str = "resnet18", weights: str | None = None
+    ) -> None:
+        super().__init__()
+        if model not in MODELS:
+            raise SettingsError(
+                f"{model!r} cannot be inflated{did_you_mean(model, MODELS)}",
+                remedy=f"choose from {', '.join(MODELS)}",
+            )
+        flat = timm.create_model(model, pretrained=False, features_only=True, in_chans=in_channels)
+        if weights is not None:
+            _load(flat, Path(weights), model, in_channels)
+        reductions = [int(r) for r in flat.feature_info.reduction()]  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+        channels = [int(c) for c in flat.feature_info.channels()]  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+        self.inner = inflate(flat)
+        self.in_channels, self.channels = in_channels, tuple(channels)
+        self.strides = tuple((r, r, r) for r in reductions)
+        self.stem = tuple(
+            name
+            for name, value in self.named_parameters()
+            if value.ndim == 5 and value.shape[1] == in_channels
+        )[:1]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Map an image to one feature map per stage."""
+        return list(self.inner(image))
+
+
+def _load(flat: object, file: Path, model: str, in_channels: int) -> None:
+    """Load 2D weights of the whole network into its feature part, the stem adapted."""
+    from timm.models import adapt_input_conv
+
+    weights, own = read_weights(file), flat.state_dict()  # pyright: ignore[reportAttributeAccessIssue]
+    # A wrapper for features names `layer1.0` as `layer1.0` or `layer1_0`, by the family.
+    found = {key: weights.get(key, weights.get(key.replace("_", ".", 1))) for key in own}
+    for key, value in found.items():
+        if (
+            value is not None
+            and value.ndim == own[key].ndim == 4
+            and value.shape[1] != own[key].shape[1]
+        ):
+            found[key] = adapt_input_conv(in_channels, value)
+    missing = [k for k, v in found.items() if v is None or v.shape != own[k].shape]
+    if missing:
+        raise CheckpointError(
+            f"the weights must be those of timm's {model}",
+            file=file,
+            found=f"{len(missing)} of {len(own)} tensors missing, such as {missing[0]}",
+        )
+    flat.load_state_dict(found)  # pyright: ignore[reportAttributeAccessIssue]
