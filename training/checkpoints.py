@@ -8,6 +8,7 @@ in front of a validation that the resumed run then makes up for.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -45,7 +46,13 @@ class AtomicCheckpoints(TorchCheckpointIO):
     ) -> None:
         """Write the file, wait until the disk has it, then rename it into its place."""
         with atomic_path(os.fspath(path)) as part, part.open("wb") as stream:
-            torch.save(checkpoint, stream)
+            try:
+                torch.save(checkpoint, stream)
+            except RuntimeError as error:
+                # torch closes its archive in vain and so hides the full disk behind its own error.
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
             stream.flush()
             os.fsync(stream.fileno())
 
@@ -65,6 +72,7 @@ class Checkpoints(pl.Callback):
         best: Best value so far.
         best_step: Its step.
         stopped_early: Whether the patience ran out.
+        validation: Metrics of the last validation.
         seconds: Time spent in earlier sessions.
     """
 
@@ -82,6 +90,7 @@ class Checkpoints(pl.Callback):
         self.best: float | None = None
         self.best_step = self.waited = self.validated = 0
         self.stopped_early = False
+        self.validation: dict[str, float] = {}
         self.seconds, self._began = 0.0, time.monotonic()
         self._saved = 0
 
@@ -140,6 +149,7 @@ class Checkpoints(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the weights if they are the best so far; count those that are not."""
         self.validated = trainer.global_step
+        self.validation = _numbers(trainer)
         if self.monitor is None:
             return
         if self.monitor not in trainer.callback_metrics:
@@ -147,12 +157,11 @@ class Checkpoints(pl.Callback):
             raise KeyError(f"validation must log {self.monitor!r}, it logged {known}")
         value = float(trainer.callback_metrics[self.monitor])
         sign = 1 if self.mode == "max" else -1
-        # The comparison is false for NaN, so an undefined value is never the best.
-        if self.best is None or sign * value > sign * self.best:
-            if value == value:
-                self.best, self.best_step, self.waited = value, trainer.global_step, 0
-                write_weights(self.run.path / BEST, state_of(pl_module))
-                return
+        better = self.best is None or sign * value > sign * self.best
+        if better and not math.isnan(value):
+            self.best, self.best_step, self.waited = value, trainer.global_step, 0
+            write_weights(self.run.path / BEST, state_of(pl_module))
+            return
         self.waited += 1
         if self.settings.patience and self.waited >= self.settings.patience:
             self.stopped_early = trainer.should_stop = True
@@ -174,6 +183,7 @@ class Checkpoints(pl.Callback):
             "best_step": self.best_step,
             "waited": self.waited,
             "validated": self.validated,
+            "validation": self.validation,
             "stopped_early": self.stopped_early,
             "seconds": self.elapsed,
         }
@@ -226,6 +236,12 @@ def best_weights(run: RunFolder) -> dict[str, Tensor]:
     if not path.exists():
         raise CheckpointError("the run must have validated at least once", file=path)
     return read_weights(path)
+
+
+def _numbers(trainer: pl.Trainer) -> dict[str, float]:
+    """Return what the validation logged."""
+    found = trainer.callback_metrics.items()
+    return {key: float(value) for key, value in found if key.startswith("val/")}
 
 
 def _validate(trainer: pl.Trainer) -> None:

@@ -53,7 +53,7 @@ class AveragedWeights(pl.Callback):
         self._step = step = trainer.global_step
         keep = min(self.decay, (1 + step) / (10 + step))
         own = [p.detach() for p in pl_module.parameters()]
-        torch._foreach_lerp_(list(self.average.values()), own, 1 - keep)
+        torch._foreach_lerp_(list(self.average.values()), own, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the average into the module."""

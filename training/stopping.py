@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ..core.errors import Stopped
 
@@ -31,7 +31,7 @@ class StopRequest:
     def __bool__(self) -> bool:
         return bool(self.reason)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> StopRequest:
         # Python lets only the main thread set handlers; elsewhere the owner of the thread decides.
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.getsignal(number) for number in SIGNALS}

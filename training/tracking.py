@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import netrc
 import os
@@ -9,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -21,9 +22,6 @@ from ..core.files import read_json, write_json
 from ..core.settings import validate
 from .journal import Rows
 from .settings import TrackingSettings
-
-if TYPE_CHECKING:
-    import argparse
 
 LOG = logging.getLogger("hilum.training")
 Picture = Path | np.ndarray
@@ -57,6 +55,8 @@ class Tracker(WandbLogger):
             config=dict(config),
             settings=_quiet(),
         )
+        # W&B warns of this old setting even when it is empty.
+        self._wandb_init.pop("anonymous", None)
 
     @property
     def experiment(self) -> Any:

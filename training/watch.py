@@ -120,8 +120,12 @@ class Gradients(pl.Callback):
 
 def keep_batch(file: Path, batch: Any) -> list[str]:
     """Write the tensors of a batch with the names of its cases, and return the names."""
-    parts = batch if isinstance(batch, dict) else dict(enumerate(batch)) if _many(batch) else {}
-    cases = [str(case) for case in parts.get("case", [])] if isinstance(batch, dict) else []
+    parts: dict[Any, Any] = {}
+    if isinstance(batch, dict):
+        parts = batch
+    elif isinstance(batch, list | tuple):
+        parts = dict(enumerate(batch))
+    cases = [str(case) for case in parts.get("case", [])]
     tensors = {
         str(key): value.detach().cpu().contiguous().clone()
         for key, value in parts.items()
@@ -215,7 +219,3 @@ def _memory() -> dict[str, float]:
     if torch.cuda.is_available():
         found["memory/device_gb"] = torch.cuda.max_memory_allocated() / 1024**3
     return found
-
-
-def _many(batch: Any) -> bool:
-    return isinstance(batch, list | tuple)

@@ -1,0 +1,116 @@
+"""A checkpoint is whole or absent, whatever happens while it is written."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from hilum.core.errors import CheckpointError, Stopped
+from hilum.core.runs import RunFolder
+from hilum.training.checkpoints import AtomicCheckpoints, best_weights, write_weights
+
+
+class Dies:
+    """Fails while it is being saved, after much was written."""
+
+    def __reduce__(self) -> Any:
+        raise KeyboardInterrupt
+
+
+def test_a_kill_during_a_save_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "last.ckpt"
+    AtomicCheckpoints().save_checkpoint({"step": 1, "x": torch.ones(9999)}, file)
+    with pytest.raises(KeyboardInterrupt):
+        AtomicCheckpoints().save_checkpoint({"step": 2, "x": torch.ones(9999), "y": Dies()}, file)
+    assert torch.load(file, weights_only=True)["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_full_disk_during_a_save_is_a_clear_error_and_leaves_the_old_one(tmp_path: Path) -> None:
+    import resource
+
+    file = tmp_path / "last.ckpt"
+    AtomicCheckpoints().save_checkpoint({"step": 1}, file)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            AtomicCheckpoints().save_checkpoint({"step": 2, "x": torch.ones(99_999)}, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert torch.load(file, weights_only=True)["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_checkpoint_needs_no_pickle_to_be_read(toy: ModuleType, tmp_path: Path) -> None:
+    settings = toy.trainer_settings(steps=3, ema=0.9)
+    toy.train(tmp_path / "r", settings)
+    found = torch.load(tmp_path / "r" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert found["global_step"] == 3
+
+
+def test_a_run_without_validation_has_no_best_weights(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="validated at least once"):
+        best_weights(RunFolder(tmp_path, "toy"))
+
+
+def test_weights_carry_what_they_are_about(tmp_path: Path) -> None:
+    write_weights(tmp_path / "w.safetensors", {"a": torch.ones(2)}, {"case": "x"})
+    with safe_open(tmp_path / "w.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt", "case": "x"}
+
+
+def test_the_average_follows_the_formula_and_is_what_the_run_hands_over(
+    toy: ModuleType, tmp_path: Path
+) -> None:
+    settings = toy.trainer_settings(steps=5, ema=0.3, accumulate=2, validate_every=3)
+
+    class Follow(toy.StopAt):
+        """Average as the docstring writes it."""
+
+        def on_train_start(self, trainer: Any, module: Any) -> None:
+            self.average = {name: p.detach().clone() for name, p in module.named_parameters()}
+            self.raw: list[Any] = []
+
+        def on_train_batch_end(self, trainer: Any, module: Any, o: Any, b: Any, i: int) -> None:
+            if i % 2:
+                step = trainer.global_step
+                keep = min(0.3, (1 + step) / (10 + step))
+                for name, p in module.named_parameters():
+                    self.average[name] = keep * self.average[name] + (1 - keep) * p.detach()
+
+        def on_validation_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
+            for name, p in module.named_parameters():
+                torch.testing.assert_close(p.detach(), self.average[name])
+
+    follow = Follow(-1, 0)
+    module, _ = toy.train(tmp_path / "r", settings, follow, monitor=None)
+    for name, p in module.named_parameters():
+        torch.testing.assert_close(p.detach(), follow.average[name])
+
+
+def test_a_stop_inside_a_validation_keeps_the_raw_weights(toy: ModuleType, tmp_path: Path) -> None:
+    settings = toy.trainer_settings(ema=0.5)
+
+    class Tied(toy.ToyModule):
+        """Registers one parameter under two names, as some libraries do."""
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.again = self.decoder
+
+    reference, _ = toy.train(tmp_path / "whole", settings, module=Tied(settings))
+    stop = toy.StopAt(8, signal.SIGTERM, "validation")
+    with pytest.raises(Stopped):
+        toy.train(tmp_path / "cut", settings, stop, module=Tied(settings))
+    module, _ = toy.train(tmp_path / "cut", settings, module=Tied(settings))
+    for one, other in zip(module.parameters(), reference.parameters(), strict=True):
+        assert torch.equal(one, other)
