@@ -7,6 +7,7 @@ is resampled.
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Image
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
 from ..core.errors import DataError
 from ..core.files import atomic_path
@@ -22,6 +24,22 @@ from ..core.geometry import Grid
 
 ENDINGS = (".nii.gz", ".nii")
 _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
+_UNITS = {0: "unknown", 1: "meter", 2: "mm", 3: "micron"}
+_STORED = {"bool": np.uint8, "float16": np.float32, "int64": np.int32, "uint64": np.int32}
+# What nibabel raises for files that are no NIfTI, cut off, or filled with nonsense.
+_BROKEN = (
+    ImageFileError,
+    HeaderDataError,
+    HeaderTypeError,
+    OSError,
+    EOFError,
+    zlib.error,
+    ValueError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    MemoryError,
+)
 
 
 class Volume(NamedTuple):
@@ -41,34 +59,45 @@ def read_volume(path: str | Path, case: str | None = None) -> Volume:
     image = _open(path, case)
     grid = _grid(image, path, case)
     array = _voxels(image, path, case, np.float32)
-    bad = int(np.size(array) - np.isfinite(array).sum())
-    if bad:
+    # NaN and infinity show in the extremes: a sound scan is not counted voxel by voxel.
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
         raise DataError(
             "voxels must be finite numbers",
             case=case,
             file=path,
-            found=f"{bad} NaN or infinite voxels",
+            found=f"{array.size - np.isfinite(array).sum()} NaN or infinite voxels",
             remedy="mend the file, or write the background as a number",
         )
-    return Volume(array, grid)
+    return Volume(array.astype(np.float32, copy=False), grid)
 
 
 def read_label(path: str | Path, case: str | None = None) -> Volume:
-    """Read a mask as int16; values that are no whole numbers from 0 to 32767 are an error."""
+    """Read a mask as uint8, or int16 if a value exceeds 255.
+
+    Raises:
+        DataError: If a value is no whole number from 0 to 32767, and as `read_volume`.
+    """
     image = _open(path, case)
     grid = _grid(image, path, case)
-    array = _voxels(image, path, case, np.float64)
-    whole = np.isfinite(array) & (array == np.round(array)) & (array >= 0) & (array < 32768)
-    if not whole.all():
-        example = array[~whole].flat[0]
+    array = _voxels(image, path, case)
+    # A mask that a tool stored with a scaling comes back as 0.9999999 for 1.
+    whole = (
+        np.isfinite(array) & (np.abs(array - np.round(array)) < 1e-4)
+        if array.dtype.kind == "f"
+        else np.True_
+    )
+    fits = whole & (array > -0.5) & (array < 32767.5)
+    if not fits.all():
         raise DataError(
             "a label must hold whole numbers from 0 on",
             case=case,
             file=path,
-            found=f"{example:g}",
-            remedy="export the mask as integers, background 0",
+            found=f"{array[~fits].flat[0]:g} and the like in {np.sum(~fits)} voxels",
+            remedy="export the mask as integers, background 0; never resample it linearly",
         )
-    return Volume(array.astype(np.int16), grid)
+    small = array.max() < 256
+    array = np.round(array) if array.dtype.kind == "f" else array
+    return Volume(array.astype(np.uint8 if small else np.int16, copy=False), grid)
 
 
 def read_grid(path: str | Path, case: str | None = None) -> Grid:
@@ -76,16 +105,46 @@ def read_grid(path: str | Path, case: str | None = None) -> Grid:
     return _grid(_open(path, case), path, case)
 
 
+def doubtful_position(path: str | Path, case: str | None = None) -> str:
+    """Return why the header leaves the position in the patient open, or nothing.
+
+    A file may hold two positions (sform and qform), and tools differ in which they believe; hilum
+    takes the sform. Where they differ, other programs show the scan elsewhere, even mirrored.
+    """
+    header = _open(path, case).header
+    sform = header.get_sform(coded=True)[0]
+    try:
+        qform = header.get_qform(coded=True)[0]
+    except ValueError:
+        return "a damaged qform"
+    if sform is None and qform is None:
+        return "neither sform nor qform"
+    if sform is None or qform is None:
+        return ""
+    ends = np.array([0, 0, 0, 1]), np.array([*(n - 1 for n in header.get_data_shape()[:3]), 1])
+    apart = max(float(np.abs((sform - qform) @ end).max()) for end in ends)
+    return f"sform and qform {apart:.1f} mm apart" if apart > 0.5 else ""
+
+
 def write_volume(
     path: str | Path, array: np.ndarray, grid: Grid, dtype: type[np.generic] | None = None
 ) -> Path:
-    """Write `[D, H, W]` as `.nii.gz` or `.nii`, whole or not at all, with sform and qform set."""
+    """Write `[D, H, W]` as `.nii.gz` or `.nii`, whole or not at all, with sform and qform set.
+
+    The same input gives the same bytes. Booleans become uint8, half floats float32 and 64-bit
+    integers int32, since NIfTI or its readers lack them.
+    """
     path = Path(path)
     if not path.name.endswith(ENDINGS):
         raise DataError("a NIfTI file must end in .nii.gz or .nii", file=path)
+    if array.shape != grid.shape:
+        raise DataError(
+            "an array must have the shape of its grid",
+            file=path,
+            found=f"{array.shape}, {grid.shape}",
+        )
     stored = np.asarray(array, dtype or array.dtype)
-    if stored.dtype == bool:
-        stored = stored.astype(np.uint8)
+    stored = stored.astype(_STORED.get(stored.dtype.name, stored.dtype), copy=False)
     affine = grid.affine[:, [2, 1, 0, 3]]
     image = Nifti1Image(stored.transpose(2, 1, 0), affine)
     image.header.set_xyzt_units("mm")
@@ -104,7 +163,7 @@ def _open(path: str | Path, case: str | None) -> Nifti1Image:
         raise DataError("a volume must be a .nii.gz or .nii file", case=case, file=path)
     try:
         image = nibabel.load(path)
-    except (ImageFileError, OSError, EOFError, zlib.error, ValueError) as error:
+    except _BROKEN as error:
         raise _unreadable(path, case, error) from error
     if not isinstance(image, Nifti1Image):
         raise DataError("a volume must be NIfTI", case=case, file=path, found=type(image).__name__)
@@ -112,11 +171,24 @@ def _open(path: str | Path, case: str | None) -> Nifti1Image:
 
 
 def _voxels(
-    image: Nifti1Image, path: str | Path, case: str | None, dtype: type[np.floating]
+    image: Nifti1Image,
+    path: str | Path,
+    case: str | None,
+    at_least: type[np.floating] | None = None,
 ) -> np.ndarray:
+    """Return `[D, H, W]`: the stored integers if the header does not scale them, else floats."""
     try:
-        array = np.asarray(image.get_fdata(dtype=dtype, caching="unchanged"))
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+        kind = np.dtype(image.get_data_dtype())
+        if kind.kind not in "iuf":
+            raise TypeError(f"voxels of type {kind}, not numbers")
+        if str(path).lower().endswith(".gz"):
+            # In one go, since reading voxel by voxel never gets to the checksum at the end.
+            image = type(image).from_bytes(gzip.decompress(Path(path).read_bytes()))
+        # Damaged headers ask for absurd scalings; what comes of them is checked by the callers.
+        with np.errstate(all="ignore"):
+            # float32 from the start: nibabel would scale a large scan in float64.
+            array = np.asarray(image.dataobj, dtype=at_least)
+    except _BROKEN as error:
         raise _unreadable(path, case, error) from error
     return np.ascontiguousarray(array.reshape(array.shape[:3]).transpose(2, 1, 0))
 
@@ -143,7 +215,8 @@ def _grid(image: Nifti1Image, path: str | Path, case: str | None) -> Grid:
             found=" x ".join(map(str, image.shape)),
             remedy="split the series or phases into files",
         )
-    unit = str(image.header.get_xyzt_units()[0])
+    code = int(image.header["xyzt_units"]) % 8
+    unit = _UNITS.get(code, f"unit code {code}")
     if unit not in _MM_PER_UNIT:
         raise DataError("lengths must be in mm", case=case, file=path, found=unit)
     affine = np.array(image.affine, float)
