@@ -1,0 +1,148 @@
+"""Small charts as SVG: they scale, print, and take their colours from the page around them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+WIDTH = 720
+ROW = 26
+LEFT = 300
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56a0d3", "#7f5fc0", "#5f6b76")
+"""Okabe and Ito, darkened where they would not stand out on white."""
+
+Bar = tuple[str, float, float, float]
+"""Name, value, lower and upper end of its interval."""
+
+
+def bars(rows: Sequence[Bar], label: str) -> str:
+    """Draw one horizontal bar per row with its interval."""
+    high = max((_finite(upper, value) for _, value, _, upper in rows), default=1.0)
+    return _rows(rows, label, 0.0, high, from_zero=True)
+
+
+def forest(rows: Sequence[Bar], label: str) -> str:
+    """Draw differences as points with intervals around a line at zero."""
+    ends = [_finite(x, value) for _, value, low, up in rows for x in (low, up, value)] or [1.0]
+    reach = max(abs(x) for x in ends) or 1.0
+    return _rows(rows, label, -reach, reach, from_zero=False)
+
+
+def lines(
+    series: Sequence[tuple[str, Sequence[tuple[float, float]]]], x_label: str, y_label: str
+) -> str:
+    """Draw curves with a legend below."""
+    height, bottom, left = 260, 34, 52
+    points = [p for _, curve in series for p in curve if math.isfinite(p[1])]
+    if not points:
+        return ""
+    x0, x1 = min(p[0] for p in points), max(p[0] for p in points)
+    y0, y1 = min(p[1] for p in points), max(p[1] for p in points)
+    x1, y1 = (x1 if x1 > x0 else x0 + 1), (y1 if y1 > y0 else y0 + 1)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (
+            left + (x - x0) / (x1 - x0) * (WIDTH - left - 10),
+            10 + (1 - (y - y0) / (y1 - y0)) * (height - bottom - 10),
+        )
+
+    parts = []
+    for tick in _ticks(y0, y1):
+        _, y = place(x0, tick)
+        parts.append(
+            _line(left, y, WIDTH - 10, y, "grid") + _text(left - 6, y + 4, f"{tick:g}", "end")
+        )
+    for tick in _ticks(x0, x1):
+        x, _ = place(tick, y0)
+        parts.append(_text(x, height - bottom + 16, f"{tick:g}", "middle"))
+    parts.append(_text((left + WIDTH) / 2, height - 2, x_label, "middle"))
+    for number, (_, curve) in enumerate(series):
+        path = " ".join(
+            f"{x:.1f},{y:.1f}" for x, y in (place(*p) for p in curve if math.isfinite(p[1]))
+        )
+        colour, dash = _style(number)
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8" {dash}/>'
+        )
+    legend_rows = -(-len(series) // 2)
+    for number, (name, _) in enumerate(series):
+        x, y = 10 + (number % 2) * WIDTH / 2, height + 16 + (number // 2) * 18
+        colour, dash = _style(number)
+        parts.append(
+            f'<line x1="{x}" y1="{y - 4}" x2="{x + 22}" y2="{y - 4}" stroke="{colour}" '
+            f'stroke-width="2.5" {dash}/>' + _text(x + 28, y, name, "start")
+        )
+    return _svg(height + 18 * legend_rows + 8, f"{y_label} over {x_label}", parts)
+
+
+def _rows(rows: Sequence[Bar], label: str, low: float, high: float, *, from_zero: bool) -> str:
+    height = ROW * len(rows) + 40
+    span = (high - low) or 1.0
+
+    def place(x: float) -> float:
+        return LEFT + (min(max(x, low), high) - low) / span * (WIDTH - LEFT - 70)
+
+    parts = []
+    for tick in _ticks(low, high):
+        x = place(tick)
+        parts.append(
+            _line(x, 4, x, height - 34, "grid") + _text(x, height - 20, f"{tick:g}", "middle")
+        )
+    for number, (name, value, lower, upper) in enumerate(rows):
+        y = 14 + number * ROW
+        parts.append(_text(LEFT - 10, y + 5, name, "end"))
+        if not math.isfinite(value):
+            continue
+        if from_zero:
+            width = max(place(value) - LEFT, 0)
+            parts.append(
+                f'<rect x="{LEFT}" y="{y - 7}" width="{width:.1f}" height="14" rx="2" '
+                f'fill="{COLOURS[0]}" opacity="0.55"/>'
+            )
+        else:
+            parts.append(f'<circle cx="{place(value):.1f}" cy="{y}" r="4.5" fill="{COLOURS[0]}"/>')
+        if math.isfinite(lower) and math.isfinite(upper):
+            parts.append(_line(place(lower), y, place(upper), y, "mark"))
+        sign = "" if from_zero else "+"
+        parts.append(_text(WIDTH - 6, y + 5, f"{value:{sign}.3f}", "end"))
+    if low < 0 < high:
+        parts.append(_line(place(0), 2, place(0), height - 34, "mark"))
+    parts.append(_text((LEFT + WIDTH - 70) / 2 + 30, height - 4, label, "middle"))
+    return _svg(height, label, parts)
+
+
+def _svg(height: float, title: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" role="img" '
+        f'xmlns="http://www.w3.org/2000/svg" font-family="system-ui,sans-serif" font-size="12.5">'
+        "<style>.grid{stroke:currentColor;opacity:.15}.mark{stroke:currentColor;stroke-width:1.6}"
+        f"text{{fill:currentColor}}</style><title>{escape(title)}</title>{''.join(parts)}</svg>"
+    )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return about five round numbers between two ends."""
+    raw = (high - low) / 5
+    base = 10 ** math.floor(math.log10(raw))
+    step = next(base * m for m in (1, 2, 5, 10) if base * m >= raw)
+    first = math.ceil(low / step - 1e-9)
+    return [round(i * step, 10) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _style(number: int) -> tuple[str, str]:
+    """Return a colour, and a dash once the colours begin again."""
+    dash = 'stroke-dasharray="5 3"' if (number // len(COLOURS)) % 2 else ""
+    return COLOURS[number % len(COLOURS)], dash
+
+
+def _finite(value: float, otherwise: float) -> float:
+    return value if math.isfinite(value) else otherwise
