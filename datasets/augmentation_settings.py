@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,7 @@ class Drawn(Settings):
     high: float = Field(description="greatest strength")
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _ordered(self) -> Drawn:
         if self.low > self.high:
             raise ValueError(f"low must not exceed high, got {self.low} and {self.high}")
         return self
@@ -86,7 +86,7 @@ class AugmentationSettings(Settings):
         return full
 
     @model_validator(mode="after")
-    def _sensible(self) -> Self:
+    def _sensible(self) -> AugmentationSettings:
         for name in ("scale", "suv_scale", "gamma", "contrast", "low_resolution"):
             if getattr(self, name).low <= 0:
                 raise ValueError(f"{name}.low must be above 0")

@@ -92,6 +92,11 @@ class PatchData(pl.LightningDataModule):
         if self.validation:
             self._validating()
 
+    def setup(self, stage: str) -> None:
+        """Switch validation off if there is none; Lightning would warn of an empty loader."""
+        if self.trainer and not self.validation:
+            self.trainer.limit_val_batches = 0
+
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return the batches of the steps that are left; its length is that of the whole run."""
         world, rank = (

@@ -87,12 +87,12 @@ def _tile(
         tile = Image.new("RGB", (width, height), (24, 24, 32))
         ImageDraw.Draw(tile).text((6, 4), "absent", fill=(150, 150, 170))
         return tile
-    # Rows run from superior, or from anterior, downwards.
-    grey = (np.take(volume, at[axis], axis)[::-1].clip(0, 1) * 255).astype(np.uint8)
+    # Rows run down from superior or anterior, columns from the patient's right.
+    grey = (np.take(volume, at[axis], axis)[::-1, ::-1].clip(0, 1) * 255).astype(np.uint8)
     tile = Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.stack([np.asarray(tile)] * 3, -1)
     if mask is not None:
-        flat = np.take(mask, at[axis], axis)[::-1].astype(np.uint8) * 255
+        flat = np.take(mask, at[axis], axis)[::-1, ::-1].astype(np.uint8) * 255
         large = Image.fromarray(flat).resize((width, height), Image.Resampling.NEAREST)
         pixels[_outline(np.asarray(large) > 0)] = MARK
     return Image.fromarray(pixels)
