@@ -58,7 +58,8 @@ class PairedAugmentation:
         """Return the sides that loaders should read, so that moved patches have real borders.
 
         Enough for the strongest scale and shift with no rotation, and for rotations as far as
-        `reach` allows; beyond it a turned patch has corners of air.
+        `reach` allows; beyond it a turned patch has corners of air: at the defaults 0.07 % of all
+        voxels (1.3 % of the worst patch), for a quarter of the voxels that none would take.
         """
         s = self.settings
         turns = [s.rotation.low, 0.0, s.rotation.high] if s.rotation.p else [0.0]

@@ -14,9 +14,8 @@ from torch.testing import assert_close
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.geometry import IntTriple
 from hilum.core.modality import modality
-from hilum.core.settings import load
 from hilum.datasets.augmentation import AugmentationSettings, PairedAugmentation
-from hilum.datasets.augmentation_plan import Plan, draw
+from hilum.datasets.augmentation_plan import Plan
 from hilum.datasets.patches import Batch
 
 PAIR = ("ct", "pet")
@@ -171,20 +170,6 @@ def test_misalignment_moves_its_modality_by_exactly_the_asked_mm(
     assert torch.equal(result["regions"] & 4, seen & 4)
 
 
-def test_drawn_shifts_are_as_long_as_asked_in_all_directions() -> None:
-    settings = none(misalign={"pet": 10.0}, misalign_p=0.5)
-    plans = [draw(settings, PAIR, seed, (True, True)) for seed in range(600)]
-    assert all(set(plan.shifts) <= {1} for plan in plans)
-    shifts = np.array([plan.shifts[1] for plan in plans if plan.shifts])
-    lengths = np.linalg.norm(shifts, axis=1)
-    assert 250 < len(shifts) < 350
-    assert lengths.max() < 10
-    assert_allclose(np.median(lengths), 5, atol=0.8)
-    assert_allclose(shifts.mean(0), 0, atol=0.9)
-    alone = [draw(settings, PAIR, seed, (False, True)).shifts for seed in range(50)]
-    assert not any(alone), "a lone PET is what the label was drawn on"
-
-
 def test_suv_jitter_scales_pet_only_and_on_a_log_scale() -> None:
     batch = a_batch(40)
     batch["image"][:, 1] = batch["image"][:, 1].clamp(max=20)
@@ -244,14 +229,6 @@ def test_dropout_never_hides_all_zeroes_the_channel_and_says_so() -> None:
     assert result["image"][have].flatten(1).any(1).all()
 
 
-def test_dropout_has_the_asked_probability() -> None:
-    plans = [draw(none(dropout=0.2), PAIR, seed, (True, True)) for seed in range(2000)]
-    for channel in (0, 1):
-        share = np.mean([channel in plan.hidden for plan in plans])
-        # One of the four ways to drop both becomes dropping one.
-        assert_allclose(share, 0.2 - 0.04 / 2, atol=0.025)
-
-
 def test_an_absent_modality_is_zero_whatever_is_stored_there() -> None:
     batch = a_batch(2)
     batch["available"][0, 1] = False
@@ -293,37 +270,6 @@ def test_the_box_to_read_holds_every_patch_that_reach_allows() -> None:
     roomy = PairedAugmentation(PAIR, PATCH, SPACING, settings)
     result = roomy(a_batch(20, roomy.read_shape()))
     assert (result["regions"] == 7).all(), "no turned patch sees beyond the box"
-
-
-def test_defaults_survive_a_part_of_an_operation() -> None:
-    settings = load(AugmentationSettings, overrides=["rotation.p=0.5", "misalign.pet=3"])
-    assert settings.rotation.model_dump() == {"p": 0.5, "low": -30, "high": 30}
-    assert settings.misalign == {"pet": 3}
-    assert load(AugmentationSettings) == AugmentationSettings.model_validate({})
-    spatial = AugmentationSettings.spatial()
-    assert (spatial.rotation.p, spatial.blur.p, spatial.dropout) == (0.2, 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("rotatoin.p=1", "did you mean 'rotation'"),
-        ("rotation.pp=1", "did you mean 'p'|unknown setting"),
-        ("rotation.p=1.5", "rotation.p"),
-        ("rotation.low=40", "low must not exceed high"),
-        ("scale.low=0", "scale.low must be above 0"),
-        ("blur.low=-1", "blur.low must not be negative"),
-        ("low_resolution.high=2", "low_resolution.high"),
-        ("mirror=[0,0,2]", "mirror must hold probabilities"),
-        ("dropout=1", "dropout"),
-        ("reach=0.5", "reach"),
-        ("misalign.pat=3", "did you mean 'pet'"),
-        ("misalign.pet=-3", "misalign.pet must not be negative"),
-    ],
-)
-def test_a_bad_setting_is_one_clear_error(override: str, message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        load(AugmentationSettings, overrides=[override])
 
 
 def test_a_batch_that_does_not_fit_is_one_clear_error() -> None:

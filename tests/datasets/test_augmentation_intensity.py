@@ -98,7 +98,7 @@ def test_tone_equals_its_formulas() -> None:
     image = torch.tensor([[[-160.0, -60.0, 40.0, 140.0, 240.0]]])
 
     def changed(**strengths: float) -> list[float]:
-        return [round(v, 2) for v in tone(image, CT, **strengths)[0, 0].tolist()]
+        return [round(v, 2) for v in tone(image, CT, **strengths)[0, 0].tolist()]  # pyright: ignore
 
     assert changed(contrast=0.5) == [-60, -10, 40, 90, 140]
     assert changed(contrast=2.0) == [-160, -160, 40, 240, 240]

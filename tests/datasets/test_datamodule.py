@@ -123,7 +123,7 @@ class StopAfter(pl.Callback):
     def __init__(self, step: int, path: Path) -> None:
         self.step, self.path = step, path
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:  # pyright: ignore
         if trainer.global_step == self.step:
             trainer.save_checkpoint(self.path)
             trainer.should_stop = True

@@ -155,7 +155,7 @@ def test_cases_without_nodes_serve_as_background(store: CaseStore) -> None:
 def test_background_is_centred_in_the_body(store: CaseStore) -> None:
     patches = PatchDataset(store, ["healthy"], (1, 1, 1), 200, 0, foreground=0.0)
     places = np.array([np.unravel_index(int(patches[i]["image"][0]), SIDES) for i in range(200)])
-    assert all(patches[i]["regions"].item() & 1 for i in range(200))
+    assert all(int(patches[i]["regions"]) & 1 for i in range(200))
     assert places.min(0).tolist() == [s.start for s in BODY]
     assert places.max(0).tolist() == [s.stop - 1 for s in BODY]
 
