@@ -1,0 +1,94 @@
+"""Comparisons are paired by patient, and honest on data without a difference."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from hilum.evaluation.statistics import holm, paired_comparison, sign_flip
+
+
+def arms(
+    generator: np.random.Generator, patients: int, seeds: int, effect: float
+) -> tuple[dict[str, dict[int, float]], dict[str, dict[int, float]]]:
+    """Return two arms whose patients differ in difficulty and whose seeds add noise."""
+    base = generator.normal(0.6, 0.15, patients)
+    noise = generator.normal(0, 0.05, (2, patients, seeds))
+    a, b = (
+        {
+            str(p): {s: base[p] + noise[k, p, s] + shift for s in range(seeds)}
+            for p in range(patients)
+        }
+        for k, shift in enumerate((effect, 0.0))
+    )
+    return a, b
+
+
+def test_the_difference_is_the_mean_over_patients() -> None:
+    a = {"p": {0: 0.6, 1: 0.8}, "q": {0: 0.5, 1: 0.5}, "only a": {0: 0.0}}
+    b = {"p": {0: 0.5, 1: 0.5}, "q": {0: 0.6, 1: 0.6}}
+    got = paired_comparison(a, b, name="x")
+    assert got.difference == pytest.approx((0.2 - 0.1) / 2)
+    assert (got.mean_a, got.mean_b) == (pytest.approx(0.6), pytest.approx(0.55))
+    assert (got.n_patients, got.n_seeds) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("patients", "seeds", "supported", "note"),
+    [(8, 2, True, ""), (8, 1, False, "one seed"), (3, 2, False, "3 patients")],
+)
+def test_one_seed_or_few_patients_support_nothing(
+    patients: int, seeds: int, supported: bool, note: str
+) -> None:
+    got = paired_comparison(*arms(np.random.default_rng(0), patients, seeds, 0.5))
+    assert (got.supported, got.note) == (supported, note)
+
+
+def test_no_common_patient() -> None:
+    got = paired_comparison({"p": {0: 1.0}}, {"q": {0: 1.0}})
+    assert (got.supported, got.note) == (False, "no patient in both arms")
+
+
+def test_the_exact_sign_flip_by_hand() -> None:
+    d = np.array([0.3, 0.1, -0.05])
+    means = [abs(sum(s * x for s, x in zip(signs, d, strict=True))) / 3
+             for signs in itertools.product((1, -1), repeat=3)]  # fmt: skip
+    expected = np.mean(np.array(means) >= abs(d.mean()) - 1e-12)
+    assert sign_flip(d) == pytest.approx(expected)
+
+
+def test_the_sign_flip_agrees_with_scipys_permutation_test() -> None:
+    d = np.random.default_rng(3).normal(0.1, 0.2, 20)
+    theirs = stats.permutation_test(
+        (d,), np.mean, permutation_type="samples", n_resamples=20_000, rng=np.random.default_rng(0)
+    )
+    assert sign_flip(d) == pytest.approx(theirs.pvalue, abs=0.01)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.slow
+def test_on_null_data_errors_and_coverage_are_near_nominal() -> None:
+    """300 studies of 20 patients and 3 seeds: about 5 % may speak of a difference."""
+    generator = np.random.default_rng(7)
+    rejected = covered = 0
+    for number in range(300):
+        got = paired_comparison(*arms(generator, 20, 3, 0.0), n_bootstrap=400, seed=number)
+        rejected += got.p_value < 0.05
+        covered += got.ci_low <= 0 <= got.ci_high
+    assert 0.02 <= rejected / 300 <= 0.09
+    assert covered / 300 >= 0.90
+
+
+def test_a_large_difference_is_seen() -> None:
+    got = paired_comparison(*arms(np.random.default_rng(0), 15, 3, 0.2))
+    assert got.ci_low > 0
+    assert got.p_value < 0.01
+    assert got.p_wilcoxon < 0.01
