@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..core.case import Case
@@ -15,45 +15,53 @@ from ..core.modality import modality
 
 _OTHER = ("case", "patient", "label", "site", "split")
 _SPLITS = ("", "train", "test")
+_WINDOWS = {"con", "prn", "aux", "nul"}
 
 
 def read_manifest(path: str | Path) -> list[Case]:
     """Read the cases of a cohort.
 
     Paths are relative to the folder of the manifest. Without a column `patient`, each case is a
-    patient of its own.
+    patient of its own. Columns may be in any order, and in capitals.
 
     Raises:
         DataError: With the number of the line, if a row breaks a rule.
     """
-    path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = columns
-            modalities = _modalities(columns, path)
-            cases = [_case(row, number, modalities, path) for number, row in enumerate(reader, 2)]
-    except (FileNotFoundError, IsADirectoryError):
-        raise DataError(
-            "the manifest must be a file", file=path, remedy="see hilum import"
-        ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError("the manifest must be CSV in UTF-8", file=path, found=error) from None
-    if not cases:
-        raise DataError("the manifest must have at least one case", file=path)
-    seen: dict[str, int] = {}
-    for number, case in enumerate(cases, 2):
-        if case.id in seen:
-            raise DataError(
-                "a case may stand in one row only",
-                case=case.id,
-                file=path,
-                found=f"lines {seen[case.id]} and {number}",
-                remedy="rename or remove one",
-            )
-        seen[case.id] = number
+    cases, errors = scan_manifest(path)
+    if errors:
+        raise errors[0]
     return cases
+
+
+def scan_manifest(path: str | Path) -> tuple[list[Case], list[DataError]]:
+    """Read the sound rows of a manifest, and the error of each other row.
+
+    Raises:
+        DataError: If the file or its header leaves no row to read.
+    """
+    path = Path(path)
+    cases: list[Case] = []
+    errors: list[DataError] = []
+    seen: dict[str, int] = {}
+    for number, row in _rows(path):
+        try:
+            case = _case(row, f"{path}, line {number}", path.parent)
+            # Some file systems hold `A` and `a` to be one folder.
+            first = seen.setdefault(case.id.casefold(), number)
+            if first != number:
+                raise DataError(
+                    "a case may stand in one row only",
+                    case=case.id,
+                    file=path,
+                    found=f"lines {first} and {number}",
+                    remedy="rename or remove one",
+                )
+            cases.append(case)
+        except DataError as error:
+            errors.append(error)
+    if not cases and not errors:
+        raise DataError("the manifest must have at least one case", file=path, found="none")
+    return cases, errors
 
 
 def write_manifest(path: str | Path, cases: Sequence[Case]) -> Path:
@@ -75,56 +83,112 @@ def check_id(name: str, file: str | Path | None = None) -> str:
     if (
         not name
         or name != name.strip()
-        or re.search(r'[/\\:*?"<>|\x00-\x1f]', name)
+        or re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', name)
         or name[0] == "."
+        or name[-1] == "."
+        or name.split(".")[0].lower() in _WINDOWS
+        or len(name.encode()) > 200
     ):
         raise DataError(
             "the name of a case must be usable as the name of a folder",
             file=file,
             found=repr(name),
-            remedy="use letters, digits, spaces, - and _",
+            remedy="use up to 200 letters, digits, spaces, - and _",
         )
     return name
 
 
-def _modalities(columns: list[str], path: Path) -> list[str]:
-    if "case" not in columns:
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield each row's line number and cells by column; blank rows are left out."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            # `strict`, or an open quote would swallow the rest of the file as one cell.
+            reader = csv.reader(stream, strict=True)
+            columns = _columns(next(reader, []), path)
+            for row in reader:
+                cells = [cell.strip() for cell in row]
+                if any(cells):
+                    cells += [""] * (len(columns) - len(cells))
+                    yield (
+                        reader.line_num,
+                        {"": "".join(cells[len(columns) :])}
+                        | dict(zip(columns, cells, strict=False)),
+                    )
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise DataError(
-            "the manifest must have a column 'case'", file=path, found=", ".join(columns)
+            "the manifest must be a file", file=path, remedy="make one with `hilum import`"
+        ) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            "the manifest must be CSV in UTF-8",
+            file=path,
+            found=error,
+            remedy="save it as CSV, separated by commas, in UTF-8",
+        ) from None
+
+
+def _columns(names: Sequence[str], path: Path) -> list[str]:
+    columns = [name.strip().lower() for name in names]
+    found = ", ".join(columns)
+    if "case" not in columns:
+        remedy = "separate columns with commas" if re.search(r"[;\t]", found) else None
+        raise DataError(
+            "the manifest must have a column 'case'", file=path, found=found, remedy=remedy
         )
-    names = [name for name in columns if name not in _OTHER]
-    for name in names:
+    if len(set(columns)) < len(columns):
+        raise DataError("a column may stand once only", file=path, found=found)
+    modalities = [name for name in columns if name not in _OTHER]
+    for name in modalities:
         try:
             modality(name)
         except SettingsError as error:
             raise DataError(
                 f"column {name!r}: {error.rule}", file=path, remedy=error.remedy
             ) from None
-    if not names:
+    if not modalities:
         raise DataError(
-            "the manifest must have a column for a modality", file=path, remedy="as in ct"
+            "the manifest must have a column for a modality",
+            file=path,
+            found=found,
+            remedy="name it ct, pet, mr_t1, ...",
         )
-    return names
+    return columns
 
 
-def _case(row: dict[str, str | None], number: int, modalities: list[str], path: Path) -> Case:
-    value = {key: (text or "").strip() for key, text in row.items() if isinstance(text, str | None)}
-    where = f"{path}, line {number}"
-    name = check_id(value["case"], where)
-    volumes = {key: _absolute(value[key], path.parent) for key in modalities if value.get(key)}
+def _case(row: dict[str, str], where: str, folder: Path) -> Case:
+    name = check_id(row["case"], where)
+    if row[""]:
+        raise DataError(
+            "a row may have as many cells as there are columns",
+            case=name,
+            file=where,
+            found=repr(row[""]),
+            remedy="quote a path that has a comma",
+        )
+    volumes = {
+        key: _absolute(cell, folder)
+        for key, cell in row.items()
+        if cell and key and key not in _OTHER
+    }
     if not volumes:
-        raise DataError("a case must have at least one modality", case=name, file=where)
-    split = value.get("split", "")
+        raise DataError(
+            "a case must have at least one modality",
+            case=name,
+            file=where,
+            found="none",
+            remedy="fill in a path, or remove the row",
+        )
+    split = row.get("split", "").lower()
     if split not in _SPLITS:
         raise DataError(
             "split must be train, test or empty", case=name, file=where, found=repr(split)
         )
     return Case(
         id=name,
-        patient=value.get("patient") or name,
+        patient=row.get("patient") or name,
         volumes=volumes,
-        label=_absolute(value["label"], path.parent) if value.get("label") else None,
-        site=value.get("site", ""),
+        label=_absolute(row["label"], folder) if row.get("label") else None,
+        site=row.get("site", ""),
         split=split,
     )
 
