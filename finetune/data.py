@@ -1,0 +1,54 @@
+"""Training patches as everywhere, and whole cases to validate on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Dataset
+
+from ..datasets.datamodule import PatchData
+
+
+class WholeCases(Dataset[dict[str, list[str]]]):
+    """Names of cases, one a batch; the module reads and predicts them itself."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.ids = tuple(ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> dict[str, list[str]]:
+        return {"case": [self.ids[index]]}
+
+
+class CaseValidation(pl.LightningDataModule):
+    """The patches of a run, with whole cases in place of its validation patches. Final.
+
+    Args:
+        patches: Training batches; they know where a resumed run goes on.
+        ids: Validation cases; none for no validation.
+    """
+
+    def __init__(self, patches: PatchData, ids: Sequence[str]) -> None:
+        super().__init__()
+        self.patches, self.ids = patches, tuple(ids)
+
+    def train_dataloader(self) -> DataLoader:
+        """Return the batches of the steps that are left."""
+        self.patches.trainer = self.trainer
+        return self.patches.train_dataloader()
+
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        """Return one batch per validation case."""
+        return DataLoader(WholeCases(self.ids), batch_size=None) if self.ids else []
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place in the run."""
+        self.patches.trainer = self.trainer
+        return self.patches.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on from a place."""
+        self.patches.load_state_dict(state_dict)

@@ -1,0 +1,159 @@
+"""Fine-tuning as Lightning sees it: one step, one validation, two learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..core.types import IGNORE
+from ..datasets.augmentation import PairedAugmentation
+from ..datasets.patches import Batch
+from ..datasets.store import CaseStore
+from ..training.optimisation import LightningOptimiser, parameter_groups, rate_at
+from ..training.settings import TrainerSettings
+from ..training.tracking import log_pictures
+from .inference import predict_case
+from .losses import DiceCrossEntropy
+from .segmenter import Segmenter
+from .settings import FinetuneSettings
+
+PRETRAINED_RATE = 0.2
+"""Learning rate of a pretrained encoder as a share of the decoder's."""
+
+
+class FinetuneModule(pl.LightningModule):
+    """Has a segmenter and trains it. Final.
+
+    Validation logs `val/dice`: the mean over the validation cases of the Dice of each, all
+    foreground classes counted as one; a case without foreground counts 1 if nothing is predicted
+    and 0 if something is.
+
+    Args:
+        segmenter: To be trained.
+        settings: Of the run.
+        store: Holds the cases.
+        folder: Run folder; pictures go to its folder `pictures`.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, settings: FinetuneSettings, store: CaseStore, folder: Path
+    ) -> None:
+        super().__init__()
+        self.segmenter, self.settings, self.store, self.folder = segmenter, settings, store, folder
+        self.augmentation = PairedAugmentation(
+            segmenter.modalities, settings.patch, segmenter.config.spacing, settings.augmentation
+        )
+        self.criterion = DiceCrossEntropy(settings.loss)
+        self.thawing = round(settings.transfer.decoder_first * settings.trainer.steps)
+        # Voxels that prediction and reference share, and both have, per validation case.
+        self._counts: dict[str, np.ndarray] = {}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Augment, predict, and return the loss."""
+        batch = self.augmentation(batch)
+        logits = self.segmenter(batch["image"], batch["available"])
+        loss, terms = self.criterion(logits, cast(Tensor, batch.get("label")))
+        named = {f"train/{name}": value for name, value in terms.items()}
+        self.log_dict(named, batch_size=len(batch["image"]))
+        return loss
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Freeze the encoders during the first phase, if there is one."""
+        if self.thawing:
+            self.segmenter.strategy.encoders.requires_grad_(
+                self.trainer.global_step >= self.thawing
+            )
+
+    def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
+        """Count voxels of one case, or of a batch of patches."""
+        if "image" in batch:
+            self._count_patches(cast(Batch, batch))
+        else:
+            self._count_case(batch["case"][0], batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean Dice over cases."""
+        scores = [
+            2 * both / (ours + truth) if ours + truth else 1.0
+            for both, ours, truth in self._counts.values()
+        ]
+        self._counts.clear()
+        self.log("val/dice", float(np.mean(scores)), prog_bar=True)
+
+    def configure_optimizers(self) -> LightningOptimiser:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return AdamW with one rate for the encoders and one for all else."""
+        trainer, factor = self.settings.trainer, encoder_rate(self.settings)
+        parts = {
+            "encoder": (self.segmenter.strategy.encoders, factor),
+            "decoder": (self.segmenter, 1.0),
+        }
+        groups = parameter_groups(parts, trainer.learning_rate, trainer.weight_decay)
+        optimiser = torch.optim.AdamW(groups, lr=trainer.learning_rate)
+        rates = [
+            lambda step, first=self.thawing if group["name"] == "encoder" else 0: factor_at(
+                step, first, trainer
+            )
+            for group in groups
+        ]
+        schedule = LambdaLR(optimiser, rates)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _count_case(self, name: str, index: int) -> None:
+        """Predict one whole case, and draw it if it is among the first."""
+        case = self.store[name]
+        probability = predict_case(
+            self.segmenter,
+            case,
+            self.settings.inference,
+            precision=self.settings.trainer.precision,
+        )
+        prediction = probability.argmax(0).astype(np.uint8)
+        label = cast(np.ndarray, case.label)
+        self._add(name, torch.from_numpy(prediction), torch.from_numpy(np.array(label)))
+        if index < self.settings.pictures:
+            from ..evaluation.pictures import case_picture
+
+            file = self.folder / "pictures" / f"{name}-{self.trainer.global_step:06d}.png"
+            volumes = {m: np.asarray(case.images[i]) for i, m in enumerate(case.modalities)}
+            case_picture(file, volumes, case.grid, np.asarray(label), prediction)
+            log_pictures(self.trainer, f"val/{name}", file)
+
+    def _count_patches(self, batch: Batch) -> None:
+        batch = self.augmentation(batch, augment=False)
+        prediction = self.segmenter(batch["image"], batch["available"])[0].argmax(1)
+        for name, ours, label in zip(
+            batch["case"], prediction, cast(Tensor, batch.get("label")), strict=True
+        ):
+            self._add(name, ours, label[0])
+
+    def _add(self, name: str, prediction: Tensor, label: Tensor) -> None:
+        known = label != IGNORE
+        ours, truth = (prediction > 0) & known, (label > 0) & known
+        both = (prediction == label) & truth
+        counts = [float(mask.sum()) for mask in (both, ours, truth)]
+        self._counts[name] = self._counts.get(name, np.zeros(3)) + np.array(counts)
+
+
+def encoder_rate(settings: FinetuneSettings) -> float:
+    """Return the factor on the encoders' learning rate."""
+    chosen = settings.transfer.encoder_rate
+    return chosen or (1.0 if settings.init_from is None else PRETRAINED_RATE)
+
+
+def factor_at(step: int, first: int, trainer: TrainerSettings) -> float:
+    """Return the factor on the learning rate of parameters that train from step `first` on.
+
+    They follow the schedule of the run, and have a warm-up of their own from `first` on.
+    """
+    if step < first:
+        return 0.0
+    rising = max(round(trainer.warmup * trainer.steps), 1)
+    own = min((step - first + 1) / rising, 1.0) if first else 1.0
+    return own * rate_at(step, trainer.steps, trainer.warmup, trainer.schedule)

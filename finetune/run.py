@@ -1,0 +1,258 @@
+"""Fine-tune a segmenter in a run folder: the Python side of `hilum finetune`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..core.checkpoints import read_config
+from ..core.errors import DataError, SettingsError, did_you_mean
+from ..core.files import read_json, write_json
+from ..core.runs import RunFolder
+from ..core.seeds import derive
+from ..core.settings import read_yaml, validate
+from ..datasets.augmentation import PairedAugmentation
+from ..datasets.datamodule import PatchData
+from ..datasets.splits import Split, make_split
+from ..datasets.store import CaseStore
+from ..training.tracking import Tracker, tracked
+from ..training.trainer import fit
+from .assessment import Results, assess, check_conditions, dice_of
+from .data import CaseValidation
+from .inference import evaluating
+from .module import FinetuneModule
+from .segmenter import Segmenter, SegmenterConfig, encoder_inputs
+from .settings import FinetuneSettings
+from .transfer import transfer
+
+Say = Callable[[str], None]
+
+DEFAULT_ENCODER: dict[str, Any] = {"name": "resenc"}
+
+
+def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -> Path:
+    """Train a segmenter from n labelled patients, and test it.
+
+    The folder gets `split.json`, `load_report.json` (with `init_from`), `segmenter/` (the best
+    weights by validation; without validation patients the averaged or last ones) and `test/`. A run
+    that was stopped resumes; one that is done only says so.
+
+    Args:
+        settings: All of the run.
+        out: Run folder.
+        say: Gets a line now and then.
+
+    Returns:
+        The segmenter folder.
+
+    Raises:
+        UserError: If settings, store, encoder folder or run folder do not fit; before any step.
+        Stopped: After a signal, with the state saved.
+    """
+    store = CaseStore(settings.store)
+    split = make_split(store, settings.split)
+    asked = _modalities(store, settings)
+    conditions = check_conditions(settings.conditions, asked)
+    config = _config(store, settings, asked)
+    with RunFolder.open(out, settings, "finetune") as run:
+        folder = run.path / "segmenter"
+        if run.done:
+            say(f"{run.path} is done")
+            return folder
+        write_json(run.path / "split.json", split.as_json())
+        segmenter = _segmenter(config, settings, run, say)
+        tracking = settings.trainer.tracking
+        with tracked(run.path, tracking, read_yaml(run.path / "config.yaml")) as tracker:
+            summary = _train(segmenter, settings, store, split, run, tracker)
+            summary["flops"] = flops(segmenter)
+            segmenter = _with_history(segmenter, summary, store, split)
+            segmenter.save(folder)
+            if settings.evaluate_test and split.test:
+                results = _test(segmenter, settings, store, split, conditions, run, say)
+                summary |= _show(results, run.path / "test", tracker)
+        run.finish(summary)
+    return folder
+
+
+def flops(segmenter: Segmenter) -> int:
+    """Return the floating point operations of one patch with every modality."""
+    device = next(segmenter.parameters()).device
+    image = torch.zeros((1, len(segmenter.modalities), *segmenter.config.patch), device=device)
+    available = torch.ones((1, len(segmenter.modalities)), dtype=torch.bool, device=device)
+    with evaluating(segmenter), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        segmenter(image, available)
+    return int(counter.get_total_flops())
+
+
+def _modalities(store: CaseStore, settings: FinetuneSettings) -> tuple[str, ...]:
+    for name in settings.modalities or ():
+        if name not in store.modalities:
+            raise SettingsError(
+                f"the store must have {name!r}{did_you_mean(name, store.modalities)}",
+                remedy=f"it has {', '.join(store.modalities)}",
+            )
+    return settings.modalities or store.modalities
+
+
+def _config(store: CaseStore, settings: FinetuneSettings, asked: Sequence[str]) -> SegmenterConfig:
+    """Return what to build; modalities that no encoder sees are left out of the segmenter.
+
+    Else hiding one modality at random would hide the only one that a single-modality network has.
+    """
+    encoder, origin = settings.encoder or DEFAULT_ENCODER, "scratch"
+    if settings.init_from is not None:
+        source = read_config(settings.init_from)
+        encoder = settings.encoder or source.architecture
+        origin = f"{source.pretext.get('name', 'unknown')}, data {source.data_hash or 'unknown'}"
+    seen = {name for own in encoder_inputs(settings.fusion, asked).values() for name in own}
+    recipe = store.path / "prepare.json"
+    prepared = read_json(recipe) if recipe.is_file() else {}
+    prepared = {key: value for key, value in prepared.items() if key != "version"}
+    return validate(
+        SegmenterConfig,
+        {
+            "modalities": tuple(name for name in asked if name in seen),
+            "classes": max(store.classes, 2),
+            "encoder": encoder,
+            "fusion": settings.fusion,
+            "deep_supervision": settings.deep_supervision,
+            "prior": settings.prior,
+            "patch": settings.patch,
+            "spacing": store.spacing,
+            "preparation": {**prepared, "modalities": store.modalities},
+            "inference": settings.inference,
+            "data_hash": store.fingerprint,
+            "licence": settings.licence,
+            "extra": {"pretrained": origin},
+        },
+    )
+
+
+def _segmenter(
+    config: SegmenterConfig, settings: FinetuneSettings, run: RunFolder, say: Say
+) -> Segmenter:
+    """Build the network from the seed, and fill it; a resumed run has its weights already."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(settings.seed, "weights"))
+        segmenter = Segmenter(config)
+    if settings.init_from is not None and run.checkpoint is None:
+        report = transfer(segmenter, settings.init_from, settings.transfer)
+        write_json(run.path / "load_report.json", report.as_json())
+        for line in report.lines():
+            say(line)
+    return segmenter
+
+
+def _train(
+    segmenter: Segmenter,
+    settings: FinetuneSettings,
+    store: CaseStore,
+    split: Split,
+    run: RunFolder,
+    tracker: Tracker | None,
+) -> dict[str, Any]:
+    trainer = settings.trainer
+    augmentation = PairedAugmentation(
+        segmenter.modalities, settings.patch, store.spacing, settings.augmentation
+    )
+    on_cases = settings.validate_on == "cases"
+    patches = PatchData(
+        store,
+        split.train,
+        () if on_cases else split.validation,
+        patch=settings.patch,
+        read_shape=augmentation.read_shape(),
+        batch_size=trainer.batch_size,
+        accumulate=trainer.accumulate,
+        steps=trainer.steps,
+        seed=settings.seed,
+        modalities=segmenter.modalities,
+        foreground=settings.foreground,
+        workers=trainer.workers,
+    )
+    data: pl.LightningDataModule = (
+        CaseValidation(patches, split.validation) if on_cases else patches
+    )
+    module = FinetuneModule(segmenter, settings, store, run.path)
+    return fit(
+        module,
+        data,
+        run,
+        trainer,
+        monitor="val/dice" if split.validation else None,
+        mode="max",
+        seed=settings.seed,
+        tracker=tracker,
+    )
+
+
+def _with_history(
+    segmenter: Segmenter, summary: dict[str, Any], store: CaseStore, split: Split
+) -> Segmenter:
+    """Note in the segmenter's configuration how it was trained."""
+    patients = {store.rows[name]["patient"] for name in split.train}
+    best = summary.get("best")
+    segmenter.config = segmenter.config.model_copy(
+        update={
+            "extra": {
+                **segmenter.config.extra,
+                "labelled_patients": len(patients),
+                "steps": summary["steps"],
+                "validation_dice": "not validated" if best is None else round(float(best), 4),
+            }
+        }
+    )
+    return segmenter
+
+
+def _test(
+    segmenter: Segmenter,
+    settings: FinetuneSettings,
+    store: CaseStore,
+    split: Split,
+    conditions: Sequence[str],
+    run: RunFolder,
+    say: Say,
+) -> Results:
+    if torch.cuda.is_available():
+        segmenter.cuda()
+    steps = settings.trainer.steps
+    results = assess(
+        segmenter,
+        store,
+        split.test,
+        conditions,
+        run.path / "test",
+        settings.inference,
+        precision=settings.trainer.precision,
+        progress=lambda done, total, name: run.heartbeat(steps, steps, tested=done),
+    )
+    if not any(results.values()):
+        raise DataError(
+            f"a test case must have one of {', '.join(segmenter.modalities)}", file=store.path
+        )
+    for condition in conditions:
+        if results[condition]:
+            say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")
+    return results
+
+
+def _show(results: Results, folder: Path, tracker: Tracker | None) -> dict[str, float]:
+    """Return the scalars of the test, and log them with the worst and the best case."""
+    first = next(iter(results))
+    scores = {name: dice_of(results, name) for name in results}
+    scalars = {f"test/dice_{name}": s for name, s in scores.items() if not math.isnan(s)}
+    if tracker is not None:
+        import wandb
+
+        tracker.summarise(scalars)
+        ranked = sorted(results[first], key=lambda name: results[first][name]["dice"])
+        files = [folder / f"{name}.png" for name in dict.fromkeys([*ranked[:1], *ranked[-1:]])]
+        tracker.log_now({"test/cases": [wandb.Image(str(file)) for file in files]})
+    return scalars

@@ -1,0 +1,118 @@
+"""Settings of fine-tuning; the defaults are the recipe for few labelled patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from ..core.geometry import IntTriple
+from ..core.settings import Settings, validate
+from ..datasets.augmentation_settings import AugmentationSettings
+from ..datasets.splits import SplitSettings
+from ..training.settings import TrainerSettings
+
+TRAINER: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.1, "ema": 0.99}
+"""Where the recipe differs from the trainer's own defaults."""
+
+
+class InferenceSettings(Settings):
+    """How a whole case is predicted window by window."""
+
+    overlap: float = Field(0.5, ge=0, lt=1, description="share of a window shared with the next")
+    window: IntTriple | None = Field(
+        None, description="sides of a window in voxels; empty: the patch"
+    )
+    batch_size: int = Field(1, ge=1, description="windows per forward pass")
+
+
+class LossSettings(Settings):
+    """Parts of the loss."""
+
+    dice: float = Field(1.0, ge=0, description="weight of the Dice term")
+    cross_entropy: float = Field(1.0, ge=0, description="weight of the cross-entropy term")
+    batch_dice: bool = Field(True, description="one Dice over the batch, not one per patch")
+
+    @model_validator(mode="after")
+    def _something(self) -> LossSettings:
+        if self.dice == self.cross_entropy == 0:
+            raise ValueError("dice or cross_entropy must have a weight above 0")
+        return self
+
+
+class TransferSettings(Settings):
+    """What to take from an encoder folder, and how gently to train it."""
+
+    parts: Literal["encoder", "encoder+decoder"] = Field(
+        "encoder", description="what to load; the heads are always new"
+    )
+    threshold: float = Field(
+        0.9, ge=0, le=1, description="least share of each encoder's parameters to be covered"
+    )
+    encoder_rate: float | None = Field(
+        None,
+        gt=0,
+        description="learning rate of encoders as a factor; empty: 0.2 if pretrained, else 1",
+    )
+    decoder_first: float = Field(
+        0.0, ge=0, lt=1, description="share of the steps at the start with the encoders frozen"
+    )
+
+
+class FinetuneSettings(Settings):
+    """A segmenter from n labelled patients."""
+
+    store: str = Field(description="case store")
+    seed: int = Field(0, ge=0, description="seed of weights, patches and augmentation")
+    split: SplitSettings = Field(
+        default_factory=lambda: validate(SplitSettings, {}), description="patients"
+    )
+    modalities: tuple[str, ...] | None = Field(
+        None, min_length=1, description="modalities to use, in this order; empty: the store's"
+    )
+    encoder: dict[str, Any] | None = Field(
+        None, description="name and parameters; empty: as in init_from, else resenc"
+    )
+    fusion: dict[str, Any] = Field({"name": "early"}, description="name and parameters")
+    init_from: str | None = Field(None, description="encoder folder to start from; empty: scratch")
+    transfer: TransferSettings = Field(
+        default_factory=lambda: validate(TransferSettings, {}), description="use of init_from"
+    )
+    patch: IntTriple = Field((64, 64, 64), description="sides of a patch in voxels")
+    foreground: float = Field(0.67, ge=0, le=1, description="share of patches that lie on a node")
+    deep_supervision: bool = Field(True, description="whether coarse maps predict, too")
+    prior: float = Field(
+        0.01, gt=0, lt=0.5, description="expected share of each class; first bias of the heads"
+    )
+    loss: LossSettings = Field(
+        default_factory=lambda: validate(LossSettings, {}), description="loss"
+    )
+    augmentation: AugmentationSettings = Field(
+        default_factory=lambda: validate(AugmentationSettings, {}), description="augmentation"
+    )
+    trainer: TrainerSettings = Field(
+        default_factory=lambda: validate(TrainerSettings, TRAINER),
+        description=f"training; by default {', '.join(f'{k} {v:g}' for k, v in TRAINER.items())}",
+    )
+    validate_on: Literal["cases", "patches"] = Field(
+        "cases", description="what val/dice is measured on: whole cases, or fixed patches"
+    )
+    pictures: int = Field(2, ge=0, description="validation cases drawn at every validation")
+    inference: InferenceSettings = Field(
+        default_factory=lambda: validate(InferenceSettings, {}), description="sliding window"
+    )
+    evaluate_test: bool = Field(True, description="whether to evaluate on the test patients")
+    conditions: tuple[str, ...] | None = Field(
+        None,
+        description="modality subsets at test time, such as ct+pet; empty: all, then each alone",
+    )
+    licence: str = Field("", description="licence of the weights, for the model card")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe(cls, values: Any) -> Any:
+        """Fill what is not said about the trainer from the recipe."""
+        if isinstance(values, Mapping) and isinstance(values.get("trainer"), Mapping):
+            return {**values, "trainer": {**TRAINER, **values["trainer"]}}
+        return values
