@@ -80,12 +80,11 @@ def read_label(path: str | Path, case: str | None = None) -> Volume:
     image = _open(path, case)
     grid = _grid(image, path, case)
     array = _voxels(image, path, case)
-    # A mask that a tool stored with a scaling comes back as 0.9999999 for 1.
-    whole = (
-        np.isfinite(array) & (np.abs(array - np.round(array)) < 1e-4)
-        if array.dtype.kind == "f"
-        else np.True_
-    )
+    whole = np.True_
+    if array.dtype.kind == "f":
+        # A mask that a tool stored with a scaling comes back as 0.9999999 for 1.
+        with np.errstate(invalid="ignore"):
+            whole = np.abs(array - np.round(array)) < 1e-4
     fits = whole & (array > -0.5) & (array < 32767.5)
     if not fits.all():
         raise DataError(
