@@ -1,1 +1,6 @@
 """Learn an encoder from unlabelled scans."""
+
+from .base import PretextTask
+from .masked_autoencoder import MaskedAutoencoder
+
+TASKS: dict[str, type[PretextTask]] = {"masked_autoencoder": MaskedAutoencoder}

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..core.geometry import IntTriple
 from ..core.types import Available, Volume
 
 
@@ -19,12 +20,15 @@ class PretextBatch(NamedTuple):
         available: Which modalities each case has.
         body: `[B, 1, D, H, W]` booleans: inside the patient.
         generator: Source of every random draw of this step, on the device of the image.
+        field_of_view: `[B, M, D, H, W]` booleans: inside what each modality's scan covers; all of
+            it if not given.
     """
 
     image: Volume
     available: Available
     body: Tensor
     generator: torch.Generator
+    field_of_view: Tensor | None = None
 
 
 class PretextTask(nn.Module, ABC):
@@ -38,4 +42,10 @@ class PretextTask(nn.Module, ABC):
 
     @abstractmethod
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
-        """Return named volumes like `batch.image` to look at, such as input, masked, rebuilt."""
+        """Return named volumes like `batch.image` to look at, such as input, masked, rebuilt.
+
+        NaN marks what was hidden from the network.
+        """
+
+    def check_patch(self, patch: IntTriple) -> None:
+        """Raise a `SettingsError` if the task cannot work on patches of these sides."""

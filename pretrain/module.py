@@ -1,0 +1,111 @@
+"""Lightning's view of pretraining: a pretext task, an augmentation, and what they log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from ..core.geometry import Triple
+from ..core.seeds import torch_generator
+from ..datasets.augmentation import PairedAugmentation
+from ..datasets.patches import Batch
+from ..training.optimisation import LightningOptimiser, configure
+from ..training.settings import TrainerSettings
+from ..training.tracking import log_pictures
+from .base import PretextBatch, PretextTask
+from .pictures import write_pictures
+
+
+class PretrainModule(pl.LightningModule):
+    """Has a pretext task; final.
+
+    Every draw of a step comes from the seed and the number of the step, so a resumed run goes on
+    with the masks that it would have had. Validation uses the same patches and masks each time.
+
+    Args:
+        task: The pretext task with its encoder.
+        augmentation: Makes the network's input from a batch.
+        spacing: mm per voxel, for pictures.
+        settings: Optimisation.
+        seed: Seed of the run.
+        pictures: Folder for pictures; `None` draws none.
+    """
+
+    def __init__(
+        self,
+        task: PretextTask,
+        augmentation: PairedAugmentation,
+        *,
+        spacing: Triple,
+        settings: TrainerSettings,
+        seed: int,
+        pictures: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.task, self.augmentation = task, augmentation
+        self.spacing, self.settings, self.seed, self.folder = spacing, settings, seed, pictures
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        part = batch_idx % self.settings.accumulate
+        loss, terms = self.task.loss(
+            self.view(batch, True, "train", int(self.trainer.global_step), part)
+        )
+        self._log("train", terms, batch)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the loss of a fixed batch, and draw the first one."""
+        loss, terms = self.task.loss(self.view(batch, False, "validation", batch_idx))
+        self._log("val", {"loss": loss.detach(), **terms}, batch)
+        if batch_idx == 0 and self.folder is not None and self.trainer.is_global_zero:
+            self._draw(batch, self.folder)
+
+    def configure_optimizers(self) -> LightningOptimiser:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Train everything at one rate."""
+        return configure({"pretext": (self.task, 1.0)}, self.settings)
+
+    def view(self, batch: Batch, augment: bool, *keys: str | int) -> PretextBatch:
+        """Return what the task sees of a batch.
+
+        Args:
+            batch: As it comes from the loader.
+            augment: Whether to change it at random.
+            *keys: What the draws of this batch depend on, beside the seed.
+        """
+        device = batch["image"].device
+        # Positions and SUV need more digits than the network.
+        with torch.autocast(device.type, enabled=False):
+            ready = self.augmentation(batch, augment)
+        return PretextBatch(
+            ready["image"],
+            ready["available"],
+            (ready["regions"] & 1).bool(),
+            torch_generator(self.seed, "pretext", *keys, device=str(device)),
+            inside(ready["regions"], len(self.augmentation.modalities)),
+        )
+
+    def _log(self, stage: str, terms: dict[str, Tensor], batch: Batch) -> None:
+        values: dict[str, Any] = {f"{stage}/{name}": value for name, value in terms.items()}
+        self.log_dict(values, batch_size=len(batch["case"]))
+
+    def _draw(self, batch: Batch, folder: Path) -> None:
+        view = self.view(batch, False, "validation", 0)
+        volumes = self.task.pictures(view)
+        # The patch with the most of a patient in it says the most.
+        sample = int(view.body.flatten(1).sum(1).argmax())
+        file = folder / f"step-{self.trainer.global_step:06d}.png"
+        names: Sequence[str] = self.augmentation.modalities
+        write_pictures(file, volumes, names, self.spacing, sample)
+        log_pictures(self.trainer, "pictures/pretext", file)
+
+
+def inside(regions: Tensor, modalities: int) -> Tensor:
+    """Return booleans `[B, M, D, H, W]`: where each modality's scan covers the patient."""
+    bits = torch.arange(1, modalities + 1, device=regions.device, dtype=regions.dtype)
+    return ((regions >> bits.view(-1, 1, 1, 1)) & 1).bool()

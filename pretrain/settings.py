@@ -1,0 +1,65 @@
+"""Settings of a pretraining run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from ..core.geometry import IntTriple
+from ..core.settings import Settings
+from ..datasets.augmentation_settings import AugmentationSettings
+from ..datasets.splits import SplitSettings
+from ..training.settings import TrainerSettings
+
+
+class PretrainSettings(Settings):
+    """What to learn from, how, and how long."""
+
+    store: Path = Field(description="case store, made by `hilum prepare`")
+    seed: int = Field(0, ge=0, description="seed of weights, patches, masks and augmentation")
+    split: SplitSettings = Field(
+        default_factory=lambda: SplitSettings.model_validate({}),
+        description="which patients test; none of them is ever seen here",
+    )
+    validation: int = Field(
+        1,
+        ge=0,
+        description="patients of the pool kept apart for the validation loss; 0: training patients",
+    )
+    modalities: tuple[str, ...] | None = Field(
+        None, min_length=1, description="input channels in this order; empty: all of the store"
+    )
+    encoder: dict[str, Any] = Field(
+        default_factory=lambda: {"name": "resenc"},
+        description="name and parameters of the encoder; `hilum list encoders`",
+    )
+    task: dict[str, Any] = Field(
+        default_factory=lambda: {"name": "masked_autoencoder"},
+        description="name and parameters of the pretext task; `hilum list pretext`",
+    )
+    patch: IntTriple = Field((64, 64, 64), description="sides of a patch, voxels")
+    augmentation: AugmentationSettings = Field(
+        default_factory=lambda: AugmentationSettings.model_validate({}),
+        description="random changes of the patches; dropout hides whole modalities",
+    )
+    trainer: TrainerSettings = Field(
+        default_factory=lambda: TrainerSettings.model_validate({}),
+        description="length, optimisation, checkpoints, tracking",
+    )
+    init_from: Path | None = Field(None, description="encoder folder to go on from; empty: none")
+
+    @field_validator("patch")
+    @classmethod
+    def _positive(cls, patch: IntTriple) -> IntTriple:
+        if min(patch) < 1:
+            raise ValueError("sides must be at least 1")
+        return patch
+
+    @field_validator("modalities")
+    @classmethod
+    def _once(cls, modalities: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if modalities and len(set(modalities)) < len(modalities):
+            raise ValueError("each modality once")
+        return modalities
