@@ -66,7 +66,7 @@ def test_the_loss_is_the_formula_of_the_docstring(masks: str, weights: Any) -> N
         means.append(np.mean(errors))
         assert float(terms[f"mse/{name}"]) == pytest.approx(means[-1], rel=1e-5)
     share = [1.0, (weights or {}).get("pet", 1.0)]
-    assert float(loss) == pytest.approx(np.average(means, weights=share), rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(np.average(means, weights=share), rel=1e-5)
 
 
 def test_nothing_that_does_not_count_reaches_the_loss() -> None:
