@@ -134,9 +134,7 @@ def test_a_fourth_axis_of_one_is_dropped(tmp_path: Path) -> None:
     assert array.shape == grid.shape == (3, 5, 4)
 
 
-@pytest.mark.parametrize(
-    ("values", "dtype"), [((0, 1, 2), "uint8"), ((0, 255), "uint8"), ((0, 300), "int16")]
-)
+@pytest.mark.parametrize(("values", "dtype"), [((0, 1, 255), "uint8"), ((0, 300), "int16")])
 @pytest.mark.parametrize("stored", [np.uint16, np.float32, np.float64])
 def test_a_label_is_read_as_small_integers(
     tmp_path: Path, values: tuple[int, ...], dtype: str, stored: type
@@ -280,7 +278,7 @@ def test_what_cannot_be_written_is_refused(
 
 
 def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    """The limit on the size of files is the closest that a test comes to a full disk."""
+    # A limit on the size of files is the closest that a test comes to a full disk.
     path = write_volume(
         tmp_path / "a.nii.gz", numbers((3, 5, 4)), Grid.from_spacing((3, 5, 4), (1, 1, 1))
     )
