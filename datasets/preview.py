@@ -115,7 +115,7 @@ def _sheet(rows: Sequence[tuple[str, Sequence[tuple[str, Image.Image]]]]) -> Ima
         for column, (name, tile) in enumerate(tiles):
             x, y = GAP + column * (TILE + GAP), GAP + row * line
             view = "axial" if column % 2 == 0 else "coronal"
-            title = f"{name} {view}" if column else f"{case[:14]}: {name} {view}"
+            title = f"{name}, {view}" if column else f"{case[:14]}: {name}, {view}"
             pen.text((x, y), title, fill="black")
             sheet.paste(tile, (x, y + TITLE))
     return sheet
