@@ -97,11 +97,11 @@ class PretrainModule(pl.LightningModule):
     def _draw(self, batch: Batch, folder: Path) -> None:
         view = self.view(batch, False, "validation", 0)
         volumes = self.task.pictures(view)
-        # The patch with the most of a patient in it says the most.
-        sample = int(view.body.flatten(1).sum(1).argmax())
+        # The patch with the most scans, and then with the most of a patient in it, says the most.
+        sample = int((view.available.sum(1) + view.body.float().mean((1, 2, 3, 4))).argmax())
         file = folder / f"step-{self.trainer.global_step:06d}.png"
         names: Sequence[str] = self.augmentation.modalities
-        write_pictures(file, volumes, names, self.spacing, sample)
+        write_pictures(file, volumes, names, self.spacing, sample, view.available)
         log_pictures(self.trainer, "pictures/pretext", file)
 
 

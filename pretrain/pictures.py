@@ -24,6 +24,7 @@ def write_pictures(
     modalities: Sequence[str],
     spacing: Triple,
     sample: int = 0,
+    available: Tensor | None = None,
 ) -> Path:
     """Write one column per volume; for each modality an axial and a coronal row.
 
@@ -36,16 +37,22 @@ def write_pictures(
         modalities: Name of each channel.
         spacing: mm per voxel, so that pictures have true proportions.
         sample: Which of the batch.
+        available: Which modalities each case has, `[B, M]`; an absent one is not drawn.
     """
     columns = {
         name: volume[sample].detach().float().cpu().numpy() for name, volume in volumes.items()
     }
+    shown = [
+        (channel, name)
+        for channel, name in enumerate(modalities)
+        if available is None or bool(available[sample, channel])
+    ]
     rows = [
         [_tile(column[channel], modality(name), axis, spacing) for column in columns.values()]
-        for channel, name in enumerate(modalities)
+        for channel, name in shown
         for axis in (0, 1)
     ]
-    labels = [f"{name} {view}" for name in modalities for view in ("axial", "coronal")]
+    labels = [f"{name} {view}" for _, name in shown for view in ("axial", "coronal")]
     with atomic_path(path) as part:
         _sheet(rows, labels, list(columns)).save(part)
     return path
