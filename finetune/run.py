@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from .inference import evaluating
 from .module import FinetuneModule
 from .segmenter import Segmenter, SegmenterConfig, encoder_inputs
 from .settings import FinetuneSettings
-from .transfer import transfer
+from .transfer import TransferReport, check_unseen, transfer
 
 Say = Callable[[str], None]
 
@@ -55,23 +55,38 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
         UserError: If settings, store, encoder folder or run folder do not fit; before any step.
         Stopped: After a signal, with the state saved.
     """
+    out = Path(out)
     store = CaseStore(settings.store)
     split = make_split(store, settings.split)
     asked = _modalities(store, settings)
     conditions = check_conditions(settings.conditions, asked)
-    config = _config(store, settings, asked)
+    # Everything that can be wrong is found before the folder is claimed for these settings.
+    segmenter, report = _segmenter(_config(store, settings, asked), settings, store, split)
+    data = _data(segmenter, settings, store, split)
     with RunFolder.open(out, settings, "finetune") as run:
         folder = run.path / "segmenter"
         if run.done:
             say(f"{run.path} is done")
             return folder
         write_json(run.path / "split.json", split.as_json())
-        segmenter = _segmenter(config, settings, run, say)
+        if report is not None and run.checkpoint is None:
+            write_json(run.path / "load_report.json", report.as_json())
+            for line in report.lines():
+                say(line)
         tracking = settings.trainer.tracking
         with tracked(run.path, tracking, read_yaml(run.path / "config.yaml")) as tracker:
-            summary = _train(segmenter, settings, store, split, run, tracker)
+            module = FinetuneModule(segmenter, settings, store, run.path)
+            summary = fit(
+                module,
+                data,
+                run,
+                settings.trainer,
+                monitor="val/dice" if split.validation else None,
+                seed=settings.seed,
+                tracker=tracker,
+            )
             summary["flops"] = flops(segmenter)
-            segmenter = _with_history(segmenter, summary, store, split)
+            _note(segmenter, summary, store, split)
             segmenter.save(folder)
             if settings.evaluate_test and split.test:
                 results = _test(segmenter, settings, store, split, conditions, run, say)
@@ -135,33 +150,25 @@ def _config(store: CaseStore, settings: FinetuneSettings, asked: Sequence[str]) 
 
 
 def _segmenter(
-    config: SegmenterConfig, settings: FinetuneSettings, run: RunFolder, say: Say
-) -> Segmenter:
-    """Build the network from the seed, and fill it; a resumed run has its weights already."""
+    config: SegmenterConfig, settings: FinetuneSettings, store: CaseStore, split: Split
+) -> tuple[Segmenter, TransferReport | None]:
+    """Build the network from the seed, and fill its encoders if there is what to fill them with."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(settings.seed, "weights"))
         segmenter = Segmenter(config)
-    if settings.init_from is not None and run.checkpoint is None:
-        report = transfer(segmenter, settings.init_from, settings.transfer)
-        write_json(run.path / "load_report.json", report.as_json())
-        for line in report.lines():
-            say(line)
-    return segmenter
+    if settings.init_from is None:
+        return segmenter, None
+    check_unseen(settings.init_from, store, split.test)
+    return segmenter, transfer(segmenter, settings.init_from, settings.transfer)
 
 
-def _train(
-    segmenter: Segmenter,
-    settings: FinetuneSettings,
-    store: CaseStore,
-    split: Split,
-    run: RunFolder,
-    tracker: Tracker | None,
-) -> dict[str, Any]:
-    trainer = settings.trainer
+def _data(
+    segmenter: Segmenter, settings: FinetuneSettings, store: CaseStore, split: Split
+) -> pl.LightningDataModule:
+    trainer, on_cases = settings.trainer, settings.validate_on == "cases"
     augmentation = PairedAugmentation(
         segmenter.modalities, settings.patch, store.spacing, settings.augmentation
     )
-    on_cases = settings.validate_on == "cases"
     patches = PatchData(
         store,
         split.train,
@@ -176,39 +183,19 @@ def _train(
         foreground=settings.foreground,
         workers=trainer.workers,
     )
-    data: pl.LightningDataModule = (
-        CaseValidation(patches, split.validation) if on_cases else patches
-    )
-    module = FinetuneModule(segmenter, settings, store, run.path)
-    return fit(
-        module,
-        data,
-        run,
-        trainer,
-        monitor="val/dice" if split.validation else None,
-        mode="max",
-        seed=settings.seed,
-        tracker=tracker,
-    )
+    return CaseValidation(patches, split.validation) if on_cases else patches
 
 
-def _with_history(
-    segmenter: Segmenter, summary: dict[str, Any], store: CaseStore, split: Split
-) -> Segmenter:
+def _note(segmenter: Segmenter, summary: Mapping[str, Any], store: CaseStore, split: Split) -> None:
     """Note in the segmenter's configuration how it was trained."""
-    patients = {store.rows[name]["patient"] for name in split.train}
     best = summary.get("best")
-    segmenter.config = segmenter.config.model_copy(
-        update={
-            "extra": {
-                **segmenter.config.extra,
-                "labelled_patients": len(patients),
-                "steps": summary["steps"],
-                "validation_dice": "not validated" if best is None else round(float(best), 4),
-            }
-        }
-    )
-    return segmenter
+    extra = {
+        **segmenter.config.extra,
+        "labelled_patients": len({store.rows[name]["patient"] for name in split.train}),
+        "steps": summary["steps"],
+        "validation_dice": "not validated" if best is None else round(float(best), 4),
+    }
+    segmenter.config = segmenter.config.model_copy(update={"extra": extra})
 
 
 def _test(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from ..core.checkpoints import EncoderConfig, LoadReport, load_weights, read_config, read_weights
-from ..core.errors import CheckpointError
+from ..core.errors import CheckpointError, DataError
+from ..core.files import read_json
+from ..datasets.store import CaseStore
 from .segmenter import Segmenter, scale_of
 from .settings import TransferSettings
 
@@ -94,6 +97,26 @@ def transfer(
         for name, part in segmenter.decoders.items():
             report.decoders[name] = load_weights(part, decoder, threshold=0.0)
     return report
+
+
+def check_unseen(folder: str | Path, store: CaseStore, test: Sequence[str]) -> None:
+    """Raise an error if pretraining saw a patient that tests, labels or not.
+
+    Known if the encoder folder still lies in its run folder, and both used the same store.
+    """
+    file = Path(folder).parent / "data.json"
+    about = read_json(file) if file.is_file() else {}
+    if about.get("fingerprint") != store.fingerprint:
+        return
+    seen = {store.rows[c]["patient"] for part in ("training", "validation") for c in about[part]}
+    both = seen & {store.rows[case]["patient"] for case in test}
+    if both:
+        raise DataError(
+            "no test patient may have been seen in pretraining",
+            file=folder,
+            found=", ".join(sorted(both)[:3]),
+            remedy="give both commands the same split.test and split.seed",
+        )
 
 
 def _decoder_weights(folder: Path) -> dict[str, Tensor]:
