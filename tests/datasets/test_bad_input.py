@@ -281,6 +281,12 @@ def test_a_duplicate_case_does_not_hide_the_others(cohort: Builder) -> None:
     assert problems[1].startswith("block b: the file must exist")
 
 
+def test_what_blocks_is_named_first(cohort: Builder) -> None:
+    cohort.put(cohort.cases["a"], "label", np.zeros(CT.shape), CT)
+    file_of(cohort, "pet").unlink()
+    assert [p.case + " " + p.severity for p in cohort.check().problems] == ["b block", "a warn"]
+
+
 def test_an_empty_folder_or_manifest_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("case,ct\n")
     with pytest.raises(DataError, match="must have at least one case"):
