@@ -90,7 +90,7 @@ def _lungs(canvas: Canvas, cavity: Floats, rng: np.random.Generator) -> None:
         return
     x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
     side = np.abs(x)
-    apex = 676 - np.float32(0.03) * (side - 40) ** 2 - np.float32(0.012) * (y + 22) ** 2
+    apex = 676 - np.float32(0.013) * (side - 40) ** 2 - np.float32(0.012) * (y + 22) ** 2
     # The middle is broad around the great vessels, thin in front of them and beside the spine.
     width = 32 + 3 * np.cos(z / 19)
     width = (

@@ -25,11 +25,13 @@ _TISSUE: dict[Kind, Tissue] = {
     "vessel": Tissue.VESSEL,
     "ureter": Tissue.ORGAN,
 }
-_MEDIAN_MM, _SIGMA = 11.5, 0.35
+_MEDIAN_MM, _SIGMA = 13.0, 0.4
+_LEAST_ML = 0.15
+"""Smaller ones, such as a crumb in a thin vessel, are left out: the PET would not show them."""
 _BESIDE_SPINE = {
     f"paravertebral_{side}_{z}": Station((sign * 24.0, -62.0, z), (6, 6, 14), 0.5)
     for side, sign in (("right", 1), ("left", -1))
-    for z in (450.0, 530.0, 600.0)
+    for z in (450, 530, 600)
 }
 
 
@@ -107,7 +109,7 @@ def _focus(
     share = np.clip(0.5 - (form - 1) * (short / 2) / voxel, 0, 1).astype(np.float32)
     share *= canvas.tissue[box] == _TISSUE[kind]
     mask = share >= 0.5
-    if mask.sum() * canvas.grid.voxel_ml < 0.03:
+    if mask.sum() * canvas.grid.voxel_ml < _LEAST_ML:
         return None
     room.take(place, float(axes.mean()) / 2)
     canvas.paint(Region(box, share), None, suv, None)
@@ -128,7 +130,7 @@ def _ureter(canvas: Canvas, rng: np.random.Generator) -> Distractor | None:
     region = canvas.capsule(a.tolist(), b.tolist(), radius, radius)
     if region is None:
         return None
-    suv = float(np.clip(12 * np.exp(rng.normal(0, 0.4)), 5, 40))
+    suv = float(np.clip(16 * np.exp(rng.normal(0, 0.4)), 6, 50))
     share = region.share * (canvas.tissue[region.box] == Tissue.ORGAN)
     mask = share >= 0.5
     if not mask.any():

@@ -11,10 +11,12 @@ from scipy import ndimage
 from ..core.components import components
 from .phantom_canvas import Canvas, Floats, Region, Tissue
 from .phantom_nodes import Node, directions, form_of
-from .phantom_stations import STATIONS, Room, stations_in_view
+from .phantom_stations import STATIONS, Room, lookup, stations_in_view
 
 _YIELDS = (Tissue.FAT, Tissue.LUNG, Tissue.MUSCLE, Tissue.NODE)
 """Tissues that a node pushes aside; it moulds itself around all others."""
+_WORTH = {Tissue.FAT: 1.0, Tissue.MUSCLE: 0.5, Tissue.LUNG: 0.25}
+"""How readily a node lies in each tissue; hilar ones bulge into the lung."""
 _LEAST_FREE = 0.6
 _TRIES = 5
 
@@ -35,7 +37,7 @@ class Nodes:
 
 def paint_nodes(canvas: Canvas, groups: list[list[Node]], rng: np.random.Generator) -> Nodes:
     """Find room for each group at a station in view, and paint its nodes, largest first."""
-    room = Room(canvas, {Tissue.FAT: 1.0, Tissue.LUNG: 0.45, Tissue.MUSCLE: 0.3})
+    room = Room(canvas, _WORTH)
     names = stations_in_view(canvas)
     painted = Nodes(
         [], np.zeros(canvas.grid.shape, np.int16), np.full(canvas.grid.shape, np.inf, "f4")
@@ -49,6 +51,8 @@ def paint_nodes(canvas: Canvas, groups: list[list[Node]], rng: np.random.Generat
         for node in group:
             if before is not None:
                 place = _beside(canvas, before, node, place, rng)
+                if _free_share(canvas, node, place) < _LEAST_FREE / 2:
+                    station, place = _settle(canvas, room, node, list(names), weights, rng)
             _paint_node(canvas, replace(node, station=station), place, painted)
             room.take(place, float(np.mean(node.axes_mm)) / 2)
             before = node
@@ -84,7 +88,7 @@ def _free_share(canvas: Canvas, node: Node, place: NDArray[np.float64]) -> float
     tissue = canvas.tissue[found[0]][found[1] < 1]
     if not tissue.size:
         return 0.5
-    return float(np.isin(tissue, _YIELDS[:3]).mean())
+    return float(lookup(_WORTH)[tissue].mean())
 
 
 def _beside(

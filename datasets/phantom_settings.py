@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..core.geometry import IntTriple, Triple
 from ..core.settings import Settings
@@ -57,7 +57,7 @@ class PhantomSettings(Settings):
     )
     nodes: float = Field(12, ge=3, le=80, description="mean number of nodes per patient")
     distractors: float = Field(
-        8, ge=0, le=80, description="mean number of foci of uptake that are no nodes"
+        10, ge=0, le=80, description="mean number of foci of uptake that are no nodes"
     )
     negative_share: float = Field(
         0.1, ge=0, le=1, description="share of patients without malignant nodes"
@@ -69,19 +69,26 @@ class PhantomSettings(Settings):
         0.25, ge=0, le=1, description="share of patients whose split is test"
     )
 
+    @field_validator("shape")
+    @classmethod
+    def _has_sides(cls, shape: IntTriple | None) -> IntTriple | None:
+        if shape and not 16 <= min(shape) <= max(shape) <= 1024:
+            raise ValueError("must be between 16 and 1024 voxels a side")
+        return shape
+
+    @field_validator("ct_spacing", "pet_spacing")
+    @classmethod
+    def _has_spacing(cls, spacing: Triple | None) -> Triple | None:
+        if spacing and not 0.5 <= min(spacing) <= max(spacing) <= 10:
+            raise ValueError("must be between 0.5 and 10 mm")
+        return spacing
+
     @model_validator(mode="after")
     def _fits(self) -> PhantomSettings:
-        shape, spacing = self.ct_box()
-        if min(shape) < 16 or max(shape) > 1024:
-            raise ValueError(f"shape must lie between 16 and 1024 voxels a side, got {shape}")
-        if min(spacing) < 0.5 or max(spacing) > 10:
-            raise ValueError(f"CT spacing must lie between 0.5 and 10 mm, got {spacing}")
-        if self.pet_spacing and not 1 <= min(self.pet_spacing) <= max(self.pet_spacing) <= 10:
-            raise ValueError(f"PET spacing must lie between 1 and 10 mm, got {self.pet_spacing}")
         if self.fit() < _LEAST_SCALE:
             raise ValueError(
-                f"the region must fit into the CT at {_LEAST_SCALE:g} of an adult's size or more, "
-                f"got {self.fit():.2f}; take more or larger voxels, or a shorter region"
+                f"shape and CT spacing must hold the region at {_LEAST_SCALE:g} of an adult's size "
+                f"or more, not {self.fit():.2f}; take more or larger voxels, or a shorter region"
             )
         return self
 

@@ -85,11 +85,8 @@ class Room:
     def __init__(self, canvas: Canvas, worth: dict[Tissue, float]) -> None:
         self.canvas = canvas
         self._step = tuple(max(1, round(4 / s)) for s in canvas.grid.spacing)
-        table = np.zeros(256, np.float32)
-        for tissue, value in worth.items():
-            table[tissue] = value
         a, b, c = self._step
-        free = table[canvas.tissue[::a, ::b, ::c]]
+        free = lookup(worth)[canvas.tissue[::a, ::b, ::c]]
         spacing = np.multiply(canvas.grid.spacing, self._step)
         # Means over boxes: their cost does not grow with their size.
         self._maps: list[Floats] = [
@@ -136,3 +133,10 @@ class Room:
 def stations_in_view(canvas: Canvas) -> dict[str, Station]:
     """Return the stations whose middle lies in the field of view."""
     return {k: v for k, v in STATIONS.items() if canvas.in_view(canvas.index_of(v.centre))}
+
+
+def lookup(worth: dict[Tissue, float]) -> Floats:
+    """Return a table from tissue to its worth, 0 for those not named."""
+    table = np.zeros(256, np.float32)
+    table[list(worth)] = list(worth.values())
+    return table
