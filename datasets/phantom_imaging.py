@@ -7,17 +7,18 @@ the noise is as coarse as in a reconstruction. CT: blur, correlated noise, whole
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, special
 
 from ..core.geometry import Grid, Triple
 from .phantom_canvas import Floats
 
 _SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
-_FILTER = 0.7
+_FILTER = 0.5
 """Share of the resolution (FWHM) that is the smoothing after the counting."""
 
 
@@ -48,7 +49,7 @@ class Scanner:
 
 SCANNERS: dict[str, Scanner] = {
     "a": Scanner((1, 1, 1), (3.5, 4.0, 4.0), 6.0, 260, 1.0, 0.05, 13.0, 1.6),
-    "b": Scanner((1.25, 1.1, 1.1), (3.0, 3.2, 3.2), 7.0, 110, 0.85, 0.08, 22.0, 2.4),
+    "b": Scanner((1.25, 1.1, 1.1), (3.0, 3.2, 3.2), 7.0, 220, 0.85, 0.08, 22.0, 2.4),
 }
 
 
@@ -133,12 +134,15 @@ def image_pet(
         per_suv = scanner.counts * pet.voxel_ml
         counts = rng.poisson(seen * np.float32(per_suv))
         seen = (counts / per_suv).astype(np.float32)
-        seen = ndimage.gaussian_filter(seen, [after / s for s in pet.spacing], mode="nearest")
+        seen = _smooth(seen, [after / s for s in pet.spacing])
     return np.ascontiguousarray(seen * np.float32(factor), np.float32)
 
 
 def blurred(tracer: Floats, ct: Grid, pet: Grid, move: Misregistration, sigma_mm: float) -> Floats:
-    """Return the moved tracer, blurred by a Gaussian, on the PET grid: one product per axis."""
+    """Return the moved tracer, blurred by a Gaussian, on the PET grid: one product per axis.
+
+    `sigma_mm` includes the PET's voxel, so it is at least the voxel's side over the root of 12.
+    """
     result = tracer
     for axis, row in ((0, 2), (1, 1), (2, 0)):
         here = np.zeros((ct.shape[axis], 3))
@@ -147,7 +151,12 @@ def blurred(tracer: Floats, ct: Grid, pet: Grid, move: Misregistration, sigma_mm
         places = here[:, row] + move.at(here)[:, row]
         # Tissue that the breathing stretches must count for the length that it fills.
         length = np.gradient(places)
-        weights = np.exp(-(((there[:, None] - places) / sigma_mm) ** 2) / 2) * length
+        # A voxel is a mean over its width, which is a part of the resolution.
+        half = abs(pet.affine[row, axis]) / 2
+        narrow = np.sqrt(max(sigma_mm**2 - half**2 / 3, (0.2 * half) ** 2))
+        away = there[:, None] - places
+        upper = special.ndtr((away + half) / narrow)
+        weights = (upper - special.ndtr((away - half) / narrow)) * length
         total = weights.sum(1, keepdims=True)
         weights = (weights / np.maximum(total, 1e-12)).astype(np.float32)
         result = np.moveaxis(np.tensordot(weights, result, (1, axis)), 0, axis)
@@ -160,10 +169,9 @@ def image_ct(hu: Floats, ct: Grid, scanner: Scanner, rng: np.random.Generator) -
     Whole HU from -1024 to 3071, as a scanner writes them.
     """
     sigma = scanner.ct_blur_mm * _SIGMA_PER_FWHM
-    seen = ndimage.gaussian_filter(hu, [sigma / s for s in ct.spacing], truncate=3.0)
+    seen = _smooth(hu, [sigma / s for s in ct.spacing])
     noise = rng.standard_normal(ct.shape, np.float32)
-    kernel = [0.4, 0.7, 0.7]
-    noise = ndimage.gaussian_filter(noise, kernel, truncate=2.0, mode="nearest")
+    noise = _smooth(noise, (0.35, 0.65, 0.65))
     noise /= noise.std()
     # Water-equivalent thickness of each slice: noise is that of a 230 mm body at the preset.
     area = np.clip(hu / 1000 + 1, 0, 1.2).sum((1, 2)) * ct.spacing[1] * ct.spacing[2]
@@ -171,3 +179,19 @@ def image_ct(hu: Floats, ct: Grid, scanner: Scanner, rng: np.random.Generator) -
     level = scanner.ct_noise * np.clip(np.exp(1.1 * (thick - 1)), 0.5, 2.0)
     seen += noise * level[:, None, None].astype(np.float32)
     return np.clip(np.round(seen), -1024, 3071)
+
+
+def _smooth(array: Floats, sigma: Sequence[float]) -> Floats:
+    """Blur with the discrete Gaussian, whose variance is exact even far below a voxel.
+
+    A Gaussian that is merely sampled at the voxels is too narrow by 10 to 30 % at a standard
+    deviation of half a voxel.
+
+    Source:
+        Lindeberg, "Scale-space for discrete signals", IEEE PAMI 1990, equation 19.
+    """
+    for axis, width in enumerate(sigma):
+        reach = np.arange(-int(np.ceil(3.5 * width + 1)), int(np.ceil(3.5 * width + 1)) + 1)
+        kernel = special.ive(reach, width**2)
+        array = ndimage.correlate1d(array, kernel / kernel.sum(), axis, mode="nearest")
+    return array

@@ -53,7 +53,7 @@ class PhantomSettings(Settings):
     )
     pet_spacing: Triple | None = Field(None, description="mm, instead of the scanner's")
     fwhm_mm: float | None = Field(
-        None, ge=2, le=15, description="resolution of the PET in mm, instead of the scanner's"
+        None, ge=4, le=15, description="resolution of the PET in mm, instead of the scanner's"
     )
     nodes: float = Field(12, ge=3, le=80, description="mean number of nodes per patient")
     distractors: float = Field(
