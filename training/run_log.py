@@ -64,6 +64,11 @@ def read_run(folder: str | Path) -> RunLog:
     return log
 
 
+def ended(file: Path) -> bool:
+    """Say whether a `.wandb` file holds the run's last record."""
+    return file.exists() and any(r.WhichOneof("record_type") == "exit" for r in _records(file))
+
+
 def _add(log: RunLog, record: Any) -> None:
     kind = record.WhichOneof("record_type")
     if kind == "run":
@@ -98,6 +103,8 @@ def _records(path: Path) -> Iterator[Any]:
     from wandb.proto import wandb_internal_pb2
 
     data = path.read_bytes()
+    if not data:
+        return  # the run has only just begun
     if data[:4] != b":W&B":
         raise DataError("the file must be an offline W&B run", file=path)
     position, parts = 7, b""

@@ -6,9 +6,10 @@ import argparse
 import logging
 import netrc
 import os
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from pytorch_lightning.loggers import WandbLogger
 from ..core.files import read_json, write_json
 from ..core.settings import validate
 from .journal import Rows
+from .run_log import ended
 from .settings import TrackingSettings
 
 LOG = logging.getLogger("hilum.training")
@@ -106,10 +108,19 @@ class Tracker(WandbLogger):
     def close(self, exit_code: int = 0) -> None:
         """Send what is left and end the W&B run."""
         self.rows.flush()
-        if not self.broken and self._experiment is not None:
-            with self.guarded():
-                self._experiment.finish(exit_code=exit_code)
-        self._experiment = None
+        run, self._experiment = self._experiment, None
+        if run is None:
+            return
+        if self.broken:
+            # Left open, it would be taken for the run of the next cell in this process.
+            with suppress(Exception):
+                run.finish(exit_code=1)
+            return
+        with self.guarded():
+            settings = getattr(run, "settings", None)
+            run.finish(exit_code=exit_code)
+            if settings is not None and settings.mode == "offline":
+                _wait(Path(settings.sync_file))
 
     def _send(self, step: int, row: Mapping[str, Any]) -> None:
         if not self.broken:
@@ -216,6 +227,16 @@ def _has_key() -> bool:
         return netrc.netrc().authenticators("api.wandb.ai") is not None
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+def _wait(file: Path, seconds: float = 20.0) -> None:
+    """Wait until an offline run is on disk: on a busy machine `finish` returns before that."""
+    until = time.monotonic() + seconds
+    while not ended(file):
+        if time.monotonic() > until:
+            LOG.warning("W&B has not finished %s after %.0f s", file, seconds)
+            return
+        time.sleep(0.05)
 
 
 def _identity(folder: Path) -> str:

@@ -107,10 +107,11 @@ def test_a_stop_inside_a_validation_keeps_the_raw_weights(toy: ModuleType, tmp_p
             super().__init__(*args)
             self.again = self.decoder
 
-    reference, _ = toy.train(tmp_path / "whole", settings, module=Tied(settings))
+    options = {"monitor": None}
+    reference, _ = toy.train(tmp_path / "whole", settings, module=Tied(settings), **options)
     stop = toy.StopAt(8, signal.SIGTERM, "validation")
     with pytest.raises(Stopped):
-        toy.train(tmp_path / "cut", settings, stop, module=Tied(settings))
-    module, _ = toy.train(tmp_path / "cut", settings, module=Tied(settings))
+        toy.train(tmp_path / "cut", settings, stop, module=Tied(settings), **options)
+    module, _ = toy.train(tmp_path / "cut", settings, module=Tied(settings), **options)
     for one, other in zip(module.parameters(), reference.parameters(), strict=True):
         assert torch.equal(one, other)
