@@ -47,7 +47,8 @@ from .phantom_table import Scans, distractor_rows, node_rows
 
 __all__ = ["PhantomCase", "PhantomSettings", "make_case", "write_cohort"]
 
-VERSION = 1
+VERSION = 2
+"""Raised when the same settings give other bytes, so that no cohort mixes both."""
 Progress = Callable[[int, int, str], None]
 Rows = list[dict[str, object]]
 
