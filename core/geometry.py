@@ -114,9 +114,9 @@ class Grid:
     def overlap(self, other: Grid) -> float:
         """Return the share of this grid's box, as a fraction, that lies inside `other`'s.
 
-        Counted on a lattice of 17^3 points, so to within about 5 %.
+        Counted at the middles of 16^3 equal parts of this grid's box.
         """
-        steps = [np.linspace(0, n - 1, 17) for n in self.shape]
+        steps = [(np.arange(16) + 0.5) * n / 16 - 0.5 for n in self.shape]
         lattice = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 3)
         index = other.to_index(self.to_world(lattice))
         inside = (index >= -0.5) & (index <= np.asarray(other.shape) - 0.5)

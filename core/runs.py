@@ -70,6 +70,11 @@ class RunFolder:
         finally:
             lock.unlink(missing_ok=True)
 
+    @staticmethod
+    def in_use(path: Path) -> bool:
+        """Say whether a living process works in a folder."""
+        return (path / "lock").exists() and _owner(path / "lock") is not None
+
     @property
     def done(self) -> bool:
         """Whether the run ended well."""

@@ -24,6 +24,7 @@ from .resampling import field_of_view, resample
 from .store import Foreground, PreparedCase, box_of
 
 POINTS_PER_NODE = 1000
+MOST_CLASSES = 20
 STORED = {"HU": (-1024.0, 3071.0), "SUV": (0.0, 1000.0), "a.u.": (-100.0, 100.0)}
 """What float16 keeps well, and what no patient exceeds."""
 
@@ -43,7 +44,7 @@ class PrepareSettings(Settings):
     margin_mm: float = Field(10.0, ge=0, description="air kept around the body, mm")
     body_crop: bool = Field(True, description="crop to the body")
     least_overlap: float = Field(
-        0.1, ge=0, le=1, description="least share of the reference that each modality covers"
+        0.1, ge=0, le=1, description="least share of either scan that lies inside the other"
     )
 
 
@@ -242,10 +243,11 @@ def _check_values(case: Case, name: str, volume: Volume) -> None:
 def _check_overlap(
     case: Case, name: str, grid: Grid, reference: Grid, settings: PrepareSettings
 ) -> None:
-    share = reference.overlap(grid)
+    # The larger of the two directions: a small scan wholly inside the reference is sound.
+    share = max(reference.overlap(grid), grid.overlap(reference))
     if share < settings.least_overlap:
         raise DataError(
-            f"{name} must cover at least {settings.least_overlap:.0%} of the reference",
+            f"{name} and the reference must overlap by at least {settings.least_overlap:.0%}",
             case=case.id,
             file=case.volumes[name],
             found=f"{share:.0%}",
@@ -265,8 +267,8 @@ def _target(grid: Grid, spacing: Sequence[float] | None) -> Grid:
 def _label_on(label: Volume | None, target: Grid, case: Case) -> np.ndarray | None:
     if label is None:
         return None
-    high = int(label.array.max())
-    if high > IGNORE or (high > 20 and high != IGNORE):
+    high = int(label.array.max(initial=0, where=label.array != IGNORE))
+    if high > MOST_CLASSES:
         raise DataError(
             "label values must be 0, classes from 1 on, or 255 for unknown",
             case=case.id,

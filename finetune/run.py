@@ -241,5 +241,6 @@ def _show(results: Results, folder: Path, tracker: Tracker | None) -> dict[str, 
         tracker.summarise(scalars)
         ranked = sorted(results[first], key=lambda name: results[first][name]["dice"])
         files = [folder / f"{name}.png" for name in dict.fromkeys([*ranked[:1], *ranked[-1:]])]
-        tracker.log_now({"test/cases": [wandb.Image(str(file)) for file in files]})
+        # One key each: W&B shows a list only if all pictures have one size.
+        tracker.log_now({f"test/{file.stem}": wandb.Image(str(file)) for file in files})
     return scalars

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import clean_stop, progress, say
-from .core.errors import Stopped, UserError
+from hilum.cli_study import KeyValues, Workers, study
+from hilum.console import clean_stop, progress, say
+from hilum.core.errors import Stopped, UserError
 
 app = typer.Typer(
     name="hilum",
@@ -22,14 +23,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(study, name="study")
+
 Config = Annotated[
     list[Path] | None, typer.Option("-c", "--config", help="YAML file with settings; later wins.")
 ]
-KeyValues = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings; `hilum settings COMMAND` lists them."),
-]
-Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")]
 
 
@@ -52,7 +50,7 @@ def demo(
     workers: Workers = 2,
 ) -> None:
     """Run the whole flow on a phantom cohort and write report.html."""
-    from .study.demo import demo as run
+    from hilum.study.demo import demo as run
 
     report = run(out, workers=workers, say=say)
     say(f"the report is {report}")
@@ -67,8 +65,8 @@ def phantom(
     workers: Workers = 1,
 ) -> None:
     """Write a paired CT/PET node cohort with exact ground truth."""
-    from .core.settings import load
-    from .datasets.phantoms import PhantomSettings, write_cohort
+    from hilum.core.settings import load
+    from hilum.datasets.phantoms import PhantomSettings, write_cohort
 
     resolved = load(PhantomSettings, config or [], settings or [])
     with progress("phantom") as show:
@@ -83,7 +81,7 @@ def import_(
     out: Annotated[Path, typer.Option(help="Where to write manifest.csv.")],
 ) -> None:
     """Read a layout on disk into a manifest."""
-    from .datasets.importing import import_cohort
+    from hilum.datasets.importing import import_cohort
 
     say(f"wrote {import_cohort(format, root, out)}")
 
@@ -96,7 +94,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Warnings block, too.")] = False,
 ) -> None:
     """Find every problem of a cohort before it costs a day; exit code 1 if one blocks."""
-    from .datasets.check import check as run
+    from hilum.datasets.check import check as run
 
     report = run(manifest, out, strict)
     for line in report.table():
@@ -115,9 +113,9 @@ def prepare(
     workers: Workers = 1,
 ) -> None:
     """Bring every case to one grid, crop the body, and write the case store."""
-    from .core.settings import load
-    from .datasets.prepare import PrepareSettings
-    from .datasets.prepare import prepare as run
+    from hilum.core.settings import load
+    from hilum.datasets.prepare import PrepareSettings
+    from hilum.datasets.prepare import prepare as run
 
     resolved = load(PrepareSettings, config or [], settings or [])
     with progress("prepare") as show:
@@ -134,13 +132,13 @@ def pretrain(
     dry_run: DryRun = False,
 ) -> None:
     """Train an encoder without labels; the encoder folder is OUT/encoder."""
-    from .core.settings import load
-    from .pretrain.settings import PretrainSettings
+    from hilum.core.settings import load
+    from hilum.pretrain.settings import PretrainSettings
 
     resolved = load(PretrainSettings, config or [], settings or [])
     if dry_run:
         return _show(resolved)
-    from .pretrain.run import pretrain as run
+    from hilum.pretrain.run import pretrain as run
 
     say(f"encoder: {run(resolved, out)}")
     return None
@@ -155,13 +153,13 @@ def finetune(
     dry_run: DryRun = False,
 ) -> None:
     """Train a segmenter from n labelled patients; the segmenter folder is OUT/segmenter."""
-    from .core.settings import load
-    from .finetune.settings import FinetuneSettings
+    from hilum.core.settings import load
+    from hilum.finetune.settings import FinetuneSettings
 
     resolved = load(FinetuneSettings, config or [], settings or [])
     if dry_run:
         return _show(resolved)
-    from .finetune.run import finetune as run
+    from hilum.finetune.run import finetune as run
 
     say(f"segmenter: {run(resolved, out)}")
     return None
@@ -180,7 +178,7 @@ def predict(
     ] = None,
 ) -> None:
     """Segment scans: masks on the original CT grid, node table, overlays."""
-    from .finetune.predict import predict as run
+    from hilum.finetune.predict import predict as run
 
     volumes = {name: file for name, file in (("ct", ct), ("pet", pet)) if file}
     if bool(volumes) == bool(manifest):
@@ -199,53 +197,10 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for the tables.")],
 ) -> None:
     """Compare masks, made by any tool, with references: per case, per node, per cohort."""
-    from .finetune.evaluate import evaluate as run
+    from hilum.finetune.evaluate import evaluate as run
 
     for line in run(predictions, manifest, out).lines():
         say(line)
-
-
-study = typer.Typer(help="Fusion ablation studies: planned, resumable, judged honestly.")
-app.add_typer(study, name="study")
-StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).")]
-StudyOut = Annotated[Path, typer.Option(help="Folder of the study.")]
-
-
-@study.command("plan")
-@clean_stop
-def study_plan(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
-    """Show every cell: what is new, done, failed or waiting."""
-    from .study.run import plan
-
-    for line in plan(file, out, settings or []):
-        say(line)
-
-
-@study.command("run")
-@clean_stop
-def study_run(
-    file: StudyFile, out: StudyOut, settings: KeyValues = None, workers: Workers = 1
-) -> None:
-    """Run every cell that is not done, then write the report."""
-    from .study.run import run
-
-    say(f"the report is {run(file, out, settings or [], workers=workers, say=say)}")
-
-
-@study.command("status")
-@clean_stop
-def study_status(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
-    """Show how far each cell is; reads folders only, so it works from any machine."""
-    study_plan(file, out, settings)
-
-
-@study.command("report")
-@clean_stop
-def study_report(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
-    """Write report.html from the cells that are done."""
-    from .study.run import report
-
-    say(f"the report is {report(file, out, settings or [])}")
 
 
 @app.command("list")
@@ -253,7 +208,7 @@ def list_(
     what: Annotated[str | None, typer.Argument(help="One table; all without it.")] = None,
 ) -> None:
     """List encoders, fusion strategies, pretext tasks, modalities, metrics and formats."""
-    from .inventory import tables
+    from hilum.inventory import tables
 
     for line in tables(what):
         say(line)
@@ -265,7 +220,7 @@ def settings_(
     schema: Annotated[bool, typer.Option("--schema", help="JSON schema for editors.")] = False,
 ) -> None:
     """List the settings of a command with their meaning, unit and default."""
-    from .inventory import settings_of
+    from hilum.inventory import settings_of
 
     for line in settings_of(command, schema):
         say(line)
@@ -277,7 +232,7 @@ def inspect(
     folder: Annotated[Path, typer.Argument(help="Encoder, segmenter, store or run folder.")],
 ) -> None:
     """Say what a folder holds."""
-    from .inventory import describe
+    from hilum.inventory import describe
 
     for line in describe(folder):
         say(line)
@@ -286,7 +241,7 @@ def inspect(
 @app.command()
 def doctor() -> None:
     """Say what is wrong with this machine, and what it can do."""
-    from .doctor import examine
+    from hilum.doctor import examine
 
     lines, healthy = examine()
     for line in lines:

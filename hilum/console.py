@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from .core.errors import Stopped
+from hilum.core.errors import Stopped
 
 P = ParamSpec("P")
 R = TypeVar("R")

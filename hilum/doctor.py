@@ -57,7 +57,7 @@ def _hardware() -> list[str]:
     try:
         import torch
 
-        from .core.precision import autocast_dtype
+        from hilum.core.precision import autocast_dtype
     except ImportError as error:
         return [f"torch        does not import: {error}"]
     device = "cuda" if torch.cuda.is_available() else "cpu"

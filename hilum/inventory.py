@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .core.errors import SettingsError, UserError, did_you_mean
-from .core.files import read_json
+from hilum.core.errors import SettingsError, UserError, did_you_mean
+from hilum.core.files import read_json
 
 TABLES: dict[str, tuple[str, str]] = {
     "encoders": ("hilum.encoders", "ENCODERS"),
@@ -71,7 +71,7 @@ def describe(folder: Path) -> list[str]:
 
 
 def _describe_store(folder: Path) -> Iterable[str]:
-    from .datasets.store import CaseStore
+    from hilum.datasets.store import CaseStore
 
     store = CaseStore(folder)
     cases = [store[name] for name in store.ids]
@@ -94,7 +94,7 @@ def _describe_run(folder: Path) -> Iterable[str]:
 
 
 def _describe_weights(folder: Path) -> Iterable[str]:
-    from .core.checkpoints import read_weights
+    from hilum.core.checkpoints import read_weights
 
     config = read_json(folder / "config.json")
     weights = read_weights(folder)

@@ -56,7 +56,8 @@ def expand(study: StudySettings, out: Path, data: str = "") -> list[Cell]:
     for levels in _combinations(study):
         overrides = _overrides(study, levels)
         pretrain = overrides.pop("pretrain", None)
-        settings = _nested({"store": study.store, **study.finetune, **overrides})
+        tested = {"conditions": study.conditions} if study.conditions else {}
+        settings = _nested({"store": study.store, **tested, **study.finetune, **overrides})
         needs = None
         if pretrain is not None:
             first = _pretraining_cell(study, levels, pretrain, out, data)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..core.errors import RunError, Stopped
 from ..core.files import write_json
+from ..core.runs import RunFolder
 from .cells import Cell, resolve
 
 Report = Callable[[str], None]
@@ -123,7 +124,7 @@ def _drain(cells: Sequence[Cell], tracking: dict[str, Any], report: Report) -> l
 
 def _try(cell: Cell, tracking: dict[str, Any], report: Report, failed: dict[Path, str]) -> bool:
     """Run one cell; say whether this runner brought it to an end."""
-    if _done(cell) or cell.folder in failed:
+    if _done(cell) or cell.folder in failed or RunFolder.in_use(cell.folder):
         return False
     began = time.monotonic()
     try:
