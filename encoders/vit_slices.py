@@ -72,7 +72,7 @@ class VitSlicesEncoder(Encoder):
         batch, _, depth, height, width = image.shape
         slices = rearrange(image, "b c d h w -> (b d) c h w")
         # DINOv2's tokens are 14 pixels wide: the plane is brought to a whole number of them.
-        token = int(self.vit.config.patch_size)
+        token = int(self.vit.embeddings.patch_embeddings.patch_size[0])
         rows, columns = height // self.TOKEN, width // self.TOKEN
         slices = F.interpolate(slices, (rows * token, columns * token), mode="bilinear")
         tokens = self.vit(slices).feature_maps[-1]
@@ -122,9 +122,8 @@ def _backbone(
     if projection.in_channels != in_channels:
         # The mean over colours, shared out over the channels, keeps the size of the response.
         kernel = projection.weight.data.sum(1, keepdim=True) / in_channels
-        new = nn.Conv2d(
-            in_channels, projection.out_channels, projection.kernel_size, projection.stride
-        )
+        token = projection.kernel_size[0]
+        new = nn.Conv2d(in_channels, projection.out_channels, kernel_size=token, stride=token)
         new.weight.data.copy_(kernel.repeat(1, in_channels, 1, 1))
         if new.bias is not None and projection.bias is not None:
             new.bias.data.copy_(projection.bias.data)

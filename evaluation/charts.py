@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-WIDTH = 720
+WIDTH = 860
 ROW = 26
-LEFT = 300
+LEFT = 440
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56a0d3", "#7f5fc0", "#5f6b76")
 """Okabe and Ito, darkened where they would not stand out on white."""
 

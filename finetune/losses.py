@@ -69,7 +69,7 @@ class DiceCrossEntropy:
     def _dice(self, scores: Tensor, target: Tensor, known: Tensor) -> Tensor:
         probability = scores.softmax(1)[:, 1:]
         classes = torch.arange(1, scores.shape[1], device=scores.device).view(1, -1, 1, 1, 1)
-        reference = (target[:, None] == classes) & known
+        reference = target[:, None] == classes  # 0 where unknown
         probability = torch.where(known, probability, probability.new_zeros(()))
         axes = (0, 2, 3, 4) if self.settings.batch_dice else (2, 3, 4)
         overlap = torch.where(reference, probability, probability.new_zeros(())).sum(axes)

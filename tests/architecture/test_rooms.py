@@ -93,7 +93,7 @@ def rooms_imported(path: Path) -> set[str]:
             names = [node.module] if node.module else [alias.name for alias in node.names]
             rooms |= {name.split(".")[0] for name in names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hilum."):
-            rooms.add(str(node.module).split(".")[1])
+            rooms |= {str(node.module).split(".")[1]} & set(MAY_IMPORT)
         elif isinstance(node, ast.Import):
             rooms |= {a.name.split(".")[1] for a in node.names if a.name.startswith("hilum.")}
     return rooms
