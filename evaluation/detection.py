@@ -10,8 +10,8 @@ from scipy.optimize import linear_sum_assignment
 
 from ..core.components import components
 from ..core.geometry import Grid
-from .axes import axes_mm
 from .metrics_table import SIZE_BANDS
+from .nodes import axes_mm
 
 IOU = 0.3
 
@@ -21,21 +21,12 @@ def detection_metrics(
 ) -> dict[str, float]:
     """Match lesions one to one and return counts, sensitivity and sensitivity by short axis.
 
-    A lesion is a component with 26 neighbours. Pairs with an IoU above 0.3 may match, each lesion
-    once; of all such matchings the one with the most pairs is taken (and then the largest IoU).
+    A lesion is a component with 26 neighbours. Pairs with an IoU above 0.3 may match; among them
+    the matching with the largest sum of IoU is taken, so that no lesion is used twice.
 
     Source:
         HECKTOR 2025, F1agg at IoU 0.3; connectivity and one-to-one rule are stated here, since the
         challenge does not.
-
-    Args:
-        prediction: Booleans `[D, H, W]`.
-        reference: The same.
-        grid: Gives the spacing, for the short axis of a lesion.
-
-    Returns:
-        `lesion_tp`, `lesion_fp`, `lesion_fn`, `lesion_sensitivity` (NaN without a lesion), and per
-        band of `SIZE_BANDS` `sensitivity_`, `found_` and `lesions_`.
     """
     predicted, n_predicted = components(prediction)
     truth, n_truth = components(reference)
@@ -55,11 +46,6 @@ def volume_metrics(prediction: np.ndarray, reference: np.ndarray, grid: Grid) ->
 
     Source:
         autoPET challenge, evaluation code: components with 18 neighbours and no overlap at all.
-
-    Args:
-        prediction: Booleans `[D, H, W]`.
-        reference: The same; without a voxel FNV is NaN.
-        grid: Gives the volume of a voxel.
     """
     fnv = _without_overlap(reference, prediction) if reference.any() else math.nan
     return {
@@ -72,16 +58,14 @@ def _match(predicted: np.ndarray, n_predicted: int, truth: np.ndarray, n_truth: 
     """Return the reference lesions that have a match."""
     if not n_predicted or not n_truth:
         return set()
+    both = np.zeros((n_predicted + 1, n_truth + 1))
     inside = (predicted > 0) | (truth > 0)
-    pairs = predicted[inside].astype(np.int64) * (n_truth + 1) + truth[inside]
-    shape = (n_predicted + 1, n_truth + 1)
-    both = np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)
+    np.add.at(both, (predicted[inside], truth[inside]), 1)
     sizes_p, sizes_t = both.sum(1)[1:, None], both.sum(0)[None, 1:]
     overlap = both[1:, 1:]
     iou = overlap / (sizes_p + sizes_t - overlap)
     iou[iou <= IOU] = 0
-    # A pair more outweighs any sum of IoU, which is below the number of pairs.
-    rows, columns = linear_sum_assignment(-(iou + min(iou.shape) * (iou > 0)))
+    rows, columns = linear_sum_assignment(-iou)
     return {int(c) + 1 for r, c in zip(rows, columns, strict=True) if iou[r, c] > 0}
 
 
@@ -105,5 +89,6 @@ def _without_overlap(mask: np.ndarray, other: np.ndarray) -> float:
     if not count:
         return 0.0
     touched = np.zeros(count + 1, bool)
-    touched[labels[other]] = True
-    return float(np.bincount(labels[mask], minlength=count + 1)[~touched].sum())
+    touched[np.unique(labels[other])] = True
+    touched[0] = True
+    return float(np.bincount(labels.ravel(), minlength=count + 1)[~touched].sum())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import KDTree
 
 from ..core.geometry import Grid
@@ -18,17 +19,16 @@ def surface_metrics(
     Surfaces are the mask's voxels with a face neighbour outside of it (or outside of the image);
     distances are between voxel centres in mm. One empty mask gives the diagonal of the image and a
     surface Dice of 0, so that a missed node never improves a mean; two empty masks give NaN
-    distances and a surface Dice of 1. Distances are found by KD-tree among surface voxels only,
-    which on nodes is several times faster than a distance transform of their box.
+    distances and a surface Dice of 1.
 
     Source:
         Nikolov et al., arXiv:1809.04430 (surface Dice; there surfaces are weighted by area, here
         voxels count alike, as in MONAI).
 
     Args:
-        prediction: Booleans `[D, H, W]`, of the image or cut to a box that holds both masks.
+        prediction: Booleans `[D, H, W]`.
         reference: The same.
-        grid: The whole image: its spacing, and its diagonal for the penalty.
+        grid: Where they lie.
         tolerance_mm: Distance that counts as touching.
     """
     key = f"nsd_{tolerance_mm:g}mm"
@@ -48,12 +48,8 @@ def surface_metrics(
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
-    """Return the indices of the voxels that have a face neighbour outside of the mask."""
-    part = np.pad(mask, 1)
-    inner = part[1:-1, 1:-1, 1:-1].copy()
-    for axis in range(3):
-        for first in (0, 2):
-            window = [slice(1, -1)] * 3
-            window[axis] = slice(first, first + mask.shape[axis])
-            inner &= part[tuple(window)]
-    return np.argwhere(mask & ~inner)
+    """Return the indices of the surface voxels, found inside the mask's own box."""
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    part = np.pad(mask[box], 1)
+    inner = np.asarray(ndimage.binary_erosion(part), bool)
+    return np.argwhere(part & ~inner) - 1 + [s.start for s in box]
