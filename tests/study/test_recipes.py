@@ -1,0 +1,38 @@
+"""Every recipe is valid: its settings exist and have the right types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hilum.core.settings import Settings, load, validate
+from hilum.finetune.settings import FinetuneSettings
+from hilum.pretrain.settings import PretrainSettings
+from hilum.study.cells import expand
+from hilum.study.demo import STUDY
+from hilum.study.run import check
+from hilum.study.settings import StudySettings
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+KINDS: dict[str, type[Settings]] = {"pretrain": PretrainSettings, "finetune": FinetuneSettings}
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*/*.yaml")), ids=lambda path: path.stem)
+def test_a_recipe_is_valid_and_says_how_to_run_it(path: Path) -> None:
+    head = path.read_text(encoding="utf-8").splitlines()[:6]
+    assert any(line.startswith("# hilum ") for line in head)
+    assert any("Cost:" in line for line in head)
+    assert any("Expected:" in line for line in head)
+    if path.parent.name == "study":
+        check(expand(load(StudySettings, [path]), Path("out"), "data"))
+    else:
+        load(KINDS[path.parent.name], [path], store="store")
+
+
+def test_the_demo_is_valid_and_compares_with_early_fusion() -> None:
+    study = validate(StudySettings, {**STUDY, "store": "store"})
+    cells = expand(study, Path("out"), "data")
+    check(cells)
+    assert [cell.stage for cell in cells].count("pretrain") == 1
+    assert len(cells) == 17
