@@ -60,7 +60,7 @@ STUDY: dict[str, Any] = {
         "patch": (32, 32, 32),
         "augmentation": {**AUGMENTATION, "dropout": 0.2},
         "trainer": {
-            "steps": 150,
+            "steps": 100,
             "batch_size": 4,
             "learning_rate": 2e-3,
             "validate_every": 50,
@@ -75,10 +75,10 @@ STUDY: dict[str, Any] = {
         "transfer": {"encoder_rate": 0.5},
         "inference": {"window": (72, 48, 72), "overlap": 0.25},
         "trainer": {
-            "steps": 120,
+            "steps": 100,
             "batch_size": 6,
             "learning_rate": 3e-3,
-            "validate_every": 60,
+            "validate_every": 50,
         },
         "pictures": 0,
     },
