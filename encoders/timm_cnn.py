@@ -12,7 +12,15 @@ from ..core.errors import CheckpointError, SettingsError, did_you_mean
 from .base import Encoder
 from .inflate import inflate
 
-MODELS = ("resnet10t", "resnet18", "resnet34", "resnet50", "resnext50_32x4d", "regnety_008")
+MODELS = (
+    "resnet10t",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnext50_32x4d",
+    "seresnext26d_32x4d",
+    "regnety_008",
+)
 """Networks whose inflation is exact on volumes that do not change along the depth (tested)."""
 
 
@@ -65,13 +73,10 @@ def _load(flat: object, file: Path, model: str, in_channels: int) -> None:
     weights, own = read_weights(file), flat.state_dict()  # pyright: ignore[reportAttributeAccessIssue]
     # A wrapper for features names `layer1.0` as `layer1.0` or `layer1_0`, by the family.
     found = {key: weights.get(key, weights.get(key.replace("_", ".", 1))) for key in own}
-    for key, value in found.items():
-        if (
-            value is not None
-            and value.ndim == own[key].ndim == 4
-            and value.shape[1] != own[key].shape[1]
-        ):
-            found[key] = adapt_input_conv(in_channels, value)
+    stem = next(key for key, value in own.items() if value.ndim == 4)
+    first = found[stem]
+    if first is not None and first.ndim == 4 and first.shape[1] == 3:
+        found[stem] = adapt_input_conv(in_channels, first)
     missing = [k for k, v in found.items() if v is None or v.shape != own[k].shape]
     if missing:
         raise CheckpointError(

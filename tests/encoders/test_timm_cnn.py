@@ -15,19 +15,26 @@ from hilum.encoders.timm_cnn import MODELS, TimmCnnEncoder
 
 
 def pretrained(model: str, folder: Path) -> tuple[torch.nn.Module, str]:
-    """Return a 2D network with settled norm statistics, and its weights on disk."""
+    """Return a 2D network as after training, and its weights on disk.
+
+    timm starts the last norm of every residual branch at zero: untouched, such a network would hide
+    whatever goes wrong in its branches.
+    """
     torch.manual_seed(0)
-    whole = timm.create_model(model, pretrained=False, in_chans=3)
-    with torch.no_grad():
-        for _ in range(3):
-            whole(torch.randn(4, 3, 64, 64))
+    whole = timm.create_model(model, pretrained=False, in_chans=3).eval()
+    for part in whole.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(part.weight, 0.5, 1.0)
+            torch.nn.init.normal_(part.bias, 0, 0.1)
+            part.running_mean = torch.randn(part.num_features) / 10
+            part.running_var = torch.rand(part.num_features) + 0.5
     save_file({k: v.contiguous() for k, v in whole.state_dict().items()}, folder / "w.safetensors")
-    return whole.eval(), str(folder / "w.safetensors")
+    return whole, str(folder / "w.safetensors")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_inflation_is_exact_on_constant_depth(model: str, tmp_path: Path) -> None:
+    """In every slice of every level, branches and squeeze-and-excitation included."""
     whole, file = pretrained(model, tmp_path)
     flat = timm.create_model(model, pretrained=False, features_only=True, in_chans=3).eval()
     encoder = TimmCnnEncoder(in_channels=3, model=model, weights=file).eval()
@@ -38,17 +45,41 @@ def test_inflation_is_exact_on_constant_depth(model: str, tmp_path: Path) -> Non
     image = torch.randn(1, 3, 32, 64)
     with torch.no_grad():
         expected = flat(image)
-        # Deep enough that the middle slice is beyond the reach of the padded ends: finest maps.
-        found = encoder(image.unsqueeze(2).repeat(1, 1, 96, 1, 1))
-    for level in range(2):
-        middle = found[level].shape[2] // 2
-        assert_close(found[level][:, :, middle], expected[level], atol=1e-5, rtol=1e-4)
+        found = encoder(image.unsqueeze(2).repeat(1, 1, 32, 1, 1))
+    for level, (volume, plane) in enumerate(zip(found, expected, strict=True)):
+        size = plane.abs().max()
+        for number in range(volume.shape[2]):
+            error = (volume[:, :, number] - plane).abs().max() / size
+            assert error < 1e-5, f"level {level}, slice {number}"
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_pretrained_stem_answers_a_gray_image_as_the_colour_one(
+    channels: int, tmp_path: Path
+) -> None:
+    _, file = pretrained("resnet10t", tmp_path)
+    image = torch.randn(1, 1, 32, 32, 32)
+    colour, own = (
+        TimmCnnEncoder(in_channels=count, model="resnet10t", weights=file).get_submodule(
+            "inner.conv1.0"
+        )
+        for count in (3, channels)
+    )
+    assert isinstance(colour, torch.nn.Conv3d)
+    assert isinstance(own, torch.nn.Conv3d)
+    assert own.weight.shape[1] == channels
+    if channels == 1:  # timm sums one channel's kernel, and tiles and scales more than one's
+        assert_close(own(image), colour(image.repeat(1, 3, 1, 1, 1)), atol=1e-5, rtol=1e-5)
+    else:
+        assert_close(own.weight, colour.weight[:, :2] * 1.5)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     _, file = pretrained("resnet10t", tmp_path)
     with pytest.raises(CheckpointError, match="must be those of timm's resnet18"):
         TimmCnnEncoder(in_channels=2, model="resnet18", weights=file)
+    with pytest.raises(CheckpointError, match="must be those of timm's resnet50"):
+        TimmCnnEncoder(in_channels=2, model="resnet50", weights=file)
 
 
 def test_a_network_that_cannot_be_inflated_is_refused() -> None:
