@@ -30,8 +30,11 @@ class PyramidDecoder(nn.Module):
         channels: Channels of each map, finest first.
         strides: Image voxels per voxel of each map.
         classes: Output channels.
-        deep_supervision: Whether coarser maps predict, too, while training.
+        deep_supervision: Whether coarser maps predict, too.
         prior: Expected share of each foreground class; `None` leaves the bias alone (for images).
+
+    Raises:
+        ValueError: If there is no coarser map to come from, or the background would have no share.
     """
 
     def __init__(
@@ -43,6 +46,10 @@ class PyramidDecoder(nn.Module):
         prior: float | None = 0.01,
     ) -> None:
         super().__init__()
+        if len(channels) < 2 or len(channels) != len(strides):
+            raise ValueError(f"a pyramid has two levels or more, got {channels=} and {strides=}")
+        if prior is not None and not 0 < prior * max(classes - 1, 1) < 1:
+            raise ValueError(f"priors must be above 0 and leave a background, got {prior=}")
         self.first = tuple(strides[0])
         ups, joins, heads = [], [], []
         for fine in range(len(channels) - 2, -1, -1):

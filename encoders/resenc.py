@@ -7,15 +7,19 @@ from collections.abc import Sequence
 from dynamic_network_architectures.building_blocks.residual_encoders import ResidualEncoder
 from torch import Tensor, nn
 
+from ..core.errors import SettingsError, did_you_mean
 from ..core.geometry import IntTriple
 from .base import Encoder
 
 SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "tiny": ((16, 32, 64, 128), (1, 1, 1, 1)),
-    "small": ((24, 48, 96, 192, 256), (1, 2, 2, 2, 2)),
+    "small": ((24, 48, 96, 192), (1, 2, 2, 2)),
     "base": ((32, 64, 128, 256, 320, 320), (1, 3, 4, 6, 6, 6)),
 }
-"""Features and residual blocks of each stage; `base` is nnU-Net's ResEnc-L."""
+"""Features and residual blocks of each stage: 0.9, 4.6 and 90 million parameters.
+
+`base` is nnU-Net's ResEnc-L.
+"""
 
 
 class ResencEncoder(Encoder):
@@ -49,15 +53,7 @@ class ResencEncoder(Encoder):
         strides: Sequence[int | Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
-        wide, deep = SIZES[size]
-        channels = tuple(features or wide)
-        counts = tuple(blocks or deep[: len(channels)])
-        steps = [_triple(s) for s in strides or [1, *[2] * (len(channels) - 1)]]
-        if not len(channels) == len(counts) == len(steps):
-            raise ValueError(
-                f"features, blocks and strides must be equally long, got {len(channels)}, "
-                f"{len(counts)} and {len(steps)}"
-            )
+        channels, counts, steps = _stages(size, features, blocks, strides)
         inner = ResidualEncoder(
             in_channels,
             len(channels),
@@ -87,9 +83,41 @@ class ResencEncoder(Encoder):
         return self.inner(image)
 
 
+def _stages(
+    size: str,
+    features: Sequence[int] | None,
+    blocks: Sequence[int] | None,
+    strides: Sequence[int | Sequence[int]] | None,
+) -> tuple[tuple[int, ...], tuple[int, ...], list[IntTriple]]:
+    """Return channels, blocks and stride of each stage, checked."""
+    if size not in SIZES:
+        raise SettingsError(
+            f"unknown size {size!r}{did_you_mean(size, SIZES)}",
+            remedy=f"choose from {', '.join(SIZES)}",
+        )
+    wide, deep = SIZES[size]
+    channels = wide if features is None else tuple(features)
+    counts = deep[: len(channels)] if blocks is None else tuple(blocks)
+    steps = [_triple(s) for s in ([1] + [2] * (len(channels) - 1) if strides is None else strides)]
+    if not len(channels) == len(counts) == len(steps) > 0:
+        raise SettingsError(
+            "features, blocks and strides must have one entry per stage",
+            found=f"{len(channels)}, {len(counts)} and {len(steps)} entries",
+            remedy="give all three",
+        )
+    if min(*channels, *counts, *(side for step in steps for side in step)) < 1:
+        raise SettingsError(
+            "features, blocks and strides must be at least 1",
+            found=f"{channels}, {counts}, {steps}",
+        )
+    return channels, counts, steps
+
+
 def _triple(step: int | Sequence[int]) -> IntTriple:
-    d, h, w = (step, step, step) if isinstance(step, int) else step
-    return d, h, w
+    sides = (step, step, step) if isinstance(step, int) else tuple(step)
+    if len(sides) != 3:
+        raise SettingsError("a stride must be a number or one per axis", found=step)
+    return sides[0], sides[1], sides[2]
 
 
 def _cumulative(steps: Sequence[IntTriple]) -> tuple[IntTriple, ...]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Dinov2Backbone, Dinov2Config
 
-from ..core.errors import CheckpointError
+from ..core.errors import CheckpointError, SettingsError
 from .base import Encoder
 
 
@@ -29,12 +29,15 @@ class VitSlicesEncoder(Encoder):
         mixing along the depth is ours.
 
     Args:
-        in_channels: Channels of the image; up to 3 use the pretrained stem's mean kernel.
+        in_channels: Channels of the image; a pretrained stem's sum over colours is shared out.
         width: Channels of the transformer.
         depth: Its blocks.
         heads: Its attention heads.
+        side: Side in pixels of the images that its position embedding is made for: 518 for the
+            published DINOv2. Other sides are interpolated.
         features: Channels of the pyramid's levels at strides 1, 4, 8, 16.
-        weights: Local folder of a DINOv2 in HuggingFace's format (safetensors), or none.
+        weights: Local folder of a DINOv2 in HuggingFace's format (safetensors), or none. The other
+            parameters must say what it holds, so that they alone can rebuild the encoder.
     """
 
     TOKEN = 16
@@ -46,12 +49,26 @@ class VitSlicesEncoder(Encoder):
         width: int = 96,
         depth: int = 4,
         heads: int = 3,
+        side: int = 224,
         features: Sequence[int] = (16, 32, 64, 96),
         weights: str | None = None,
     ) -> None:
         super().__init__()
-        self.vit = _backbone(in_channels, width, depth, heads, weights)
-        width = int(self.vit.config.hidden_size)
+        if len(features) != 4:
+            raise SettingsError("features must be those of the 4 levels", found=tuple(features))
+        if width % heads:
+            raise SettingsError("heads must divide width", found=f"{heads} heads, width {width}")
+        config = Dinov2Config(
+            num_channels=in_channels,
+            hidden_size=width,
+            num_hidden_layers=depth,
+            num_attention_heads=heads,
+            patch_size=14,
+            image_size=side,
+        )
+        self.vit = Dinov2Backbone(config) if weights is None else _read(Path(weights), config)
+        # Only DINOv2's own pretraining uses it; idle parameters stop distributed training.
+        self.vit.embeddings.mask_token = None
         self.fine = nn.Sequential(
             nn.Conv3d(in_channels, features[0], 3, padding=1),
             nn.InstanceNorm3d(features[0], affine=True),
@@ -97,37 +114,57 @@ def _mixer(channels: int) -> nn.Conv3d:
     return conv
 
 
-def _backbone(
-    in_channels: int, width: int, depth: int, heads: int, weights: str | None
-) -> Dinov2Backbone:
-    if weights is None:
-        config = Dinov2Config(
-            num_channels=in_channels,
-            hidden_size=width,
-            num_hidden_layers=depth,
-            num_attention_heads=heads,
-            patch_size=14,
-            image_size=224,
-        )
-        return Dinov2Backbone(config)
-    if not (Path(weights) / "model.safetensors").exists():
+def _read(folder: Path, config: Dinov2Config) -> Dinov2Backbone:
+    """Read a backbone that must be as `config` says but for its input channels."""
+    if not (folder / "model.safetensors").exists() or not (folder / "config.json").exists():
         raise CheckpointError(
             "the folder must hold config.json and model.safetensors of a DINOv2",
-            file=weights,
+            file=folder,
             remedy="download it with huggingface_hub, and give the folder",
         )
     # The concrete class: AutoBackbone asks the hub even for a local folder.
-    vit = Dinov2Backbone.from_pretrained(weights, local_files_only=True, use_safetensors=True)
-    projection = vit.embeddings.patch_embeddings.projection
-    if projection.in_channels != in_channels:
-        # The mean over colours, shared out over the channels, keeps the size of the response.
-        kernel = projection.weight.data.sum(1, keepdim=True) / in_channels
-        token = projection.kernel_size[0]
-        new = nn.Conv2d(in_channels, projection.out_channels, kernel_size=token, stride=token)
-        new.weight.data.copy_(kernel.repeat(1, in_channels, 1, 1))
-        if new.bias is not None and projection.bias is not None:
-            new.bias.data.copy_(projection.bias.data)
-        vit.embeddings.patch_embeddings.projection = new
-        vit.embeddings.patch_embeddings.num_channels = in_channels
-        vit.config.num_channels = in_channels
+    vit = Dinov2Backbone.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    _check(vit.config, config, folder)
+    if vit.config.num_channels != config.num_channels:
+        _share_stem(vit, config.num_channels)
     return vit
+
+
+PARAMETERS = {
+    "hidden_size": "width",
+    "num_hidden_layers": "depth",
+    "num_attention_heads": "heads",
+    "image_size": "side",
+}
+"""Our name of each of DINOv2's settings that can be chosen."""
+
+
+def _check(found: Dinov2Config, wanted: Dinov2Config, folder: Path) -> None:
+    """Raise an error if two configurations are not of one network."""
+    for key in ("patch_size", "mlp_ratio", "use_swiglu_ffn", "qkv_bias", "hidden_act"):
+        if getattr(found, key) != getattr(wanted, key):
+            raise CheckpointError(
+                f"the weights must be of a DINOv2 with {key} {getattr(wanted, key)}",
+                file=folder,
+                found=getattr(found, key),
+            )
+    if any(getattr(found, key) != getattr(wanted, key) for key in PARAMETERS):
+        values = ", ".join(f"{ours}={getattr(found, key)}" for key, ours in PARAMETERS.items())
+        raise CheckpointError(
+            "width, depth, heads and side must be those of the weights",
+            file=folder,
+            remedy=f"set {values}",
+        )
+
+
+def _share_stem(vit: Dinov2Backbone, channels: int) -> None:
+    """Give the stem other input channels: the sum over colours, an equal part for each."""
+    stem = vit.embeddings.patch_embeddings
+    old = stem.projection
+    token = old.kernel_size[0]
+    new = nn.Conv2d(channels, old.out_channels, kernel_size=token, stride=token)
+    kernel = old.weight.data.sum(1, keepdim=True) / channels
+    new.weight.data.copy_(kernel.repeat(1, channels, 1, 1))
+    if new.bias is not None and old.bias is not None:
+        new.bias.data.copy_(old.bias.data)
+    stem.projection, stem.num_channels, vit.config.num_channels = new, channels, channels

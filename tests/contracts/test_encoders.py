@@ -57,6 +57,30 @@ def test_gradients_are_finite_under_bfloat16(name: str) -> None:
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
 
 
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    """A parameter that lies idle stops distributed training."""
+    encoder = make(name)
+    for key, parameter in encoder.named_parameters():
+        if key.endswith("weight"):  # away from norms that start at zero
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    maps = encoder(torch.randn(2, 2, *SIDES))
+    sum((x * torch.randn_like(x)).sum() for x in maps).backward()  # pyright: ignore[reportAttributeAccessIssue]
+    for key, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, key
+        if key.endswith("weight"):
+            assert parameter.grad.abs().sum() > 0, key
+
+
+def test_a_saved_state_gives_the_same_features(name: str) -> None:
+    encoder, again = make(name).eval(), make(name)
+    for parameter in again.parameters():
+        parameter.data.normal_()
+    again.load_state_dict(encoder.state_dict(), strict=True)
+    image = torch.randn(1, 2, *SIDES)
+    for got, want in zip(again.eval()(image), encoder(image), strict=True):
+        assert_close(got, want, rtol=0, atol=0)
+
+
 def test_the_stem_sees_the_modalities(name: str) -> None:
     encoder = make(name, channels=3)
     state = encoder.state_dict()

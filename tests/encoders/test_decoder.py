@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -41,3 +42,22 @@ def test_a_first_stride_above_one_is_brought_to_full_resolution() -> None:
     strides = tuple((2 * a, 2 * b, 2 * c) for a, b, c in STRIDES)
     outputs = PyramidDecoder(CHANNELS, strides, 2)(pyramid())
     assert outputs[0].shape == (2, 2, 16, 8, 24)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_prior_is_the_share_of_each_class(classes: int) -> None:
+    decoder = PyramidDecoder(CHANNELS, STRIDES, classes, prior=0.002)
+    for head in decoder.heads:
+        share = head.bias.softmax(0)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+        assert_close(share[1:], torch.full((classes - 1,), 0.002))
+
+
+@pytest.mark.parametrize(
+    ("levels", "classes", "prior", "message"),
+    [(1, 2, 0.01, "two levels"), (3, 2, 1.0, "leave a background"), (3, 5, 0.3, "a background")],
+)
+def test_what_cannot_be_decoded_is_refused(
+    levels: int, classes: int, prior: float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        PyramidDecoder(CHANNELS[:levels], STRIDES[:levels], classes, prior=prior)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
 from torch import nn
 from torch.testing import assert_close
 
+from hilum.core.errors import SettingsError
 from hilum.encoders.resenc import ResencEncoder
 
 
@@ -29,3 +33,30 @@ def test_strides_may_differ_by_axis() -> None:
         in_channels=1, features=[4, 4, 4], strides=[1, [1, 2, 2], 2], blocks=[1] * 3
     )
     assert encoder.strides == ((1, 1, 1), (1, 2, 2), (2, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"size": "smal"}, "unknown size 'smal', did you mean 'small'"),
+        ({"features": [4, 8], "blocks": [1]}, "found 2, 1 and 2 entries; give all three"),
+        ({"features": [4, 8], "strides": [1, [2, 2]], "blocks": [1, 1]}, "one per axis"),
+        ({"features": [], "blocks": []}, "one entry per stage"),
+        ({"features": [4, 0], "blocks": [1, 1]}, "must be at least 1"),
+        ({"features": [4, 8], "blocks": [1, 1], "strides": [1, 0]}, "must be at least 1"),
+    ],
+)
+def test_bad_parameters_are_refused(bad: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        ResencEncoder(in_channels=1, **bad)
+
+
+def test_both_names_of_an_aliased_stem_are_announced() -> None:
+    """Each convolution of nnU-Net's blocks is registered twice; a strict load needs both."""
+    encoder = ResencEncoder(in_channels=2, features=[4, 8], blocks=[1, 1])
+    assert encoder.stem == (
+        "inner.stem.convs.0.conv.weight",
+        "inner.stem.convs.0.all_modules.0.weight",
+    )
+    first, second = (encoder.state_dict()[key] for key in encoder.stem)
+    assert first.data_ptr() == second.data_ptr()

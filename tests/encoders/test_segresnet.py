@@ -13,7 +13,7 @@ def test_weights_of_monais_network_load_and_give_its_features() -> None:
     torch.manual_seed(0)
     theirs = SegResNetDS(in_channels=2, init_filters=8, blocks_down=(1, 1, 1), norm="instance")
     ours = SegresnetEncoder(in_channels=2, filters=8, blocks=(1, 1, 1))
-    ours.inner.load_state_dict(theirs.encoder.state_dict(), strict=False)
+    ours.inner.load_state_dict(theirs.encoder.state_dict(), strict=True)
     x = torch.randn(1, 2, 4, 8, 12)
     for got, want in zip(ours(x), theirs.encoder(x), strict=True):
         assert_close(got, want)
