@@ -34,7 +34,8 @@ class CrossAttentionFusion(FusionStrategy):
 
     Args:
         heads: Attention heads; must divide the channels of the levels that attend.
-        min_stride: Finest stride (the smallest of the three axes) that attends.
+        min_stride: Finest stride (the smallest of the three axes) that attends; above the coarsest
+            level's, none does, and the strategy is a mean of features.
         max_tokens: Largest number of voxels that attend to each other.
     """
 
@@ -100,13 +101,15 @@ class CrossAttention(nn.Module):
         max_tokens: Largest window, in voxels.
 
     Raises:
-        ValueError: If `heads` does not divide `channels`.
+        ValueError: If `heads` does not divide `channels`, or a window would be empty.
     """
 
     def __init__(self, channels: int, heads: int = 4, max_tokens: int = 4096) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f"heads must divide channels, got {heads=} and {channels=}")
+        if max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, got {max_tokens}")
         self.heads, self.max_tokens = heads, max_tokens
         self.norm = nn.LayerNorm(channels)
         self.query = nn.Linear(channels, channels)
@@ -158,14 +161,14 @@ def masked_mean(maps: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Te
 
 
 def _window(sides: Sequence[int], most: int) -> tuple[int, int, int]:
-    """Return the sides of equal windows with at most `most` voxels: halve the longest side."""
+    """Return the sides of equal windows with at most `most` voxels.
+
+    The longest even side is halved; if none is even, the longest is divided by its smallest factor.
+    """
     window = list(sides)
     while window[0] * window[1] * window[2] > most:
-        even = [i for i in range(3) if window[i] % 2 == 0]
-        if not even:
-            break
-        axis = max(even, key=lambda i: window[i])
-        window[axis] //= 2
+        axis = max(range(3), key=lambda i: (window[i] % 2 == 0, window[i]))
+        window[axis] //= next(n for n in range(2, window[axis] + 1) if window[axis] % n == 0)
     return window[0], window[1], window[2]
 
 

@@ -21,6 +21,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 SIDES = (4, 8, 6)
 SUBSETS = ([True, True], [True, False], [False, True])
+THREE = ("ct", "mr_t1", "pet")
 
 pytestmark = pytest.mark.parametrize("name", STRATEGIES)
 
@@ -44,11 +45,11 @@ def make(name: str, modalities: tuple[str, ...] = MODALITIES) -> FusionStrategy:
     return strategy
 
 
-def volumes(cases: int = 3) -> dict[str, Tensor]:
+def volumes(cases: int = 3, modalities: tuple[str, ...] = MODALITIES) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(1)
     return {
         name: torch.randn(cases, 1, *SIDES, generator=generator, dtype=torch.float64)
-        for name in MODALITIES
+        for name in modalities
     }
 
 
@@ -66,9 +67,13 @@ def test_what_is_stored_in_an_absent_modality_never_matters(name: str, trash: fl
     gradients = []
     for given in (clean, dirty):
         strategy.zero_grad()
-        out = strategy(given, available)[0]
+        inputs = {key: value.clone().requires_grad_() for key, value in given.items()}
+        out = strategy(inputs, available)[0]
         out.square().sum().backward()
         gradients.append([p.grad for p in strategy.parameters()])
+        for key, row in (("pet", 1), ("ct", 2)):
+            grad = inputs[key].grad
+            assert grad is None or (grad[row] == 0).all(), "it must not be learned from either"
         given["out"] = out.detach()
     assert_close(dirty["out"], clean["out"], rtol=0, atol=0)
     assert_close(gradients[1], gradients[0], rtol=0, atol=0)
@@ -97,6 +102,22 @@ def test_the_order_of_the_modalities_does_not_matter(name: str) -> None:
         state["placeholder"] = state["placeholder"].flip(0)
     turned.load_state_dict(state)
     assert_close(turned(given, available.flip(1))[0], strategy(given, available)[0])
+
+
+def test_every_subset_of_three_modalities_works(name: str) -> None:
+    """Seven subsets at once equal one by one, whatever lies in the absent volumes."""
+    strategy = make(name, THREE)
+    subsets = [[bool(n & 1), bool(n & 2), bool(n & 4)] for n in range(1, 8)]
+    given, available = volumes(7, THREE), torch.tensor(subsets)
+    together = strategy(given, available)[0]
+    assert together.shape == (7, 2, *SIDES)
+    for row, subset in enumerate(subsets):
+        own = {
+            key: value[row : row + 1] if subset[column] else torch.full((1, 1, *SIDES), torch.nan)
+            for column, (key, value) in enumerate(given.items())
+        }
+        own = {key: value.double() for key, value in own.items()}
+        assert_close(strategy(own, available[row : row + 1])[0][0], together[row])
 
 
 def test_every_parameter_gets_a_gradient(name: str) -> None:

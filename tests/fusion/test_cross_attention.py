@@ -9,7 +9,12 @@ from torch.testing import assert_close
 
 from hilum.encoders.decoder import PyramidDecoder
 from hilum.encoders.resenc import ResencEncoder
-from hilum.fusion.cross_attention import CrossAttention, CrossAttentionFusion, masked_mean
+from hilum.fusion.cross_attention import (
+    CrossAttention,
+    CrossAttentionFusion,
+    _window,
+    masked_mean,
+)
 
 CHANNELS, HEADS, GRID = 8, 2, (2, 3, 4)
 
@@ -77,6 +82,36 @@ def test_windows_do_not_see_each_other(trained: CrossAttention, maps: Tensor) ->
     assert_close(cut[..., :2], half)
 
 
+@pytest.mark.parametrize(
+    ("sides", "most", "window"),
+    [
+        ((20, 20, 20), 4096, (10, 20, 20)),
+        ((4, 6, 8), 1000, (4, 6, 8)),
+        ((2, 3, 4), 12, (2, 3, 2)),
+        ((19, 19, 19), 4096, (1, 19, 19)),
+        ((15, 21, 9), 1000, (15, 7, 9)),
+        ((5, 7, 3), 1, (1, 1, 1)),
+    ],
+)
+def test_windows_tile_the_grid_and_never_exceed_the_limit(
+    sides: tuple[int, int, int], most: int, window: tuple[int, int, int]
+) -> None:
+    found = _window(sides, most)
+    assert all(side % part == 0 for side, part in zip(sides, found, strict=True))
+    assert found[0] * found[1] * found[2] <= most
+    assert found == window
+
+
+def test_odd_sides_are_cut_into_windows_too(trained: CrossAttention) -> None:
+    own, other = torch.randn(2, 1, CHANNELS, 3, 5, 3, dtype=torch.float64)
+    present = torch.ones(1, 1, dtype=torch.bool)
+    trained.max_tokens = 9
+    cut = trained(own, [other], present)
+    for row in range(5):
+        part = (..., slice(row, row + 1), slice(None))
+        assert_close(cut[part], attend_by_hand(trained, own[part], [other[part]], present))
+
+
 def test_at_step_0_the_fused_network_is_the_mean_of_its_unimodal_ones() -> None:
     torch.manual_seed(0)
     encoders = {
@@ -108,6 +143,11 @@ def test_the_masked_mean_by_hand() -> None:
 def test_heads_must_divide_channels() -> None:
     with pytest.raises(ValueError, match="heads must divide channels, got heads=3 and channels=8"):
         CrossAttention(CHANNELS, 3)
+
+
+def test_windows_must_hold_a_voxel() -> None:
+    with pytest.raises(ValueError, match="max_tokens must be at least 1, got 0"):
+        CrossAttention(CHANNELS, HEADS, max_tokens=0)
 
 
 def test_encoders_of_unequal_strides_are_refused() -> None:
