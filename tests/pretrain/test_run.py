@@ -202,7 +202,7 @@ def test_a_store_that_changed_is_refused(
         (
             {"encoder": {"name": "resenc", "features": [4, 8], "blocks": [1]}},
             SettingsError,
-            "parameters that fit",
+            "one entry per stage",
         ),
         ({"store": "/nowhere"}, StoreError, "must hold store.json"),
         ({"init_from": "/nowhere"}, UserError, "encoder folder must hold config.json"),
