@@ -75,7 +75,7 @@ STUDY: dict[str, Any] = {
         "transfer": {"encoder_rate": 0.5},
         "inference": {"window": (72, 48, 72), "overlap": 0.25},
         "trainer": {
-            "steps": 100,
+            "steps": 130,
             "batch_size": 6,
             "learning_rate": 3e-3,
             "validate_every": 50,
