@@ -17,6 +17,7 @@ class Case:
         label: File of the mask, or `None` for an unlabelled case.
         site: Centre or scanner; empty if unknown.
         split: `train`, `test`, or empty if not assigned.
+        partial: The label marks only some of what is there: unmarked voxels are unknown.
     """
 
     id: str
@@ -25,3 +26,4 @@ class Case:
     label: Path | None = None
     site: str = ""
     split: str = ""
+    partial: bool = False

@@ -10,73 +10,57 @@ from ..core.case import Case
 from ..core.errors import DataError, SettingsError
 from ..core.modality import modality
 from .manifest import check_id
-from .nifti import ENDINGS
+from .source import Imported, LeftOut, Source, folders, scans_in, volumes_of
 
 _MASK = re.compile(r"(^|_)(label|mask|seg|segmentation|roi|lesion|node)s?(_|$)")
 
 
-def import_folder(root: Path, name_map: Mapping[str, str] | None = None) -> list[Case]:
+def import_folder(source: Source) -> Imported:
     """Read every sub-folder that holds a file named after a modality.
 
     Other files, such as `label_pet.nii.gz` on another grid, are left alone. A case may lack a
-    modality or the label.
-
-    Args:
-        root: The folder above the cases.
-        name_map: Names of files without ending that mean a modality or the label, as in
-            `{"suv": "pet", "gtv": "label"}`; compared in lower case.
+    modality or the label. Names map files without ending, as in `{"suv": "pet", "gtv": "label"}`;
+    compared in lower case.
 
     Raises:
-        DataError: If the folder holds no case, or a case holds one modality twice.
+        DataError: If the folder holds no case.
     """
-    names = {key.lower(): value for key, value in (name_map or {}).items()}
-    if not root.is_dir():
-        raise DataError("the folder must exist", file=root)
-    cases = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        files = {} if folder.name.startswith(".") else _files(folder, names)
-        label = files.pop("label", None)
-        if files:
-            name = check_id(folder.name, folder)
-            cases.append(Case(id=name, patient=name, volumes=files, label=label))
-    if not cases:
+    if not source.root.is_dir():
+        raise DataError("the folder must exist", file=source.root)
+    found = Imported()
+    names = source.words({})
+    for folder in folders(source.root):
+        try:
+            case = _case(folder, names)
+        except DataError as error:
+            found.left_out.append(LeftOut(folder.name, str(error)))
+            continue
+        if case:
+            found.cases.append(case)
+    if not found.cases and not found.left_out:
         raise DataError(
             "the folder must hold a folder per case with ct.nii.gz, pet.nii.gz, ...",
-            file=root,
+            file=source.root,
             found="none",
             remedy="give the folder above the cases, or see `hilum list formats`",
         )
-    return cases
+    return found.raise_if_empty("cases", source.root)
 
 
-def _files(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
-    """Return the file of each modality and of the label."""
-    files: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        stem = _stem(file)
-        name = names.get(stem, stem)
-        if name != "label" and not (name and _is_modality(name)):
-            continue
-        if name in files:
-            raise DataError(
-                f"a case may hold one file for {name}",
-                case=folder.name,
-                file=folder,
-                found=f"{files[name].name} and {file.name}",
-                remedy="remove one",
-            )
-        files[name] = file
-    return files
+def _case(folder: Path, names: Mapping[str, str]) -> Case | None:
+    files = scans_in(folder)
+    words = {stem: names.get(stem) or (stem if _is_scan_or_label(stem) else "") for stem in files}
+    if not any(name and name != "label" for name in words.values()):
+        return None
+    volumes, label = volumes_of(files, words, folder.name)
+    name = check_id(folder.name, folder)
+    return Case(id=name, patient=name, volumes=volumes, label=label)
 
 
-def _stem(file: Path) -> str:
-    """Return the name without `.nii` or `.nii.gz`, or nothing for other files."""
-    ending = next((end for end in ENDINGS if file.name.lower().endswith(end)), None)
-    return file.name[: -len(ending)].lower() if ending and not file.name.startswith(".") else ""
-
-
-def _is_modality(name: str) -> bool:
-    """Say whether a file is a scan; `ct_seg` is none."""
+def _is_scan_or_label(name: str) -> bool:
+    """Say whether a word names a modality or the label; `ct_seg` does neither."""
+    if name == "label":
+        return True
     try:
         modality(name)
     except SettingsError:

@@ -13,9 +13,21 @@ from ..core.errors import DataError, SettingsError
 from ..core.files import atomic_path
 from ..core.modality import modality
 
-_OTHER = ("case", "patient", "label", "site", "split")
+OTHER = ("case", "patient", "label", "site", "split", "partial")
+"""Columns that are no modality."""
+
 _SPLITS = ("", "train", "test")
-_WINDOWS = {"con", "prn", "aux", "nul"}
+_PARTIAL = {
+    "": False,
+    "0": False,
+    "no": False,
+    "false": False,
+    "1": True,
+    "yes": True,
+    "true": True,
+}
+RESERVED = {"con", "prn", "aux", "nul"}
+"""What Windows takes for devices, whatever the ending."""
 
 
 def read_manifest(path: str | Path) -> list[Case]:
@@ -45,7 +57,7 @@ def scan_manifest(path: str | Path) -> tuple[list[Case], list[DataError]]:
     seen: dict[str, int] = {}
     for number, row in _rows(path):
         try:
-            case = _case(row, f"{path}, line {number}", path.parent)
+            case = case_of_row(row, f"{path}, line {number}", path.parent)
             # Some file systems hold `A` and `a` to be one folder.
             first = seen.setdefault(case.id.casefold(), number)
             if first != number:
@@ -65,16 +77,21 @@ def scan_manifest(path: str | Path) -> tuple[list[Case], list[DataError]]:
 
 
 def write_manifest(path: str | Path, cases: Sequence[Case]) -> Path:
-    """Write cases; paths inside the manifest's folder become relative, so that it can move."""
+    """Write cases; paths inside the manifest's folder become relative, so that it can move.
+
+    The column `partial` is there only if the label of a case is.
+    """
     path = Path(path)
     modalities = list(dict.fromkeys(name for case in cases for name in case.volumes))
+    last = ["partial"] if any(case.partial for case in cases) else []
     with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["case", "patient", *modalities, "label", "site", "split"])
+        writer.writerow(["case", "patient", *modalities, "label", "site", "split", *last])
         for case in cases:
             files = [case.volumes.get(name) for name in modalities]
             row = [_relative(file, path.parent) for file in [*files, case.label]]
-            writer.writerow([case.id, case.patient, *row, case.site, case.split])
+            flag = ["yes" if case.partial else ""] if last else []
+            writer.writerow([case.id, case.patient, *row, case.site, case.split, *flag])
     return path
 
 
@@ -86,7 +103,7 @@ def check_id(name: str, file: str | Path | None = None) -> str:
         or re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', name)
         or name[0] == "."
         or name[-1] == "."
-        or name.split(".")[0].lower() in _WINDOWS
+        or name.split(".")[0].lower() in RESERVED
         or len(name.encode()) > 200
     ):
         raise DataError(
@@ -137,7 +154,7 @@ def _columns(names: Sequence[str], path: Path) -> list[str]:
         )
     if len(set(columns)) < len(columns):
         raise DataError("a column may stand once only", file=path, found=found)
-    modalities = [name for name in columns if name not in _OTHER]
+    modalities = [name for name in columns if name not in OTHER]
     for name in modalities:
         try:
             modality(name)
@@ -155,7 +172,14 @@ def _columns(names: Sequence[str], path: Path) -> list[str]:
     return columns
 
 
-def _case(row: dict[str, str], where: str, folder: Path) -> Case:
+def case_of_row(row: dict[str, str], where: str, folder: Path) -> Case:
+    """Return the case of one row.
+
+    Args:
+        row: Cells by column; under the empty name, what stood beyond the last column.
+        where: File and line, for messages.
+        folder: What paths are relative to.
+    """
     name = check_id(row["case"], where)
     if row[""]:
         raise DataError(
@@ -168,7 +192,7 @@ def _case(row: dict[str, str], where: str, folder: Path) -> Case:
     volumes = {
         key: _absolute(cell, folder)
         for key, cell in row.items()
-        if cell and key and key not in _OTHER
+        if cell and key and key not in OTHER
     }
     if not volumes:
         raise DataError(
@@ -183,6 +207,11 @@ def _case(row: dict[str, str], where: str, folder: Path) -> Case:
         raise DataError(
             "split must be train, test or empty", case=name, file=where, found=repr(split)
         )
+    partial = row.get("partial", "").lower()
+    if partial not in _PARTIAL:
+        raise DataError(
+            "partial must be yes, no or empty", case=name, file=where, found=repr(partial)
+        )
     return Case(
         id=name,
         patient=row.get("patient") or name,
@@ -190,6 +219,7 @@ def _case(row: dict[str, str], where: str, folder: Path) -> Case:
         label=_absolute(row["label"], folder) if row.get("label") else None,
         site=row.get("site", ""),
         split=split,
+        partial=_PARTIAL[partial],
     )
 
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..core.case import Case
 from ..core.errors import DataError
 from ..core.files import read_json
 from ..core.modality import MODALITIES
 from ..core.types import IGNORE
+from .conversion import Conversion, convert, folder_of
 from .manifest import check_id
-from .nifti import ENDINGS
+from .nifti import ENDINGS, read_label, write_volume
+from .source import Imported, LeftOut, Source, find_root
+
+EXPECTED = "dataset.json, imagesTr and labelsTr"
 
 CHANNELS = {
     "ct": "ct",
@@ -35,26 +43,38 @@ CHANNELS = {
 """Names of channels seen in public datasets, in lower case, and what they are called here."""
 
 
-def import_nnunet_raw(root: Path, name_map: Mapping[str, str] | None = None) -> list[Case]:
+@dataclass(frozen=True)
+class RawCase:
+    """The files of one case in `images{Tr,Ts}` and `labels{Tr,Ts}`.
+
+    Attributes:
+        channels: File of each channel, by its number.
+        label: The mask, if there is one.
+        split: `train` for `Tr`, `test` for `Ts`.
+    """
+
+    channels: dict[int, Path]
+    label: Path | None
+    split: str
+
+
+def import_nnunet_raw(source: Source) -> Imported:
     """Read the cases of one dataset; `Tr` becomes `train` and `Ts` becomes `test`.
 
-    The layout has no patients: each case counts as one. Where that is wrong, fill in the column
-    `patient` of the manifest.
-
-    Args:
-        root: The folder `DatasetXXX_Name`.
-        name_map: Modality of each name in `channel_names` that `CHANNELS` lacks.
+    The layout has no patients: each case counts as one, unless `hilum export-nnunet` wrote the
+    dataset and with it who is who. Names map those in `channel_names` that `CHANNELS` lacks. Masks
+    with an ignore label are copied with 255 in its place; a case that lacks a channel is left out.
 
     Source:
         nnU-Net v2, documentation, dataset format.
     """
+    root = find_root(source.root, lambda path: (path / "dataset.json").exists(), EXPECTED)
     file = root / "dataset.json"
-    if not root.is_dir():
-        raise DataError("the folder must exist", file=root)
     description = read_json(file)
     if not isinstance(description, dict):
         raise DataError("dataset.json must describe a dataset", file=file)
-    channels = _channels(description, file, name_map or {})
+    own = _own(description)
+    channels = channels_of(description, file, source.names)
     ending = str(description.get("file_ending", ".nii.gz"))
     if ending not in ENDINGS:
         raise DataError(
@@ -63,55 +83,96 @@ def import_nnunet_raw(root: Path, name_map: Mapping[str, str] | None = None) -> 
             found=ending,
             remedy="convert the images to NIfTI",
         )
-    _check_ignore(description, file)
-    cases: list[Case] = []
+    found = Imported()
+    ignore = _ignore(description)
+    conversions: list[Conversion] = []
+    for name, raw in raw_cases(root, (ending,)).items():
+        try:
+            case = _case(name, raw, channels, own)
+        except DataError as error:
+            found.left_out.append(LeftOut(name, str(error)))
+            continue
+        if case.label is None or ignore in (None, IGNORE):
+            found.cases.append(case)
+            continue
+        write = partial(_copy_label, case.label, ignore, name)
+        label = folder_of(source, case.id) / "label.nii.gz"
+        conversions.append(Conversion(replace(case, label=label), (case.label,), write))
+    convert(source, conversions, found)
+    return found.raise_if_empty(f"imagesTr with <case>_0000{ending}", root)
+
+
+def raw_cases(root: Path, endings: tuple[str, ...] = ENDINGS) -> dict[str, RawCase]:
+    """Return what lies in `images{Tr,Ts}`, by the name of the case; a name counts once, `Tr` first.
+
+    Args:
+        root: The dataset.
+        endings: Which files to look at.
+    """
+    found: dict[str, RawCase] = {}
+    pattern = re.compile(rf"([^.].*)_(\d{{4}})({'|'.join(map(re.escape, endings))})")
     for part, split in (("Tr", "train"), ("Ts", "test")):
-        images, labels = root / f"images{part}", root / f"labels{part}"
-        if images.is_dir():
-            cases += _read_part(images, labels, channels, ending, split)
-    if not cases:
+        images = root / f"images{part}"
+        fresh: dict[str, RawCase] = {}
+        for file in sorted(images.iterdir()) if images.is_dir() else ():
+            match = pattern.fullmatch(file.name)
+            if match and match[1] not in found:
+                labels = [root / f"labels{part}" / f"{match[1]}{end}" for end in endings]
+                label = next((path for path in labels if path.exists()), None)
+                raw = fresh.setdefault(match[1], RawCase({}, label, split))
+                raw.channels[int(match[2])] = file
+        found |= fresh
+    return found
+
+
+def _own(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `hilum export-nnunet` noted, or nothing."""
+    own = description.get("hilum")
+    return own if isinstance(own, dict) else {}
+
+
+def _case(name: str, raw: RawCase, channels: Mapping[int, str], own: Mapping[str, Any]) -> Case:
+    missing = [number for number in channels if number not in raw.channels]
+    if missing:
         raise DataError(
-            "imagesTr must hold <case>_0000 files", file=root, found=f"none ending in {ending}"
+            "every channel of a case must be there",
+            case=name,
+            found=f"no {name}_{missing[0]:04d}",
+            remedy="copy it again, or remove the case",
         )
-    return cases
+    facts = own.get("cases", {}).get(name, {})
+    return Case(
+        id=check_id(name),
+        patient=str(facts.get("patient", name)),
+        volumes={modality: raw.channels[number] for number, modality in channels.items()},
+        label=raw.label,
+        site=str(facts.get("site", "")),
+        split=str(facts.get("split", raw.split)),
+        partial=bool(facts.get("partial", False)),
+    )
 
 
-def _read_part(
-    images: Path, labels: Path, channels: dict[str, str], ending: str, split: str
-) -> list[Case]:
-    pattern = re.compile(rf"(.+)_\d{{4}}{re.escape(ending)}")
-    found = (pattern.fullmatch(file.name) for file in images.iterdir())
-    cases = []
-    for name in sorted({match[1] for match in found if match and match[1][0] != "."}):
-        files = {
-            modality: images / f"{name}_{number}{ending}" for number, modality in channels.items()
-        }
-        missing = [file.name for file in files.values() if not file.exists()]
-        if missing:
-            raise DataError(
-                "every channel of a case must be there",
-                case=name,
-                file=images,
-                found=f"no {missing[0]}",
-                remedy="copy it again, or remove the case",
-            )
-        label = labels / f"{name}{ending}"
-        cases.append(
-            Case(
-                id=check_id(name, images),
-                patient=name,
-                volumes=files,
-                label=label if label.exists() else None,
-                split=split,
-            )
-        )
-    return cases
+def _copy_label(file: Path, ignore: int, case: str, folder: Path) -> None:
+    label = read_label(file, case)
+    array = np.where(label.array == ignore, IGNORE, label.array)
+    if (label.array[label.array != ignore] >= IGNORE).any():
+        raise DataError(f"classes must be below {IGNORE}", case=case, file=file)
+    write_volume(folder / "label.nii.gz", array.astype(np.uint8), label.grid)
 
 
-def _channels(
-    description: dict[str, Any], file: Path, name_map: Mapping[str, str]
-) -> dict[str, str]:
-    """Return `{"0000": "ct", ...}`."""
+def channels_of(
+    description: Mapping[str, Any], file: Path, name_map: Mapping[str, str]
+) -> dict[int, str]:
+    """Return the modality of each channel, `{0: "ct", ...}`.
+
+    Args:
+        description: What `dataset.json` holds; its `hilum.modalities` come before channel names.
+        file: For messages.
+        name_map: Modality of names that `CHANNELS` lacks.
+    """
+    own = _own(description).get("modalities")
+    if own:
+        return dict(enumerate(own))
     names = description.get("channel_names") or description.get("modality")
     if not isinstance(names, dict) or not all(str(number).isdigit() for number in names):
         raise DataError(
@@ -130,10 +191,9 @@ def _channels(
                 f"channel {number} must have a known name",
                 file=file,
                 found=repr(name),
-                remedy=f"rename it there to one of {', '.join(CHANNELS)}, or import from Python "
-                f"with name_map={{{name!r}: 'ct'}}",
+                remedy=f"say what it is, as in --name {name}=ct",
             )
-        channels[f"{int(number):04d}"] = known[key]
+        channels[int(number)] = known[key]
     if len(set(channels.values())) < len(channels):
         raise DataError(
             "no modality may stand twice",
@@ -144,14 +204,8 @@ def _channels(
     return channels
 
 
-def _check_ignore(description: dict[str, Any], file: Path) -> None:
-    """Refuse nnU-Net's ignore label where it would be taken for one more class."""
+def _ignore(description: dict[str, Any]) -> int | None:
+    """Return the value of nnU-Net's ignore label, which would be taken for one more class."""
     labels = description.get("labels")
-    value = labels.get("ignore", IGNORE) if isinstance(labels, dict) else IGNORE
-    if value != IGNORE:
-        raise DataError(
-            f"the ignore label must be {IGNORE}",
-            file=file,
-            found=value,
-            remedy=f"replace {value} by {IGNORE} in the masks and in dataset.json",
-        )
+    value = labels.get("ignore") if isinstance(labels, dict) else None
+    return value if isinstance(value, int) else None

@@ -77,13 +77,34 @@ def phantom(
 @clean_stop
 def import_(
     format: Annotated[str, typer.Argument(help="Layout on disk; see `hilum list formats`.")],  # noqa: A002
-    root: Annotated[Path, typer.Argument(help="Folder to read.")],
+    root: Annotated[Path, typer.Argument(help="Folder to read (for table: the file).")],
     out: Annotated[Path, typer.Option(help="Where to write manifest.csv.")],
+    settings: KeyValues = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="What a name in the layout means, as in suv=pet; repeat for more."),
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Labels mark only some of what is there.")
+    ] = False,
+    workers: Workers = 1,
 ) -> None:
-    """Read a layout on disk into a manifest."""
+    """Read a layout on disk into a manifest; what cannot be read is left out and named."""
     from hilum.datasets.importing import import_cohort
 
-    say(f"wrote {import_cohort(format, root, out)}")
+    names = dict(_name_and_meaning(text) for text in name or [])
+    with progress("import") as show:
+        import_cohort(
+            format,
+            root,
+            out,
+            names,
+            options=settings or [],
+            partial=partial,
+            workers=workers,
+            progress=show,
+            say=say,
+        )
 
 
 @app.command()
@@ -92,11 +113,16 @@ def check(
     manifest: Annotated[Path, typer.Argument(help="manifest.csv of the cohort.")],
     out: Annotated[Path | None, typer.Option(help="Folder for check.json and thumbnails.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings block, too.")] = False,
+    classes: Annotated[
+        int | None, typer.Option(min=2, help="Classes with background; empty: by the labels.")
+    ] = None,
+    workers: Workers = 1,
 ) -> None:
     """Find every problem of a cohort before it costs a day; exit code 1 if one blocks."""
     from hilum.datasets.check import check as run
 
-    report = run(manifest, out, strict)
+    with progress("check") as show:
+        report = run(manifest, out, strict, classes=classes, workers=workers, progress=show)
     for line in report.table():
         say(line)
     if report.blocking:
@@ -248,6 +274,14 @@ def doctor() -> None:
         say(line)
     if not healthy:
         raise typer.Exit(1)
+
+
+def _name_and_meaning(text: str) -> tuple[str, str]:
+    """Split `suv=pet` at its last sign, since a column may have one in its name."""
+    word, sign, meaning = text.rpartition("=")
+    if not sign or not word:
+        raise UserError("a name must be written word=modality", found=text, remedy="as in suv=pet")
+    return word, meaning
 
 
 def _show(settings: Any) -> None:

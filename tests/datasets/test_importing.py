@@ -1,35 +1,87 @@
-"""Any layout ends as a manifest."""
+"""Any layout ends as a manifest, with a record of what was left out."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hilum.core.errors import DataError, SettingsError
+from hilum.core.geometry import Grid
 from hilum.datasets.importing import FORMATS, import_cohort
 from hilum.datasets.manifest import read_manifest
+from hilum.datasets.nifti import write_volume
+
+HILUM = Path(sys.executable).with_name("hilum")
+GRID = Grid.from_spacing((3, 4, 5), (2.0, 1.0, 1.5))
+
+
+def scan(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_volume(path, np.zeros(GRID.shape, np.int16), GRID)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     for name in ("b", "a"):
-        (tmp_path / "raw" / name).mkdir(parents=True)
-        (tmp_path / "raw" / name / "ct.nii.gz").touch()
+        scan(tmp_path / "raw" / name / "ct.nii.gz")
     return tmp_path / "raw"
+
+
+def damaged(root: Path) -> Path:
+    (root / "c").mkdir()
+    (root / "c" / "ct.nii.gz").write_bytes(b"no scan")
+    return root
 
 
 @pytest.mark.parametrize("out", ["out", "out/other.csv"])
 def test_a_layout_becomes_a_manifest(root: Path, out: str) -> None:
     path = import_cohort("folder", root, root.parent / out)
     assert path.name == ("other.csv" if out.endswith("csv") else "manifest.csv")
-    assert read_manifest(path) == FORMATS["folder"](root, None)
+    cases = read_manifest(path)
+    assert [(case.id, case.volumes) for case in cases] == [
+        (name, {"ct": root / name / "ct.nii.gz"}) for name in ("a", "b")
+    ]
 
 
 def test_names_are_mapped_on_the_way(root: Path) -> None:
-    (root / "a" / "suv.nii.gz").touch()
+    scan(root / "a" / "suv.nii.gz")
     path = import_cohort("folder", root, root, {"suv": "pet"})
     assert read_manifest(path)[0].volumes["pet"] == root / "a" / "suv.nii.gz"
+
+
+def test_a_case_that_cannot_be_read_is_left_out_and_named(root: Path) -> None:
+    lines: list[str] = []
+    damaged(root)
+    scan(root / "con" / "ct.nii.gz")
+    path = import_cohort("folder", root, root.parent / "out", say=lines.append, workers=2)
+    assert [case.id for case in read_manifest(path)] == ["a", "b"]
+    record = json.loads(path.with_name("import.json").read_text())
+    assert [entry["case"] for entry in record["left_out"]] == ["con", "c"]
+    assert "must be readable NIfTI" in record["left_out"][1]["reason"]
+    assert str(root / "c" / "ct.nii.gz") in record["left_out"][1]["reason"]
+    assert (record["format"], record["cases"], record["root"]) == ("folder", 2, str(root))
+    assert lines[0] == f"wrote {path}: 2 cases of 2 patients; ct 2; labelled 0"
+    assert lines[1] == "left out 2 of 4 cases:"
+    assert lines[3].startswith("  c: case c: ")
+
+
+def test_nothing_but_bad_cases_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(DataError, match="one case must be sound, found 1 bad ones; the first, c:"):
+        import_cohort("folder", damaged(tmp_path / "raw"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_can_be_declared_partial(root: Path) -> None:
+    scan(root / "a" / "label.nii.gz")
+    cases = read_manifest(import_cohort("folder", root, root, partial=True))
+    assert [case.partial for case in cases] == [True, False]
 
 
 def test_a_misspelt_format_gets_a_suggestion(root: Path) -> None:
@@ -42,8 +94,58 @@ def test_a_name_can_only_be_mapped_to_a_modality_or_the_label(root: Path) -> Non
         import_cohort("folder", root, root, {"suv": "pett"})
 
 
+def test_a_format_without_settings_takes_none(root: Path) -> None:
+    with pytest.raises(SettingsError, match="format folder has no settings, found suv=bw"):
+        import_cohort("folder", root, root, options=["suv=bw"])
+
+
 def test_nothing_is_written_when_the_layout_is_bad(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="a folder per case"):
         import_cohort("folder", tmp_path / "empty", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_every_format_names_the_file_that_reads_it(name: str, tmp_path: Path) -> None:
+    importer = FORMATS[name].importer(name)
+    assert importer.__name__ == f"import_{FORMATS[name].file or name}"
+    assert FORMATS[name].definition
+
+
+@pytest.mark.parametrize("name", [n for n in FORMATS if n not in ("pattern", "table", "dicom")])
+def test_a_folder_of_another_kind_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / "raw" / "photos").mkdir(parents=True)
+    (tmp_path / "raw" / "photos" / "x.jpg").touch()
+    for where, found in (("raw", "must hold"), ("none", "the folder must exist")):
+        with pytest.raises(DataError, match=found) as error:
+            import_cohort(name, tmp_path / where, tmp_path / "out")
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "out" / "manifest.csv").exists()
+
+
+def hilum(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([HILUM, *words], cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_the_command_tells_what_it_left_out(root: Path) -> None:
+    scan(damaged(root) / "a" / "S=V.nii.gz")
+    words: Sequence[str] = ("--name", "s=v=pet", "--workers", "2", "--partial")
+    ran = hilum("import", "folder", "raw", "--out", "out", *words, cwd=root.parent)
+    assert ran.returncode == 0, ran.stderr
+    assert "2 cases of 2 patients; ct 2, pet 1; labelled 0" in ran.stdout
+    assert "left out 1 of 3 cases:\n  c: case c:" in ran.stdout
+    ran = hilum("import", "folder", "raw", "--out", "out", "--name", "suv", cwd=root.parent)
+    assert (ran.returncode, "written word=modality, found suv" in ran.stderr) == (2, True)
+    ran = hilum("list", "formats", cwd=root.parent)
+    assert "hecktor      HECKTOR 2022 and 2025" in ran.stdout
+
+
+def test_no_format_is_imported_before_it_is_asked_for() -> None:
+    code = (
+        "import sys\nimport hilum.datasets.importing\n"
+        "print([m for m in sys.modules if m.endswith(('lnq', 'SimpleITK', 'hecktor'))])"
+    )
+    ran = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    assert ran.stdout.strip() == "[]", ran.stderr

@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError, UserError
+from hilum.core.geometry import Grid
+from hilum.datasets.nifti import read_label, write_volume
 from hilum.datasets.nnunet_raw import import_nnunet_raw
+from hilum.datasets.source import Source
 
 SOUND = {"channel_names": {"0": "CT", "1": "SUV"}, "file_ending": ".nii.gz", "labels": {"node": 1}}
 FILES = (
@@ -28,10 +32,14 @@ def make(root: Path, description: Any = SOUND, files: tuple[str, ...] = FILES) -
     return root
 
 
+def cases_of(root: Path, names: dict[str, str] | None = None) -> list[Case]:
+    return import_nnunet_raw(Source(root, root / "out", names or {})).cases
+
+
 def test_cases_get_their_files_and_their_split(tmp_path: Path) -> None:
     make(tmp_path, files=(*FILES, "imagesTr/readme.txt", "imagesTr/._x_0000.nii.gz"))
     train, test = tmp_path / "imagesTr", tmp_path / "imagesTs"
-    assert import_nnunet_raw(tmp_path) == [
+    assert cases_of(tmp_path) == [
         Case(
             "a b_2",
             "a b_2",
@@ -67,12 +75,12 @@ def test_channels_are_known_by_many_names(
     tmp_path: Path, first: str, second: str, expected: tuple[str, str]
 ) -> None:
     make(tmp_path, SOUND | {"channel_names": {"0": first, "1": second}})
-    assert tuple(import_nnunet_raw(tmp_path)[0].volumes) == expected
+    assert tuple(cases_of(tmp_path)[0].volumes) == expected
 
 
 def test_other_names_of_channels_can_be_mapped(tmp_path: Path) -> None:
     make(tmp_path, SOUND | {"channel_names": {"0": "CT", "1": "noNorm"}})
-    assert "pet" in import_nnunet_raw(tmp_path, {"noNorm": "pet"})[0].volumes
+    assert "pet" in cases_of(tmp_path, {"noNorm": "pet"})[0].volumes
 
 
 @pytest.mark.parametrize(
@@ -80,7 +88,7 @@ def test_other_names_of_channels_can_be_mapped(tmp_path: Path) -> None:
     [
         (
             {"channel_names": {"0": "CT", "1": "noNorm"}},
-            "channel 1 .* known name, found 'noNorm'.*map",
+            "channel 1 .* known name, found 'noNorm'; .*--name noNorm=ct",
         ),
         ({"channel_names": {"0": "CT", "1": "ct"}}, "no modality may stand twice"),
         ({"channel_names": ["CT", "PET"]}, "must have channel_names"),
@@ -88,21 +96,50 @@ def test_other_names_of_channels_can_be_mapped(tmp_path: Path) -> None:
         ({"channel_names": {"first": "CT"}}, "must have channel_names"),
         ({"file_ending": ".nrrd"}, "file_ending must be .nii.gz or .nii, found .nrrd"),
         ({"file_ending": ".nii"}, "imagesTr must hold <case>_0000 files"),
-        ({"channel_names": {"0": "CT", "1": "PET", "2": "MR"}}, "every channel .*_0002.nii.gz"),
-        ({"labels": {"node": 1, "ignore": 2}}, "the ignore label must be 255, found 2"),
+        (
+            {"channel_names": {"0": "CT", "1": "PET", "2": "MR"}},
+            "3 bad ones; .* every channel .* no a b_2_0002",
+        ),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(
     tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        import_nnunet_raw(make(tmp_path, SOUND | change))
+        cases_of(make(tmp_path, SOUND | change))
 
 
 def test_a_missing_or_odd_description_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the folder must exist"):
-        import_nnunet_raw(tmp_path / "none")
-    with pytest.raises(UserError, match=r"dataset.json: the file must exist"):
-        import_nnunet_raw(tmp_path)
+        cases_of(tmp_path / "none")
+    with pytest.raises(
+        UserError, match=r"must hold dataset.json, imagesTr and labelsTr, found nothing"
+    ):
+        cases_of(tmp_path)
     with pytest.raises(DataError, match="must describe a dataset"):
-        import_nnunet_raw(make(tmp_path, []))
+        cases_of(make(tmp_path, []))
+
+
+def test_a_case_without_a_channel_is_left_out(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "imagesTr" / "x_0001.nii.gz").unlink()
+    found = import_nnunet_raw(Source(tmp_path, tmp_path / "out"))
+    assert [case.id for case in found.cases] == ["a b_2", "y"]
+    assert (
+        "case x: every channel of a case must be there, found no x_0001" in found.left_out[0].reason
+    )
+
+
+def test_the_ignore_label_becomes_255_in_a_copy(tmp_path: Path) -> None:
+    grid = Grid.from_spacing((2, 3, 4), (3.0, 2.0, 1.0))
+    array = (np.arange(24) % 3).reshape(grid.shape).astype(np.uint8)
+    labels = {"background": 0, "node": 1, "ignore": 2}
+    make(tmp_path, SOUND | {"labels": labels})
+    write_volume(tmp_path / "labelsTr" / "x.nii.gz", array, grid)
+    found = import_nnunet_raw(Source(tmp_path, tmp_path / "out"))
+    (case,) = (case for case in found.cases if case.id == "x")
+    assert case.label == tmp_path / "out" / "cases" / "x" / "label.nii.gz"
+    expected = array.copy()
+    expected[array == 2] = 255
+    np.testing.assert_array_equal(read_label(case.label).array, expected)
+    assert [entry.case for entry in found.left_out] == ["y"], "an empty file is no mask"

@@ -1,0 +1,114 @@
+"""Read through SimpleITK what nibabel cannot: NRRD, MetaImage and a plain DICOM series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import DataError, UserError
+from ..core.geometry import Grid
+from .nifti import Volume
+
+UNEVEN = "ITK_non_uniform_sampling_deviation"
+
+
+def read_image(path: Path, case: str | None = None) -> Volume:
+    """Read one file with the type of voxels it has.
+
+    Raises:
+        DataError: If it is missing, damaged, or not one number per voxel in three dimensions.
+    """
+    sitk = _library(path)
+    if not path.is_file():
+        raise DataError("the file must exist", case=case, file=path)
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise _unreadable(error, path, case) from error
+    return _volume(image, path, case)
+
+
+def read_series(folder: Path, case: str | None = None) -> Volume:
+    """Read the longest DICOM series of a folder, slices by place, each with its own rescaling.
+
+    For public sets whose series are sound; `datasets.dicom` is for what hospitals send.
+
+    Raises:
+        DataError: If there is none, or its slices are unevenly spaced.
+    """
+    sitk = _library(folder)
+    reader = sitk.ImageSeriesReader()
+    series = [reader.GetGDCMSeriesFileNames(str(folder), uid) for uid in _series(sitk, folder)]
+    names = max(series, key=len, default=())
+    if len(names) < 2:
+        raise DataError(
+            "the folder must hold a DICOM series",
+            case=case,
+            file=folder,
+            found=f"{len(names)} slices",
+        )
+    reader.SetFileNames(names)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _unreadable(error, folder, case) from error
+    if image.HasMetaDataKey(UNEVEN):
+        raise DataError(
+            "slices must be evenly spaced",
+            case=case,
+            file=folder,
+            found=f"a deviation of {float(image.GetMetaData(UNEVEN)):.2f} mm",
+            remedy="look for missing slices",
+        )
+    return _volume(image, folder, case)
+
+
+def _series(sitk: ModuleType, folder: Path) -> tuple[str, ...]:
+    return tuple(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)))
+
+
+def _volume(image: Any, path: Path, case: str | None) -> Volume:
+    """Return the voxels `[D, H, W]` and their grid; ITK's world is LPS, ours RAS."""
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise DataError(
+            "a volume must have three dimensions and one number per voxel",
+            case=case,
+            file=path,
+            found=f"{image.GetDimension()} dimensions, "
+            f"{image.GetNumberOfComponentsPerPixel()} numbers",
+        )
+    import SimpleITK
+
+    array = SimpleITK.GetArrayFromImage(image)
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    affine[:2] *= -1
+    d, h, w = (int(n) for n in array.shape)
+    return Volume(array, Grid((d, h, w), affine[:, [2, 1, 0, 3]]))
+
+
+def _library(path: Path) -> ModuleType:
+    try:
+        import SimpleITK
+    except ImportError:
+        raise UserError(
+            "SimpleITK must be installed to read this", file=path, remedy="pip install hilum[dicom]"
+        ) from None
+    # A damaged file is our one-line error, not a page on stderr.
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    return SimpleITK
+
+
+def _unreadable(error: RuntimeError, path: Path, case: str | None) -> DataError:
+    last = " ".join(str(error).strip().splitlines()[-1].split())
+    return DataError(
+        "the file must be readable",
+        case=case,
+        file=path,
+        found=last[:200],
+        remedy="copy it again; it may be cut off",
+    )
