@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.errors import DataError, SettingsError
@@ -18,9 +19,29 @@ from . import augmentation_intensity as intensity
 from .augmentation_plan import Plan, Strengths, draw
 from .augmentation_settings import AugmentationSettings
 from .augmentation_spatial import Pose, matrix_of, move, reach
-from .patches import Batch
+from .batch import Batch, Sample
 
 __all__ = ["AugmentationSettings", "PairedAugmentation"]
+
+
+class Box(NamedTuple):
+    """One sample before: a box of a case, and where it begins relative to the patch."""
+
+    image: Tensor
+    regions: Tensor
+    label: Tensor | None
+    low: NDArray[np.int64]
+    have: tuple[bool, ...]
+    seed: int
+
+
+class Row(NamedTuple):
+    """One sample afterwards: views to write to."""
+
+    image: Tensor
+    available: Tensor
+    regions: Tensor
+    label: Tensor | None
 
 
 class PairedAugmentation:
@@ -82,9 +103,12 @@ class PairedAugmentation:
         """Return the batch with `image` on the network's scale and all volumes at patch sides.
 
         Args:
-            batch: As `datasets.patches.collate` gives it; not changed.
+            batch: As `datasets.batch.collate` gives it; not changed. One whose samples were
+                augmented while they were read is returned as it is.
             augment: If not, only crop the middle and encode.
         """
+        if batch.get("augmented"):
+            return batch
         self._check(batch)
         count, device = len(batch["image"]), batch["image"].device
         shape = (count, len(self.modalities), *self.patch)
@@ -98,61 +122,120 @@ class PairedAugmentation:
             result["label"] = torch.empty_like(result["regions"])
         # One transfer from the device for the whole batch.
         seeds, available = batch["seed"].tolist(), batch["available"].tolist()
+        source = batch["image"].shape[2:]
+        low = -((np.array(source, np.int64) - np.array(self.patch, np.int64)) // 2)
         for row, (seed, have) in enumerate(zip(seeds, available, strict=True)):
-            plan = draw(self.settings, self.modalities, seed, have) if augment else Plan()
-            self._one(batch, result, row, have, plan, seed)
+            plan = self.plan(seed, have) if augment else Plan()
+            label = batch["label"][row, 0] if "label" in batch else None
+            box = Box(batch["image"][row], batch["regions"][row, 0], label, low, tuple(have), seed)
+            mark = result["label"][row, 0] if "label" in result else None
+            into = Row(
+                result["image"][row], result["available"][row], result["regions"][row, 0], mark
+            )
+            self._fill(box, plan, into)
+        result["augmented"] = True
         return result
 
-    def _one(
-        self, batch: Batch, result: Batch, row: int, have: list[bool], plan: Plan, seed: int
-    ) -> None:
-        """Fill one row of the result."""
-        image, regions = self._moved(batch, result, row, have, plan)
-        result["regions"][row, 0] = regions
+    def plan(self, seed: int, have: Sequence[bool]) -> Plan:
+        """Draw what happens to the sample of a seed.
+
+        Args:
+            seed: Of the sample.
+            have: Whether its case has each modality.
+        """
+        return draw(self.settings, self.modalities, seed, have)
+
+    def box(self, plan: Plan) -> tuple[NDArray[np.int64], IntTriple]:
+        """Return the box that a plan needs, so that nothing else is read and no corner is missing.
+
+        Returns:
+            Its first voxel relative to the first voxel of the patch, and its sides.
+        """
+        ends = np.array(list(product(*((0, n - 1) for n in self.patch))), float)
+        places = []
+        for shift in [(), *plan.shifts.values()]:
+            matrix = matrix_of(plan.pose, self.patch, self.patch, self.spacing, shift)
+            # A crop by whole voxels must not grow by what rounding leaves.
+            places.append(np.round(ends @ matrix[:, :3].T + matrix[:, 3], 6))
+        every = np.concatenate(places)
+        low = np.floor(every.min(0)).astype(np.int64)
+        d, h, w = (np.ceil(every.max(0)).astype(np.int64) - low + 1).tolist()
+        return low, (d, h, w)
+
+    @torch.no_grad()
+    def one(self, sample: Sample, plan: Plan, low: NDArray[np.int64]) -> Sample:
+        """Return one sample on the network's scale and at patch sides, as a batch of one would be.
+
+        Args:
+            sample: A box as it was read.
+            plan: What happens.
+            low: First voxel of the box, relative to that of the patch.
+        """
+        have = tuple(sample["available"].tolist())
+        regions = torch.empty((1, *self.patch), dtype=torch.uint8)
+        image = torch.zeros((len(have), *self.patch))
+        result: Sample = {
+            **sample,
+            "image": image,
+            "available": sample["available"].clone(),
+            "regions": regions,
+            "augmented": True,
+        }
+        if "label" in sample:
+            result["label"] = torch.empty_like(regions)
+        mark = result["label"][0] if "label" in result else None
+        label = sample["label"][0] if "label" in sample else None
+        box = Box(sample["image"], sample["regions"][0], label, low, have, sample["seed"])
+        self._fill(box, plan, Row(image, result["available"], regions[0], mark))
+        return result
+
+    def _fill(self, box: Box, plan: Plan, into: Row) -> None:
+        """Write one changed sample."""
+        channels, regions = self._moved(box, plan, into)
+        into.regions.copy_(regions)
         for channel, rule in enumerate(self.rules):
-            if not have[channel]:
+            if not box.have[channel]:
                 continue
             if channel in plan.hidden:
-                result["available"][row, channel] = False
+                into.available[channel] = False
                 continue
-            x = image[channel]
+            x = channels[channel]
             if channel in plan.changes:
                 generator = torch_generator(
-                    seed, "noise", self.modalities[channel], device=str(x.device)
+                    box.seed, "noise", self.modalities[channel], device=str(x.device)
                 )
                 x = _changed(x, rule, plan.changes[channel], self.settings, self.spacing, generator)
             # Noise and blur must not show beyond the field of view.
             outside = (regions & (1 << (channel + 1))) == 0
-            torch.where(
-                outside,
-                self.empty[channel].to(x.device),
-                rule.encode(x),
-                out=result["image"][row, channel],
-            )
+            empty = self.empty[channel].to(x.device)
+            torch.where(outside, empty, rule.encode(x), out=into.image[channel])
 
-    def _moved(
-        self, batch: Batch, result: Batch, row: int, have: list[bool], plan: Plan
-    ) -> tuple[dict[int, Tensor], Tensor]:
+    def _moved(self, box: Box, plan: Plan, into: Row) -> tuple[dict[int, Tensor], Tensor]:
         """Return the channels that there are and the regions, moved; write the label."""
-        image, regions = batch["image"][row], batch["regions"][row, 0]
-        source = cast(IntTriple, tuple(image.shape[1:]))
         fills = [rule.fill for rule in self.rules]
         # At least one channel, so that the marks move.
-        still = [c for c, has in enumerate(have) if has and c not in plan.shifts] or [0]
-        matrix = matrix_of(plan.pose, source, self.patch, self.spacing)
-        marks = [regions, batch["label"][row, 0]] if "label" in batch else [regions]
-        picked = image if len(still) == len(image) else image[still]
-        moved, marks = move(picked, marks, matrix, self.patch, [fills[c] for c in still])
-        if "label" in result:
-            result["label"][row, 0] = marks[1]
+        still = [c for c, has in enumerate(box.have) if has and c not in plan.shifts] or [0]
+        marks = [box.regions] if box.label is None else [box.regions, box.label]
+        picked = box.image if len(still) == len(box.image) else box.image[still]
+        moved, marks = move(
+            picked, marks, self._matrix(plan, box), self.patch, [fills[c] for c in still]
+        )
+        if into.label is not None:
+            into.label.copy_(marks[1])
         channels = dict(zip(still, moved, strict=True))
         for c, shift in plan.shifts.items():
-            own = matrix_of(plan.pose, source, self.patch, self.spacing, shift)
+            own = self._matrix(plan, box, shift)
             one = slice(c, c + 1)
-            alone, seen = move(image[one], [regions], own, self.patch, fills[one])
+            alone, seen = move(box.image[one], [box.regions], own, self.patch, fills[one])
             channels[c], bit = alone[0], 1 << (c + 1)
             marks[0] = (marks[0] & (255 - bit)) | (seen[0] & bit)
         return channels, marks[0]
+
+    def _matrix(self, plan: Plan, box: Box, shift: Sequence[float] = ()) -> NDArray[np.float64]:
+        """Return the matrix from an index of the patch to an index of the box."""
+        matrix = matrix_of(plan.pose, self.patch, self.patch, self.spacing, shift)
+        matrix[:, 3] -= box.low
+        return matrix
 
     def _check(self, batch: Batch) -> None:
         shape = tuple(batch["image"].shape)

@@ -8,6 +8,8 @@ per axis, and only a rotation samples point by point.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -98,21 +100,40 @@ def move(
     """
     linear, offset = matrix[:, :3], matrix[:, 3]
     diagonal = np.diag(linear)
-    if np.count_nonzero(np.round(linear - np.diag(diagonal), 9)):
-        return _by_points(image, marks, matrix, shape, fill)
+    turned = bool(np.count_nonzero(np.round(linear - np.diag(diagonal), 9)))
     source = image.shape[1:]
-    slices = _as_slices(diagonal, offset, shape, source)
+    slices = None if turned else _as_slices(diagonal, offset, shape, source)
     if slices is not None:
         flips = [axis - 3 for axis in range(3) if diagonal[axis] < 0]
-        found = [image[:, *slices].float(), *(mark[slices] for mark in marks)]
+        found = [image[:, *slices], *(mark[slices] for mark in marks)]
         found = [x.flip(flips) for x in found] if flips else found
-        return found[0], found[1:]
+        return found[0].float(), found[1:]
+    kernels = compiled() if image.device.type == "cpu" else None
+    if kernels is not None:
+        levels = list(fill) or [0.0] * len(image)
+        stacked = np.stack([mark.numpy() for mark in marks]) if marks else np.zeros((0, *source))
+        moved, picked = kernels.walk(
+            image.float().numpy(), stacked.astype(np.uint8, copy=False), matrix, shape, levels
+        )
+        return torch.from_numpy(moved), [torch.from_numpy(mark) for mark in picked]
+    if turned:
+        return _by_points(image, marks, matrix, shape, fill)
     weights = [
         interpolation(shape[axis], source[axis], diagonal[axis], offset[axis]) for axis in range(3)
     ]
     for axis in range(3):
         marks = [_nearest(m, shape[axis], diagonal[axis], offset[axis], axis) for m in marks]
     return separable(image, weights, fill), list(marks)
+
+
+@cache
+def compiled() -> ModuleType | None:
+    """Return the compiled kernels, or nothing where numba is not installed."""
+    try:
+        from . import augmentation_kernels
+    except ImportError:
+        return None
+    return augmentation_kernels
 
 
 def interpolation(n_out: int, n_in: int, scale: float, offset: float) -> Tensor:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Sequence
 
 import pytorch_lightning as pl
-import torch
-from torch.utils.data import DataLoader, DistributedSampler
 
-from ..core.errors import DataError, SettingsError, UserError
+from ..core.errors import DataError, SettingsError
 from ..core.geometry import IntTriple
-from .patches import Batch, PatchDataset, Sample, collate
+from .augmentation import PairedAugmentation
+from .loader import PatchLoader
+from .patches import PatchDataset
 from .store import CaseStore
 
 VALIDATION_SEED = 0
@@ -27,7 +26,8 @@ class PatchData(pl.LightningDataModule):
     there. Lightning's loops count from the start of the epoch, so the loader's length stays that of
     the whole run. Save checkpoints at optimiser steps, not between accumulated batches.
 
-    Augmentation is not done here: call `PairedAugmentation` on the device.
+    A module calls `PairedAugmentation` on each batch; one that was augmented while it was read
+    comes back as it is.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class PatchData(pl.LightningDataModule):
         validation: Sequence[str] = (),
         *,
         patch: IntTriple,
-        read_shape: IntTriple | None = None,
+        augmentation: PairedAugmentation | None = None,
         batch_size: int,
         steps: int,
         seed: int,
@@ -55,14 +55,17 @@ class PatchData(pl.LightningDataModule):
             ids: Training cases.
             validation: Cases of the validation patches; none for no validation.
             patch: Sides that the network sees, in voxels.
-            read_shape: Sides to read (`PairedAugmentation.read_shape`); `patch` if not given.
+            augmentation: Changes the training patches. Without a GPU it does so while they are
+                read, which reads no more than is needed; with one, the loader reads
+                `augmentation.read_shape()`, and the module calls it on the device. Without one,
+                patches are given as they are stored.
             batch_size: Samples per batch and process.
             steps: Optimiser steps of the whole run.
             seed: Seed of the run.
             modalities: Channels in this order; all of the store if not given.
             foreground: Share of the training patches that lie on a node.
             labelled: Whether to read labels, and to aim at nodes.
-            workers: Processes that read; 0 reads in this one.
+            workers: Threads that read; 0 reads when the network waits.
             accumulate: Batches per optimiser step.
             validation_batches: How many fixed batches validate, half of them on nodes.
         """
@@ -75,7 +78,7 @@ class PatchData(pl.LightningDataModule):
                 found = count - 1 if name == "workers" else count
                 raise SettingsError(f"{name} must be at least {least}", found=found)
         self.store, self.ids, self.validation = store, tuple(ids), tuple(validation)
-        self.patch, self.read_shape = patch, read_shape or patch
+        self.patch, self.augmentation = patch, augmentation
         self.batch_size, self.steps, self.accumulate = batch_size, steps, accumulate
         self.seed, self.foreground, self.labelled = seed, foreground, labelled
         self.modalities = tuple(modalities or store.modalities)
@@ -97,21 +100,25 @@ class PatchData(pl.LightningDataModule):
         if self.trainer and not self.validation:
             self.trainer.limit_val_batches = 0
 
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """Return the batches of the steps that are left; its length is that of the whole run."""
+    def train_dataloader(self) -> PatchLoader:
+        """Return the batches of the steps that are left; its length is that of the whole run.
+
+        Each optimiser step takes the next items of the run, dealt out to the processes in turn.
+        """
         world, rank = (
             (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         )
-        per_step = self.batch_size * self.accumulate * world
-        dataset = self._training(self.steps * per_step)
-        sampler = RunSampler(dataset, self.done * per_step, rank, world)
-        return _loader(dataset, self.batch_size, self.workers, sampler)
+        batches = self.steps * self.accumulate
+        total = batches * self.batch_size * world
+        left = range(total // self.steps * self.done + rank, total, world)
+        return self._loader(self._training(total), left, batches)
 
-    def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
+    def val_dataloader(self) -> PatchLoader | list[PatchLoader]:
         """Return the fixed validation batches at the network's sides; an empty list for none."""
         if not self.validation:
             return []
-        return _loader(self._validating(), self.batch_size, self.workers)
+        dataset = self._validating()
+        return self._loader(dataset, range(len(dataset)))
 
     def state_dict(self) -> dict[str, int]:
         """Return the number of optimiser steps done."""
@@ -127,17 +134,30 @@ class PatchData(pl.LightningDataModule):
                 remedy="keep steps as it was, or begin a new run",
             )
 
+    def _loader(
+        self, dataset: PatchDataset, indices: Sequence[int], length: int | None = None
+    ) -> PatchLoader:
+        pin = self._on_gpu()
+        return PatchLoader(
+            dataset, self.batch_size, indices, workers=self.workers, length=length, pin=pin
+        )
+
+    def _on_gpu(self) -> bool:
+        return bool(self.trainer) and self.trainer.strategy.root_device.type == "cuda"
+
     def _training(self, length: int) -> PatchDataset:
+        read = self.augmentation.read_shape() if self.augmentation and self._on_gpu() else None
         return PatchDataset(
             self.store,
             self.ids,
-            self.read_shape,
+            read or self.patch,
             length,
             self.seed,
             self.modalities,
             self.foreground,
             self.labelled,
             inner=self.patch,
+            augmentation=None if read else self.augmentation,
         )
 
     def _validating(self) -> PatchDataset:
@@ -151,72 +171,3 @@ class PatchData(pl.LightningDataModule):
             0.5,
             self.labelled,
         )
-
-
-class RunSampler(DistributedSampler[Sample]):
-    """Indices of one process in order, from `start` on; the length counts from the beginning.
-
-    Being a `DistributedSampler`, Lightning leaves it as it is. Each step takes the next indices of
-    the run, dealt out to the processes in turn.
-    """
-
-    def __init__(self, dataset: PatchDataset, start: int, rank: int, world: int) -> None:
-        super().__init__(dataset, num_replicas=world, rank=rank, shuffle=False)
-        self.start = start
-
-    def __iter__(self) -> Iterator[int]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return iter(range(self.start + self.rank, self.total_size, self.num_replicas))
-
-
-class PatchLoader(DataLoader[Sample]):
-    """A loader that reports a bad case in full, and that Lightning knows to be resumable."""
-
-    def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        for batch in super().__iter__():
-            if isinstance(batch, UserError):
-                raise batch
-            yield cast(Batch, batch)
-
-    def state_dict(self) -> dict[str, int]:
-        """Return nothing: `PatchData` knows the place."""
-        return {}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Do nothing: `PatchData` has made the loader for the right place."""
-
-
-class _Reporting(torch.utils.data.Dataset[Sample | UserError]):
-    """Return errors instead of raising them: torch would rebuild them from their text alone."""
-
-    def __init__(self, dataset: PatchDataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Sample | UserError:
-        try:
-            return self.dataset[index]
-        except UserError as error:
-            return error
-
-
-def _collate(samples: Sequence[Sample | UserError]) -> Batch | UserError:
-    for sample in samples:
-        if isinstance(sample, UserError):
-            return sample
-    return collate(cast(Sequence[Sample], samples), torch.float16)
-
-
-def _loader(
-    dataset: PatchDataset, batch_size: int, workers: int, sampler: RunSampler | None = None
-) -> PatchLoader:
-    return PatchLoader(
-        _Reporting(dataset),  # pyright: ignore[reportArgumentType]
-        batch_size=batch_size,
-        sampler=sampler,
-        num_workers=workers,
-        collate_fn=_collate,
-        pin_memory=torch.cuda.is_available(),
-        persistent_workers=workers > 0 and sampler is None,
-    )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+from functools import lru_cache
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..core.errors import DataError, SettingsError, UserError
@@ -15,29 +14,10 @@ from ..core.geometry import IntTriple
 from ..core.modality import modality
 from ..core.seeds import derive, numpy_generator
 from ..core.types import IGNORE
+from .augmentation import PairedAugmentation
+from .augmentation_plan import Plan
+from .batch import Sample
 from .store import CaseStore, StoredCase
-
-
-class Batch(TypedDict):
-    """What loaders give to modules; `label` is missing where labels are not read."""
-
-    image: Tensor
-    available: Tensor
-    regions: Tensor
-    label: NotRequired[Tensor]
-    case: list[str]
-    seed: Tensor
-
-
-class Sample(TypedDict):
-    """One item of a batch, before `collate`; the image is float16."""
-
-    image: Tensor
-    available: Tensor
-    regions: Tensor
-    label: NotRequired[Tensor]
-    case: str
-    seed: int
 
 
 class PatchDataset(Dataset[Sample]):
@@ -65,6 +45,8 @@ class PatchDataset(Dataset[Sample]):
         *,
         inner: IntTriple | None = None,
         jitter: float = 0.25,
+        augmentation: PairedAugmentation | None = None,
+        augment: bool = True,
     ) -> None:
         """Choose what to draw from.
 
@@ -82,6 +64,9 @@ class PatchDataset(Dataset[Sample]):
             inner: Sides of the middle part that the network will see and that must hold the node;
                 `shape` if not given.
             jitter: Largest distance of the node's voxel from the centre, as a share of `inner`.
+            augmentation: Changes each patch while it is read: what will happen is drawn first, and
+                only the box that it needs is read. Items are then ready for the network.
+            augment: Whether `augmentation` changes anything at random, or encodes only.
         """
         self.store, self.ids, self.shape, self.length, self.seed = (
             store,
@@ -93,6 +78,7 @@ class PatchDataset(Dataset[Sample]):
         self.modalities = tuple(modalities or store.modalities)
         self.foreground = foreground if labelled else 0.0
         self.labelled, self.inner, self.jitter = labelled, inner or shape, jitter
+        self.augmentation, self.augment = augmentation, augment
         self._check_settings()
         self._check_cases()
         self.with_nodes: tuple[str, ...] = ()
@@ -135,8 +121,7 @@ class PatchDataset(Dataset[Sample]):
             rank = index - before if self.with_nodes else index
             cases, kind = self.ids, "body rounds"
         turn, place = divmod(rank, len(cases))
-        order = numpy_generator(self.seed, kind, turn).permutation(len(cases))
-        return cases[int(order[place])], on_node
+        return cases[int(_round(self.seed, kind, turn, len(cases))[place])], on_node
 
     def _on_node(self, case: StoredCase, generator: np.random.Generator) -> np.ndarray:
         """Return the centre of a patch that holds a voxel of a node."""
@@ -154,19 +139,29 @@ class PatchDataset(Dataset[Sample]):
 
     def _read(self, case: StoredCase, centre: np.ndarray, index: int) -> Sample:
         start = _start(centre, self.inner, case.grid.shape)
-        start -= (np.array(self.shape) - self.inner) // 2
-        patch = case.read(start.tolist(), self.shape, self.modalities)
+        seed = derive(self.seed, "augment", index)
+        if self.augmentation is None:
+            start -= (np.array(self.shape) - self.inner) // 2
+            return self._sample(case, start, self.shape, seed)
+        have = [name in case.modalities for name in self.modalities]
+        plan = self.augmentation.plan(seed, have) if self.augment else Plan()
+        low, sides = self.augmentation.box(plan)
+        return self.augmentation.one(self._sample(case, start + low, sides, seed), plan, low)
+
+    def _sample(self, case: StoredCase, start: np.ndarray, sides: IntTriple, seed: int) -> Sample:
+        """Read a box as it is stored."""
+        patch = case.read(start.tolist(), sides, self.modalities)
         sample: Sample = {
             "image": torch.from_numpy(patch.image),
             "available": torch.from_numpy(patch.available),
             "regions": torch.from_numpy(patch.regions)[None],
             "case": case.id,
-            "seed": derive(self.seed, "augment", index),
+            "seed": seed,
         }
         if self.labelled:
             label = patch.label
             if label is None:
-                label = np.full(self.shape, IGNORE, np.uint8)
+                label = np.full(sides, IGNORE, np.uint8)
             sample["label"] = torch.from_numpy(label)[None]
         return sample
 
@@ -183,6 +178,11 @@ class PatchDataset(Dataset[Sample]):
                 "the patch must fit into the box that is read",
                 found=f"{self.inner} in {self.shape}",
                 remedy="read a larger box",
+            )
+        if self.augmentation is not None and self.augmentation.patch != self.inner:
+            raise SettingsError(
+                "the augmentation must be for patches of the same sides",
+                found=f"{self.augmentation.patch} for {self.inner}",
             )
         if not 0 <= self.foreground <= 1 or not 0 <= self.jitter <= 0.5:
             raise SettingsError(
@@ -212,28 +212,10 @@ class PatchDataset(Dataset[Sample]):
                 )
 
 
-def collate(samples: Sequence[Sample], dtype: torch.dtype = torch.float32) -> Batch:
-    """Stack samples into a batch as docs/data-model.md describes it.
-
-    Args:
-        samples: Items of a `PatchDataset`.
-        dtype: Type of the image. Loaders keep float16: half of the bytes on the way to the device,
-            where augmentation goes on in float32.
-    """
-    batch: Batch = {
-        # The type changes while copying: one pass over the memory.
-        "image": torch.empty((len(samples), *samples[0]["image"].shape), dtype=dtype),
-        "available": torch.stack([sample["available"] for sample in samples]),
-        "regions": torch.stack([sample["regions"] for sample in samples]),
-        "case": [sample["case"] for sample in samples],
-        "seed": torch.tensor([sample["seed"] for sample in samples], dtype=torch.int64),
-    }
-    for row, sample in zip(batch["image"], samples, strict=True):
-        row.copy_(sample["image"])
-    labels = [sample["label"] for sample in samples if "label" in sample]
-    if labels:
-        batch["label"] = torch.stack(labels)
-    return batch
+@lru_cache(maxsize=8)
+def _round(seed: int, kind: str, turn: int, count: int) -> np.ndarray:
+    """Return the order of the cases in one round; drawn once, however large the cohort."""
+    return numpy_generator(seed, kind, turn).permutation(count)
 
 
 def _start(centre: np.ndarray, sides: IntTriple, limits: IntTriple) -> np.ndarray:

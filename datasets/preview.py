@@ -13,7 +13,7 @@ from ..core.files import atomic_path
 from ..core.geometry import Triple
 from ..core.modality import modality
 from ..core.types import IGNORE
-from .patches import Batch
+from .batch import Batch
 
 TILE = 160
 """Longest side of a picture in pixels."""

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset
 
 from ..datasets.datamodule import PatchData
+from ..datasets.loader import PatchLoader
 
 
 class WholeCases(Dataset[dict[str, list[str]]]):
@@ -35,7 +36,7 @@ class CaseValidation(pl.LightningDataModule):
         super().__init__()
         self.patches, self.ids = patches, tuple(ids)
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> PatchLoader:
         """Return the batches of the steps that are left."""
         self.patches.trainer = self.trainer
         return self.patches.train_dataloader()

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ..core.types import IGNORE
 from ..datasets.augmentation import PairedAugmentation
-from ..datasets.patches import Batch
+from ..datasets.batch import Batch
 from ..datasets.store import CaseStore
 from ..training.optimisation import LightningOptimiser, parameter_groups, rate_at
 from ..training.settings import TrainerSettings

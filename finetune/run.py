@@ -174,7 +174,7 @@ def _data(
         split.train,
         () if on_cases else split.validation,
         patch=settings.patch,
-        read_shape=augmentation.read_shape(),
+        augmentation=augmentation,
         batch_size=trainer.batch_size,
         accumulate=trainer.accumulate,
         steps=trainer.steps,

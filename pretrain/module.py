@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core.geometry import Triple
 from ..core.seeds import torch_generator
 from ..datasets.augmentation import PairedAugmentation
-from ..datasets.patches import Batch
+from ..datasets.batch import Batch
 from ..training.optimisation import LightningOptimiser, configure
 from ..training.settings import TrainerSettings
 from ..training.tracking import log_pictures

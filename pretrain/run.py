@@ -78,7 +78,7 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
             training,
             validation,
             patch=settings.patch,
-            read_shape=augmentation.read_shape(),
+            augmentation=augmentation,
             batch_size=settings.trainer.batch_size,
             accumulate=settings.trainer.accumulate,
             steps=settings.trainer.steps,

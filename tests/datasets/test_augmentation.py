@@ -16,7 +16,7 @@ from hilum.core.geometry import IntTriple
 from hilum.core.modality import modality
 from hilum.datasets.augmentation import AugmentationSettings, PairedAugmentation
 from hilum.datasets.augmentation_plan import Plan
-from hilum.datasets.patches import Batch
+from hilum.datasets.batch import Batch
 
 PAIR = ("ct", "pet")
 PATCH: IntTriple = (8, 10, 12)

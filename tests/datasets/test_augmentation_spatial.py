@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from hilum.core.geometry import IntTriple, Triple
+from hilum.datasets import augmentation_spatial
 from hilum.datasets.augmentation_spatial import (
     Pose,
     coarse,
@@ -61,6 +62,16 @@ def by_scipy(volume: Tensor, matrix: np.ndarray, order: int, fill: float) -> np.
     )
 
 
+@pytest.fixture(params=["compiled", "torch"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test with the compiled kernels, and without them."""
+    if request.param == "compiled":
+        pytest.importorskip("numba")
+    else:
+        monkeypatch.setattr(augmentation_spatial, "compiled", lambda: None)
+
+
+@pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize("shift", SHIFTS.values(), ids=SHIFTS.keys())
 @pytest.mark.parametrize("pose", POSES.values(), ids=POSES.keys())
 def test_every_way_of_moving_equals_scipy(

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import Tensor
 from torch.testing import assert_close
-from torch.utils.data import DistributedSampler
 
 from hilum.core.errors import DataError, SettingsError, StoreError, UserError
 from hilum.core.files import write_json
 from hilum.core.geometry import Grid, IntTriple
 from hilum.datasets.augmentation import PairedAugmentation
-from hilum.datasets.datamodule import PatchData, RunSampler
-from hilum.datasets.patches import Batch, PatchDataset
+from hilum.datasets.batch import Batch
+from hilum.datasets.datamodule import PatchData
 from hilum.datasets.prepare_case import nodes_of
 from hilum.datasets.store import VERSION, CaseStore, PreparedCase, write_case
 
@@ -163,14 +163,27 @@ def test_lightning_resumes_in_the_middle_of_the_epoch(
     assert_close(second.weight, whole.weight, rtol=0, atol=0)
 
 
+class Place:
+    """What a data module asks of Lightning's trainer in one of several processes."""
+
+    def __init__(self, world: int, rank: int) -> None:
+        self.world_size, self.global_rank = world, rank
+        self.strategy = SingleDeviceStrategy(torch.device("cpu"))
+
+
 def test_processes_share_each_step_without_overlap(store: CaseStore) -> None:
-    dataset = PatchDataset(store, store.ids, PATCH, 24, 0)
-    whole = list(RunSampler(dataset, 0, 0, 1))
-    shares = [RunSampler(dataset, 12, rank, 2) for rank in (0, 1)]
-    assert whole == list(range(24))
-    assert sorted(i for share in shares for i in share) == whole[12:]
-    assert [len(share) for share in shares] == [12, 12]
-    assert isinstance(shares[0], DistributedSampler), "else Lightning would divide it again"
+    whole = data_of(store, batch_size=4)
+    whole.load_state_dict({"done": 2})
+    shares = []
+    for rank in (0, 1):
+        share = data_of(store, batch_size=2)
+        share.load_state_dict({"done": 2})
+        share.trainer = Place(2, rank)  # pyright: ignore[reportAttributeAccessIssue]
+        assert len(share.train_dataloader()) == 5, "Lightning counts from the start"
+        shares.append(seen(share))
+    for together, one, two in zip(seen(whole), *shares, strict=True):
+        assert together["seed"][::2].tolist() == one["seed"].tolist()
+        assert together["seed"][1::2].tolist() == two["seed"].tolist()
 
 
 def test_validation_is_fixed_and_half_on_nodes(store: CaseStore) -> None:
@@ -199,11 +212,9 @@ def test_without_validation_cases_there_is_none(store: CaseStore) -> None:
 
 def test_batches_feed_the_augmentation(store: CaseStore) -> None:
     augmentation = PairedAugmentation(store.modalities, PATCH, store.spacing)
-    data = data_of(store, read_shape=augmentation.read_shape())
-    batch = seen(data)[0]
-    assert batch["image"].dtype == torch.float16
-    assert batch["image"].shape[2:] == augmentation.read_shape()
+    batch = seen(data_of(store, augmentation=augmentation))[0]
     result = augmentation(batch)
+    assert result is batch, "it was augmented while it was read"
     assert "label" in result
     assert result["image"].shape == (2, 2, *PATCH)
     assert result["image"].dtype == torch.float32
@@ -239,7 +250,6 @@ def test_a_bad_case_is_named_by_whoever_reads_it(
         ({"accumulate": 0}, "accumulate must be at least 1"),
         ({"workers": -1}, "workers must be at least 0, found -1"),
         ({"validation_batches": 0}, "validation_batches must be at least 1"),
-        ({"read_shape": (6, 6, 8)}, "fit into the box that is read"),
         ({"ids": ()}, "at least one case"),
         ({"ids": ("case 3",)}, "need a case with nodes.*foreground"),
         ({"validation": ("case 9",)}, "case case 9"),

@@ -14,7 +14,8 @@ from torch.testing import assert_close
 from hilum.core.errors import DataError, SettingsError, UserError
 from hilum.core.files import write_json
 from hilum.core.geometry import Grid, IntTriple
-from hilum.datasets.patches import PatchDataset, Sample, collate
+from hilum.datasets.batch import Sample, collate
+from hilum.datasets.patches import PatchDataset
 from hilum.datasets.prepare_case import nodes_of
 from hilum.datasets.store import VERSION, CaseStore, PreparedCase, write_case
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from hilum.core.errors import DataError
 from hilum.core.modality import modality
-from hilum.datasets.patches import Batch
+from hilum.datasets.batch import Batch
 from hilum.datasets.preview import GAP, MARK, TILE, TITLE, preview
 
 PAIR = ("ct", "pet")

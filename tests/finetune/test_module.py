@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from hilum.core.settings import validate
-from hilum.datasets.patches import PatchDataset, collate
+from hilum.datasets.batch import collate
+from hilum.datasets.patches import PatchDataset
 from hilum.datasets.store import CaseStore
 from hilum.finetune.module import FinetuneModule, encoder_rate, factor_at
 from hilum.finetune.segmenter import Segmenter, SegmenterConfig

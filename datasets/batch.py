@@ -1,0 +1,68 @@
+"""What loaders give to modules: one sample, and samples stacked into a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict
+
+import torch
+from torch import Tensor
+
+
+class Batch(TypedDict):
+    """Samples stacked along a first axis; docs/data-model.md describes each entry.
+
+    `label` is missing where labels are not read. `augmented` is there once the image is on the
+    network's scale and has the sides of a patch, so that nothing is changed twice.
+    """
+
+    image: Tensor
+    available: Tensor
+    regions: Tensor
+    label: NotRequired[Tensor]
+    case: list[str]
+    seed: Tensor
+    augmented: NotRequired[bool]
+
+
+class Sample(TypedDict):
+    """One item of a batch, before `collate`.
+
+    The image is float16 in physical units, or float32 on the network's scale if `augmented`.
+    """
+
+    image: Tensor
+    available: Tensor
+    regions: Tensor
+    label: NotRequired[Tensor]
+    case: str
+    seed: int
+    augmented: NotRequired[bool]
+
+
+def collate(samples: Sequence[Sample], dtype: torch.dtype = torch.float32) -> Batch:
+    """Stack samples into a batch.
+
+    Args:
+        samples: Items of a `PatchDataset`.
+        dtype: Type of an image that is not augmented yet. Loaders keep float16: half of the bytes
+            on the way to the device, where augmentation goes on in float32.
+    """
+    augmented = samples[0].get("augmented", False)
+    kind = torch.float32 if augmented else dtype
+    batch: Batch = {
+        # The type changes while copying: one pass over the memory.
+        "image": torch.empty((len(samples), *samples[0]["image"].shape), dtype=kind),
+        "available": torch.stack([sample["available"] for sample in samples]),
+        "regions": torch.stack([sample["regions"] for sample in samples]),
+        "case": [sample["case"] for sample in samples],
+        "seed": torch.tensor([sample["seed"] for sample in samples], dtype=torch.int64),
+    }
+    for row, sample in zip(batch["image"], samples, strict=True):
+        row.copy_(sample["image"])
+    labels = [sample["label"] for sample in samples if "label" in sample]
+    if labels:
+        batch["label"] = torch.stack(labels)
+    if augmented:
+        batch["augmented"] = True
+    return batch
