@@ -8,12 +8,15 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 from ..core.case import Case
 from ..core.errors import DataError, Stopped, UserError
 from ..core.files import atomic_folder, read_json, write_json
 from .source import Imported, LeftOut, Source
 
+T = TypeVar("T")
+R = TypeVar("R")
 VERSION = 1
 STAMP = "inputs.json"
 
@@ -45,7 +48,8 @@ def convert(source: Source, conversions: Sequence[Conversion], into: Imported) -
     A case that fails is left out; the others go on.
     """
     reasons: dict[str, str | None] = {}
-    for done, (case, reason) in enumerate(_run(source, conversions), 1):
+    jobs = [(conversion, folder_of(source, conversion.case.id)) for conversion in conversions]
+    for done, (case, reason) in enumerate(spread(_convert_one, jobs, source.workers), 1):
         reasons[case] = reason
         if source.progress:
             source.progress(done, len(conversions), case)
@@ -59,17 +63,15 @@ def convert(source: Source, conversions: Sequence[Conversion], into: Imported) -
     return into
 
 
-def _run(source: Source, conversions: Sequence[Conversion]) -> Iterator[tuple[str, str | None]]:
-    jobs = [(conversion, folder_of(source, conversion.case.id)) for conversion in conversions]
-    if source.workers <= 1 or len(jobs) <= 1:
-        for job in jobs:
-            yield job[0].case.id, _convert_one(*job)
+def spread(function: Callable[[T], R], jobs: Sequence[T], workers: int) -> Iterator[R]:
+    """Yield what a function makes of each job, as it comes; in processes if `workers` exceeds 1."""
+    if workers <= 1 or len(jobs) <= 1:
+        yield from map(function, jobs)
         return
-    pool = ProcessPoolExecutor(source.workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
-        running = {pool.submit(_convert_one, *job): job[0].case.id for job in jobs}
-        for future in as_completed(running):
-            yield running[future], future.result()
+        for future in as_completed([pool.submit(function, job) for job in jobs]):
+            yield future.result()
     except BrokenProcessPool:
         raise DataError(
             "every worker must live to the end",
@@ -80,18 +82,32 @@ def _run(source: Source, conversions: Sequence[Conversion]) -> Iterator[tuple[st
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _convert_one(conversion: Conversion, folder: Path) -> str | None:
-    """Return why the case cannot be converted, or nothing."""
+def _convert_one(job: tuple[Conversion, Path]) -> tuple[str, str | None]:
+    """Return the case, and why it cannot be converted, or nothing."""
+    conversion, folder = job
+    return conversion.case.id, why_not(lambda: _write(conversion, folder))
+
+
+def _write(conversion: Conversion, folder: Path) -> None:
+    stamp = _stamp(conversion)
+    if _is_done(folder, stamp):
+        return
+    with atomic_folder(folder) as part:
+        conversion.write(part)
+        write_json(part / STAMP, stamp)
+
+
+def why_not(work: Callable[[], None]) -> str | None:
+    """Do some work on one case; return why it cannot be done, or nothing.
+
+    Raises:
+        UserError: If no other case would fare better, as on a full disk.
+    """
     try:
-        stamp = _stamp(conversion)
-        if _is_done(folder, stamp):
-            return None
-        with atomic_folder(folder) as part:
-            conversion.write(part)
-            write_json(part / STAMP, stamp)
+        work()
     except DataError as error:
         return str(error)
-    except (UserError, Stopped):  # such as a full disk: no other case would fare better
+    except (UserError, Stopped):
         raise
     except Exception as error:  # what libraries make of damaged files is beyond listing
         text = " ".join(str(error).split())

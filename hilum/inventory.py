@@ -23,6 +23,10 @@ TABLES: dict[str, tuple[str, str]] = {
 SETTINGS: dict[str, tuple[str, str]] = {
     "phantom": ("hilum.datasets.phantoms", "PhantomSettings"),
     "prepare": ("hilum.datasets.prepare", "PrepareSettings"),
+    "import-pattern": ("hilum.datasets.pattern", "Pattern"),
+    "import-table": ("hilum.datasets.table", "Table"),
+    "import-dicom": ("hilum.datasets.dicom_layout", "DicomLayout"),
+    "export-nnunet": ("hilum.datasets.nnunet_export", "NnunetExport"),
     "pretrain": ("hilum.pretrain.settings", "PretrainSettings"),
     "finetune": ("hilum.finetune.settings", "FinetuneSettings"),
     "study": ("hilum.study.settings", "StudySettings"),

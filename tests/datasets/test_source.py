@@ -100,11 +100,11 @@ def test_the_users_words_come_before_the_layouts(tmp_path: Path) -> None:
 
 def test_two_files_for_one_modality_and_none_at_all_are_errors(tmp_path: Path) -> None:
     files = {"ct": tmp_path / "ct.nii", "ctres": tmp_path / "ctres.nii"}
-    with pytest.raises(DataError, match="case a: .*one file for ct, found ct.nii and ctres.nii"):
+    with pytest.raises(DataError, match=r"case a: .*one file for ct, found ct\.nii and ctres"):
         volumes_of(files, {"ct": "ct", "ctres": "ct"}, "a")
     with pytest.raises(DataError, match="case a: a case must have a scan, found ct, ctres"):
         volumes_of(files, {"ct": "label"}, "a")
     (tmp_path / "a.nii").touch()
     (tmp_path / "A.nii.gz").touch()
-    with pytest.raises(DataError, match="there may be one file for a, found A.nii.gz and a.nii"):
+    with pytest.raises(DataError, match=r"one file for a, found A\.nii\.gz and a\.nii"):
         scans_in(tmp_path)

@@ -1,0 +1,86 @@
+"""What describes an nnU-Net raw dataset: `dataset.json` and `splits_final.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..core.case import Case
+from ..core.files import read_json
+from ..core.seeds import numpy_generator
+
+
+def describe(
+    names: Sequence[str],
+    classes: Sequence[str],
+    ignores: bool,
+    written: Sequence[Case],
+    train: Sequence[Case],
+) -> dict[str, object]:
+    """Return what `dataset.json` holds.
+
+    Args:
+        names: Modality of each channel.
+        classes: Name of each class, from 1 on.
+        ignores: Whether a mask has the ignore label, one above the last class.
+        written: Every case.
+        train: Those with a place in `imagesTr`.
+    """
+    labels = {"background": 0} | {name: value for value, name in enumerate(classes, 1)}
+    if ignores:
+        labels["ignore"] = len(classes) + 1
+    # nnU-Net clips and scales what is called CT by the cohort, and all else by each image.
+    channels = {str(i): "CT" if n.startswith("ct") else n.upper() for i, n in enumerate(names)}
+    facts = {
+        case.id: {
+            "patient": case.patient,
+            "site": case.site,
+            "split": case.split,
+            "partial": case.partial,
+        }
+        for case in written
+    }
+    return {
+        "channel_names": channels,
+        "labels": labels,
+        "numTraining": len(train),
+        "file_ending": ".nii.gz",
+        "hilum": {"modalities": list(names), "cases": facts},
+    }
+
+
+def make_folds(
+    train: Sequence[Case], count: int, seed: int, splits: Sequence[Path] = ()
+) -> list[dict[str, list[str]]]:
+    """Return what `splits_final.json` holds; patients stay together.
+
+    Args:
+        train: The cases to divide.
+        count: Folds; fewer if there are fewer patients, none if that leaves one.
+        seed: Seed of the division.
+        splits: Files of splits made elsewhere, one per fold, instead.
+    """
+    if splits:
+        known = {case.id for case in train}
+        parts = [read_json(file) for file in splits]
+        return [
+            {"train": sorted(known & set(p["train"])), "val": sorted(known & set(p["validation"]))}
+            for p in parts
+        ]
+    patients = sorted({case.patient for case in train})
+    count = min(count, len(patients))
+    if count < 2:
+        return []
+    order = numpy_generator(seed, "folds").permutation(len(patients))
+    folds = []
+    for chosen in np.array_split(order, count):
+        held = {patients[i] for i in chosen}
+        folds.append(
+            {
+                "train": [case.id for case in train if case.patient not in held],
+                "val": [case.id for case in train if case.patient in held],
+            }
+        )
+    return folds

@@ -1,0 +1,260 @@
+"""Write a cohort as an nnU-Net raw dataset: every modality on one grid, labels, folds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from ..core.case import Case
+from ..core.errors import DataError, SettingsError
+from ..core.files import atomic_folder, read_json, write_json
+from ..core.geometry import Grid
+from ..core.modality import modality
+from ..core.settings import Settings, load
+from ..core.types import IGNORE
+from .conversion import spread, why_not
+from .manifest import read_manifest
+from .nifti import Volume, read_grid, read_label, read_volume, write_volume
+from .nnunet_dataset import describe, make_folds
+from .resampling import resample
+from .source import LeftOut, Progress
+
+ENDING = ".nii.gz"
+
+
+class NnunetExport(Settings):
+    """How a cohort becomes an nnU-Net dataset."""
+
+    modalities: tuple[str, ...] | None = Field(
+        None, description="channels in order; empty: all of the manifest, ct and pet first"
+    )
+    reference: str | None = Field(
+        None, description="modality whose grid counts; empty: the label's, else ct, else the first"
+    )
+    classes: tuple[str, ...] | None = Field(
+        None, description="names of the classes from 1 on; empty: class_1, ... as the labels say"
+    )
+    missing: Literal["leave_out", "fill"] = Field(
+        "leave_out",
+        description="a case without a channel: leave it out, or fill in air or no uptake",
+    )
+    unmarked: Literal["ignore", "background"] = Field(
+        "ignore", description="what unmarked voxels of partial labels become"
+    )
+    folds: int = Field(
+        5, ge=0, le=20, description="folds of splits_final.json, by patient; 0: leave it to nnU-Net"
+    )
+    splits: tuple[Path, ...] = Field(
+        (), description="split.json of runs, one per fold, instead of folds"
+    )
+    seed: int = Field(0, ge=0, description="seed of the folds")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: The dataset.
+        train: Cases in `imagesTr`.
+        test: Cases in `imagesTs`.
+        left_out: The others, with the reason.
+    """
+
+    path: Path
+    train: list[str] = field(default_factory=list)
+    test: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """Return a summary to print."""
+        return [
+            f"wrote {self.path}: {len(self.train)} cases to train, {len(self.test)} to test",
+            f"after nnU-Net's planning, copy {self.path / 'splits_final.json'} to its preprocessed "
+            "folder to keep patients together",
+            *([f"left out {len(self.left_out)} cases:"] if self.left_out else []),
+            *(f"  {entry.case}: {entry.reason}" for entry in self.left_out),
+        ]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One case on its way to the dataset; `classes` without background."""
+
+    case: Case
+    settings: NnunetExport
+    modalities: tuple[str, ...] = ()
+    classes: int = 0
+    folder: Path = Path()
+
+
+def export_nnunet(
+    manifest: str | Path,
+    out: str | Path,
+    settings: NnunetExport | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write `imagesTr`, `labelsTr`, `imagesTs`, `labelsTs`, `dataset.json`, `splits_final.json`.
+
+    Images keep the reference's own grid; others are resampled to it. Labelled cases train, unless
+    their split is `test`; unlabelled ones are left out, unless it is. Unknown voxels (255) become
+    nnU-Net's ignore label, one above the last class. `dataset.json` also notes patients, sites and
+    modalities, for `hilum import nnunet_raw`. The folder appears whole or not at all; one that an
+    earlier export wrote is replaced.
+
+    Args:
+        manifest: The cohort.
+        out: A folder called `DatasetXXX_Name`, as nnU-Net wants.
+        settings: How.
+        workers: Processes.
+        progress: Gets how many cases are written, how many there are, and the case.
+
+    Raises:
+        DataError: If no labelled case can be written, or the folder holds another's dataset.
+    """
+    settings, out = settings or load(NnunetExport), Path(out)
+    _check_target(out)
+    cases = {case.id: case for case in read_manifest(manifest)}
+    names = settings.modalities or _order(cases.values())
+    jobs = [_Job(case, settings, names) for case in cases.values()]
+    found = {looked.case: looked for looked in spread(_look, jobs, workers)}
+    left_out = [LeftOut(name, found[name].reason) for name in cases if found[name].reason]
+    jobs = [job for job in jobs if not found[job.case.id].reason]
+    classes = _classes(settings, max((found[job.case.id].highest for job in jobs), default=0))
+    ignores = any(found[job.case.id].unknown for job in jobs)
+    with atomic_folder(out) as part:
+        jobs = [replace(job, classes=len(classes), folder=part) for job in jobs]
+        for done, (name, reason) in enumerate(spread(_write, jobs, workers), 1):
+            if reason:
+                left_out.append(LeftOut(name, reason))
+            if progress:
+                progress(done, len(jobs), name)
+        bad = {entry.case for entry in left_out}
+        written = [case for name, case in cases.items() if name not in bad]
+        train = [case for case in written if case.split != "test"]
+        if not train:
+            raise DataError(
+                "at least one labelled case must be there to train with",
+                file=manifest,
+                found=f"{left_out[0].case}: {left_out[0].reason}" if left_out else "none",
+            )
+        write_json(part / "dataset.json", describe(names, classes, ignores, written, train))
+        folds = make_folds(train, settings.folds, settings.seed, settings.splits)
+        if folds:
+            write_json(part / "splits_final.json", folds)
+    test = [case.id for case in written if case.split == "test"]
+    return Exported(out, [case.id for case in train], test, left_out)
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """The highest class of a label, whether some voxels are unknown, and why it is left out."""
+
+    case: str
+    highest: int = 0
+    unknown: bool = False
+    reason: str = ""
+
+
+def _look(job: _Job) -> _Looked:
+    """Read the label only: the ignore label's value depends on the classes of all cases."""
+    case, settings = job.case, job.settings
+    lacking = [name for name in job.modalities if name not in case.volumes]
+    if settings.missing == "leave_out" and lacking:
+        return _Looked(case.id, reason=f"case {case.id}: it has no {lacking[0]}")
+    if case.label is None:
+        reason = "" if case.split == "test" else f"case {case.id}: it has no label to train with"
+        return _Looked(case.id, reason=reason)
+    try:
+        values = np.unique(read_label(case.label, case.id).array)
+    except DataError as error:
+        return _Looked(case.id, reason=str(error))
+    highest = int(values[values != IGNORE].max(initial=0))
+    most = len(settings.classes) if settings.classes else IGNORE - 2
+    if highest > most:
+        rule = f"labels must be at most {most}, the number of classes"
+        return _Looked(case.id, reason=f"case {case.id}: {rule}, found {highest}")
+    partly = case.partial and settings.unmarked == "ignore"
+    return _Looked(case.id, highest, bool(partly or IGNORE in values))
+
+
+def _write(job: _Job) -> tuple[str, str | None]:
+    return job.case.id, why_not(lambda: _write_case(job))
+
+
+def _write_case(job: _Job) -> None:
+    case, part = job.case, "Ts" if job.case.split == "test" else "Tr"
+    label = read_label(case.label, case.id) if case.label else None
+    grid = _reference(case, label, job.settings)
+    images = []
+    for name in job.modalities:
+        fill = modality(name).fill
+        if name not in case.volumes:
+            images.append(np.full(grid.shape, fill, np.float32))
+            continue
+        volume = read_volume(case.volumes[name], case.id)
+        if not grid.overlap(volume.grid):
+            raise DataError(
+                f"{name} must lie on the reference", case=case.id, file=case.volumes[name]
+            )
+        same = volume.grid.same_as(grid)
+        images.append(
+            volume.array if same else resample(volume.array, volume.grid, grid, fill=fill)
+        )
+    if label:
+        mask = label.array.astype(np.uint8)
+        mask[label.array == IGNORE] = job.classes + 1
+        if case.partial and job.settings.unmarked == "ignore":
+            mask[label.array == 0] = job.classes + 1
+        write_volume(job.folder / f"labels{part}" / f"{case.id}{ENDING}", mask, grid)
+    for number, image in enumerate(images):
+        file = job.folder / f"images{part}" / f"{case.id}_{number:04d}{ENDING}"
+        write_volume(file, image, grid, _smallest(image))
+
+
+def _reference(case: Case, label: Volume | None, settings: NnunetExport) -> Grid:
+    """Return the grid of the label, else of the modality that counts."""
+    if label:
+        return label.grid
+    order = [settings.reference or "", "ct", *case.volumes]
+    return read_grid(case.volumes[next(name for name in order if name in case.volumes)], case.id)
+
+
+def _smallest(image: np.ndarray) -> type[np.generic]:
+    """Return int16 where it loses nothing, else float32."""
+    fits = np.abs(image).max() <= 32767 and bool((image == np.round(image)).all())
+    return np.int16 if fits else np.float32
+
+
+def _check_target(out: Path) -> None:
+    if not re.fullmatch(r"Dataset\d{3}_\S+", out.name):
+        raise SettingsError(
+            "nnU-Net wants a folder called DatasetXXX_Name",
+            found=out.name,
+            remedy="as in Dataset501_Nodes",
+        )
+    if not out.exists() or not any(out.iterdir()):
+        return
+    file = out / "dataset.json"
+    if not file.exists() or "hilum" not in read_json(file):
+        raise DataError(
+            "only an earlier export may be replaced", file=out, remedy="choose another number"
+        )
+
+
+def _order(cases: Iterable[Case]) -> tuple[str, ...]:
+    """Return every modality, CT first, then PET, then by name."""
+    names = sorted({name for case in cases for name in case.volumes})
+    first = {"ct": 0, "pet": 1}
+    return tuple(sorted(names, key=lambda name: (first.get(name.split("_")[0], 2), name)))
+
+
+def _classes(settings: NnunetExport, highest: int) -> tuple[str, ...]:
+    return settings.classes or tuple(f"class_{value}" for value in range(1, max(highest, 1) + 1))
