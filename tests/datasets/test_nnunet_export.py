@@ -59,7 +59,6 @@ def dataset(manifest: Path) -> Path:
     return export_nnunet(manifest, manifest.parent / "Dataset501_Nodes", SETTINGS).path
 
 
-@pytest.mark.slow
 def test_only_cases_that_nnunet_can_use_are_written_and_the_others_named(
     manifest: Path, tmp_path: Path
 ) -> None:
