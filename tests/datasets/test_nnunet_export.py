@@ -63,13 +63,11 @@ def test_only_cases_that_nnunet_can_use_are_written_and_the_others_named(
     manifest: Path, tmp_path: Path
 ) -> None:
     seen: list[str] = []
-    written = export_nnunet(
-        manifest,
-        tmp_path / "Dataset002_X",
-        SETTINGS,
-        2,
-        lambda done, total, case: seen.append(case),
-    )
+
+    def show(done: int, total: int, case: str) -> None:
+        seen.append(case)
+
+    written = export_nnunet(manifest, tmp_path / "Dataset002_X", SETTINGS, 1, show)
     assert written.train == ["a1", "a2", "b1", "c1"]
     assert written.test == ["d1", "e1"]
     reasons = {entry.case: entry.reason for entry in written.left_out}
