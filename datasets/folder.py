@@ -49,7 +49,7 @@ def import_folder(source: Source) -> Imported:
 
 def _case(folder: Path, names: Mapping[str, str]) -> Case | None:
     files = scans_in(folder)
-    words = {stem: names.get(stem) or (stem if _is_scan_or_label(stem) else "") for stem in files}
+    words = {stem: names.get(stem) or (stem if is_scan_or_label(stem) else "") for stem in files}
     if not any(name and name != "label" for name in words.values()):
         return None
     volumes, label = volumes_of(files, words, folder.name)
@@ -57,7 +57,7 @@ def _case(folder: Path, names: Mapping[str, str]) -> Case | None:
     return Case(id=name, patient=name, volumes=volumes, label=label)
 
 
-def _is_scan_or_label(name: str) -> bool:
+def is_scan_or_label(name: str) -> bool:
     """Say whether a word names a modality or the label; `ct_seg` does neither."""
     if name == "label":
         return True

@@ -14,6 +14,7 @@ from ..core.case import Case
 from ..core.errors import DataError, SettingsError
 from ..core.modality import MODALITIES
 from ..core.settings import Settings
+from .folder import is_scan_or_label
 from .source import Imported, Source, collect, stem_of, volumes_of
 
 FIELDS = ("case", "patient", "modality", "site", "split")
@@ -121,13 +122,13 @@ def _match(
         text = file.relative_to(root).as_posix()
         hits = ((regex.fullmatch(text), word) for regex, word in patterns)
         match, word = next(((m, w) for m, w in hits if m), (None, ""))
-        if match is None:
+        values = match.groupdict() if match else {}
+        word = (values.get("modality") or word).lower()
+        if not match or not (words.get(word) or is_scan_or_label(word)):
             passed += 1
             continue
-        values = match.groupdict()
         case = values.get("case") or values["patient"]
         entry = found.setdefault((values.get("patient") or case, case), _Found())
-        word = (values.get("modality") or word).lower()
         if word in entry.files:
             entry.twice = f"{entry.files[word].name} and {file.name} for {word}"
         entry.files[word] = file

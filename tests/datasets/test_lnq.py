@@ -112,6 +112,18 @@ def test_a_rerun_converts_only_what_changed(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(files[1]).array, ct() + 1)
 
 
+@pytest.mark.slow
+def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
+    root = tree(tmp_path / "raw")
+    (root / "train" / "lnq2023-train-0001-seg.nrrd").write_bytes(b"nonsense")
+    one = import_cohort("lnq", root, tmp_path / "one")
+    two = import_cohort("lnq", root, tmp_path / "two", workers=2)
+    assert one.read_text() == two.read_text()
+    for file in one.parent.rglob("*.nii.gz"):
+        other = two.parent / file.relative_to(one.parent)
+        np.testing.assert_array_equal(read_volume(file).array, read_volume(other).array)
+
+
 def test_one_folder_of_the_three_is_enough_and_a_wrong_one_refused(tmp_path: Path) -> None:
     root = tree(tmp_path / "in" / "lnq")
     assert len(read_manifest(import_cohort("lnq", root / "val", tmp_path / "out"))) == 1

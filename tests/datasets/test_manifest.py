@@ -123,3 +123,21 @@ def test_names_that_make_a_folder_are_allowed(tmp_path: Path, name: str) -> None
 def test_names_that_some_system_refuses_are_errors(name: str) -> None:
     with pytest.raises(DataError, match="usable as the name of a folder"):
         check_id(name)
+
+
+def test_partial_labels_are_read_and_written(tmp_path: Path) -> None:
+    cases = [
+        Case("a", "a", {"ct": Path("a.nii")}, Path("b.nii"), partial=True),
+        Case("b", "b", {"ct": Path("a.nii")}),
+    ]
+    path = write_manifest(tmp_path / "m.csv", cases)
+    assert path.read_text().splitlines()[0] == "case,patient,ct,label,site,split,partial"
+    assert [case.partial for case in read_manifest(path)] == [True, False]
+    whole = write_manifest(tmp_path / "w.csv", cases[1:])
+    assert "partial" not in whole.read_text()
+
+
+def test_partial_must_be_yes_or_no(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("case,ct,partial\na,a.nii,some\n")
+    with pytest.raises(DataError, match=r"case a: .*partial must be yes, no or empty"):
+        read_manifest(tmp_path / "m.csv")
