@@ -124,6 +124,11 @@ def test_a_folder_of_another_kind_is_refused_in_one_line(name: str, tmp_path: Pa
     assert not (tmp_path / "out" / "manifest.csv").exists()
 
 
+def test_every_format_has_its_command_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    assert [name for name in FORMATS if f"hilum import {name} " not in text] == []
+
+
 def hilum(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([HILUM, *words], cwd=cwd, capture_output=True, text=True, timeout=120)
 
@@ -140,6 +145,9 @@ def test_the_command_tells_what_it_left_out(root: Path) -> None:
     assert (ran.returncode, "written word=modality, found suv" in ran.stderr) == (2, True)
     ran = hilum("list", "formats", cwd=root.parent)
     assert "hecktor      HECKTOR 2022 and 2025" in ran.stdout
+    words = ("export-nnunet", "out/manifest.csv", "--out", "Dataset001_X", "folds=0")
+    ran = hilum(*words, cwd=root.parent)
+    assert (ran.returncode, "case a: it has no label to train with" in ran.stderr) == (2, True)
 
 
 def test_no_format_is_imported_before_it_is_asked_for() -> None:
