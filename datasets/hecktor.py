@@ -75,5 +75,6 @@ def _of_2025(root: Path) -> dict[str, tuple[dict[str, Path], str]]:
             for stem, file in scans_in(folder).items()
             if stem.startswith(folder.name.lower())
         }
-        items[folder.name] = (words, "train")
+        if words:
+            items[folder.name] = (words, "train")
     return items

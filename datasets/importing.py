@@ -126,30 +126,46 @@ def read_layout(format: str, source: Source) -> Imported:  # noqa: A002
     for name in source.names.values():
         if name and name not in OTHER:
             modality(name)
-    found = entry.importer(format)(source)
-    return _sound(found, source).raise_if_empty("cases", source.root)
+    try:
+        found = _sound(entry.importer(format)(source), source)
+    except PermissionError as error:
+        raise DataError(
+            "the folder must be readable", file=error.filename, found=error.strerror
+        ) from error
+    had = {name for case in found.cases for name in case.volumes} | set(OTHER)
+    for word, name in source.names.items():
+        if name and name not in had:
+            found.notes.append(f"no case has {name}, which {word}={name} asks for")
+    return found.raise_if_empty("cases", source.root)
 
 
 def _sound(found: Imported, source: Source) -> Imported:
     """Leave out cases whose files cannot be opened, or whose name is there already."""
-    with ThreadPoolExecutor(max(1, source.workers)) as pool:
-        reasons = list(pool.map(_why_not, found.cases))
     cases: list[Case] = []
     left_out = list(found.left_out)
     seen: set[str] = set()
-    for case, reason in zip(found.cases, reasons, strict=True):
-        if not reason and case.id.casefold() in seen:
-            reason = f"case {case.id}: the name of a case may stand once"
-        if reason:
-            left_out.append(LeftOut(case.id, reason))
-        else:
-            seen.add(case.id.casefold())
-            cases.append(case)
-    return replace(found, cases=cases, left_out=left_out)
+    with ThreadPoolExecutor(max(1, source.workers)) as pool:
+        reasons = pool.map(_why_not, found.cases)
+        for done, (case, reason) in enumerate(zip(found.cases, reasons, strict=True), 1):
+            if not reason and case.id.casefold() in seen:
+                reason = f"case {case.id}: the name of a case may stand once"
+            if reason:
+                left_out.append(LeftOut(case.id, reason))
+            else:
+                seen.add(case.id.casefold())
+                cases.append(case)
+            if source.progress:
+                source.progress(done, len(found.cases), _printable(case.id))
+    left_out = [LeftOut(_printable(e.case), _printable(e.reason)) for e in left_out]
+    renamed = {key: _printable(name) for key, name in found.renamed.items()}
+    return replace(found, cases=cases, left_out=left_out, renamed=renamed)
 
 
 def _why_not(case: Case) -> str:
     """Return why a case cannot be used, by its name and the headers of its files."""
+    for text in (case.id, case.patient, *map(str, case.volumes.values()), str(case.label)):
+        if text != _printable(text):
+            return f"case {case.id}: names of files and patients must be UTF-8, found {text}"
     try:
         check_id(case.id)
         for file in [*case.volumes.values(), *([case.label] if case.label else [])]:
@@ -159,11 +175,16 @@ def _why_not(case: Case) -> str:
     return ""
 
 
+def _printable(text: str) -> str:
+    """Return text that can be printed and saved, whatever bytes a file name holds."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _record(format: str, source: Source, found: Imported) -> dict[str, object]:  # noqa: A002
     ids = {case.id for case in found.cases}
     return {
         "format": format,
-        "root": str(source.root.absolute()),
+        "root": _printable(str(source.root.absolute())),
         "names": dict(source.names),
         "options": list(source.options),
         "cases": len(found.cases),

@@ -100,11 +100,11 @@ def check_id(name: str, file: str | Path | None = None) -> str:
     if (
         not name
         or name != name.strip()
-        or re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', name)
+        or re.search(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]', name)
         or name[0] == "."
         or name[-1] == "."
         or name.split(".")[0].lower() in RESERVED
-        or len(name.encode()) > 200
+        or len(name.encode("utf-8", "surrogatepass")) > 200
     ):
         raise DataError(
             "the name of a case must be usable as the name of a folder",

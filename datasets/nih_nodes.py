@@ -31,7 +31,7 @@ def import_nih_nodes(source: Source) -> Imported:
     site. Masks without a CT, and scans without a mask, are left out.
     """
     root = find_root(source.root, lambda path: bool(_masks(path)), _EXPECTED)
-    masks, scans = _masks(root), _scans(root)
+    masks, scans = _masks(root), _scans(root, source.out)
     found, conversions = Imported(), []
     for name in sorted(masks.keys() | scans.keys()):
         if name in masks and name in scans:
@@ -50,13 +50,16 @@ def _masks(root: Path) -> dict[str, Path]:
     return {stem_of(file).removesuffix("_mask").upper(): file for file in files if stem_of(file)}
 
 
-def _scans(root: Path) -> dict[str, Path]:
-    """Return for each case the NIfTI file of its CT, or the folder of its longest series."""
+def _scans(root: Path, out: Path) -> dict[str, Path]:
+    """Return for each case the NIfTI file of its CT, or the folder of its longest series.
+
+    What an earlier import wrote to `out` is none.
+    """
     found: dict[str, Path] = {}
     slices: dict[str, int] = {}
     for path in sorted(root.rglob("*")):
         inside = path.relative_to(root).parts
-        if inside[0] == _MASKS or path.name[0] == ".":
+        if inside[0] == _MASKS or path.name[0] == "." or path.is_relative_to(out):
             continue
         if stem_of(path) and path.is_file():
             match = _NAME.search("/".join(inside))

@@ -74,10 +74,11 @@ class Exported:
 
     def lines(self) -> list[str]:
         """Return a summary to print."""
+        folds = self.path / "splits_final.json"
+        copy = f"after nnU-Net's planning, copy {folds} to its preprocessed folder of the dataset"
         return [
             f"wrote {self.path}: {len(self.train)} cases to train, {len(self.test)} to test",
-            f"after nnU-Net's planning, copy {self.path / 'splits_final.json'} to its preprocessed "
-            "folder to keep patients together",
+            *([copy] if folds.exists() else []),
             *([f"left out {len(self.left_out)} cases:"] if self.left_out else []),
             *(f"  {entry.case}: {entry.reason}" for entry in self.left_out),
         ]

@@ -141,15 +141,22 @@ def find_root(root: Path, fits: Callable[[Path], bool], expected: str) -> Path:
     Raises:
         DataError: Saying what was expected, with the nearest folder above or below that fits.
     """
+
+    def does(path: Path) -> bool:
+        try:
+            return fits(path)
+        except OSError:
+            return False
+
     if not root.is_dir():
         raise DataError("the folder must exist", file=root)
-    if fits(root):
+    if does(root):
         return root
-    below = [path for path in folders(root) if fits(path)]
+    below = [path for path in folders(root) if does(path)]
     if len(below) == 1:
         return below[0]
-    near = below or [path for path in list(root.absolute().parents)[:3] if fits(path)]
-    near = near or [path for child in folders(root) for path in folders(child) if fits(path)]
+    near = below or [path for path in list(root.absolute().parents)[:3] if does(path)]
+    near = near or [path for child in folders(root) for path in folders(child) if does(path)]
     raise DataError(
         f"the folder must hold {expected}",
         file=root,

@@ -84,6 +84,47 @@ def test_labels_can_be_declared_partial(root: Path) -> None:
     assert [case.partial for case in cases] == [True, False]
 
 
+def test_a_name_that_is_no_utf_8_is_left_out_readably(root: Path) -> None:
+    odd = root / "c\udcff"
+    try:
+        scan(odd / "ct.nii.gz")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    lines: list[str] = []
+    path = import_cohort("folder", root, root.parent / "out", say=lines.append)
+    assert [case.id for case in read_manifest(path)] == ["a", "b"]
+    assert "usable as the name of a folder, found 'c\\udcff'" in "\n".join(lines)
+    "\n".join(lines).encode()
+
+
+def test_a_file_name_that_is_no_utf_8_is_left_out_readably(root: Path) -> None:
+    try:
+        scan(root / "d\udcff_ct.nii.gz")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    scan(root / "e_ct.nii.gz")
+    lines: list[str] = []
+    options = ["pattern='{case}_{modality}.nii.gz'"]
+    import_cohort("pattern", root, root.parent / "out", options=options, say=lines.append)
+    assert "case d: names of files and patients must be UTF-8, found d\\udcff" in "\n".join(lines)
+
+
+def test_a_name_that_met_nothing_is_told(root: Path) -> None:
+    lines: list[str] = []
+    import_cohort("folder", root, root.parent / "out", {"suvv": "pet"}, say=lines.append)
+    assert "no case has pet, which suvv=pet asks for" in lines
+
+
+def test_progress_counts_the_cases(root: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+
+    def show(done: int, total: int, case: str) -> None:
+        seen.append((done, total, case))
+
+    import_cohort("folder", root, root.parent / "out", progress=show)
+    assert seen == [(1, 2, "a"), (2, 2, "b")]
+
+
 def test_a_misspelt_format_gets_a_suggestion(root: Path) -> None:
     with pytest.raises(SettingsError, match=r"did you mean 'folder'\?; choose from folder"):
         import_cohort("folders", root, root)

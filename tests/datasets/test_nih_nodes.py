@@ -126,6 +126,15 @@ def test_a_nifti_scan_with_any_axes_gets_its_mask_on_the_right_place(
     check_place(case.label or Path(), case.volumes["ct"])
 
 
+def test_what_an_import_wrote_inside_the_folder_is_not_read_again(tmp_path: Path) -> None:
+    write_mask(tmp_path, "MED_LYMPH_001")
+    write_nifti(tmp_path / "MED_LYMPH_001.nii.gz", (1, 0, 0), (0, 1, 2))
+    for _ in range(2):
+        path = import_cohort("nih_nodes", tmp_path, tmp_path / "work")
+        record = (path.parent / "cases" / "MED_LYMPH_001" / "inputs.json").read_text()
+        assert str(tmp_path / "MED_LYMPH_001.nii.gz") in record
+
+
 def test_a_case_that_lacks_something_is_left_out(tmp_path: Path) -> None:
     root = tmp_path / "nih"
     for name in ("MED_LYMPH_001", "MED_LYMPH_002", "MED_LYMPH_003"):
