@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -49,8 +50,19 @@ class Source:
         return {k.strip().lower(): v for k, v in {**known, **self.names}.items()}
 
     def settings(self, cls: type[S]) -> S:
-        """Return the importer's own settings."""
-        return load(cls, (), tuple(self.options))
+        """Return the importer's own settings; text is taken as it is, not as YAML.
+
+        A pattern begins with `{` and a folder may be called `2024`, which YAML would not take for
+        text.
+        """
+        texts = [name for name, field in cls.model_fields.items() if field.annotation is str]
+        options = []
+        for option in self.options:
+            key, sign, text = option.partition("=")
+            if sign and key in texts and text[:1] not in ("'", '"'):
+                option = f"{key}={json.dumps(text, ensure_ascii=False)}"
+            options.append(option)
+        return load(cls, (), options)
 
 
 @dataclass(frozen=True)

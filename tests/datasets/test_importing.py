@@ -184,6 +184,11 @@ def test_the_command_tells_what_it_left_out(root: Path) -> None:
     assert "left out 1 of 3 cases:\n  c: case c:" in ran.stdout
     ran = hilum("import", "folder", "raw", "--out", "out", "--name", "suv", cwd=root.parent)
     assert (ran.returncode, "written word=modality, found suv" in ran.stderr) == (2, True)
+    pattern = "pattern={patient}/{modality}.nii.gz"
+    ran = hilum(
+        "import", "pattern", "raw", pattern, "--out", "2", "--name", "s=v=pet", cwd=root.parent
+    )
+    assert "2 cases of 2 patients; ct 2, pet 1" in ran.stdout, ran.stderr
     ran = hilum("list", "formats", cwd=root.parent)
     assert "hecktor      HECKTOR 2022 and 2025" in ran.stdout
     words = ("export-nnunet", "out/manifest.csv", "--out", "Dataset001_X", "folds=0")

@@ -25,7 +25,7 @@ def scans(root: Path, *names: str) -> Path:
 
 
 def run(root: Path, pattern: str, *options: str, **names: str) -> list[Case]:
-    options = (f"pattern='{pattern}'", *options)
+    options = (f"pattern={pattern}", *options)
     path = import_cohort("pattern", root, root.parent / "out", names, options=options)
     return read_manifest(path)
 
@@ -89,7 +89,7 @@ def test_a_case_with_two_files_for_one_modality_is_left_out(tmp_path: Path) -> N
     ("options", "message"),
     [
         ([], "pattern: field required"),
-        (["pattern={modality}.nii.gz"], "must be"),
+        (["pattern={modality}.nii.gz"], "a pattern must hold {case} or {patient}"),
         (["pattern='{modality}.nii.gz'"], "a pattern must hold {case} or {patient}"),
         (["pattern='{case}.nii.gz'"], "a pattern must hold {modality}.*or add modality=ct"),
         (["pattern='{case}/{scan}.nii.gz'"], "a pattern may hold {case}, {patient}, {modality}"),
