@@ -12,7 +12,7 @@ from ..core.errors import DataError, UserError
 from ..core.geometry import Grid
 from .nifti import Volume
 
-UNEVEN = "ITK_non_uniform_sampling_deviation"
+POSITION = "0020|0032"
 
 
 def read_image(path: Path, case: str | None = None) -> Volume:
@@ -51,19 +51,27 @@ def read_series(folder: Path, case: str | None = None) -> Volume:
             found=f"{len(names)} slices",
         )
     reader.SetFileNames(names)
+    reader.MetaDataDictionaryArrayUpdateOn()
     try:
         image = reader.Execute()
     except RuntimeError as error:
         raise _unreadable(error, folder, case) from error
-    if image.HasMetaDataKey(UNEVEN):
+    _check_gaps([reader.GetMetaData(i, POSITION) for i in range(len(names))], folder, case)
+    return _volume(image, folder, case)
+
+
+def _check_gaps(positions: list[str], folder: Path, case: str | None) -> None:
+    """Raise an error if a gap between slices is more than a tenth off; ITK would squeeze it in."""
+    places = np.array([[float(part) for part in text.split("\\")] for text in positions])
+    gaps = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    if gaps.max() > 1.1 * np.median(gaps) or gaps.min() < 0.9 * np.median(gaps):
         raise DataError(
             "slices must be evenly spaced",
             case=case,
             file=folder,
-            found=f"a deviation of {float(image.GetMetaData(UNEVEN)):.2f} mm",
+            found=f"gaps of {gaps.min():.2f} to {gaps.max():.2f} mm",
             remedy="look for missing slices",
         )
-    return _volume(image, folder, case)
 
 
 def _series(sitk: ModuleType, folder: Path) -> tuple[str, ...]:

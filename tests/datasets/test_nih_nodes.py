@@ -152,3 +152,15 @@ def test_a_case_that_lacks_something_is_left_out(tmp_path: Path) -> None:
     assert "as many voxels as its scan, found (5, 7, 9), (5, 7, 10)" in text
     with pytest.raises(DataError, match=f"must hold MED_ABD_LYMPH_MASKS.*; try {root}"):
         import_cohort("nih_nodes", root / "MED_ABD_LYMPH_MASKS", tmp_path / "out")
+
+
+def test_a_series_with_a_missing_slice_is_left_out(tmp_path: Path) -> None:
+    for name in ("MED_LYMPH_001", "MED_LYMPH_002"):
+        write_mask(tmp_path, name)
+        write_series(tmp_path / "CT" / name, name)
+    sorted((tmp_path / "CT" / "MED_LYMPH_002").glob("*.dcm"))[1].unlink()
+    lines: list[str] = []
+    path = import_cohort("nih_nodes", tmp_path, tmp_path / "out", say=lines.append)
+    assert [case.id for case in read_manifest(path)] == ["MED_LYMPH_001"]
+    assert "case MED_LYMPH_002: " in lines[-1]
+    assert "slices must be evenly spaced, found gaps of 2.00 to 4.00 mm" in lines[-1]
