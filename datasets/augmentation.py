@@ -153,8 +153,8 @@ class PairedAugmentation:
         """
         ends = np.array(list(product(*((0, n - 1) for n in self.patch))), float)
         places = []
-        for shift in [(), *plan.shifts.values()]:
-            matrix = matrix_of(plan.pose, self.patch, self.patch, self.spacing, shift)
+        for channel in (None, *plan.shifts):
+            matrix = self._from_patch(plan, channel)
             # A crop by whole voxels must not grow by what rounding leaves.
             places.append(np.round(ends @ matrix[:, :3].T + matrix[:, 3], 6))
         every = np.concatenate(places)
@@ -223,19 +223,25 @@ class PairedAugmentation:
         if into.label is not None:
             into.label.copy_(marks[1])
         channels = dict(zip(still, moved, strict=True))
-        for c, shift in plan.shifts.items():
-            own = self._matrix(plan, box, shift)
-            one = slice(c, c + 1)
+        for c in plan.shifts:
+            own, one = self._matrix(plan, box, c), slice(c, c + 1)
             alone, seen = move(box.image[one], [box.regions], own, self.patch, fills[one])
             channels[c], bit = alone[0], 1 << (c + 1)
             marks[0] = (marks[0] & (255 - bit)) | (seen[0] & bit)
         return channels, marks[0]
 
-    def _matrix(self, plan: Plan, box: Box, shift: Sequence[float] = ()) -> NDArray[np.float64]:
+    def _matrix(self, plan: Plan, box: Box, channel: int | None = None) -> NDArray[np.float64]:
         """Return the matrix from an index of the patch to an index of the box."""
-        matrix = matrix_of(plan.pose, self.patch, self.patch, self.spacing, shift)
+        matrix = self._from_patch(plan, channel)
         matrix[:, 3] -= box.low
         return matrix
+
+    def _from_patch(self, plan: Plan, channel: int | None) -> NDArray[np.float64]:
+        """Return the matrix to an index counted from the first voxel of the patch as it was cut."""
+        shift, tilt = (), (0.0, 0.0, 0.0)
+        if channel is not None:
+            shift, tilt = plan.shifts[channel], plan.tilts.get(channel, tilt)
+        return matrix_of(plan.pose, self.patch, self.patch, self.spacing, shift, tilt)
 
     def _check(self, batch: Batch) -> None:
         shape = tuple(batch["image"].shape)

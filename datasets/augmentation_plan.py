@@ -30,12 +30,14 @@ class Plan:
     Attributes:
         pose: Rotation, scale and mirror of the whole patient.
         shifts: Displacement of single channels in mm.
+        tilts: Turn of the same channels in degrees.
         hidden: Channels to drop.
         changes: Operations of each channel.
     """
 
     pose: Pose = field(default_factory=Pose)
     shifts: dict[int, Triple] = field(default_factory=dict)
+    tilts: dict[int, Triple] = field(default_factory=dict)
     hidden: frozenset[int] = frozenset()
     changes: dict[int, Strengths] = field(default_factory=dict)
 
@@ -58,7 +60,7 @@ def draw(
     generators = {
         c: numpy_generator(seed, "augment", modalities[c]) for c, has in enumerate(have) if has
     }
-    changes, shifts, fate = {}, {}, {}
+    changes, shifts, tilts, fate = {}, {}, {}, {}
     for channel, generator in generators.items():
         name = modalities[channel]
         fate[channel] = float(generator.random())
@@ -70,9 +72,13 @@ def draw(
         drawn = _strengths(settings, modality(name), generator)
         if drawn:
             changes[channel] = drawn
+        d, h, w = ((2 * generator.random(3) - 1) * settings.misalign_turn).tolist()
+        if channel in shifts and settings.misalign_turn:
+            tilts[channel] = (d, h, w)
     return Plan(
         _pose(settings, numpy_generator(seed, "augment")),
         shifts,
+        tilts,
         _hidden(fate, settings.dropout),
         changes,
     )

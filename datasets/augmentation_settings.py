@@ -48,6 +48,9 @@ class AugmentationSettings(Settings):
     misalign: dict[str, float] = Field(
         {"pet": 10.0}, description="longest shift of a modality against the label, mm"
     )
+    misalign_turn: float = Field(
+        0.0, ge=0, le=45, description="largest turn of a shifted modality about each axis, degrees"
+    )
     misalign_p: float = Field(0.2, ge=0, le=1, description="probability per named modality")
     dropout: float = Field(0.1, ge=0, lt=1, description="probability to hide a modality; never all")
     suv_scale: Drawn = Field(Drawn(p=0.5, low=0.8, high=1.25), description="SUV only: factor")

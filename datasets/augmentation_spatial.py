@@ -38,7 +38,12 @@ class Pose(NamedTuple):
 
 
 def matrix_of(
-    pose: Pose, source: IntTriple, shape: IntTriple, spacing: Triple, shift_mm: Sequence[float] = ()
+    pose: Pose,
+    source: IntTriple,
+    shape: IntTriple,
+    spacing: Triple,
+    shift_mm: Sequence[float] = (),
+    tilt: Triple = (0.0, 0.0, 0.0),
 ) -> Matrix:
     """Return the 3 x 4 matrix from a patch of sides `shape` to the box that it is cut from.
 
@@ -50,8 +55,9 @@ def matrix_of(
         shape: Sides of the patch.
         spacing: mm per voxel.
         shift_mm: Extra displacement of the content along the axes of the box, before `pose`.
+        tilt: Extra turn of the content about the middle, in degrees, before the displacement.
     """
-    turn = rotation(pose.angles) / pose.zoom
+    turn = rotation(tilt) @ rotation(pose.angles) / pose.zoom
     turn = turn * np.where(pose.mirror, -1.0, 1.0)
     size = np.array(spacing)
     linear = turn * size[None, :] / size[:, None]

@@ -81,3 +81,13 @@ def test_dropout_has_the_asked_probability() -> None:
         share = np.mean([channel in plan.hidden for plan in plans])
         # One of the four ways to drop both becomes dropping one.
         assert_allclose(share, 0.2 - 0.04 / 2, atol=0.025)
+
+
+def test_a_misaligned_modality_turns_by_up_to_the_asked_degrees_and_the_other_stays() -> None:
+    plans = plans_of(none(misalign={"pet": 5.0}, misalign_p=1.0, misalign_turn=20.0), 500)
+    assert all(set(plan.tilts) == set(plan.shifts) == {1} for plan in plans)
+    tilts = np.array([plan.tilts[1] for plan in plans])
+    assert np.abs(tilts).max() <= 20
+    assert_allclose(tilts.std(0), 20 / 3**0.5, rtol=0.1)
+    still = plans_of(none(misalign={"pet": 5.0}, misalign_p=1.0), 500)
+    assert [plan.shifts for plan in still] == [plan.shifts for plan in plans], "draws stay paired"

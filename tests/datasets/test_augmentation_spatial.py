@@ -177,3 +177,12 @@ def test_autocast_does_not_round_values(image: Tensor) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = separable(image, weights)
     assert_close(found, separable(image, weights), rtol=0, atol=0)
+
+
+def test_a_tilt_turns_about_the_middle_before_the_shift() -> None:
+    matrix = matrix_of(Pose(), SHAPE, SHAPE, SPACING, (3.0, 0.0, 0.0), (30.0, 0.0, 0.0))
+    middle = (np.array(SHAPE) - 1) / 2
+    # A point 6 mm along the height axis, turned about depth and shifted, computed by hand.
+    source = matrix[:, :3] @ (middle + np.array([0, 3, 0])) + matrix[:, 3] - middle
+    turned = np.array([0, 6 * np.cos(np.deg2rad(30)), 6 * np.sin(np.deg2rad(30))])
+    assert_allclose(source * SPACING, turned - np.array([3, 0, 0]), atol=1e-9)
