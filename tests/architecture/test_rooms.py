@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "pretrain": {"core", "datasets", "encoders", "training"},
     "finetune": {"core", "datasets", "encoders", "fusion", "evaluation", "training"},
 }
+MAY_IMPORT["exchange"] = set(MAY_IMPORT) - {"pretrain"}
 MAY_IMPORT["study"] = set(MAY_IMPORT) | {"study"}
 MAY_IMPORT["hilum"] = set(MAY_IMPORT)
 ROOMS = [room for room in MAY_IMPORT if room != "hilum"]
