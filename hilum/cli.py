@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hilum.cli_data import Config, check, export_nnunet, import_, phantom, prepare
+from hilum.cli_data import Config, check, export_nnunet, import_, phantom, prepare, preview
 from hilum.cli_study import KeyValues, Workers, study
 from hilum.console import clean_stop, progress, say
 from hilum.core.errors import Stopped, UserError
@@ -58,6 +58,7 @@ app.command()(phantom)
 app.command("import")(import_)
 app.command()(check)
 app.command()(prepare)
+app.command()(preview)
 app.command()(export_nnunet)
 
 

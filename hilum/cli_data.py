@@ -106,6 +106,20 @@ def prepare(
 
 
 @clean_stop
+def preview(
+    store: Annotated[Path, typer.Argument(help="Folder of the case store.")],
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("preview.png"),
+    settings: KeyValues = None,
+    config: Config = None,
+) -> None:
+    """Draw patches as a network would see them, augmented, before a day of training."""
+    from hilum.core.settings import load
+    from hilum.datasets.preview_store import PreviewSettings, preview_store
+
+    say(f"wrote {preview_store(store, out, load(PreviewSettings, config or [], settings or []))}")
+
+
+@clean_stop
 def export_nnunet(
     manifest: Annotated[Path, typer.Argument(help="manifest.csv of the cohort.")],
     out: Annotated[Path, typer.Option(help="Folder of the dataset, called DatasetXXX_Name.")],

@@ -27,6 +27,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "import-table": ("hilum.datasets.table", "Table"),
     "import-dicom": ("hilum.datasets.dicom_layout", "DicomLayout"),
     "export-nnunet": ("hilum.datasets.nnunet_export", "NnunetExport"),
+    "preview": ("hilum.datasets.preview_store", "PreviewSettings"),
     "pretrain": ("hilum.pretrain.settings", "PretrainSettings"),
     "finetune": ("hilum.finetune.settings", "FinetuneSettings"),
     "study": ("hilum.study.settings", "StudySettings"),
