@@ -1,15 +1,27 @@
 """From an image to a pyramid of features, and from a pyramid back to an image."""
 
-from ..core.registry import LazyTable
-from .base import Encoder
+from __future__ import annotations
 
-# Lazy: timm, transformers and MONAI take seconds to import.
+from typing import TYPE_CHECKING
+
+from ..core.registry import LazyTable
+
+if TYPE_CHECKING:
+    from .base import Encoder
+
+# Lazy: torch, timm, transformers and MONAI take seconds to import.
 ENCODERS: LazyTable[Encoder] = LazyTable(
     "hilum.encoders",
     {
         "resenc": "ResencEncoder",
         "segresnet": "SegresnetEncoder",
+        "mednext": "MednextEncoder",
+        "resnet3d": "Resnet3DEncoder",
         "timm_cnn": "TimmCnnEncoder",
+        "primus": "PrimusEncoder",
+        "vit": "VitEncoder",
+        "videomae": "VideomaeEncoder",
+        "swin": "SwinEncoder",
         "vit_slices": "VitSlicesEncoder",
     },
 )

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TypeVar
 
 from torch import Tensor, nn
 
+from ..core.errors import SettingsError, did_you_mean
 from ..core.geometry import IntTriple
+
+P = TypeVar("P")
 
 
 class Encoder(nn.Module, ABC):
@@ -40,11 +45,23 @@ class Encoder(nn.Module, ABC):
         """Raise an error with the nearest sides that work if `sides` do not fit the strides."""
         last = self.strides[-1]
         if any(side % stride for side, stride in zip(sides, last, strict=True)):
-            from ..core.errors import SettingsError
-
             fit = tuple(
                 -(-side // stride) * stride for side, stride in zip(sides, last, strict=True)
             )
             raise SettingsError(
                 f"patch sides must be divisible by {last}", found=tuple(sides), remedy=f"use {fit}"
             )
+
+
+def preset(size: str, sizes: Mapping[str, P]) -> P:
+    """Return the preset that `size` names.
+
+    Raises:
+        SettingsError: If there is none, with the nearest one.
+    """
+    if size not in sizes:
+        raise SettingsError(
+            f"unknown size {size!r}{did_you_mean(size, sizes)}",
+            remedy=f"choose from {', '.join(sizes)}",
+        )
+    return sizes[size]

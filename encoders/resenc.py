@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dynamic_network_architectures.building_blocks.residual_encoders import ResidualEncoder
 from torch import Tensor, nn
 
-from ..core.errors import SettingsError, did_you_mean
+from ..core.errors import SettingsError
 from ..core.geometry import IntTriple
-from .base import Encoder
+from .base import Encoder, preset
+from .recompute import recompute
+from .strides import cumulative, triple
 
 SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "tiny": ((16, 32, 64, 128), (1, 1, 1, 1)),
@@ -35,6 +37,7 @@ class ResencEncoder(Encoder):
         features: Channels of each stage; replaces the size's.
         blocks: Residual blocks of each stage; replaces the size's.
         strides: Stride of each stage, a number or one per axis; 1, then 2 for every further stage.
+        checkpoint_activations: Whether to compute stages again in the backward pass, for memory.
 
     Examples:
         >>> import torch
@@ -51,6 +54,7 @@ class ResencEncoder(Encoder):
         features: Sequence[int] | None = None,
         blocks: Sequence[int] | None = None,
         strides: Sequence[int | Sequence[int]] | None = None,
+        checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
         channels, counts, steps = _stages(size, features, blocks, strides)
@@ -71,12 +75,14 @@ class ResencEncoder(Encoder):
         )
         self.inner = inner  # its keys are those of nnU-Net and nnssl below `encoder.`
         self.in_channels, self.channels = in_channels, channels
-        self.strides = _cumulative(steps)
+        self.strides = cumulative(steps)
         self.stem = tuple(
             name
             for name, value in self.named_parameters(remove_duplicate=False)
             if name.startswith("inner.stem.convs.0") and value.ndim == 5
         )
+        if checkpoint_activations:
+            recompute(inner.stages)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Map an image to one feature map per stage."""
@@ -90,15 +96,10 @@ def _stages(
     strides: Sequence[int | Sequence[int]] | None,
 ) -> tuple[tuple[int, ...], tuple[int, ...], list[IntTriple]]:
     """Return channels, blocks and stride of each stage, checked."""
-    if size not in SIZES:
-        raise SettingsError(
-            f"unknown size {size!r}{did_you_mean(size, SIZES)}",
-            remedy=f"choose from {', '.join(SIZES)}",
-        )
-    wide, deep = SIZES[size]
+    wide, deep = preset(size, SIZES)
     channels = wide if features is None else tuple(features)
     counts = deep[: len(channels)] if blocks is None else tuple(blocks)
-    steps = [_triple(s) for s in ([1] + [2] * (len(channels) - 1) if strides is None else strides)]
+    steps = [triple(s) for s in ([1] + [2] * (len(channels) - 1) if strides is None else strides)]
     if not len(channels) == len(counts) == len(steps) > 0:
         raise SettingsError(
             "features, blocks and strides must have one entry per stage",
@@ -111,18 +112,3 @@ def _stages(
             found=f"{channels}, {counts}, {steps}",
         )
     return channels, counts, steps
-
-
-def _triple(step: int | Sequence[int]) -> IntTriple:
-    sides = (step, step, step) if isinstance(step, int) else tuple(step)
-    if len(sides) != 3:
-        raise SettingsError("a stride must be a number or one per axis", found=step)
-    return sides[0], sides[1], sides[2]
-
-
-def _cumulative(steps: Sequence[IntTriple]) -> tuple[IntTriple, ...]:
-    total, found = (1, 1, 1), []
-    for step in steps:
-        total = (total[0] * step[0], total[1] * step[1], total[2] * step[2])
-        found.append(total)
-    return tuple(found)

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from monai.networks.nets.segresnet_ds import SegResEncoder
 from torch import Tensor
 
-from .base import Encoder
+from .base import Encoder, preset
+from .recompute import recompute
+
+SIZES: dict[str, tuple[int, tuple[int, ...]]] = {
+    "tiny": (8, (1, 1, 1, 1)),
+    "small": (16, (1, 2, 2, 4)),
+    "base": (32, (1, 2, 2, 4, 4)),
+}
+"""Channels of the first level, and residual blocks of each.
+
+`base` is that of HECKTOR 2022's winner, and of CT-FM.
+"""
 
 
 class SegresnetEncoder(Encoder):
@@ -18,14 +29,24 @@ class SegresnetEncoder(Encoder):
 
     Args:
         in_channels: Channels of the image.
-        filters: Channels of the first level; each further one doubles them.
-        blocks: Residual blocks of each level.
+        size: `tiny`, `small` or `base`.
+        filters: Channels of the first level, doubled by each further one; replaces the size's.
+        blocks: Residual blocks of each level; replaces the size's.
+        checkpoint_activations: Whether to compute levels again in the backward pass, for memory.
     """
 
     def __init__(
-        self, *, in_channels: int, filters: int = 16, blocks: Sequence[int] = (1, 2, 2, 4)
+        self,
+        *,
+        in_channels: int,
+        size: str = "small",
+        filters: int | None = None,
+        blocks: Sequence[int] | None = None,
+        checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
+        own_filters, own_blocks = preset(size, SIZES)
+        filters, blocks = filters or own_filters, blocks or own_blocks
         self.inner = SegResEncoder(
             spatial_dims=3,
             in_channels=in_channels,
@@ -38,6 +59,8 @@ class SegresnetEncoder(Encoder):
         self.channels = tuple(filters * 2**level for level in range(len(blocks)))
         self.strides = tuple((2**level, 2**level, 2**level) for level in range(len(blocks)))
         self.stem = ("inner.conv_init.weight",)
+        if checkpoint_activations:
+            recompute(level.get_submodule("blocks") for level in self.inner.layers)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Map an image to one feature map per level."""

@@ -20,7 +20,13 @@ from hilum.encoders.decoder import PyramidDecoder
 TINY: dict[str, dict[str, Any]] = {
     "resenc": {"features": [4, 8, 8], "blocks": [1, 1, 1], "strides": [1, 2, [1, 2, 2]]},
     "segresnet": {"filters": 8, "blocks": [1, 1, 1]},
+    "mednext": {"width": 4, "blocks": [1, 1, 1], "expansion": [2, 2, 2], "strides": [2, [1, 2, 2]]},
+    "resnet3d": {"fine": 4},
     "timm_cnn": {"model": "resnet10t"},
+    "primus": {"width": 24, "depth": 3, "heads": 2, "features": [4, 4, 8], "trained": 32},
+    "vit": {"width": 12, "depth": 3, "heads": 2, "features": [4, 4, 8], "trained": 32},
+    "videomae": {"width": 12, "depth": 3, "heads": 2, "features": [4, 4, 8], "trained": 32},
+    "swin": {"width": 4, "blocks": [2, 1], "heads": [2, 2], "window": 4, "fine": 4},
     "vit_slices": {"width": 12, "depth": 1, "heads": 2, "features": [4, 4, 6, 8]},
 }
 SIDES = (32, 64, 32)

@@ -1,0 +1,54 @@
+"""Activation checkpointing: keep the inputs of a part, compute what lies inside it a second time.
+
+Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016, arXiv:1604.06174.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+def recompute(parts: Iterable[nn.Module]) -> None:
+    """Let each part compute its forward pass again in the backward pass, instead of keeping it.
+
+    Gradients are the same; running statistics of batch norms move once a step, not twice. Names
+    of parameters and copies of the module are as before. Without gradients nothing changes.
+    """
+    for part in parts:
+        part.forward = partial(_forward, part)
+
+
+def _forward(part: nn.Module, *inputs: Any, **named: Any) -> Any:
+    plain = type(part).forward
+    if not torch.is_grad_enabled():
+        return plain(part, *inputs, **named)
+    return checkpoint(
+        plain, part, *inputs, use_reentrant=False, context_fn=partial(_contexts, part), **named
+    )
+
+
+def _contexts(part: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _still(part)
+
+
+@contextmanager
+def _still(part: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of a part as they are."""
+    norms = [m for m in part.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    # In training a norm uses the batch's own statistics either way; in evaluation it must not.
+    norms = [norm for norm in norms if norm.training]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
