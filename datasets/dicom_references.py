@@ -1,0 +1,127 @@
+"""Find the series that an RTSTRUCT or DICOM SEG was drawn on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset
+
+from ..core.errors import DataError
+from ..core.geometry import Grid
+from .dicom_contours import contour_points
+from .dicom_segmentation import frame_positions
+
+Series = Mapping[str, tuple[Grid, Sequence[Dataset]]]
+"""By SeriesInstanceUID: the grid of each volume and the headers of its slices."""
+
+
+def series_of(
+    dataset: Dataset,
+    numbers: Sequence[int],
+    series: Series,
+    *,
+    file: Path | None = None,
+    case: str | None = None,
+) -> str:
+    """Return the SeriesInstanceUID that these regions or segments belong to.
+
+    What decides, in this order: the slices that contours or frames refer to; the series that the
+    file refers to; the frame of reference, if one series has it, or if the contours lie on the
+    slices of one better than on those of others.
+
+    Raises:
+        DataError: If the file refers to a series that is not in `series`, or nothing decides.
+    """
+    owner = {str(h.get("SOPInstanceUID")): uid for uid, (_, hs) in series.items() for h in hs}
+    slices = list(_slices(dataset, numbers))
+    votes = Counter(owner[uid] for uid in slices if uid in owner)
+    if votes:
+        return votes.most_common(1)[0][0]
+    named = list(dict.fromkeys(_series(dataset)))
+    known = [uid for uid in named if uid in series]
+    if known:
+        return known[0]
+    if named or slices:
+        what = f"series {named[0]}" if named else f"slice {slices[0]}"
+        raise DataError(
+            "the scan that a label was drawn on must be there",
+            case=case,
+            file=file,
+            found=f"a label of {what}, and {len(series)} other series",
+            remedy="add that series to the folder, or leave the label file out",
+        )
+    return _by_frame(dataset, numbers, series, file, case)
+
+
+def _by_frame(
+    dataset: Dataset, numbers: Sequence[int], series: Series, file: Path | None, case: str | None
+) -> str:
+    frames = set(_frames_of_reference(dataset))
+    fits = {
+        uid: _on_slices(_places(dataset, numbers), grid)
+        for uid, (grid, headers) in series.items()
+        if headers and str(headers[0].get("FrameOfReferenceUID")) in frames
+    }
+    best = [uid for uid, fit in fits.items() if fit == max(fits.values())]
+    if len(best) != 1:
+        raise DataError(
+            "a label must say which series it was drawn on",
+            case=case,
+            file=file,
+            found=f"no reference, and {len(best)} series of its frame of reference",
+            remedy="leave only the series it belongs to in the folder",
+        )
+    return best[0]
+
+
+def _slices(dataset: Dataset, numbers: Sequence[int]) -> Iterator[str]:
+    """Yield the slices that the contours of these regions, or any frames, refer to."""
+    for contour in _contours(dataset, numbers):
+        for item in contour.get("ContourImageSequence") or []:
+            yield str(item.get("ReferencedSOPInstanceUID"))
+    for frame in dataset.get("PerFrameFunctionalGroupsSequence") or []:
+        for derived in frame.get("DerivationImageSequence") or []:
+            for item in derived.get("SourceImageSequence") or []:
+                yield str(item.get("ReferencedSOPInstanceUID"))
+
+
+def _series(dataset: Dataset) -> Iterator[str]:
+    for item in dataset.get("ReferencedSeriesSequence") or []:
+        yield str(item.get("SeriesInstanceUID"))
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
+        for study in frame.get("RTReferencedStudySequence") or []:
+            for item in study.get("RTReferencedSeriesSequence") or []:
+                yield str(item.get("SeriesInstanceUID"))
+
+
+def _frames_of_reference(dataset: Dataset) -> Iterator[str]:
+    if dataset.get("FrameOfReferenceUID"):
+        yield str(dataset.FrameOfReferenceUID)
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
+        yield str(frame.get("FrameOfReferenceUID"))
+    for item in dataset.get("StructureSetROISequence") or []:
+        yield str(item.get("ReferencedFrameOfReferenceUID"))
+
+
+def _contours(dataset: Dataset, numbers: Sequence[int]) -> Iterator[Dataset]:
+    for item in dataset.get("ROIContourSequence") or []:
+        if int(item.ReferencedROINumber) in numbers:
+            yield from item.get("ContourSequence") or []
+
+
+def _places(dataset: Dataset, numbers: Sequence[int]) -> np.ndarray:
+    """Return one point of each contour or frame, `[N, 3]` in RAS mm."""
+    if "PerFrameFunctionalGroupsSequence" in dataset:
+        return frame_positions(dataset)
+    points = [contour_points(c, "a region")[:1] for c in _contours(dataset, numbers)]
+    return np.concatenate(points) if points else np.zeros((0, 3))
+
+
+def _on_slices(places: np.ndarray, grid: Grid) -> int:
+    """Return how many points lie on a slice; slices are taken to follow the first axis."""
+    depth = grid.to_index(places)[:, 0]
+    inside = (depth > -0.5) & (depth < grid.shape[0] - 0.5)
+    return int(np.sum(inside & (np.abs(depth - np.round(depth)) < 0.05)))
