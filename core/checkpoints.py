@@ -50,13 +50,16 @@ class LoadReport:
         adapted: Name, and how it was changed.
         missing: Names of the network that stayed as they were, with the reason.
         unexpected: Names of the file that no part of the network wants.
-        covered: Share of the network's parameters that came from the file, 0 to 1.
+        fresh: Names of the network that the source has no counterpart of, by its design.
+        covered: Share of the network's numbers, those of `fresh` apart, that came from the file,
+            0 to 1.
     """
 
     loaded: list[str] = field(default_factory=list)
     adapted: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     unexpected: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
     covered: float = 0.0
 
     def lines(self) -> list[str]:
@@ -65,10 +68,15 @@ class LoadReport:
             f"{self.covered:.1%} of the parameters covered: {len(self.loaded)} tensors loaded, "
             f"{len(self.adapted)} adapted, {len(self.missing)} missing, "
             f"{len(self.unexpected)} unexpected"
+            + (f", {len(self.fresh)} fresh" if self.fresh else "")
         )
-        rows = [f"  adapted {name}: {how}" for name, how in list(self.adapted.items())[:8]]
-        rows += [f"  missing {name}: {why}" for name, why in list(self.missing.items())[:8]]
-        rows += [f"  unexpected {name}" for name in self.unexpected[:8]]
+        kinds = {
+            "adapted": [f"{name}: {how}" for name, how in self.adapted.items()],
+            "missing": [f"{name}: {why}" for name, why in self.missing.items()],
+            "unexpected": self.unexpected,
+            "fresh": self.fresh,
+        }
+        rows = [f"  {kind} {row}" for kind, all_ in kinds.items() for row in _cut(all_)]
         return [head, *rows]
 
     def as_json(self) -> dict[str, Any]:
@@ -156,6 +164,7 @@ def load_weights(
     source: Sequence[str] = (),
     target: Sequence[str] = (),
     stem: Sequence[str] = (),
+    fresh: Sequence[str] = (),
     threshold: float = 0.9,
 ) -> LoadReport:
     """Copy weights into a module and report on every tensor.
@@ -170,16 +179,19 @@ def load_weights(
         source: Modality of each input channel of the weights.
         target: Modality of each input channel of the module.
         stem: Names of the parameters with an input-channel axis (the second).
+        fresh: Beginnings of names that the source has no counterpart of: they stay as they are,
+            and do not count.
         threshold: Least share of the module's parameters that must be covered.
 
     Raises:
         CheckpointError: If less is covered.
     """
     report, new, unused = LoadReport(), {}, dict(weights)
+    report.fresh, wanted = _apart(module, weights, fresh)
     covered = total = 0
-    for key, (names, tensor) in _tensors(module).items():
-        total += tensor.numel()
+    for key, (names, tensor) in wanted.items():
         name = next((name for name in names if name in weights), None)
+        total += tensor.numel()
         if name is None:
             report.missing[names[0]] = "not in the file"
             continue
@@ -210,6 +222,24 @@ def load_weights(
             if key in new:
                 tensor.copy_(new[key])
     return report
+
+
+def _apart(
+    module: nn.Module, weights: dict[str, Tensor], fresh: Sequence[str]
+) -> tuple[list[str], dict[int, tuple[list[str], Tensor]]]:
+    """Return the names that may stay fresh and are not in the file, and all other tensors."""
+    wanted, names_of_new = {}, []
+    for key, (names, tensor) in _tensors(module).items():
+        if names[0].startswith(tuple(fresh)) and not set(names) & set(weights):
+            names_of_new.append(names[0])
+        else:
+            wanted[key] = names, tensor
+    return names_of_new, wanted
+
+
+def _cut(rows: Sequence[str], most: int = 8) -> list[str]:
+    left = len(rows) - most
+    return [*rows[:most], *([f"... and {left} more in the JSON report"] if left > 0 else [])]
 
 
 def _by_modality(value: Tensor, source: Sequence[str], target: Sequence[str]) -> tuple[Tensor, str]:

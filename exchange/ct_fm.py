@@ -1,0 +1,31 @@
+"""CT-FM's SegResNet encoder, contrastively pretrained on 148,000 CTs."""
+
+from __future__ import annotations
+
+from .reading import ForeignFile
+from .segres_names import is_segres, segres_recipe
+from .source import Recipe, Request, WeightSource
+
+
+class CtFmSource(WeightSource):
+    """A Lightning checkpoint or a HuggingFace folder of a `SegResEncoder` or `SegResNetDS`."""
+
+    title = "CT-FM (and other SegResNets of MONAI)"
+    home = "https://huggingface.co/project-lighter/ct_fm_feature_extractor"
+    licence = "MIT"
+    obtain = "model.safetensors and config.json of the model page"
+
+    def recognise(self, foreign: ForeignFile) -> str:
+        """Know MONAI's encoder class by its first convolution."""
+        return "names are SegResEncoder's or SegResNet's" if is_segres(foreign.tensors) else ""
+
+    def recipe(self, foreign: ForeignFile, request: Request) -> Recipe:
+        """Read every size from the shapes."""
+        recipe = segres_recipe(foreign)
+        recipe.pretext = "SegResNet of MONAI; CT-FM's is contrast within a scan"
+        recipe.spacing, recipe.patch = (3.0, 1.0, 1.0), (32, 128, 128)
+        recipe.notes.append(
+            "CT-FM was trained on CT of -1024 to 2048 HU, oriented SPL: hilum's is SAR, so height "
+            "and width run the other way"
+        )
+        return recipe

@@ -1,0 +1,94 @@
+"""Read MONAI's SegResNets from their names: the encoder class, and the older whole network."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ..encoders import ENCODERS
+from .reading import ForeignFile
+from .source import Recipe, prefix_before, renamed
+
+OLD, NEW = "convInit.conv.weight", "conv_init.weight"
+
+
+def is_segres(tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether the names are those of a SegResNet of either kind."""
+    return any(prefix_before(tensors, first) is not None for first in (OLD, NEW))
+
+
+def segres_weights(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the encoder's tensors under our names, and the names left over.
+
+    The older network begins a level with its stride, where the encoder class ends the one above.
+    """
+    if (prefix := prefix_before(tensors, NEW)) is not None:
+        here = re.escape(prefix)
+        return renamed(tensors, [(here + r"((?:conv_init|layers)\..*)", r"inner.\1")])
+    here = re.escape(prefix_before(tensors, OLD) or "")
+    found, unused = renamed(
+        tensors,
+        [
+            (here + r"convInit\.conv\.(.*)", r"inner.conv_init.\1"),
+            (here + r"down_layers\.(\d+\.\d+)\.(conv[12])\.conv\.(.*)", r"block.\1.\2.\3"),
+            (here + r"down_layers\.(\d+\.\d+)\.(norm[12])\.(.*)", r"block.\1.\2.\3"),
+            (here + r"down_layers\.(\d+)\.0\.conv\.(.*)", r"step.\1.\2"),
+        ],
+    )
+    return {_new(name): tensor for name, tensor in found.items()}, unused
+
+
+def _new(name: str) -> str:
+    kind, *rest = name.split(".")
+    if kind == "block":
+        level, place, *end = rest
+        return f"inner.layers.{level}.blocks.{int(place) - 1}." + ".".join(end)
+    if kind == "step":
+        return f"inner.layers.{int(rest[0]) - 1}.downsample." + ".".join(rest[1:])
+    return name
+
+
+def segres_recipe(foreign: ForeignFile, norm: str | None = None) -> Recipe:
+    """Return the recipe of a SegResNet: sizes are in the shapes, its norm only in part.
+
+    Args:
+        foreign: The file.
+        norm: What the network normalises by, where the source knows; `batch` shows by its
+            statistics, others do not.
+    """
+    weights, unused = segres_weights(foreign.tensors)
+    blocks: dict[int, int] = {}
+    for name in weights:
+        if place := re.match(r"inner\.layers\.(\d+)\.blocks\.(\d+)\.", name):
+            level, block = int(place[1]), int(place[2])
+            blocks[level] = max(blocks.get(level, 0), block + 1)
+    recipe = Recipe(
+        {
+            "name": "segresnet",
+            "filters": int(weights["inner.conv_init.weight"].shape[0]),
+            "blocks": [blocks[level] for level in sorted(blocks)],
+        },
+        weights,
+        unused,
+    )
+    found = "batch" if any(name.endswith(".running_mean") for name in weights) else norm
+    _normalise(recipe, found)
+    return recipe
+
+
+def _normalise(recipe: Recipe, found: str | None) -> None:
+    """Ask for the file's norm if our encoder can have it, else say that features differ."""
+    if found in (None, "instance"):
+        return
+    if "norm" in inspect.signature(ENCODERS["segresnet"]).parameters:
+        recipe.architecture["norm"] = found
+        return
+    recipe.unused += [n for n in recipe.weights if ".running_" in n or n.endswith("_tracked")]
+    recipe.weights = {n: t for n, t in recipe.weights.items() if n not in recipe.unused}
+    recipe.notes.append(
+        f"the file's network normalises by {found}, segresnet by instance: "
+        "weights fit, features differ"
+    )

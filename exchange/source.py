@@ -1,0 +1,120 @@
+"""What a source of weights must tell: how to know its files, and how they become our encoder."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from .reading import ForeignFile
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for.
+
+    Attributes:
+        modalities: Modality of each input channel of the encoder.
+        architecture: Name and parameters of the encoder; replaces what the source finds.
+        rename: Regular expression and replacement, for `plain`.
+    """
+
+    modalities: tuple[str, ...]
+    architecture: dict[str, Any] = field(default_factory=dict)
+    rename: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Recipe:
+    """How a file becomes an encoder.
+
+    Attributes:
+        architecture: Name and parameters of our encoder.
+        weights: Tensors by our names, the stem still with the channels of the file.
+        unused: Names in the file that no part of the encoder wants.
+        adapted: Our name, and how the tensor was changed already.
+        fresh: Beginnings of our names that the source's network has no counterpart of.
+        grids: Of our position embeddings: sides of the token grid in the file.
+        seen: Modality of each input channel of the file, where it says so.
+        colours: Whether three input channels are red, green and blue.
+        spacing: mm along depth, height, width, where the file or its home says so.
+        patch: Sides in voxels of the patches it was trained on, where known.
+        pretext: How it was trained, in a few words.
+        notes: What the user should know.
+    """
+
+    architecture: dict[str, Any]
+    weights: dict[str, Tensor]
+    unused: list[str] = field(default_factory=list)
+    adapted: dict[str, str] = field(default_factory=dict)
+    fresh: tuple[str, ...] = ()
+    grids: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    seen: tuple[str, ...] = ()
+    colours: bool = False
+    spacing: tuple[float, float, float] | None = None
+    patch: tuple[int, int, int] | None = None
+    pretext: str = "unknown"
+    notes: list[str] = field(default_factory=list)
+
+
+class WeightSource(ABC):
+    """A tool or model zoo whose files become encoders; final subclasses, one a file.
+
+    Attributes:
+        title: The source, for a table.
+        home: Where its weights are.
+        licence: Of the published weights.
+        obtain: How to get a file.
+    """
+
+    title: str
+    home: str
+    licence: str
+    obtain: str
+
+    @abstractmethod
+    def recognise(self, foreign: ForeignFile) -> str:
+        """Return why the file is of this source, or an empty text if it is not."""
+
+    @abstractmethod
+    def recipe(self, foreign: ForeignFile, request: Request) -> Recipe:
+        """Return how the file becomes an encoder.
+
+        Raises:
+            CheckpointError: If it is of this source, but not of a network that we have.
+        """
+
+
+def renamed(
+    tensors: Mapping[str, Tensor], rules: Sequence[tuple[str, str]]
+) -> tuple[dict[str, Tensor], list[str]]:
+    r"""Return tensors under new names, and the names that no rule knows.
+
+    Args:
+        tensors: By name.
+        rules: Regular expressions that must match the whole name, and replacements; the first that
+            matches wins.
+
+    Examples:
+        >>> import torch
+        >>> renamed({"encoder.a": torch.zeros(1), "head": torch.ones(1)}, [(r"encoder\.(.*)", r"inner.\1")])
+        ({'inner.a': tensor([0.])}, ['head'])
+    """  # noqa: E501 - an example is one line
+    found, unused = {}, []
+    for name, tensor in tensors.items():
+        new = next((m.expand(to) for rule, to in rules if (m := re.fullmatch(rule, name))), None)
+        if new is None:
+            unused.append(name)
+        else:
+            found[new] = tensor
+    return found, unused
+
+
+def prefix_before(tensors: Mapping[str, Tensor], ending: str) -> str | None:
+    """Return what stands before the shortest name that ends so, or nothing if none does."""
+    names = [name for name in tensors if name == ending or name.endswith("." + ending)]
+    return min(names, key=len).removesuffix(ending) if names else None

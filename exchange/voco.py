@@ -1,0 +1,44 @@
+"""VoCo's Swin UNETR weights, in the key styles of its first and second release."""
+
+from __future__ import annotations
+
+from ..core.errors import CheckpointError
+from .reading import ForeignFile
+from .residual_unet import is_plain
+from .source import Recipe, Request, WeightSource
+from .swin_names import is_swin, swin_recipe
+
+
+class VocoSource(WeightSource):
+    """Names below `backbone.` or `swin_vit`, or a Swin UNETR v2 without them."""
+
+    title = "VoCo / Large-Scale-Medical"
+    home = "https://huggingface.co/Luffy503/VoCo"
+    licence = "Apache-2.0"
+    obtain = "VoCo_B_SSL_head.pt, VoComni_B.pt, ... of the model page"
+
+    def recognise(self, foreign: ForeignFile) -> str:
+        """Know VoCo's own prefixes; SuPreM, which also says `backbone`, is of the first Swin."""
+        if not is_swin(foreign.tensors):
+            return ""
+        second = any(".layers1c." in name for name in foreign.tensors)
+        if any("swin_vit." in name for name in foreign.tensors):
+            return "names begin with swin_vit, as VoCo's"
+        if second and any("backbone." in name for name in foreign.tensors):
+            return "a Swin UNETR v2 below backbone, as VoCo's"
+        if any(name.startswith(("student.", "teacher.")) for name in foreign.tensors):
+            return "a Swin UNETR beside projection heads of student and teacher, as VoCo's"
+        return "a Swin UNETR v2, as VoCo's" if second and foreign.group == "" else ""
+
+    def recipe(self, foreign: ForeignFile, request: Request) -> Recipe:
+        """Read every size from the shapes: B, L and H differ in width alone."""
+        if is_plain(foreign.tensors):
+            raise CheckpointError(
+                "VoCo's weights must be of its Swin UNETR", file=foreign.path,
+                found="its plain convolutional nnU-Net, which has no encoder here",
+            )  # fmt: skip
+        recipe = swin_recipe(foreign)
+        recipe.pretext, recipe.spacing = "VoCo (overlap contrast)", (1.5, 1.5, 1.5)
+        recipe.patch = (64, 64, 64)
+        recipe.notes.append("trained on CT of -175 to 250 HU scaled to 0 to 1")
+        return recipe
