@@ -19,13 +19,13 @@ from ..datasets.store import CaseStore
 from ..training.optimisation import LightningOptimiser, parameter_groups, rate_at
 from ..training.settings import TrainerSettings
 from ..training.tracking import log_pictures
+from .adaptation import Adaptation, encoder_rate
 from .inference import predict_case
 from .losses import DiceCrossEntropy
 from .segmenter import Segmenter
 from .settings import FinetuneSettings
 
-PRETRAINED_RATE = 0.2
-"""Learning rate of a pretrained encoder as a share of the decoder's."""
+__all__ = ["FinetuneModule", "encoder_rate", "factor_at"]
 
 
 class FinetuneModule(pl.LightningModule):
@@ -51,7 +51,7 @@ class FinetuneModule(pl.LightningModule):
             segmenter.modalities, settings.patch, segmenter.config.spacing, settings.augmentation
         )
         self.criterion = DiceCrossEntropy(settings.loss)
-        self.thawing = round(settings.transfer.decoder_first * settings.trainer.steps)
+        self.adaptation = Adaptation(segmenter, settings)
         # Voxels that prediction and reference share, and both have, per validation case.
         self._counts: dict[str, np.ndarray] = {}
 
@@ -61,15 +61,15 @@ class FinetuneModule(pl.LightningModule):
         logits = self.segmenter(batch["image"], batch["available"])
         loss, terms = self.criterion(logits, cast(Tensor, batch.get("label")))
         named = {f"train/{name}": value for name, value in terms.items()}
+        pull = self.adaptation.pull()
+        if pull is not None:
+            loss, named["train/pull"] = loss + pull, pull.detach()
         self.log_dict(named, batch_size=len(batch["image"]))
         return loss
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Freeze the encoders during the first phase, if there is one."""
-        if self.thawing:
-            self.segmenter.strategy.encoders.requires_grad_(
-                self.trainer.global_step >= self.thawing
-            )
+        """Keep still what the method, or the first phase, does not train."""
+        self.adaptation.hold(self.trainer.global_step)
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Count voxels of one case, or of a batch of patches."""
@@ -88,20 +88,19 @@ class FinetuneModule(pl.LightningModule):
         self.log("val/dice", float(np.mean(scores)), prog_bar=True)
 
     def configure_optimizers(self) -> LightningOptimiser:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return AdamW with one rate for the encoders and one for all else."""
-        trainer, factor = self.settings.trainer, encoder_rate(self.settings)
-        parts = {
-            "encoder": (self.segmenter.strategy.encoders, factor),
-            "decoder": (self.segmenter, 1.0),
-        }
-        groups = parameter_groups(parts, trainer.learning_rate, trainer.weight_decay)
+        """Return AdamW with a rate for the encoders, or for each layer, and one for the rest."""
+        trainer = self.settings.trainer
+        groups = parameter_groups(
+            self.adaptation.parts(), trainer.learning_rate, trainer.weight_decay
+        )
+        rates = []
+        for group in groups:
+            of_encoder = str(group["name"]).startswith("encoder")
+            first = self.adaptation.thawing if of_encoder else 0
+            rates.append(lambda step, first=first: factor_at(step, first, trainer))
+            if of_encoder and self.settings.transfer.pull:
+                group["weight_decay"] = 0.0
         optimiser = torch.optim.AdamW(groups, lr=trainer.learning_rate)
-        rates = [
-            lambda step, first=self.thawing if group["name"] == "encoder" else 0: factor_at(
-                step, first, trainer
-            )
-            for group in groups
-        ]
         schedule = LambdaLR(optimiser, rates)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -139,12 +138,6 @@ class FinetuneModule(pl.LightningModule):
         both = (prediction == label) & truth
         counts = [float(mask.sum()) for mask in (both, ours, truth)]
         self._counts[name] = self._counts.get(name, np.zeros(3)) + np.array(counts)
-
-
-def encoder_rate(settings: FinetuneSettings) -> float:
-    """Return the factor on the encoders' learning rate."""
-    chosen = settings.transfer.encoder_rate
-    return chosen or (1.0 if settings.init_from is None else PRETRAINED_RATE)
 
 
 def factor_at(step: int, first: int, trainer: TrainerSettings) -> float:

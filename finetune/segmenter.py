@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from ..encoders import ENCODERS
 from ..encoders.base import Encoder
 from ..encoders.decoder import PyramidDecoder
 from ..fusion import STRATEGIES
+from .adapters import has_adapters, merged
+from .linear_decoder import LinearDecoder
 from .settings import InferenceSettings
 
 FORMAT = 1
@@ -35,6 +37,9 @@ class SegmenterConfig(Settings):
     classes: int = Field(2, ge=2, description="classes, background included")
     encoder: dict[str, Any] = Field(description="name and parameters of every encoder")
     fusion: dict[str, Any] = Field(description="name and parameters of the fusion strategy")
+    decoder: Literal["pyramid", "linear"] = Field(
+        "pyramid", description="linear is that of a linear probe"
+    )
     deep_supervision: bool = Field(True, description="whether coarse maps predict, too")
     prior: float = Field(0.01, gt=0, lt=0.5, description="expected share of each class at start")
     patch: IntTriple = Field(description="sides of a training patch in voxels")
@@ -104,12 +109,12 @@ class Segmenter(nn.Module):
         return dict(self.strategy.encoders.items())  # pyright: ignore[reportReturnType]
 
     @property
-    def decoders(self) -> dict[str, PyramidDecoder]:
+    def decoders(self) -> dict[str, nn.Module]:
         """Every decoder, by its address in the strategy."""
         return {
             name: part
             for name, part in self.strategy.named_modules()
-            if isinstance(part, PyramidDecoder)
+            if isinstance(part, PyramidDecoder | LinearDecoder)
         }
 
     def forward(self, image: Volume, available: Available) -> list[Tensor]:
@@ -124,11 +129,28 @@ class Segmenter(nn.Module):
         return self.strategy(volumes, available)
 
     def save(self, folder: str | Path, card: str = "") -> Path:
-        """Write a segmenter folder (weights, `config.json`, model card), whole or not at all."""
+        """Write a segmenter folder (weights, `config.json`, model card), whole or not at all.
+
+        Low-rank adapters are merged into the weights, so that no other library need be there to
+        read the folder.
+        """
         encoder = {key: value for key, value in self.config.encoder.items() if key != "weights"}
         intensity = {name: scale_of(name) for name in self.modalities}
         config = self.config.model_copy(update={"encoder": encoder, "intensity": intensity})
-        return save_folder(folder, self, config, card or _card(config))
+        plain = merged(self) if has_adapters(self) else self
+        return save_folder(folder, plain, config, card or _card(config))
+
+    def use_linear_decoder(self) -> None:
+        """Replace every decoder by a new linear one; all else keeps its weights."""
+        if self.config.decoder == "linear":
+            return
+        decoders = tuple(f"{name}." for name in self.decoders)
+        weights = self.strategy.state_dict()
+        fresh = Segmenter(self.config.model_copy(update={"decoder": "linear"}))
+        kept = {name: value for name, value in weights.items() if not name.startswith(decoders)}
+        fresh.strategy.load_state_dict(kept, strict=False)
+        fresh.to(next(self.parameters()).device)
+        self.config, self.strategy = fresh.config, fresh.strategy
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Segmenter:
@@ -152,6 +174,8 @@ class Segmenter(nn.Module):
 
     def _decoder(self, channels: Sequence[int], strides: Sequence[IntTriple]) -> nn.Module:
         config = self.config
+        if config.decoder == "linear":
+            return LinearDecoder(channels, strides, config.classes, config.prior)
         return PyramidDecoder(
             channels, strides, config.classes, config.deep_supervision, config.prior
         )

@@ -58,6 +58,34 @@ class TransferSettings(Settings):
     decoder_first: float = Field(
         0.0, ge=0, lt=1, description="share of the steps at the start with the encoders frozen"
     )
+    method: Literal["full", "frozen", "adapters", "probe"] = Field(
+        "full",
+        description="what trains: all; all but the encoders; low-rank adapters in the encoders, "
+        "and all else; only a linear head on the features",
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="learning rate of an encoder's layer per that of the next"
+    )
+    rank: int = Field(8, ge=1, description="rank of low-rank adapters")
+    alpha: float = Field(16.0, gt=0, description="strength of low-rank adapters times their rank")
+    pull: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the pull of encoders to their pretrained weights (L2-SP), "
+        "instead of weight decay",
+    )
+
+    @model_validator(mode="after")
+    def _one_method(self) -> TransferSettings:
+        if self.method == "probe" and self.parts == "encoder+decoder":
+            raise ValueError("a probe has a decoder of its own: set parts to encoder")
+        if self.method != "full" and self.pull:
+            raise ValueError("a pull needs encoders that train: set method to full")
+        if self.method in ("frozen", "probe") and (self.decoder_first or self.layer_decay < 1):
+            raise ValueError(
+                f"encoders do not train with method {self.method}: leave out their schedule"
+            )
+        return self
 
 
 class FinetuneSettings(Settings):
@@ -108,6 +136,16 @@ class FinetuneSettings(Settings):
         description="modality subsets at test time, such as ct+pet; empty: all, then each alone",
     )
     licence: str = Field("", description="licence of the weights, for the model card")
+
+    @model_validator(mode="after")
+    def _something_to_adapt(self) -> FinetuneSettings:
+        for name, asked in (
+            ("method", self.transfer.method != "full"),
+            ("pull", self.transfer.pull),
+        ):
+            if asked and self.init_from is None:
+                raise ValueError(f"transfer.{name} needs pretrained encoders: set init_from")
+        return self
 
     @model_validator(mode="before")
     @classmethod

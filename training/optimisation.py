@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
 import torch
@@ -28,15 +28,16 @@ class LightningOptimiser(TypedDict):
 
 
 def configure(
-    parts: Mapping[str, tuple[nn.Module, float]],
+    parts: Mapping[str, tuple[nn.Module | Sequence[nn.Parameter], float]],
     settings: TrainerSettings,
     name: Literal["adamw", "sgd"] = "adamw",
 ) -> LightningOptimiser:
     """Return the optimiser and schedule of a run.
 
     Args:
-        parts: Modules by name, each with a factor on the learning rate: `{"encoder": (encoder,
-            0.2), "decoder": (decoder, 1.0)}`. A parameter goes to the first part that has it.
+        parts: Modules, or lists of parameters, by name, each with a factor on the learning rate:
+            `{"encoder": (encoder, 0.2), "decoder": (decoder, 1.0)}`. A parameter goes to the first
+            part that has it.
         settings: Rates, decay, warm-up and length.
         name: `adamw`, or `sgd` with Nesterov momentum 0.99 (nnU-Net's).
     """
@@ -53,7 +54,9 @@ def configure(
 
 
 def parameter_groups(
-    parts: Mapping[str, tuple[nn.Module, float]], learning_rate: float, weight_decay: float
+    parts: Mapping[str, tuple[nn.Module | Sequence[nn.Parameter], float]],
+    learning_rate: float,
+    weight_decay: float,
 ) -> list[dict[str, object]]:
     """Return optimiser groups, two for each part: with and without weight decay.
 
@@ -63,7 +66,8 @@ def parameter_groups(
     seen: set[int] = set()
     groups: list[dict[str, object]] = []
     for name, (module, factor) in parts.items():
-        own = [p for p in module.parameters() if p.requires_grad and id(p) not in seen]
+        held = module.parameters() if isinstance(module, nn.Module) else module
+        own = [p for p in held if p.requires_grad and id(p) not in seen]
         seen |= {id(p) for p in own}
         for decays in (True, False):
             chosen = [p for p in own if (p.ndim > 1) == decays]

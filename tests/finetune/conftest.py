@@ -100,6 +100,7 @@ class Threshold(nn.Module):
         super().__init__()
         self.pet, self.ct = pet, ct
         self.scale = nn.Parameter(torch.tensor(200.0))
+        self.encoders = nn.ModuleDict()
 
     def forward(self, volumes: dict[str, Tensor], available: Tensor) -> list[Tensor]:
         has_pet = available[:, 1].view(-1, 1, 1, 1, 1)
