@@ -73,6 +73,10 @@ class FusionStrategy(nn.Module, ABC):
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Predict logits, finest (full resolution) first; only the first counts at inference."""
 
+    def penalty(self) -> dict[str, Tensor]:
+        """Return what the last forward pass adds to the loss, by name; nothing for most."""
+        return {}
+
     def column(self, modality: str, available: Tensor) -> Tensor:
         """Return the availability of one modality as `[B, 1, 1, 1, 1]` booleans."""
         return available[:, self.modalities.index(modality)].view(-1, 1, 1, 1, 1)

@@ -9,9 +9,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.geometry import IntTriple
 from ..core.types import Available, Volume
-from .base import FusionStrategy, MakeDecoder, Volumes, blank, check_available
+from .base import FusionStrategy, MakeDecoder, Volumes, check_available
+from .pyramids import common_pyramid, encode, masked_mean, presence
 
 
 class CrossAttentionFusion(FusionStrategy):
@@ -69,14 +69,9 @@ class CrossAttentionFusion(FusionStrategy):
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Encode each modality, let them read each other, decode their mean."""
         check_available(available)
-        present = {name: self.column(name, available) for name in self.modalities}
-        pyramids = {
-            name: self.encoders[name](blank(volumes[name], present[name]))
-            for name in self.modalities
-        }
+        present = presence(self, available)
         fused = []
-        for level in range(len(next(iter(pyramids.values())))):
-            maps = {name: pyramid[level] for name, pyramid in pyramids.items()}
+        for level, maps in enumerate(encode(self, volumes, present)):
             if f"{self.modalities[0]}_{level}" in self.attention:
                 maps = {
                     name: self.attention[f"{name}_{level}"](
@@ -141,23 +136,6 @@ class CrossAttention(nn.Module):
         found = self.out(rearrange(found, "b h n c -> b n (h c)"))
         found = _join(found, window, own.shape)
         return own + torch.where(lonely.view(-1, 1, 1, 1, 1), torch.zeros_like(found), found)
-
-
-def common_pyramid(
-    encoders: Sequence[nn.Module],
-) -> tuple[tuple[int, ...], tuple[IntTriple, ...]]:
-    """Return channels and strides of encoders that must agree in both."""
-    found = {(encoder.channels, encoder.strides) for encoder in encoders}
-    if len(found) != 1:
-        raise ValueError(f"encoders must have equal channels and strides, got {sorted(found)}")  # pyright: ignore[reportArgumentType]
-    return found.pop()  # pyright: ignore[reportReturnType]
-
-
-def masked_mean(maps: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-    """Average maps over the modalities that each case has."""
-    total = sum(torch.where(present[name], x, torch.zeros_like(x)) for name, x in maps.items())
-    count = sum(present[name].to(next(iter(maps.values())).dtype) for name in maps)
-    return total / count  # pyright: ignore[reportReturnType]
 
 
 def _window(sides: Sequence[int], most: int) -> tuple[int, int, int]:

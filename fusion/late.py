@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..core.types import Available
-from .base import FusionStrategy, MakeDecoder, Volumes, blank, check_available
+from .base import FusionStrategy, MakeDecoder, Volumes, check_available
+from .networks import own_decoders, predict, rows
 
 
 class LateFusion(FusionStrategy):
@@ -35,12 +36,7 @@ class LateFusion(FusionStrategy):
         weights: Literal["mean", "learned"] = "mean",
     ) -> None:
         super().__init__(modalities=modalities, encoders=encoders, make_decoder=make_decoder)
-        self.decoders = nn.ModuleDict(
-            {
-                name: make_decoder(encoders[name].channels, encoders[name].strides)  # pyright: ignore[reportArgumentType]
-                for name in self.modalities
-            }
-        )
+        self.decoders = own_decoders(self.modalities, encoders, make_decoder)
         start = torch.zeros(len(self.modalities))
         self.log_weight = nn.Parameter(start) if weights == "learned" else None
 
@@ -56,11 +52,9 @@ class LateFusion(FusionStrategy):
         if self.log_weight is not None:
             weight = weight * self.log_weight.exp()
         weight = weight / weight.sum(1, keepdim=True)
-        total: list[Tensor] = []
-        for index, name in enumerate(self.modalities):
-            present = self.column(name, available)
-            logits = self.decoders[name](self.encoders[name](blank(volumes[name], present)))
-            share = weight[:, index].view(-1, 1, 1, 1, 1)
-            own = [torch.where(present, share * z, torch.zeros_like(z)) for z in logits]
-            total = own if not total else [a + b for a, b in zip(total, own, strict=True)]
-        return total
+        present = rows(self, available)
+        share = weight.T.reshape(present.shape)
+        levels = predict(self, self.decoders, volumes, available)
+        return [
+            torch.where(present, share.to(z.dtype) * z, torch.zeros_like(z)).sum(0) for z in levels
+        ]

@@ -13,8 +13,8 @@ from hilum.fusion.cross_attention import (
     CrossAttention,
     CrossAttentionFusion,
     _window,
-    masked_mean,
 )
+from hilum.fusion.pyramids import masked_mean
 
 CHANNELS, HEADS, GRID = 8, 2, (2, 3, 4)
 
