@@ -19,7 +19,7 @@ def body_measure(measure: Measure, weight_kg: float, size_m: float = 0.0, sex: s
 
     Examples:
         >>> round(body_measure("lbm_janmahasatian", 70, 1.75, "M"))
-        55754
+        55857
         >>> round(body_measure("bsa", 70, 1.75))
         18481
     """

@@ -70,14 +70,12 @@ def nuclide_in(text: str) -> str | None:
         >>> nuclide_in("^18^Fluorine"), nuclide_in("68Ga"), nuclide_in("FDG -- fluorodeoxyglucose")
         ('F-18', 'Ga-68', 'F-18')
     """
-    plain = re.sub(r"[\^\[\]\s_-]+", "", text)
+    plain, gap = re.sub(r"[\^\[\]()]", "", text), r"[\s_-]*"
     for name in HALF_LIVES:
         symbol, mass = name.split("-")
         long = next((word for word, short in _SYMBOLS.items() if short == symbol), symbol)
-        spelling = (
-            rf"(?<!\d){mass}({symbol}(?![a-z])|(?i:{long}))|(?<![A-Za-z]){symbol}{mass}(?!\d)"
-        )
-        if re.search(spelling, plain) or re.search(rf"(?i:{long})[a-z]*{mass}(?!\d)", plain):
+        word = rf"({symbol}(?![a-z])|(?i:{long})[a-z]*)"
+        if re.search(rf"(?<!\d){mass}{gap}{word}|(?<![A-Za-z]){word}{gap}{mass}(?!\d)", plain):
             return name
     return "F-18" if re.search(r"(?i)\bFDG\b|fluorodeoxyglucose", text) else None
 

@@ -144,7 +144,7 @@ def _injection(tags: Tags, scan: datetime, half_life_s: float) -> tuple[datetime
     injection = _last_before(scan, clock)
     if injection.date() != scan.date():
         tags.warn("the injection is taken to be before midnight, on the day before the scan")
-    return injection, f"{_START_TIME}, on the day of the scan or the night before"
+    return injection, f"{_START_TIME}, the last one before the scan"
 
 
 def _check_clocks(tags: Tags, stamp: datetime, clock: time | None) -> None:

@@ -1,0 +1,159 @@
+"""What no SUV can be computed from is refused with a remedy, and an assumption mends it."""
+
+from __future__ import annotations
+
+import pytest
+from pydicom import Dataset
+
+from hilum.core.errors import DataError, SettingsError
+from hilum.datasets.suv import suv_factor
+from hilum.datasets.suv_tags import read_assume
+
+
+def pet(slices: int = 3, **tags: object) -> list[Dataset]:
+    """Return headers whose factor is 70,000 g / (350e6 Bq x 1/2) = 4e-4; `None` removes a tag."""
+    drug = {
+        "RadiopharmaceuticalStartTime": "100000.00",
+        "RadionuclideTotalDose": "350000000",
+        "RadionuclideHalfLife": "6586.2",
+        "RadiopharmaceuticalStartDateTime": None,
+        "Radiopharmaceutical": None,
+    }
+    common: dict[str, object] = {
+        "Units": "BQML",
+        "CorrectedImage": ["DECY", "ATTN", "SCAT"],
+        "DecayCorrection": "START",
+        "SeriesDate": "20240515",
+        "SeriesTime": "114946.20",
+        "AcquisitionDate": "20240515",
+        "PatientWeight": "70",
+        "PatientSize": "1.75",
+        "PatientSex": "M",
+        "Manufacturer": "ACME",
+    }
+    drug |= {key: value for key, value in tags.items() if key in drug}
+    common |= {key: value for key, value in tags.items() if key not in drug}
+    headers = []
+    for index in range(slices):
+        header = _dataset(common)
+        header.RadiopharmaceuticalInformationSequence = [_dataset(drug)]
+        if "AcquisitionTime" not in common:
+            header.AcquisitionTime = f"11{49 + 3 * index}46.20"
+        headers.append(header)
+    return headers
+
+
+def _dataset(tags: dict[str, object]) -> Dataset:
+    dataset = Dataset()
+    for key, value in tags.items():
+        if value is not None:
+            setattr(dataset, key, value)
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({"CorrectedImage": ["DECY", "SCAT"]}, r"ATTN must be among CorrectedImage \(0028,0051\)"),
+        ({"CorrectedImage": "ATTN"}, r"DECY must be among .* found ATTN"),
+        ({"CorrectedImage": None}, "CorrectedImage .* found nothing; .* assume corrected"),
+        ({"Units": "GML", "CorrectedImage": "DECY"}, "ATTN"),
+        ({"Units": None}, r"Units \(0054,1001\), found nothing; if you know better, assume units"),
+        ({"Units": "PROPCPS"}, "found PROPCPS"),
+        ({"DecayCorrection": "NONE"}, r"DecayCorrection \(0054,1102\), found NONE"),
+        ({"DecayCorrection": None}, "assume decay"),
+        ({"PatientWeight": None}, r"PatientWeight \(0010,1030\), found nothing; .* weight_kg"),
+        ({"PatientWeight": "0"}, "found 0 kg; .*weight_kg"),
+        ({"PatientWeight": "-70"}, "found -70 kg; .*weight_kg"),
+        ({"PatientWeight": "70000"}, "found 70000 kg; .*weight_unit"),
+        ({"RadionuclideTotalDose": None}, r"RadionuclideTotalDose \(0018,1074\), found nothing"),
+        ({"RadionuclideTotalDose": "0"}, "dose_bq"),
+        ({"RadionuclideTotalDose": "-350000000"}, "dose_bq"),
+        ({"RadionuclideTotalDose": "350"}, "found 350 Bq; .*dose_unit"),
+        ({"RadionuclideTotalDose": "350000"}, "found 350000 Bq; .*dose_unit"),
+        ({"RadionuclideTotalDose": "350000000000"}, "dose_unit"),
+        ({"RadionuclideHalfLife": None}, r"RadionuclideHalfLife \(0018,1075\), found nothing"),
+        ({"RadionuclideHalfLife": "0"}, "found 0 s"),
+        ({"RadionuclideHalfLife": "109.77"}, r"found 109.77 s \(in minutes: F-18\); .*half_life_s"),
+        ({"RadionuclideHalfLife": "1e12"}, "half_life_s"),
+        (
+            {"RadionuclideHalfLife": "4062.6", "Radiopharmaceutical": "FDG"},
+            r"found 4062.6 s \(Ga-68\), but F-18 is named",
+        ),
+        ({"RadiopharmaceuticalStartTime": None}, "time of injection.*found nothing.*injection"),
+        ({"SeriesTime": None, "AcquisitionTime": None}, "AcquisitionTime .*scan_start"),
+        ({"RadiopharmaceuticalStartTime": "115000"}, "within 6.0 h .* 24.00 h"),
+        (
+            {"RadiopharmaceuticalStartDateTime": "20240515130000"},
+            r"RadiopharmaceuticalStartDateTime \(0018,1078\), found .* -1.17 h",
+        ),
+        (
+            {"RadiopharmaceuticalStartDateTime": "19991231100000"},
+            "de-identification may have shifted dates.* assume injection",
+        ),
+        ({"RadionuclideHalfLife": "45723.6"}, "long-lived nuclide needs the day"),
+        ({"RadionuclideHalfLife": "122.24"}, "within 0.2 h"),
+    ],
+)
+def test_what_is_missing_or_absurd_is_refused_in_one_line(tags: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message) as error:
+        suv_factor(pet(**tags), case="P7")
+    assert str(error.value).startswith("case P7: SUV: ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("tags", "assume"),
+    [
+        ({"PatientWeight": None}, {"weight_kg": 70}),
+        ({"PatientWeight": "70000"}, {"weight_unit": "g"}),
+        ({"PatientWeight": "154.32358"}, {"weight_unit": "lb"}),
+        ({"RadionuclideTotalDose": "350"}, {"dose_unit": "MBq"}),
+        ({"RadionuclideTotalDose": "9.459459"}, {"dose_unit": "mCi"}),
+        ({"RadionuclideTotalDose": None}, {"dose_bq": "3.5e8"}),
+        ({"RadionuclideHalfLife": "109.77"}, {"half_life_s": 6586.2}),
+        ({"DecayCorrection": None}, {"decay": "start"}),
+        ({"CorrectedImage": None}, {"corrected": "ATTN+DECY"}),
+        ({"RadiopharmaceuticalStartTime": None}, {"injection": "10:00:00"}),
+        ({"RadiopharmaceuticalStartTime": None}, {"injection": "2024-05-15T10:00:00"}),
+        ({"RadiopharmaceuticalStartDateTime": "19991231100000"}, {"injection": "time-of-day"}),
+        ({"SeriesTime": None, "AcquisitionTime": None}, {"scan_start": "20240515114946.2"}),
+        ({"SeriesTime": "113000"}, {"scan_start": "acquisition"}),
+        ({"AcquisitionTime": "100500"}, {"scan_start": "series"}),
+    ],
+)
+def test_an_assumption_takes_the_place_of_a_tag_and_is_on_record(tags: dict, assume: dict) -> None:
+    suv = suv_factor(pet(**tags), assume=assume)
+    assert suv.factor == pytest.approx(4e-4, rel=1e-6)
+    assert suv.audit["assumed"] == (assume if "decay" not in assume else {"decay": "START"}) | {
+        key: float(assume[key]) for key in assume if key in ("dose_bq", "weight_kg")
+    }
+
+
+def test_an_assumption_that_was_not_needed_is_not_on_record() -> None:
+    assert suv_factor(pet(), assume={"size_m": 1.7}).audit["assumed"] == {}
+
+
+@pytest.mark.parametrize(
+    "assume",
+    [
+        {"wieght_kg": 70},
+        {"weight_kg": "heavy"},
+        {"dose_bq": -1},
+        {"decay": "NONE"},
+        {"injection": ""},
+    ],
+)
+def test_an_impossible_assumption_is_refused(assume: dict) -> None:
+    with pytest.raises(SettingsError):
+        suv_factor(pet(), assume=assume)
+
+
+def test_assumptions_are_read_from_one_line() -> None:
+    assert read_assume("injection=2024-05-15T10:00:00; decay=start") == {
+        "injection": "2024-05-15T10:00:00",
+        "decay": "START",
+    }
+    assert read_assume(None) == read_assume("") == {}
+    with pytest.raises(SettingsError, match="key=value"):
+        read_assume("assume-bqml")
