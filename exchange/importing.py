@@ -209,12 +209,14 @@ def _fit(done: Imported, modalities: Sequence[str], channels: Channels) -> dict[
         done.channels[name] = how or "as in the file"
         _note(recipe, name, how)
     for name, value in weights.items():
-        if name not in own or own[name].shape == value.shape:
+        if name not in own:
             continue
+        changed = None
         if name in recipe.grids:
+            # Sides count, not shapes: grids of other sides may have as many tokens.
             new = _grid_of(done.encoder, own[name])
             changed = resize_embedding(value, recipe.grids[name], new) if new else None
-        else:
+        elif own[name].shape != value.shape:
             changed = fit_kernel(value, own[name].shape)
         if changed is not None:
             weights[name] = changed[0]
