@@ -175,7 +175,7 @@ def _doubts(total: int, flat: int, inside: np.ndarray) -> str:
     parts = [f"{total - flat} contours across the slices"] if flat < total else []
     outside = int(np.sum(~inside))
     parts += [f"{outside} contours outside of the scan"] if outside else []
-    return " and ".join([*parts, f"of {total}"])
+    return f"{' and '.join(parts)}, of {total}"
 
 
 def _planes(

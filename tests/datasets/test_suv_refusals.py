@@ -157,3 +157,40 @@ def test_assumptions_are_read_from_one_line() -> None:
     assert read_assume(None) == read_assume("") == {}
     with pytest.raises(SettingsError, match="key=value"):
         read_assume("assume-bqml")
+
+
+def test_height_in_centimetres_is_refused_until_its_unit_is_given() -> None:
+    with pytest.raises(DataError, match=r"found 175 m; .*size_unit"):
+        suv_factor(pet(PatientSize="175"), kind="bsa")
+    suv = suv_factor(pet(PatientSize="175"), kind="bsa", assume={"size_unit": "cm"})
+    assert suv.factor == pytest.approx(18481.3 / 175e6, rel=1e-5)
+    with pytest.raises(DataError, match="PatientSex"):
+        suv_factor(pet(PatientSex="O"), kind="lbm")
+
+
+def test_doubts_are_on_record() -> None:
+    clocks = suv_factor(pet(RadiopharmaceuticalStartDateTime="20240515110000"))
+    assert "10:00:00" in str(clocks.audit["warnings"])
+    named = suv_factor(
+        pet(RadionuclideHalfLife=None, Radiopharmaceutical="Fluorodeoxyglucose F^18^")
+    )
+    assert named.factor == pytest.approx(4e-4)
+    assert "6586.2 s of F-18 is used" in str(named.audit["warnings"])
+    early = suv_factor(pet(RadiopharmaceuticalStartTime="114900"))
+    assert "dynamic" in str(early.audit["warnings"])
+    # Corrected by the factor of an hour's wait, yet the scan started with this frame.
+    decay = suv_factor(pet(DecayFactor="1.46", ActualFrameDuration="1000"))
+    assert "DecayFactor" in str(decay.audit["warnings"])
+    assert not suv_factor(pet(DecayFactor="1.0", ActualFrameDuration="1000")).audit["warnings"]
+
+
+def test_slices_of_two_series_are_refused() -> None:
+    headers = pet(2)
+    headers[1].Units = "GML"
+    with pytest.raises(DataError, match=r"must agree in Units .*'BQML' and 'GML'"):
+        suv_factor(headers)
+    headers = pet(2)
+    headers[1].PatientWeight = "70.0"
+    assert suv_factor(headers).factor == pytest.approx(4e-4)
+    with pytest.raises(DataError, match="must have slices"):
+        suv_factor([])
