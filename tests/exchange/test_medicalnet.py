@@ -1,0 +1,63 @@
+"""MedicalNet's 3D ResNets become encoders with the features of MONAI's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from monai.networks.nets import resnet10, resnet18, resnet50
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from hilum.core.checkpoints import read_config
+from hilum.core.errors import CheckpointError
+from hilum.exchange.importing import import_weights
+
+
+def network(layers: int) -> nn.Module:
+    """As MONAI builds them for MedicalNet's weights."""
+    make = {10: resnet10, 18: resnet18, 50: resnet50}[layers]
+    module = make(
+        spatial_dims=3, n_input_channels=1, feed_forward=False,
+        shortcut_type="A" if layers == 18 else "B", bias_downsample=layers == 18, conv1_t_stride=2,
+    ).eval()  # fmt: skip
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm3d):
+            nn.init.uniform_(part.running_mean, -0.1, 0.1)  # pyright: ignore[reportArgumentType]
+    return module
+
+
+def features(module: nn.Module, x: Tensor) -> list[Tensor]:
+    maps = [module.act(module.bn1(module.conv1(x)))]  # pyright: ignore[reportCallIssue]
+    y = module.maxpool(maps[0])  # pyright: ignore[reportCallIssue]
+    for stage in (module.layer1, module.layer2, module.layer3, module.layer4):
+        y = stage(y)  # pyright: ignore[reportCallIssue]
+        maps.append(y)
+    return maps
+
+
+@pytest.mark.parametrize("layers", [10, 18, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_resnet_gives_its_features(tmp_path: Path, rebuilt, layers: int) -> None:
+    source = network(layers)
+    state = {f"module.{name}": value for name, value in source.state_dict().items()}
+    state["module.conv_seg.0.weight"] = torch.ones(8, 512, 2, 2, 2)
+    torch.save({"state_dict": state}, tmp_path / "resnet.pth")
+    folder, report = import_weights(
+        "auto", tmp_path / "resnet.pth", tmp_path / "e", modalities=["ct"]
+    )
+    x = torch.randn(1, 1, 32, 32, 64)
+    with torch.no_grad():
+        for ours, theirs in zip(rebuilt(folder)(x)[1:], features(source, x), strict=True):
+            assert_close(ours, theirs, rtol=0, atol=1e-5)
+    assert read_config(folder).architecture == {"name": "resnet3d", "layers": layers}
+    assert report.covered == 1
+    assert report.unexpected == ["conv_seg.0.weight"]
+
+
+def test_a_depth_that_we_lack_is_named(tmp_path: Path) -> None:
+    state = dict(network(10).state_dict())
+    state |= {k.replace("layer1.0", "layer1.1"): v for k, v in state.items() if "layer1.0" in k}
+    torch.save(state, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=r"10, 18, 34 or 50.*\[2, 1, 1, 1\]"):
+        import_weights("auto", tmp_path / "odd.pth", tmp_path / "e", modalities=["ct"])
