@@ -205,7 +205,7 @@ def _other_slices(depth: np.ndarray, thickness: float, spacing: float) -> bool:
     if (gaps < 0.75).any():
         return True
     sparse = not len(gaps) or gaps.min() > 1.5
-    return sparse and thickness > 1.5 * spacing
+    return bool(sparse and thickness > 1.5 * spacing)
 
 
 def _pasted(
