@@ -1,0 +1,163 @@
+"""Group headers into series that are one volume each."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .dicom_headers import Header
+
+CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.128": "PT",
+    "1.2.840.10008.5.1.4.1.1.4": "MR",
+    "1.2.840.10008.5.1.4.1.1.481.3": "RTSTRUCT",
+    "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
+    "1.2.840.10008.5.1.4.1.1.66.7": "SEG",
+}
+ENHANCED = {
+    "1.2.840.10008.5.1.4.1.1.2.1": "enhanced CT",
+    "1.2.840.10008.5.1.4.1.1.2.2": "legacy converted enhanced CT",
+    "1.2.840.10008.5.1.4.1.1.130": "enhanced PET",
+    "1.2.840.10008.5.1.4.1.1.128.1": "legacy converted enhanced PET",
+    "1.2.840.10008.5.1.4.1.1.4.1": "enhanced MR",
+    "1.2.840.10008.5.1.4.1.1.4.4": "legacy converted enhanced MR",
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """Slices of one geometry and one acquisition; or the files of a label object.
+
+    Attributes:
+        headers: One per file.
+        part: Which part of a series that holds several, or empty.
+    """
+
+    headers: tuple[Header, ...]
+    part: str = ""
+
+    @property
+    def first(self) -> Header:
+        """A header to take what all share from."""
+        return self.headers[0]
+
+    @property
+    def kind(self) -> str:
+        """`CT`, `PT`, `MR`, `RTSTRUCT`, `SEG`, or what else the file says it is."""
+        sop = self.first["SOPClassUID"]
+        return CLASSES.get(sop) or ENHANCED.get(sop) or f"other ({self.first['Modality'] or sop})"
+
+    @property
+    def uid(self) -> str:
+        """SeriesInstanceUID."""
+        return self.first["SeriesInstanceUID"]
+
+    @property
+    def name(self) -> str:
+        """What to call the series in a report."""
+        number, text = self.first["SeriesNumber"], self.first["SeriesDescription"]
+        return f"series {number or '?'} {text!r}{f', {self.part}' if self.part else ''}"
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Position of each slice along the normal in mm, unsorted; empty if there is none."""
+        turn = self.first.numbers("ImageOrientationPatient", 6)
+        origins = [header.numbers("ImagePositionPatient", 3) for header in self.headers]
+        if turn is None or any(origin is None for origin in origins):
+            return np.zeros(0)
+        return np.array(origins, float) @ np.cross(turn[:3], turn[3:])
+
+    @property
+    def extent_mm(self) -> float:
+        """Length covered along the normal."""
+        return float(np.ptp(self.places)) if self.places.size else 0.0
+
+    @property
+    def gap_mm(self) -> float:
+        """Median distance of neighbouring slices; infinite for fewer than two."""
+        gaps = np.diff(np.unique(np.round(self.places, 3)))
+        return float(np.median(gaps)) if gaps.size else float("inf")
+
+    def box(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the corners of the volume along the patient's axes (LPS mm), or nothing."""
+        turn = self.first.numbers("ImageOrientationPatient", 6)
+        spacing = self.first.numbers("PixelSpacing", 2)
+        origins = [header.numbers("ImagePositionPatient", 3) for header in self.headers]
+        if turn is None or spacing is None or any(origin is None for origin in origins):
+            return None
+        rows, columns = float(self.first["Rows"] or 0), float(self.first["Columns"] or 0)
+        across = np.array(turn[:3]) * spacing[1] * columns
+        down = np.array(turn[3:]) * spacing[0] * rows
+        start = np.array(origins, float)
+        corners = np.concatenate([start, start + across, start + down, start + across + down])
+        return corners.min(0), corners.max(0)
+
+
+def group(headers: Iterable[Header]) -> list[Series]:
+    """Group headers by patient, study and series; a series of several volumes is split.
+
+    Split by shape and direction of the slices first, then by acquisition or time where slices lie
+    at the same place more than once.
+    """
+    by_uid: dict[tuple[str, ...], list[Header]] = defaultdict(list)
+    for header in headers:
+        key = tuple(header[t] for t in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"))
+        by_uid[(*key, header["SOPClassUID"])].append(header)
+    found: list[Series] = []
+    for members in by_uid.values():
+        shapes: dict[tuple, list[Header]] = defaultdict(list)
+        for header in members:
+            shapes[_shape(header)].append(header)
+        several = len(shapes) > 1
+        for number, part in enumerate(shapes.values(), 1):
+            name = f"part {number} of {len(shapes)}" if several else ""
+            found += _by_time(Series(tuple(part), name))
+    return found
+
+
+def overlap(one: Series, other: Series) -> float:
+    """Return the share of the smaller box that lies in the larger one, 0 if a place is unknown."""
+    a, b = one.box(), other.box()
+    if a is None or b is None:
+        return 0.0
+    common = np.clip(np.minimum(a[1], b[1]) - np.maximum(a[0], b[0]), 0, None)
+    least = min(float(np.prod(a[1] - a[0])), float(np.prod(b[1] - b[0])))
+    return float(np.prod(common)) / least if least > 0 else 0.0
+
+
+def _shape(header: Header) -> tuple:
+    turn = header.numbers("ImageOrientationPatient", 6) or ()
+    spacing = header.numbers("PixelSpacing", 2) or ()
+    return (
+        header["Rows"],
+        header["Columns"],
+        tuple(np.round(turn, 2)),
+        tuple(np.round(spacing, 3)),
+        "LOCALIZER" in header.words("ImageType"),
+    )
+
+
+def _by_time(series: Series) -> list[Series]:
+    """Split a series whose slices lie at the same places again and again."""
+    if series.kind not in ("CT", "PT", "MR") or not series.places.size:
+        return [series]
+    if max(Counter(np.round(series.places, 2).tolist()).values()) < 2:
+        return [series]
+    for tag in ("TemporalPositionIdentifier", "AcquisitionNumber", "DiffusionBValue", "ImageType"):
+        parts: dict[str, list[Header]] = defaultdict(list)
+        for header in series.headers:
+            parts[header[tag]].append(header)
+        split = [Series(tuple(part), f"{tag} {value or '?'}") for value, part in parts.items()]
+        if len(split) > 1 and all(_single(part) for part in split):
+            return split
+    return [series]
+
+
+def _single(series: Series) -> bool:
+    places: Sequence[float] = np.round(series.places, 2).tolist()
+    return len(set(places)) == len(places)
