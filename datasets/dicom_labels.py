@@ -20,9 +20,9 @@ from .dicom_segmentation import read_segments, segment_names
 _PART = r"([\s_.,/()-].*|\d.*|[lr]|left.*|right.*)?"
 NODE_NAMES: dict[str, int] = {
     # GTVn, GTV-N, GTV_LN2, iGTV node left, GTV-1_N, GTVnd, GTVn_R, "GTV nodal"
-    rf"i?gtv[\s_.-]*(\d+[\s_.-]+)?(nd?|lns?|nod\w*?|adp|adenopath\w*?|lymph.*?){_PART}": 1,
+    rf"i?gtv[\s_.-]*(\d+[\s_.-]+)?(nd?|lns?|nod(es?|al|us|i)|adp|adenopath\w*?|lymph.*?){_PART}": 1,
     # nodal GTV, node GTV 2, LN GTV
-    rf"(n|lns?|nod\w*)[\s_.-]*i?gtv{_PART}": 1,
+    rf"(n|lns?|nod(es?|al|us|i))[\s_.-]*i?gtv{_PART}": 1,
     # lymph node, Lymph_Nodes_3, mediastinal lymphadenopathy, Lymphknoten, adénopathie
     r"(?!.*(ctv|ptv|level|elective)).*"
     r"(lymph[\s_.-]*nod|lymph\w*adeno|ad[eé]nopath|lymphknoten).*": 1,

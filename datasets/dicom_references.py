@@ -30,7 +30,7 @@ def series_of(
 
     What decides, in this order: the slices that contours or frames refer to; the series that the
     file refers to; the frame of reference, if one series has it, or if the contours lie on the
-    slices of one better than on those of others.
+    slices of one better than on those of others (frames: on its voxels).
 
     Raises:
         DataError: If the file refers to a series that is not in `series`, or nothing decides.
@@ -61,7 +61,7 @@ def _by_frame(
 ) -> str:
     frames = set(_frames_of_reference(dataset))
     fits = {
-        uid: _on_slices(_places(dataset, numbers), grid)
+        uid: _fit(dataset, numbers, grid)
         for uid, (grid, headers) in series.items()
         if headers and str(headers[0].get("FrameOfReferenceUID")) in frames
     }
@@ -112,16 +112,16 @@ def _contours(dataset: Dataset, numbers: Sequence[int]) -> Iterator[Dataset]:
             yield from item.get("ContourSequence") or []
 
 
-def _places(dataset: Dataset, numbers: Sequence[int]) -> np.ndarray:
-    """Return one point of each contour or frame, `[N, 3]` in RAS mm."""
+def _fit(dataset: Dataset, numbers: Sequence[int], grid: Grid) -> int:
+    """Return how many contours lie on a slice of a grid, or frames begin at one of its voxels.
+
+    Slices are taken to follow the first axis.
+    """
     if "PerFrameFunctionalGroupsSequence" in dataset:
-        return frame_positions(dataset)
-    points = [contour_points(c, "a region")[:1] for c in _contours(dataset, numbers)]
-    return np.concatenate(points) if points else np.zeros((0, 3))
-
-
-def _on_slices(places: np.ndarray, grid: Grid) -> int:
-    """Return how many points lie on a slice; slices are taken to follow the first axis."""
-    depth = grid.to_index(places)[:, 0]
-    inside = (depth > -0.5) & (depth < grid.shape[0] - 0.5)
-    return int(np.sum(inside & (np.abs(depth - np.round(depth)) < 0.05)))
+        index, checked = grid.to_index(frame_positions(dataset)), [0, 1, 2]
+    else:
+        points = [contour_points(c, "a region")[:1] for c in _contours(dataset, numbers)]
+        index, checked = grid.to_index(np.concatenate([*points, np.zeros((0, 3))])), [0]
+    inside = (index[:, 0] > -0.5) & (index[:, 0] < grid.shape[0] - 0.5)
+    near = np.abs(index - np.round(index))[:, checked].max(1, initial=0) < 0.05
+    return int(np.sum(inside & near))
