@@ -122,7 +122,7 @@ class Tags:
 
         Values of several parts are joined by a backslash.
         """
-        values = {text_of(header.get(keyword)): None for header in self.headers}
+        values = {value_of(header, keyword): None for header in self.headers}
         found = next(iter(values))
         assumed = self.taken(key) if key else None
         numbers = {number_in(value) for value in values}
@@ -138,7 +138,7 @@ class Tags:
 
     def drug_text(self, keyword: str) -> str:
         """Return a tag of the first radiopharmaceutical as text; empty if missing."""
-        found = text_of(self.drug.get(keyword))
+        found = value_of(self.drug, keyword)
         self._record(keyword, found)
         return found
 
@@ -167,7 +167,7 @@ class Tags:
 
     def refuse(self, rule: str, keyword: str, found: object, key: str | None = None) -> NoReturn:
         """Raise the error that names the tag, what it holds, and what to assume instead."""
-        remedy = f"if you know better, assume {key}={ASSUMABLE[key]}" if key else None
+        remedy = f"if you know better, assume {key}=... ({ASSUMABLE[key]})" if key else None
         found = "nothing" if found in ("", None) else found
         raise DataError(f"SUV: {rule} {named(keyword)}", case=self.case, found=found, remedy=remedy)
 
@@ -193,6 +193,14 @@ def tag_of(keyword: str) -> str:
     """Return `"(0010,1030)"` for `"PatientWeight"`."""
     tag = tag_for_keyword(keyword) or 0
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def value_of(dataset: Dataset, keyword: str) -> str:
+    """Return the text of a tag, empty if missing; what its type forbids, as in `70kg`, as it is."""
+    try:
+        return text_of(dataset.get(keyword))
+    except (ValueError, TypeError, OverflowError):
+        return text_of(getattr(dataset.get_item(tag_for_keyword(keyword) or 0), "value", None))
 
 
 def text_of(value: object) -> str:

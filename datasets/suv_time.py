@@ -15,7 +15,7 @@ from pydicom import Dataset
 
 from .suv_clock import parse_date, parse_date_time, parse_time
 from .suv_nuclides import longest_delay_s, scanned_on_later_days
-from .suv_tags import Tags, named
+from .suv_tags import Tags, named, number_in, value_of
 
 _DAY = timedelta(days=1)
 _NOWHEN = date(1900, 1, 1)
@@ -96,7 +96,7 @@ def _back_computed(tags: Tags, half_life_s: float) -> list[datetime]:
 
     FrameReferenceTime is when, after the start, the mean count rate of the bed position occurs.
     """
-    if not re.search(r"siemens|cps", str(tags.headers[0].get("Manufacturer", "")), re.IGNORECASE):
+    if not re.search(r"siemens|cps", value_of(tags.headers[0], "Manufacturer"), re.IGNORECASE):
         return []
     found = []
     for header in tags.headers:
@@ -133,7 +133,8 @@ def _injection(tags: Tags, scan: datetime, half_life_s: float) -> tuple[datetime
         return stamp, _START_DATE_TIME
     clock = clock or (stamp.time() if stamp else None)
     if clock is None:
-        tags.refuse("a PET must have a time of injection,", _START_DATE_TIME, "", "injection")
+        found = tags.drug_text(_START_TIME)
+        tags.refuse("a PET must have a time of injection,", _START_TIME, found, "injection")
     if scanned_on_later_days(half_life_s):
         tags.refuse(
             "a long-lived nuclide needs the day of the injection,",
@@ -195,17 +196,17 @@ def _first_acquisition(tags: Tags) -> datetime | None:
 
 
 def _acquired(header: Dataset, tags: Tags) -> datetime | None:
-    clock = parse_time(str(header.get("AcquisitionTime") or ""))
-    day = parse_date(str(header.get("AcquisitionDate") or ""))
+    clock = parse_time(value_of(header, "AcquisitionTime"))
+    day = parse_date(value_of(header, "AcquisitionDate"))
     if clock is None:
-        return parse_date_time(str(header.get("AcquisitionDateTime") or ""), _offset(tags))
+        return parse_date_time(value_of(header, "AcquisitionDateTime"), _offset(tags))
     return datetime.combine(day or _any_day(header), clock)
 
 
 def _any_day(header: Dataset) -> date:
     """Return the day of a series; one in 1900 where de-identification removed them all."""
     for keyword in ("SeriesDate", "AcquisitionDate", "StudyDate"):
-        day = parse_date(str(header.get(keyword) or ""))
+        day = parse_date(value_of(header, keyword))
         if day:
             return day
     return _NOWHEN
@@ -215,10 +216,7 @@ def _check_decay_factor(tags: Tags, scan: datetime, half_life_s: float) -> None:
     """Compare with the factor that the scanner says it multiplied the first slice by."""
     header = tags.headers[0]
     acquired = _acquired(header, tags)
-    try:
-        factor = float(header.get("DecayFactor") or 0)
-    except (TypeError, ValueError):
-        return
+    factor = number_in(value_of(header, "DecayFactor")) or 0.0
     if acquired is None or factor <= 0:
         return
     middle = mean_count_time_s(max(_milliseconds(header, "ActualFrameDuration"), 1e-3), half_life_s)
@@ -232,14 +230,11 @@ def _check_decay_factor(tags: Tags, scan: datetime, half_life_s: float) -> None:
 
 def _milliseconds(header: Dataset, keyword: str) -> float:
     """Return a duration in s, 0 if missing or damaged."""
-    try:
-        return float(header.get(keyword) or 0) / 1000
-    except (TypeError, ValueError):
-        return 0.0
+    return (number_in(value_of(header, keyword)) or 0.0) / 1000
 
 
 def _offset(tags: Tags) -> str:
-    return str(tags.headers[0].get("TimezoneOffsetFromUTC") or "")
+    return value_of(tags.headers[0], "TimezoneOffsetFromUTC")
 
 
 def _shown(moment: datetime) -> str:

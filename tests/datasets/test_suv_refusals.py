@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 from hilum.core.errors import DataError, SettingsError
 from hilum.datasets.suv import suv_factor
@@ -194,3 +196,23 @@ def test_slices_of_two_series_are_refused() -> None:
     assert suv_factor(headers).factor == pytest.approx(4e-4)
     with pytest.raises(DataError, match="must have slices"):
         suv_factor([])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        (b"70.0", b"70kg", "PatientWeight"),
+        (b"350000000", b"350 MBq!!", "RadionuclideTotalDose"),
+        (b"6586.2", b"2 hour", "RadionuclideHalfLife"),
+        (b"100000.00", b"ten clock", "RadiopharmaceuticalStartTime"),
+    ],
+)
+def test_texts_where_numbers_belong_are_refused(right: bytes, wrong: bytes, message: str) -> None:
+    file = io.BytesIO()
+    pet(1, PatientWeight="70.0")[0].save_as(file, implicit_vr=True, little_endian=True)
+    data = file.getvalue()
+    assert data.count(right) == 1
+    header = dcmread(io.BytesIO(data.replace(right, wrong)), force=True)
+    with pytest.raises(DataError, match=message):
+        suv_factor([header])
