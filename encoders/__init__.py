@@ -22,6 +22,7 @@ ENCODERS: LazyTable[Encoder] = LazyTable(
         "vit": "VitEncoder",
         "videomae": "VideomaeEncoder",
         "swin": "SwinEncoder",
+        "slices": "SlicesEncoder",
         "vit_slices": "VitSlicesEncoder",
     },
 )

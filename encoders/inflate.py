@@ -1,9 +1,9 @@
 """Turn a 2D convolutional network into a 3D one that keeps what it has learned.
 
-A 2D kernel is repeated along the depth and divided by the depth. The first and last slice are
-continued beyond the ends, so a volume whose slices are all alike gives the features of the 2D
-network in every slice, whatever the depth; zeros there would darken a border as wide as the whole
-receptive field, and shift every mean over the volume.
+A 2D kernel is repeated along the depth and divided by the depth, or put into the middle slice of a
+kernel of zeros. The first and last slice are continued beyond the ends, so a volume whose slices
+are all alike gives the features of the 2D network in every slice, whatever the depth; zeros there
+would darken a border as wide as the whole receptive field, and shift every mean over the volume.
 
 Source:
     Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017, arXiv:1705.07750, section
@@ -17,22 +17,48 @@ from timm.layers.squeeze_excite import SEModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .inflate_blocks import block
 
-def inflate(module: nn.Module) -> nn.Module:
+
+def inflate(module: nn.Module, kernels: str = "mean") -> nn.Module:
     """Replace every 2D layer of a module by its 3D counterpart, in place, and return it.
 
     Code in a module's own `forward` that counts axes is not seen: test a family before listing it.
 
+    Args:
+        module: A 2D network; its own class must not be one of the layers.
+        kernels: `mean` spreads a 2D kernel evenly over the depth; `centre` puts it into the
+            middle slice of a kernel of zeros.
+
     Raises:
+        ValueError: If `kernels` is neither.
         TypeError: If it holds a 2D layer that has no counterpart here.
     """
+    if kernels not in ("mean", "centre"):
+        raise ValueError(f"kernels must be mean or centre, got {kernels!r}")
+    _inflate(module)
+    if kernels == "centre":
+        for part in module.modules():
+            if isinstance(part, InflatedConv3d):
+                _centre(part)
+    return module
+
+
+def _inflate(module: nn.Module) -> nn.Module:
     for name, child in list(module.named_children()):
         new = _counterpart(child)
         if new is None:
-            inflate(child)
+            _inflate(child)
         else:
             setattr(module, name, new)
     return module
+
+
+def _centre(conv: InflatedConv3d) -> None:
+    with torch.no_grad():
+        plane = conv.weight.sum(2)
+        conv.weight.zero_()
+        conv.weight[:, :, conv.kernel_size[0] // 2] = plane
 
 
 class InflatedConv3d(nn.Conv3d):
@@ -70,6 +96,9 @@ class SqueezeExcite3d(nn.Module):
 
 
 def _counterpart(layer: nn.Module) -> nn.Module | None:
+    whole = block(layer)
+    if whole is not None:
+        return _inflate(whole)
     if isinstance(layer, SEModule):
         return SqueezeExcite3d(layer)
     if isinstance(layer, nn.Conv2d):

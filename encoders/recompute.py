@@ -43,12 +43,14 @@ def _contexts(part: nn.Module) -> tuple[AbstractContextManager[None], AbstractCo
 def _still(part: nn.Module) -> Iterator[None]:
     """Keep the running statistics of a part as they are."""
     norms = [m for m in part.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    # In training a norm uses the batch's own statistics either way; in evaluation it must not.
-    norms = [norm for norm in norms if norm.training]
+    # A momentum of 0, not statistics switched off: the pass must save the same tensors as before.
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, count) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count

@@ -12,7 +12,15 @@ from torch.nn import functional as F
 from transformers import Dinov2Backbone, Dinov2Config
 
 from ..core.errors import CheckpointError, SettingsError
-from .base import Encoder
+from .base import Encoder, preset
+from .recompute import recompute
+
+SIZES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
+    "tiny": (96, 4, 3, (16, 32, 64, 96)),
+    "small": (384, 12, 6, (16, 64, 128, 256)),
+    "base": (768, 12, 12, (32, 128, 256, 512)),
+}
+"""Width, depth, heads, and channels of the levels."""
 
 
 class VitSlicesEncoder(Encoder):
@@ -30,14 +38,16 @@ class VitSlicesEncoder(Encoder):
 
     Args:
         in_channels: Channels of the image; a pretrained stem's sum over colours is shared out.
-        width: Channels of the transformer.
-        depth: Its blocks.
-        heads: Its attention heads.
+        size: `tiny`, `small` or `base`; the latter two are DINOv2's S and B.
+        width: Channels of the transformer; replaces the size's.
+        depth: Its blocks; replaces the size's.
+        heads: Its attention heads; replaces the size's.
         side: Side in pixels of the images that its position embedding is made for: 518 for the
             published DINOv2. Other sides are interpolated.
-        features: Channels of the pyramid's levels at strides 1, 4, 8, 16.
+        features: Channels of the levels at strides 1, 4, 8, 16; replaces the size's.
         weights: Local folder of a DINOv2 in HuggingFace's format (safetensors), or none. The other
             parameters must say what it holds, so that they alone can rebuild the encoder.
+        checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """
 
     TOKEN = 16
@@ -46,14 +56,19 @@ class VitSlicesEncoder(Encoder):
         self,
         *,
         in_channels: int,
-        width: int = 96,
-        depth: int = 4,
-        heads: int = 3,
+        size: str = "tiny",
+        width: int | None = None,
+        depth: int | None = None,
+        heads: int | None = None,
         side: int = 224,
-        features: Sequence[int] = (16, 32, 64, 96),
+        features: Sequence[int] | None = None,
         weights: str | None = None,
+        checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
+        own_width, own_depth, own_heads, own_features = preset(size, SIZES)
+        width, depth, heads = width or own_width, depth or own_depth, heads or own_heads
+        features = features or own_features
         if len(features) != 4:
             raise SettingsError("features must be those of the 4 levels", found=tuple(features))
         if width % heads:
@@ -83,6 +98,8 @@ class VitSlicesEncoder(Encoder):
             "vit.embeddings.patch_embeddings.projection.weight",
             "fine.0.weight",
         )
+        if checkpoint_activations:
+            recompute(self.vit.encoder.layer)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Map an image to one feature map per level."""

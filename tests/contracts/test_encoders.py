@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from hilum.core.checkpoints import load_weights, state_of
+from hilum.core.checkpoints import (
+    EncoderConfig,
+    load_weights,
+    read_config,
+    read_weights,
+    save_encoder,
+    state_of,
+)
 from hilum.core.errors import SettingsError
 from hilum.core.precision import guard_bf16_conv3d
 from hilum.core.registry import build
@@ -27,16 +37,47 @@ TINY: dict[str, dict[str, Any]] = {
     "vit": {"width": 12, "depth": 3, "heads": 2, "features": [4, 4, 8], "trained": 32},
     "videomae": {"width": 12, "depth": 3, "heads": 2, "features": [4, 4, 8], "trained": 32},
     "swin": {"width": 4, "blocks": [2, 1], "heads": [2, 2], "window": 4, "fine": 4},
+    "slices": {
+        "model": "convnext",
+        "settings": {"hidden_sizes": [4, 6, 8, 10], "depths": [1, 1, 1, 1]},
+        "adapter_rank": 2,
+    },
     "vit_slices": {"width": 12, "depth": 1, "heads": 2, "features": [4, 4, 6, 8]},
 }
 SIDES = (32, 64, 32)
+NOT_COMPILED = {
+    "slices": "transformers collects its maps by hooks, which break the graph",
+    "vit_slices": "transformers collects its maps by hooks, which break the graph",
+}
+
+COMPILE = f"""
+import json, sys
+import torch
+from hilum.core.registry import build
+from hilum.encoders import ENCODERS
+torch.manual_seed(0)
+encoder = build(ENCODERS, json.loads(sys.argv[1]), in_channels=2).eval()
+image = torch.randn(1, 2, *{SIDES})
+with torch.no_grad():
+    expected = encoder(image)
+    found = torch.compile(encoder, backend="aot_eager", fullgraph=True)(image)
+print(max(((a - b).norm() / b.norm()).item() for a, b in zip(found, expected)))
+"""
 
 pytestmark = pytest.mark.parametrize("name", ENCODERS)
 
 
-def make(name: str, channels: int = 2) -> Encoder:
+def make(name: str, channels: int = 2, **more: Any) -> Encoder:
     torch.manual_seed(0)
-    return build(ENCODERS, {"name": name, **TINY[name]}, in_channels=channels)
+    return build(ENCODERS, {"name": name, **TINY[name], **more}, in_channels=channels)
+
+
+def moved(encoder: Encoder) -> Encoder:
+    """Take an encoder away from its start, where some parts are zero."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in encoder.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return encoder
 
 
 def test_the_pyramid_is_as_announced_at_unequal_sides(name: str) -> None:
@@ -75,6 +116,106 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
         assert parameter.grad is not None, key
         if key.endswith("weight"):
             assert parameter.grad.abs().sum() > 0, key
+
+
+def test_the_same_seed_builds_the_same_network(name: str) -> None:
+    first, second = make(name).state_dict(), make(name).state_dict()
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), key
+
+
+def test_bfloat16_is_close_to_float32(name: str) -> None:
+    encoder = guard_bf16_conv3d(moved(make(name)).eval())
+    image = torch.randn(1, 2, *SIDES)
+    with torch.no_grad():
+        expected = encoder(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = encoder(image)
+    for level, (got, want) in enumerate(zip(found, expected, strict=True)):
+        error = (got.float() - want).norm() / want.norm()
+        assert error < 0.05, f"level {level}: {error:.3f}"
+
+
+def test_recomputed_activations_give_the_same_gradients_and_statistics(name: str) -> None:
+    """And the parts are indeed computed twice."""
+    image, found, calls = torch.randn(2, 2, *SIDES), [], []
+    for again in (False, True):
+        encoder = moved(make(name, checkpoint_activations=again)).train()
+        count = [0]
+        for part in encoder.modules():
+            if not list(part.children()):
+                part.register_forward_hook(lambda *_, n=count: n.__setitem__(0, n[0] + 1))
+        torch.manual_seed(2)
+        maps = encoder(image)
+        forward = count[0]
+        sum(x.square().mean() for x in maps).backward()  # pyright: ignore[reportAttributeAccessIssue]
+        calls.append(count[0] - forward)
+        gradients = {k: p.grad for k, p in encoder.named_parameters()}
+        found.append((gradients, dict(encoder.named_buffers())))
+    assert calls[0] == 0 < calls[1]
+    for got, want in zip(found[1], found[0], strict=True):
+        assert_close(got, want, rtol=1e-5, atol=1e-7)
+
+
+def test_an_encoder_folder_gives_it_back(name: str, tmp_path: Path) -> None:
+    """From its settings and weights alone, each tensor stored once."""
+    encoder = moved(make(name)).eval()
+    config = EncoderConfig(
+        architecture={"name": name, **TINY[name]},
+        modalities=("ct", "pet"),
+        spacing=(3.0, 2.0, 2.0),
+        patch=SIDES,
+    )  # pyright: ignore[reportCallIssue]
+    folder = save_encoder(tmp_path / "encoder", encoder, config)
+    weights = read_weights(folder)
+    own = {value.data_ptr() for value in encoder.state_dict().values() if value.numel()}
+    assert len(weights) <= len(own) + 1
+    again = build(ENCODERS, read_config(folder).architecture, in_channels=2).eval()
+    report = load_weights(again, weights, threshold=1.0)
+    assert not report.missing
+    assert not report.unexpected
+    image = torch.randn(1, 2, *SIDES)
+    for got, want in zip(again(image), encoder(image), strict=True):
+        assert_close(got, want, rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_a_compiled_encoder_gives_the_same_features(name: str) -> None:
+    """In a process of its own: the type checks of these tests cannot be compiled."""
+    if name in NOT_COMPILED:
+        pytest.skip(NOT_COMPILED[name])
+    spec = json.dumps({"name": name, **TINY[name]})
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", COMPILE, spec],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert float(done.stdout) < 1e-4
+
+
+def test_other_sides_than_the_first_work(name: str) -> None:
+    encoder = make(name).eval()
+    sides = (64, 32, 64)
+    with torch.no_grad():
+        for x, stride in zip(encoder(torch.randn(1, 2, *sides)), encoder.strides, strict=True):
+            assert tuple(x.shape[2:]) == tuple(n // s for n, s in zip(sides, stride, strict=True))
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "base"])
+def test_every_size_can_be_named(name: str, size: str) -> None:
+    """Built without memory for its parameters; `benchmarks/encoders.py` measures the time."""
+    # MONAI's Swin computes with numbers while it is built, which needs a real device.
+    with torch.device("cpu" if name == "swin" else "meta"):
+        encoder = build(ENCODERS, {"name": name, "size": size}, in_channels=2)
+    assert len(encoder.channels) == len(encoder.strides) >= 3
+
+
+def test_an_unknown_size_is_answered_with_the_nearest(name: str) -> None:
+    with pytest.raises(SettingsError, match="unknown size 'smal', did you mean 'small'"):
+        build(ENCODERS, {"name": name, "size": "smal"}, in_channels=2)
 
 
 def test_a_saved_state_gives_the_same_features(name: str) -> None:

@@ -8,6 +8,8 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.layers.grn import GlobalResponseNorm
+from timm.models.convnext import ConvNeXtBlock
 from torch.testing import assert_close
 
 from hilum.core.errors import CheckpointError, SettingsError
@@ -23,6 +25,9 @@ def pretrained(model: str, folder: Path) -> tuple[torch.nn.Module, str]:
     torch.manual_seed(0)
     whole = timm.create_model(model, pretrained=False, in_chans=3).eval()
     for part in whole.modules():
+        if isinstance(part, (ConvNeXtBlock, GlobalResponseNorm)):
+            for parameter in part.parameters(recurse=False):
+                torch.nn.init.uniform_(parameter, 0.3, 0.6)
         if isinstance(part, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(part.weight, 0.5, 1.0)
             torch.nn.init.normal_(part.bias, 0, 0.1)
@@ -32,12 +37,23 @@ def pretrained(model: str, folder: Path) -> tuple[torch.nn.Module, str]:
     return whole, str(folder / "w.safetensors")
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_inflation_is_exact_on_constant_depth(model: str, tmp_path: Path) -> None:
+QUICK = (
+    "resnet10t",
+    "seresnext26d_32x4d",
+    "regnety_002",
+    "convnextv2_atto",
+    "mobilenetv3_small_100",
+)
+SLOW = [m if m in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in MODELS]
+
+
+@pytest.mark.parametrize("kernels", ["mean", "centre"])
+@pytest.mark.parametrize("model", SLOW)
+def test_inflation_is_exact_on_constant_depth(model: str, kernels: str, tmp_path: Path) -> None:
     """In every slice of every level, branches and squeeze-and-excitation included."""
     whole, file = pretrained(model, tmp_path)
     flat = timm.create_model(model, pretrained=False, features_only=True, in_chans=3).eval()
-    encoder = TimmCnnEncoder(in_channels=3, model=model, weights=file).eval()
+    encoder = TimmCnnEncoder(in_channels=3, model=model, kernels=kernels, weights=file).eval()
     flat.load_state_dict(
         {k: whole.state_dict()[k.replace("_", ".", 1) if k not in whole.state_dict() else k]
          for k in flat.state_dict()}
@@ -87,3 +103,30 @@ def test_a_network_that_cannot_be_inflated_is_refused() -> None:
         SettingsError, match="'resnet19' cannot be inflated, did you mean 'resnet18'"
     ):
         TimmCnnEncoder(in_channels=2, model="resnet19")
+
+
+def test_centred_kernels_do_not_mix_slices_at_first(tmp_path: Path) -> None:
+    """Each slice of a level is the 2D network's answer to one slice of the volume."""
+    whole, file = pretrained("resnet10t", tmp_path)
+    encoder = TimmCnnEncoder(
+        in_channels=3, model="resnet10t", kernels="centre", weights=file
+    ).eval()
+    volume = torch.randn(1, 3, 32, 32, 32)
+    with torch.no_grad():
+        found = encoder(volume)[0]
+        features = whole.get_submodule("conv1")(volume[:, :, 4])
+        expected = whole.get_submodule("act1")(whole.get_submodule("bn1")(features))
+    assert_close(found[:, :, 2], expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_every_parameter_of_every_network_learns(model: str) -> None:
+    encoder = TimmCnnEncoder(in_channels=2, model=model)
+    sum(x.square().sum() for x in encoder(torch.randn(2, 2, 32, 32, 64))).backward()  # pyright: ignore[reportAttributeAccessIssue]
+    assert [k for k, p in encoder.named_parameters() if p.grad is None] == []
+
+
+def test_an_unknown_inflation_is_refused() -> None:
+    with pytest.raises(SettingsError, match="kernels must be mean or centre, found 'center'"):
+        TimmCnnEncoder(in_channels=2, kernels="center")
