@@ -149,9 +149,10 @@ def test_contours_between_slices_go_to_the_nearest_and_are_noted() -> None:
     assert "gaps stay empty" in notes[1]
 
 
-def test_of_two_planes_near_a_slice_the_nearer_is_taken() -> None:
+@pytest.mark.parametrize(("near", "far"), [(1.1, 1.4), (0.9, 0.6)])
+def test_of_two_planes_near_a_slice_the_nearer_is_taken(near: float, far: float) -> None:
     # Joined by exclusive or, as one plane, they would leave a ring.
-    contours = [at_depth(1.4, circle(9.7, 12.4, 4)), at_depth(1.1, circle(9.7, 12.4, 6))]
+    contours = [at_depth(far, circle(9.7, 12.4, 4)), at_depth(near, circle(9.7, 12.4, 6))]
     mask, notes = masked(structure(STRAIGHT, contours), STRAIGHT)
     assert mask.sum() == fill_polygons([circle(9.7, 12.4, 6)], (20, 26)).sum()
     assert any("share a slice" in note for note in notes)
