@@ -20,6 +20,10 @@ HEADS = ("fc.", "head.", "classifier.", "last_linear.", "fc_norm.", "cls_token",
 """What only classification wants."""
 
 
+FIRST = {"layer1.0.conv1.weight": "ResNet", "s1.b1.conv1.conv.weight": "RegNet"}
+"""A kernel of the first block, by which a CNN without a config is known."""
+
+
 class TimmHubSource(WeightSource):
     """A folder or file from `timm/...` on the hub, or of `timm`'s or torchvision's own names."""
 
@@ -35,9 +39,10 @@ class TimmHubSource(WeightSource):
         vit = foreign.tensors.get("patch_embed.proj.weight")
         if vit is not None and vit.ndim == 4 and "blocks.0.attn.qkv.weight" in foreign.tensors:
             return "names are a ViT's in timm, kernels are 2D"
-        first = foreign.tensors.get("conv1.weight")
-        if first is not None and first.ndim == 4 and "layer1.0.conv1.weight" in foreign.tensors:
-            return "names are a ResNet's, kernels are 2D"
+        for name, what in FIRST.items():
+            first = foreign.tensors.get(name)
+            if first is not None and first.ndim == 4:
+                return f"names are a {what}'s, kernels are 2D"
         return ""
 
     def recipe(self, foreign: ForeignFile, request: Request) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,8 +53,9 @@ def _dinov2(foreign: ForeignFile, config: Mapping[str, Any]) -> Recipe:
             found=f"patch_size {config.get('patch_size')}, swiglu {config.get('use_swiglu_ffn')}",
             remedy="take small, base or large",
         )
-    weights, unused = _inside(foreign.tensors, "dinov2", "vit")
-    weights.pop("vit.embeddings.mask_token", None)
+    found, unused = _inside(foreign.tensors, "dinov2", "vit")
+    found.pop("vit.embeddings.mask_token", None)
+    weights = {_attention(name): tensor for name, tensor in found.items()}
     return Recipe(
         {
             "name": "vit_slices",
@@ -68,8 +70,28 @@ def _dinov2(foreign: ForeignFile, config: Mapping[str, Any]) -> Recipe:
     )
 
 
+def _attention(name: str) -> str:
+    """Return the name in transformers 5 of a tensor that files keep under its older name."""
+    name = name.replace(".attention.output.dense.", ".attention.o_proj.")
+    return re.sub(
+        r"\.attention\.attention\.(query|key|value)\.",
+        lambda m: f".attention.{m[1][0]}_proj.",
+        name,
+    )
+
+
+def _bias(name: str) -> str:
+    """Return the name in transformers of a bias that VideoMAE's files keep under its own."""
+    return re.sub(
+        r"\.(query|value)_bias$",
+        r".\1.bias",
+        name.replace(".q_b", ".query_b").replace(".v_b", ".value_b"),
+    )
+
+
 def _videomae(foreign: ForeignFile, config: Mapping[str, Any]) -> Recipe:
-    weights, unused = _inside(foreign.tensors, "videomae", "inner")
+    found, unused = _inside(foreign.tensors, "videomae", "inner")
+    weights = {_bias(name): tensor for name, tensor in found.items()}
     side, patch = int(config.get("image_size", 224)), int(config.get("patch_size", 16))
     return Recipe(
         {
@@ -84,6 +106,7 @@ def _videomae(foreign: ForeignFile, config: Mapping[str, Any]) -> Recipe:
         unused,
         # A model that pools means has no last norm.
         fresh=("pyramid.", "inner.layernorm."),
+        patch=(int(config.get("num_frames", 16)), side, side),
     )
 
 

@@ -1,0 +1,91 @@
+"""timm's 2D networks, saved by timm itself, become 3D encoders with the same features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from timm.models import save_for_hf
+from torch.testing import assert_close
+
+from hilum.core.checkpoints import read_config
+from hilum.core.errors import CheckpointError
+from hilum.exchange.importing import import_weights
+
+
+def resnet() -> torch.nn.Module:
+    network = timm.create_model("resnet10t", pretrained=False, num_classes=3).eval()
+    for name, value in network.named_buffers():
+        if name.endswith("running_mean"):
+            value.uniform_(-0.1, 0.1)
+    return network
+
+
+@pytest.mark.parametrize("channels", ["repeat", "first", "per_modality"])
+def test_a_folder_of_a_cnn_gives_its_features_on_volumes_of_equal_slices(
+    tmp_path: Path, rebuilt, channels
+) -> None:
+    """A gray slice in all three colours is what the summed stem sees."""
+    network = resnet()
+    save_for_hf(network, tmp_path / "hub", model_config={"num_classes": 3})
+    folder, report = import_weights(
+        "auto", tmp_path / "hub", tmp_path / "e", modalities=["ct", "pet"], channels=channels
+    )
+    flat = timm.create_model("resnet10t", pretrained=False, features_only=True).eval()
+    flat.load_state_dict(network.state_dict(), strict=False)
+    gray = torch.randn(1, 1, 64, 96)
+    volume = gray.unsqueeze(2).repeat(1, 1, 32, 1, 1)
+    other = volume if channels == "repeat" else torch.zeros_like(volume)
+    with torch.no_grad():
+        wanted = flat(gray.repeat(1, 3, 1, 1))
+        found = rebuilt(folder)(torch.cat([volume, other], 1))
+    for ours, theirs in zip(found, wanted, strict=True):
+        # Sums of hundreds of products differ in their last bits with the order.
+        assert_close(ours[:, :, 0], theirs, rtol=1e-5, atol=1e-5)
+    config = read_config(folder)
+    assert config.architecture["model"] == "resnet10t"
+    assert report.covered == 1
+    assert set(report.unexpected) == {"fc.weight", "fc.bias"}
+    assert "3 colours summed" in next(iter(report.adapted.values()))
+    assert "weights" not in config.architecture
+
+
+def test_a_bare_file_needs_the_models_name(tmp_path: Path) -> None:
+    torch.save(resnet().state_dict(), tmp_path / "resnet.pth")
+    with pytest.raises(CheckpointError, match=r"name must be known.*model=resnet18"):
+        import_weights("auto", tmp_path / "resnet.pth", tmp_path / "e", modalities=["ct"])
+    folder, _ = import_weights(
+        "auto", tmp_path / "resnet.pth", tmp_path / "e", modalities=["ct"],
+        architecture={"model": "resnet10t"},
+    )  # fmt: skip
+    assert read_config(folder).architecture == {"name": "timm_cnn", "model": "resnet10t"}
+
+
+def test_another_model_than_the_file_is_an_error(tmp_path: Path) -> None:
+    torch.save(resnet().state_dict(), tmp_path / "resnet.pth")
+    with pytest.raises(CheckpointError, match=r"resnet.pth.*timm's resnet18"):
+        import_weights("auto", tmp_path / "resnet.pth", tmp_path / "e", modalities=["ct"],
+                       architecture={"model": "resnet18"})  # fmt: skip
+
+
+def test_a_vit_gives_its_tokens_when_one_layer_of_them_fills_the_depth(
+    tmp_path: Path, rebuilt
+) -> None:
+    network = timm.create_model(
+        "vit_tiny_patch16_224", pretrained=False, img_size=32, patch_size=8, depth=2,
+        num_classes=0, class_token=False, global_pool="avg", fc_norm=False,
+    ).eval()  # fmt: skip
+    torch.save(network.state_dict(), tmp_path / "vit.pth")
+    folder, report = import_weights(
+        "auto", tmp_path / "vit.pth", tmp_path / "e", modalities=["ct"],
+        architecture={"trained": [8, 32, 32]},
+    )  # fmt: skip
+    gray = torch.randn(1, 1, 32, 32)
+    with torch.no_grad():
+        wanted = network.forward_features(gray.repeat(1, 3, 1, 1))
+        found = rebuilt(folder)(gray.unsqueeze(2).repeat(1, 1, 8, 1, 1))[-1]
+    assert_close(found.flatten(2).transpose(1, 2), wanted, rtol=0, atol=1e-5)
+    assert report.covered == 1
+    assert all(name.startswith("pyramid.") for name in report.fresh)

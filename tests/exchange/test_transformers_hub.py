@@ -1,0 +1,75 @@
+"""Folders that transformers saved become encoders with the same tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+from transformers import (
+    BertConfig,
+    BertModel,
+    Dinov2Config,
+    Dinov2ForImageClassification,
+    Dinov2Model,
+    VideoMAEConfig,
+    VideoMAEModel,
+)
+
+from hilum.core.checkpoints import read_config
+from hilum.core.errors import CheckpointError
+from hilum.exchange.importing import import_weights
+
+
+def dino() -> Dinov2Config:
+    return Dinov2Config(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=2, image_size=56, patch_size=14
+    )
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_a_dinov2_gives_its_tokens_slice_by_slice(tmp_path: Path, rebuilt, head: bool) -> None:
+    network = (Dinov2ForImageClassification if head else Dinov2Model)(dino()).eval()
+    network.save_pretrained(tmp_path / "hub")
+    folder, report = import_weights(
+        "auto", tmp_path / "hub", tmp_path / "e", modalities=["ct", "pet"]
+    )
+    encoder, gray = rebuilt(folder), torch.randn(3, 1, 56, 70)
+    body = network.dinov2 if head else network
+    with torch.no_grad():
+        wanted = body(gray.repeat(1, 3, 1, 1)).last_hidden_state[:, 1:]
+        found = encoder.vit(gray.repeat(1, 2, 1, 1)).feature_maps[-1]
+    assert_close(found.flatten(2).transpose(1, 2), wanted, rtol=0, atol=1e-5)
+    assert report.covered == 1
+    assert not report.missing
+    assert set(report.unexpected) == ({"classifier.weight", "classifier.bias"} if head else set())
+    assert "3 colours summed" in report.adapted["vit.embeddings.patch_embeddings.projection.weight"]
+    assert read_config(folder).architecture["side"] == 56
+
+
+def test_a_videomae_gives_its_tokens(tmp_path: Path, rebuilt) -> None:
+    config = VideoMAEConfig(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=96,
+        image_size=32, patch_size=8, num_frames=8, tubelet_size=2, use_mean_pooling=False,
+    )  # fmt: skip
+    network = VideoMAEModel(config).eval()
+    network.save_pretrained(tmp_path / "hub")
+    folder, report = import_weights("auto", tmp_path / "hub", tmp_path / "e", modalities=["ct"])
+    gray = torch.randn(1, 1, 8, 32, 32)
+    with torch.no_grad():
+        # transformers wants [B, frames, colours, H, W].
+        wanted = network(gray.transpose(1, 2).repeat(1, 1, 3, 1, 1)).last_hidden_state
+        found = rebuilt(folder)(gray)[-1]
+    assert_close(found.flatten(2).transpose(1, 2), wanted, rtol=0, atol=1e-5)
+    assert report.covered == 1
+    assert read_config(folder).patch == (8, 32, 32)
+
+
+def test_a_model_that_we_have_no_encoder_for_is_refused_by_name(tmp_path: Path) -> None:
+    config = BertConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9
+    )
+    BertModel(config).save_pretrained(tmp_path / "hub")
+    with pytest.raises(CheckpointError, match=r"one of dinov2, videomae.*bert"):
+        import_weights("auto", tmp_path / "hub", tmp_path / "e", modalities=["ct"])
