@@ -123,8 +123,9 @@ def read_layout(format: str, source: Source) -> Imported:  # noqa: A002
     entry = FORMATS[format]
     if source.options and not entry.options:
         raise SettingsError(f"format {format} has no settings", found=" ".join(source.options))
+    skips = {"skip"} if format == "dicom" else set()
     for name in source.names.values():
-        if name and name not in OTHER:
+        if name and name not in {*OTHER, *skips}:
             modality(name)
     try:
         found = _sound(entry.importer(format)(source), source)
