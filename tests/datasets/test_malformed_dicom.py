@@ -68,11 +68,6 @@ def uneven(number: int, data: Any) -> None:
     data.ImagePositionPatient[2] += 1.0 if number in (2, 3) else 0.0
 
 
-def two_tracers(number: int, data: Any) -> None:
-    item = data.RadiopharmaceuticalInformationSequence[0]
-    data.RadiopharmaceuticalInformationSequence = [item, item]
-
-
 def damaged_stream(number: int, data: Any) -> None:
     from pydicom.encaps import encapsulate
 
@@ -129,7 +124,6 @@ PET: dict[str, tuple[dict[str, Any], str]] = {
     "no attenuation correction": (tag(CorrectedImage=["DECY"]), "not corrected for attenuation"),
     "no word of corrections": (tag(CorrectedImage=None), "CorrectedImage"),
     "no tracer": (tag(RadiopharmaceuticalInformationSequence=None), ""),
-    "two tracers": ({"each": two_tracers}, ""),
     "no dose": (tracer(RadionuclideTotalDose=None), "RadionuclideTotalDose"),
     "dose in MBq": (tracer(RadionuclideTotalDose=350), "MBq"),
     "dose of zero": (tracer(RadionuclideTotalDose=0), "RadionuclideTotalDose"),
@@ -220,7 +214,14 @@ def test_contours_of_a_scan_that_is_not_there_do_not_cost_the_scan(
     root = tmp_path / "in"
     dicom_series(root / "ct", "CT", uid="1.2.3.1")
     elsewhere = tmp_path / "elsewhere"
-    dicom_series(elsewhere, "CT", uid="1.2.3.77", FrameOfReferenceUID="1.2.3.78")
+    more = {
+        "StudyTime": "",
+        "PatientName": "",
+        "PatientBirthDate": "",
+        "PatientSex": "",
+        "StudyID": "",
+    }
+    dicom_series(elsewhere, "CT", uid="1.2.3.77", FrameOfReferenceUID="1.2.3.78", **more)
     drawn = rt_utils.RTStructBuilder.create_new(dicom_series_path=str(elsewhere))
     mask = np.zeros((10, 12, 6), bool)
     mask[3:6, 4:8, 2:4] = True
