@@ -120,7 +120,7 @@ def import_weights(
         raise CheckpointError(
             f"the file must cover {threshold:.0%} of the encoder {done.recipe.architecture}",
             file=file,
-            found="\n".join(done.report.lines()),
+            found=_short(done.report),
             remedy=hint(foreign, done.encoder, done.recipe, done.report),
         )
     folder = save_encoder(out, done.encoder, _config(foreign, request, done, spacing, licence))
@@ -222,6 +222,12 @@ def _fit(done: Imported, modalities: Sequence[str], channels: Channels) -> dict[
             weights[name] = changed[0]
             _note(recipe, name, changed[1])
     return weights
+
+
+def _short(report: LoadReport) -> str:
+    """Return a report in one line, with an example of what is missing."""
+    name, why = next(iter(report.missing.items()), ("", ""))
+    return report.lines()[0] + (f", such as {name} ({why})" if name else "")
 
 
 def _note(recipe: Recipe, name: str, how: str) -> None:
