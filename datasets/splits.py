@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pydantic import Field
 
-from ..core.errors import DataError
+from ..core.errors import DataError, SettingsError
 from ..core.seeds import numpy_generator
 from ..core.settings import Settings
 from .store import CaseStore
@@ -17,14 +18,22 @@ from .store import CaseStore
 class SplitSettings(Settings):
     """Patients of each part; cases of one patient always stay together."""
 
-    test: float | Literal["manifest"] = Field(
-        "manifest", description="share of patients kept for testing, or as the manifest says"
+    test: float | Literal["manifest", "fold", "site"] = Field(
+        "manifest",
+        description="patients kept for testing: a share, as the manifest says, one of `folds` "
+        "(balanced over sites), or all of `site`",
     )
+    folds: int = Field(5, ge=2, description="number of folds, for test=fold")
+    fold: int = Field(0, ge=0, description="which fold tests, for test=fold")
+    site: str | None = Field(None, description="which site tests, for test=site")
     validation: int = Field(0, ge=0, description="labelled patients kept for choosing checkpoints")
     labels: int | None = Field(
         None, ge=1, description="labelled patients to train with; empty: all that are left"
     )
     draw: int = Field(0, ge=0, description="which draw of labelled patients")
+    balance_sites: bool = Field(
+        False, description="draw labelled patients from the sites in turn, not as they come"
+    )
     seed: int = Field(0, ge=0, description="seed of the split; keep it fixed over a study")
 
 
@@ -52,13 +61,14 @@ def make_split(store: CaseStore, settings: SplitSettings) -> Split:
 
     The labelled subsets of one draw are nested: the patients of `labels=2` are among those of
     `labels=5`. Test patients are in no other part, without exception; validation patients do not
-    train, and are in the pool, where labels are not read.
+    train, and are in the pool, where labels are not read. The order of the manifest's rows does
+    not matter.
 
     Raises:
         DataError: If there are too few patients for what is asked.
     """
     patients: dict[str, list[str]] = defaultdict(list)
-    for name, row in store.rows.items():
+    for name, row in sorted(store.rows.items(), key=lambda item: (item[1]["patient"], item[0])):
         patients[row["patient"]].append(name)
     test = _test_patients(store, patients, settings)
     rest = [patient for patient in patients if patient not in test]
@@ -74,7 +84,10 @@ def make_split(store: CaseStore, settings: SplitSettings) -> Split:
             remedy="lower split.labels or split.validation",
         )
     drawn = numpy_generator(settings.seed, "labels", settings.draw).permutation(len(left))
-    train = {left[i] for i in drawn[:wanted]}
+    ordered = [left[i] for i in drawn]
+    if settings.balance_sites:
+        ordered = _in_turn(ordered, _sites(store, patients))
+    train = set(ordered[:wanted])
 
     def cases(chosen: set[str], labels: bool) -> tuple[str, ...]:
         names = [name for patient in patients if patient in chosen for name in patients[patient]]
@@ -108,24 +121,108 @@ def check_leakage(store: CaseStore, split: Split) -> None:
             )
 
 
+def as_nnunet(store: CaseStore, settings: SplitSettings) -> list[dict[str, list[str]]]:
+    """Return the folds as nnU-Net's `splits_final.json` wants them: labelled cases of each fold.
+
+    Args:
+        store: Where the patients are.
+        settings: With `test=fold`; `fold` does not matter.
+    """
+    if settings.test != "fold":
+        raise SettingsError("folds need split.test=fold", found=settings.test)
+    found = []
+    for fold in range(settings.folds):
+        split = make_split(store, settings.model_copy(update={"fold": fold}))
+        found.append({"train": sorted(split.train), "val": sorted(split.test)})
+    return found
+
+
 def _test_patients(
     store: CaseStore, patients: dict[str, list[str]], settings: SplitSettings
 ) -> set[str]:
     if settings.test == "manifest":
-        chosen = {
-            patient
-            for patient, names in patients.items()
-            if any(store.rows[name]["split"] == "test" for name in names)
-        }
-        mixed = [p for p in chosen if any(store.rows[n]["split"] == "train" for n in patients[p])]
-        if mixed:
-            raise DataError(
-                "a patient may not be in train and test",
-                found=", ".join(sorted(mixed)[:3]),
-                remedy="mend the column split of the manifest",
-            )
-        return chosen
-    names = sorted(patients)
+        return _by_manifest(store, patients)
+    if settings.test == "site":
+        return _of_site(store, patients, settings)
+    if settings.test == "fold":
+        return _of_fold(store, patients, settings)
+    names = list(patients)
     count = round(settings.test * len(names))
     order = numpy_generator(settings.seed, "test").permutation(len(names))
     return {names[i] for i in order[:count]}
+
+
+def _by_manifest(store: CaseStore, patients: dict[str, list[str]]) -> set[str]:
+    chosen = {
+        patient
+        for patient, names in patients.items()
+        if any(store.rows[name]["split"] == "test" for name in names)
+    }
+    mixed = [p for p in chosen if any(store.rows[n]["split"] == "train" for n in patients[p])]
+    if mixed:
+        raise DataError(
+            "a patient may not be in train and test",
+            found=", ".join(sorted(mixed)[:3]),
+            remedy="mend the column split of the manifest",
+        )
+    return chosen
+
+
+def _of_site(store: CaseStore, patients: dict[str, list[str]], settings: SplitSettings) -> set[str]:
+    """Return every patient with a case from the site: none of them may train, wherever else."""
+    sites = sorted({str(row.get("site", "")) for row in store.rows.values()})
+    if settings.site is None or settings.site not in sites:
+        raise SettingsError(
+            "test=site needs split.site to be a site of the store",
+            found=settings.site,
+            remedy=f"choose from {', '.join(site or '(empty)' for site in sites[:20])}",
+        )
+    chosen = {
+        patient
+        for patient, names in patients.items()
+        if any(str(store.rows[n].get("site", "")) == settings.site for n in names)
+    }
+    if len(chosen) == len(patients):
+        raise DataError(
+            "leaving a site out needs patients from another one",
+            found=f"all {len(patients)} are of {settings.site!r}",
+        )
+    return chosen
+
+
+def _of_fold(store: CaseStore, patients: dict[str, list[str]], settings: SplitSettings) -> set[str]:
+    """Deal the labelled patients of one site after the other to the folds.
+
+    So folds differ by at most one patient in all, and by at most one of any site. Patients without
+    a label test nothing: they stay in every pool.
+    """
+    if settings.fold >= settings.folds:
+        raise SettingsError(
+            f"split.fold must be below {settings.folds}, the number of folds", found=settings.fold
+        )
+    labelled = [p for p in patients if any(store.rows[c]["labelled"] for c in patients[p])]
+    if len(labelled) < settings.folds:
+        raise DataError(
+            f"{settings.folds} folds need as many labelled patients",
+            found=len(labelled),
+            remedy="lower split.folds",
+        )
+    sites = _sites(store, patients)
+    order = numpy_generator(settings.seed, "folds").permutation(len(labelled))
+    dealt = sorted((labelled[i] for i in order), key=lambda patient: sites[patient])
+    return set(dealt[settings.fold :: settings.folds])
+
+
+def _sites(store: CaseStore, patients: dict[str, list[str]]) -> dict[str, str]:
+    """Return the site of each patient, that of the first case."""
+    return {p: str(store.rows[names[0]].get("site", "")) for p, names in patients.items()}
+
+
+def _in_turn(patients: Sequence[str], sites: dict[str, str]) -> list[str]:
+    """Return patients so that each site comes once before any comes again, else in order."""
+    seen: dict[str, int] = defaultdict(int)
+    rank = {}
+    for place, patient in enumerate(patients):
+        rank[patient] = (seen[sites[patient]], place)
+        seen[sites[patient]] += 1
+    return sorted(patients, key=rank.__getitem__)

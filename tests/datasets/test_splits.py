@@ -10,7 +10,7 @@ import pytest
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import write_json
 from hilum.core.settings import load
-from hilum.datasets.splits import Split, SplitSettings, check_leakage, make_split
+from hilum.datasets.splits import Split, SplitSettings, as_nnunet, check_leakage, make_split
 from hilum.datasets.store import VERSION, CaseStore
 
 
@@ -110,3 +110,120 @@ def test_a_patient_on_both_sides_is_leakage(store: CaseStore, tmp_path: Path) ->
 def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(SettingsError):
         load(SplitSettings, **bad)
+
+
+def sited(folder: Path, sizes: dict[str, int], *, reverse: bool = False) -> CaseStore:
+    """Return a store with so many labelled patients per site, two cases each."""
+    rows = [
+        {
+            "id": f"{site}{n}{s}",
+            "patient": f"{site}{n}",
+            "site": site,
+            "split": "",
+            "labelled": True,
+        }
+        for site, count in sizes.items()
+        for n in range(count)
+        for s in "ab"
+    ]
+    folder.mkdir(exist_ok=True)
+    return write_index(folder, rows[::-1] if reverse else rows)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_folds_part_the_patients_and_balance_sites_to_within_one(tmp_path: Path, seed: int) -> None:
+    sizes = {"x": 7, "y": 4, "z": 12}
+    store = sited(tmp_path, sizes)
+    folds = []
+    for fold in range(4):
+        settings = SplitSettings(test="fold", folds=4, fold=fold, seed=seed, validation=2)
+        split = make_split(store, settings)
+        held_out = patients(store, split.test)
+        assert not held_out & patients(store, split.pool)
+        folds.append(held_out)
+    assert sorted(p for fold in folds for p in fold) == sorted(
+        f"{site}{n}" for site, count in sizes.items() for n in range(count)
+    )
+    for site in sizes:
+        counts = [sum(p.startswith(site) for p in fold) for fold in folds]
+        assert max(counts) - min(counts) <= 1
+    assert max(map(len, folds)) - min(map(len, folds)) <= 1
+
+
+def test_a_site_that_is_left_out_is_in_nothing_else(tmp_path: Path) -> None:
+    store = sited(tmp_path, {"x": 3, "y": 4})
+    split = make_split(store, SplitSettings(test="site", site="y"))
+    assert patients(store, split.test) == {f"y{n}" for n in range(4)}
+    assert patients(store, split.pool) == {f"x{n}" for n in range(3)}
+
+
+def test_a_patient_of_two_sites_never_trains_for_either(tmp_path: Path) -> None:
+    rows = [
+        {"id": "1", "patient": "p", "site": "x", "split": "", "labelled": True},
+        {"id": "2", "patient": "p", "site": "y", "split": "", "labelled": True},
+        {"id": "3", "patient": "q", "site": "x", "split": "", "labelled": True},
+    ]
+    split = make_split(write_index(tmp_path, rows), SplitSettings(test="site", site="y"))
+    assert (set(split.test), set(split.pool)) == ({"1", "2"}, {"3"})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"test": 0.3, "labels": 3},
+        {"test": "fold", "fold": 1, "labels": 2, "validation": 2},
+        {"test": "site", "site": "x", "labels": 2, "balance_sites": True},
+    ],
+)
+def test_the_order_of_the_rows_does_not_matter(tmp_path: Path, settings: dict) -> None:
+    sizes = {"x": 5, "y": 6}
+    one = make_split(sited(tmp_path / "1", sizes), SplitSettings(**settings))
+    two = make_split(sited(tmp_path / "2", sizes, reverse=True), SplitSettings(**settings))
+    assert one == two
+
+
+def test_balanced_draws_take_the_sites_in_turn_and_stay_nested(tmp_path: Path) -> None:
+    store = sited(tmp_path, {"x": 9, "y": 3, "z": 2})
+    for draw in range(5):
+        before: set[str] = set()
+        for count in (1, 2, 3, 6, 9):
+            settings = SplitSettings(test=0.0, labels=count, draw=draw, balance_sites=True)
+            chosen = patients(store, make_split(store, settings).train)
+            sites = [sum(p.startswith(site) for p in chosen) for site in "xyz"]
+            assert len(chosen) == count
+            assert before <= chosen
+            if count in (3, 6):
+                assert len(set(sites)) == 1
+            before = chosen
+
+
+def test_folds_are_those_of_nnunets_file(tmp_path: Path) -> None:
+    store = sited(tmp_path, {"x": 6})
+    folds = as_nnunet(store, SplitSettings(test="fold", folds=3))
+    assert len(folds) == 3
+    assert sorted(case for fold in folds for case in fold["val"]) == sorted(store.ids)
+    for fold in folds:
+        assert not patients(store, tuple(fold["train"])) & patients(store, tuple(fold["val"]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"test": "fold", "folds": 3, "fold": 3}, SettingsError, "must be below 3"),
+        ({"test": "fold", "folds": 9}, DataError, "9 folds need as many labelled patients"),
+        ({"test": "site"}, SettingsError, "choose from x, y"),
+        ({"test": "site", "site": "w"}, SettingsError, "found w; choose from x, y"),
+    ],
+)
+def test_impossible_folds_and_sites_are_one_clear_error(
+    tmp_path: Path, settings: dict, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make_split(sited(tmp_path, {"x": 2, "y": 3}), SplitSettings(**settings))
+
+
+def test_the_only_site_cannot_be_left_out(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="from another one, found all 3 are of 'x'"):
+        make_split(sited(tmp_path, {"x": 3}), SplitSettings(test="site", site="x"))
+    with pytest.raises(SettingsError, match="test=fold"):
+        as_nnunet(sited(tmp_path, {"x": 3}), SplitSettings())
