@@ -19,7 +19,7 @@ from ..core.registry import LazyTable, build
 from ..core.seeds import derive
 from ..encoders import ENCODERS
 from ..encoders.base import Encoder
-from .channels import RULES, Channels, adapt_stem, check_channels
+from .channels import Channels, adapt_stem, check_channels
 from .hints import hint
 from .positions import fit_kernel, resize_embedding
 from .reading import ForeignFile, read_foreign
@@ -113,6 +113,8 @@ def import_weights(
         raise SettingsError("modalities must be named, each once", found=list(modalities))
     for name in modalities:
         modality(name)
+    if spacing is not None and (len(spacing) != 3 or min(spacing) <= 0):
+        raise SettingsError("spacing must be three numbers above 0", found=list(spacing))
     foreign = read_foreign(file, sha256)
     request = Request(tuple(modalities), dict(architecture or {}), dict(rename or {}))
     done = fill(foreign, request, source, channels)
@@ -290,8 +292,3 @@ def _patch(encoder: Encoder, wanted: IntTriple | None) -> IntTriple:
         for side, stride in zip(wanted or (ASSUMED_PATCH,) * 3, encoder.strides[-1], strict=True)
     )
     return d, h, w
-
-
-def strategies() -> list[str]:
-    """Return what each channel strategy does, one line each."""
-    return [f"{name}: {rule}" for name, rule in RULES.items()]

@@ -13,6 +13,7 @@ import typer
 
 from hilum.cli_data import Config, check, export_nnunet, import_, phantom, prepare, preview
 from hilum.cli_study import KeyValues, Workers, study
+from hilum.cli_weights import describe_any, import_weights
 from hilum.console import clean_stop, progress, say
 from hilum.core.errors import Stopped, UserError
 
@@ -60,6 +61,7 @@ app.command()(check)
 app.command()(prepare)
 app.command()(preview)
 app.command()(export_nnunet)
+app.command("import-weights")(import_weights)
 
 
 @app.command()
@@ -168,12 +170,10 @@ def settings_(
 @app.command()
 @clean_stop
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="Encoder, segmenter, store or run folder.")],
+    path: Annotated[Path, typer.Argument(help="A folder of ours, or weights of any tool.")],
 ) -> None:
-    """Say what a folder holds."""
-    from hilum.inventory import describe
-
-    for line in describe(folder):
+    """Say what a folder holds, or a weights file: its source, network and coverage."""
+    for line in describe_any(path):
         say(line)
 
 

@@ -15,7 +15,7 @@ from hilum.core.checkpoints import read_config, state_of
 from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.registry import build
 from hilum.encoders import ENCODERS
-from hilum.exchange.importing import SOURCES, fill, import_weights, recognise, strategies
+from hilum.exchange.importing import SOURCES, fill, import_weights, recognise
 from hilum.exchange.reading import read_foreign
 from hilum.exchange.source import Request, WeightSource
 
@@ -94,6 +94,13 @@ def test_an_unknown_source_and_a_wrong_one_are_told(tmp_path: Path) -> None:
 def test_modalities_must_be_known_and_distinct(tmp_path: Path, modalities: list[str]) -> None:
     with pytest.raises(SettingsError):
         import_weights("auto", tmp_path / "w.pt", tmp_path / "e", modalities=modalities)
+
+
+@pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 0)])
+def test_spacing_must_be_three_numbers_above_0(tmp_path: Path, spacing: tuple[float, ...]) -> None:
+    with pytest.raises(SettingsError, match="three numbers above 0"):
+        import_weights("auto", saved(tmp_path / "w.pth"), tmp_path / "e", modalities=["ct"],
+                       spacing=spacing)  # fmt: skip
 
 
 def test_another_size_is_suggested(tmp_path: Path) -> None:
@@ -180,7 +187,6 @@ def test_recognition_says_why_and_filling_writes_nothing(tmp_path: Path) -> None
     done = fill(foreign, Request(("ct",)))
     assert done.report.covered == 1
     assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]
-    assert [line.split(":")[0] for line in strategies()] == ["repeat", "first", "per_modality"]
 
 
 def test_finetuning_takes_the_folder(tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""The commands on weights of other tools: what they print, and how they refuse."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hilum.core.checkpoints import read_config, state_of
+from hilum.core.registry import build
+from hilum.encoders import ENCODERS
+
+HILUM = Path(sys.executable).with_name("hilum")
+SPEC = {"name": "resenc", "features": [4, 8], "blocks": [1, 2]}
+
+
+def hilum(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([HILUM, *map(str, words)], capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    state = state_of(build(ENCODERS, SPEC, in_channels=1))
+    weights = {name.replace("inner.", "encoder."): value for name, value in state.items()}
+    torch.save({"network_weights": weights}, tmp_path / "w.pth")
+    return tmp_path / "w.pth"
+
+
+@pytest.mark.slow
+def test_a_file_is_inspected_imported_and_inspected_again(tmp_path: Path, file: Path) -> None:
+    seen = hilum("inspect", file)
+    assert seen.returncode == 0, seen.stderr
+    assert "source: nnunet" in seen.stdout
+    made = hilum(
+        "import-weights", "auto", file, "--out", tmp_path / "enc", "--modalities", "ct,pet",
+        "--spacing", "3,2,2", "--channels", "first",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert "100.0% of the parameters covered" in made.stdout
+    assert "ct from the file, zeros for pet" in made.stdout
+    assert read_config(tmp_path / "enc").spacing == (3, 2, 2)
+    again = hilum("inspect", tmp_path / "enc")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("encoder: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--modalities", "ct", "--spacing", "1,2"], "spacing must be three numbers above 0"),
+        (["--modalities", "ct", "--channels", "frist"], "did you mean 'first'"),
+        (["--modalities", "ct", "--sha256", "00"], "must have the given sha256"),
+        (["--modalities", "ct", "features=[6,12]"], "give another size"),
+        (["--modalities", "ct", "nonsense"], "architecture must be key=value"),
+        (["--modalities", "ct", "--rename", "x"], "rename must be PATTERN=REPLACEMENT"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    tmp_path: Path, file: Path, words: list[str], message: str
+) -> None:
+    ran = hilum("import-weights", "auto", file, "--out", tmp_path / "e", *words)
+    assert ran.returncode == 2
+    assert message in ran.stderr
+    assert len(ran.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "e").exists()
