@@ -38,7 +38,7 @@ SIZES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
 
 
 class PrimusEncoder(Encoder):
-    """EVA-02 blocks with rotary and learned positions on cubes of 8 voxels; a pyramid from depths.
+    """EVA-02 blocks with rotary and learned positions on cubes of 8 voxels.
 
     Learned positions are interpolated to grids other than the trained one, and rotary positions
     count tokens, both as nnU-Net does when it fine-tunes a Primus on other patches.

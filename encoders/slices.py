@@ -26,7 +26,7 @@ SIZES: dict[str, tuple[int, tuple[int, int]]] = {
 
 
 class SlicesEncoder(Encoder):
-    """Slices are folded into the batch, a 2D network sees each, a 3D pyramid is made of its maps.
+    """A 2D network sees each slice, and a 3D pyramid is made of its maps.
 
     Convolutions along the depth join the slices. They are added to the maps and start at zero: a
     new encoder gives what the 2D network gives for each slice. Token networks (DINOv2, DINOv3,

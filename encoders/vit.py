@@ -40,7 +40,7 @@ SIZES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
 
 
 class VitEncoder(Encoder):
-    """Pre-norm blocks with learned positions on cubes of 8 voxels; a pyramid from several depths.
+    """Pre-norm transformer blocks with learned positions on cubes of 8 voxels.
 
     2D weights of timm's ViTs can start it: the kernel of a token is brought to its sides and
     spread over the depth, positions are repeated along it, and blocks are taken as they are; so

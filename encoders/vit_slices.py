@@ -24,7 +24,7 @@ SIZES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
 
 
 class VitSlicesEncoder(Encoder):
-    """Slices are folded into the batch, a DINOv2 sees each one, a 3D pyramid is made of its tokens.
+    """A DINOv2 sees each slice, and a 3D pyramid is made of its tokens.
 
     The tokens of the last block are brought to strides 4, 8 and 16 in the plane and mixed along the
     depth by a depth-wise convolution that starts as the identity, so a new encoder sees slices one

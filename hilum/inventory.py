@@ -34,15 +34,60 @@ SETTINGS: dict[str, tuple[str, str]] = {
 }
 
 
-def tables(what: str | None = None) -> list[str]:
-    """Return one line per entry of a table, or of all tables."""
+def tables(what: str | None = None, cost: bool = False) -> list[str]:
+    """Return one line per entry of a table, or of all tables.
+
+    Encoders alone come with their sizes; with `cost`, each is built and measured on this machine.
+    """
+    if cost and what != "encoders":
+        raise SettingsError("only encoders have a cost", remedy="use `hilum list encoders --cost`")
+    if what == "encoders":
+        return list(_encoders(cost))
     lines: list[str] = []
     for name in [_known(what, TABLES)] if what else TABLES:
+        if name == "encoders":
+            lines += [name, *_families(), ""]
+            continue
         module, attribute = TABLES[name]
         table: Mapping[str, Any] = getattr(importlib.import_module(module), attribute)
         width = max(map(len, table))
         lines += [name, *(f"  {key:<{width}}  {_purpose(table[key])}" for key in table), ""]
     return lines[:-1]
+
+
+def _families() -> list[str]:
+    """Return one line per family of encoders, without importing any."""
+    from hilum.encoders.facts import FAMILIES
+
+    width = max(map(len, FAMILIES))
+    return [f"  {name:<{width}}  {family.purpose}" for name, family in FAMILIES.items()]
+
+
+def _encoders(cost: bool) -> Iterable[str]:
+    """Yield families with their sizes: parameters (two channels), strides, what a patch must be."""
+    from hilum.encoders.facts import FAMILIES
+
+    yield "encoders"
+    for name, family in FAMILIES.items():
+        yield f"  {name}  {family.purpose}"
+        if family.note:
+            yield f"    {'':6}  {family.note}"
+        for size, preset in family.sizes.items():
+            line = f"    {size:<6}  {preset.parameters / 1e6:>6.1f} M parameters"
+            line += f"  strides {preset.steps}  {preset.rule}"
+            yield line + (_cost(name, size) if cost else "")
+    if cost:
+        yield "one patch of two channels, sides 32 or the next that fit, one thread, this machine"
+
+
+def _cost(name: str, size: str) -> str:
+    from hilum.encoders.cost import measure
+
+    found = measure({"name": name, "size": size})
+    return (
+        f"  forward {found.forward * 1e3:.0f} ms  step {found.step * 1e3:.0f} ms"
+        f"  peak {found.memory / 2**20:.0f} MiB  built in {found.build:.1f} s"
+    )
 
 
 def settings_of(command: str, schema: bool = False) -> list[str]:

@@ -1,0 +1,79 @@
+"""Build every preset, and run each beside the same network called bare: time and peak memory.
+
+`python benchmarks/encoders.py [FAMILY ...]` writes `results/encoders.json`. Overhead is what the
+encoder adds to its library's own network: the level at full resolution, where there is one, is
+measured with it and named, since the library has none.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from timing import compare, write
+from torch import Tensor
+
+from hilum.core.registry import build
+from hilum.encoders import ENCODERS
+from hilum.encoders.base import Encoder
+from hilum.encoders.cost import measure, patch_for
+from hilum.encoders.facts import FAMILIES
+
+torch.set_num_threads(1)
+
+
+def bare(name: str, encoder: Any) -> Callable[[Tensor], Any] | None:
+    """Return the library's own forward pass of the network inside an encoder, if it has one."""
+    inner = getattr(encoder, "inner", None)
+    if name in ("resenc", "timm_cnn", "swin", "resnet3d"):
+        return inner
+    return inner._forward if name == "segresnet" and inner is not None else None
+
+
+def backward(maps: Any) -> None:
+    torch.autograd.backward(list(maps), [torch.ones_like(x) for x in maps])
+
+
+def overhead(name: str, encoder: Encoder) -> dict[str, object] | None:
+    """Compare a step of the encoder with one of its network, or nothing if there is no such."""
+    call, image = bare(name, encoder), torch.randn(2, 2, *patch_for(encoder.strides))
+    if call is None:
+        return None
+    fine = getattr(encoder, "fine", None)
+
+    def plain(_: int) -> None:
+        maps = list(call(image))
+        backward([*maps, fine(image)] if fine is not None else maps)
+
+    return compare(
+        f"{name} tiny, forward and backward{', with the full-resolution level' if fine else ''}",
+        {"hilum": lambda _: backward(encoder(image)), "the library's network": plain},
+        rounds=9,
+    )
+
+
+def main(names: list[str]) -> None:
+    """Measure the families that are named, or all."""
+    rows: list[dict[str, object]] = []
+    for name in names or FAMILIES:
+        encoder = build(ENCODERS, {"name": name, "size": "tiny"}, in_channels=2)
+        row = overhead(name, encoder)
+        rows += [row] if row else []
+        for size in FAMILIES[name].sizes:
+            cost = measure({"name": name, "size": size}, repeats=2)
+            rows.append({
+                "what": f"{name} {size}", "build_s": round(cost.build, 3),
+                "forward_s": round(cost.forward, 4), "step_s": round(cost.step, 4),
+                "peak_mib": round(cost.memory / 2**20, 1),
+            })  # fmt: skip
+            print(rows[-1], file=sys.stderr, flush=True)
+    print(write("encoders", "python benchmarks/encoders.py", rows))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
