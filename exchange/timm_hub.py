@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from pathlib import Path
-from typing import Any
 
-from safetensors.torch import save_file
+from torch import Tensor
 
-from ..core.checkpoints import state_of
 from ..core.errors import CheckpointError
-from ..core.registry import build
-from ..encoders import ENCODERS
 from .reading import ForeignFile
 from .source import Recipe, Request, WeightSource
+from .through import through
 
-HEADS = ("fc.", "head.", "classifier.", "last_linear.", "fc_norm.", "cls_token", "reg_token")
-"""What only classification wants."""
-
+SLICES = ("fine.", "levels.", "mixers.")
+"""What `slices` adds to a 2D network."""
 
 FIRST = {"layer1.0.conv1.weight": "ResNet", "s1.b1.conv1.conv.weight": "RegNet"}
 """A kernel of the first block, by which a CNN without a config is known."""
@@ -57,8 +51,25 @@ class TimmHubSource(WeightSource):
                 remedy="give architecture name=timm_cnn model=resnet18, or the folder with "
                 "config.json",
             )
-        spec = {"name": "timm_cnn", "model": model.split(".")[0]}
-        return _through(foreign, spec, "2D kernel repeated along the depth, divided by it")
+        name = model.removeprefix("timm/").split(".")[0]
+        if request.architecture.get("name", "timm_cnn") == "slices" or not _inflates(name):
+            spec = {"name": "slices", "model": f"timm/{name}"}
+            recipe = through(foreign, spec | request.architecture, SLICES, lambda name, tensor: "")
+        else:
+            spec = {"name": "timm_cnn", "model": name}
+            recipe = through(foreign, spec, (), _inflated)
+        recipe.pretext = "ImageNet or other photographs (2D)"
+        return recipe
+
+
+def _inflates(model: str) -> bool:
+    from ..encoders.timm_cnn import MODELS
+
+    return model in MODELS
+
+
+def _inflated(name: str, tensor: Tensor) -> str:
+    return "2D kernel repeated along the depth, divided by it" if tensor.ndim == 5 else ""
 
 
 def _vit(foreign: ForeignFile, request: Request) -> Recipe:
@@ -72,34 +83,14 @@ def _vit(foreign: ForeignFile, request: Request) -> Recipe:
         "heads": max(width // 64, 1),  # timm's ViTs: 64 channels a head
         "layer_scale": 1.0 if "blocks.0.ls1.gamma" in tensors else 0.0,
     }
-    recipe = _through(
-        foreign, spec | request.architecture, "2D kernel or positions spread over the depth"
-    )
-    recipe.fresh = ("pyramid.",)
+    recipe = through(foreign, spec | request.architecture, ("pyramid.",), _spread)
+    recipe.pretext = "ImageNet or other photographs (2D)"
     return recipe
 
 
-def _through(foreign: ForeignFile, spec: dict[str, Any], how: str) -> Recipe:
-    """Let the encoder itself read the 2D weights, and take what it made of them."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.safetensors"
-        save_file({k: t.contiguous().clone() for k, t in foreign.tensors.items()}, file)
-        try:
-            encoder = build(ENCODERS, {**spec, "weights": str(file)}, in_channels=1)
-        except CheckpointError as error:
-            raise CheckpointError(
-                error.rule, file=foreign.path, found=error.found, remedy=error.remedy
-            ) from None
-    weights = {n: t for n, t in state_of(encoder).items() if not n.startswith("pyramid.")}
-    recipe = Recipe(spec, weights, colours=True, pretext="ImageNet or other photographs (2D)")
-    recipe.adapted = {
-        name: how if name not in encoder.stem else f"3 colours summed to one gray; {how}"
-        for name, tensor in weights.items()
-        if tensor.ndim == 5 or name == "pos_embed"
-    }
-    recipe.unused = [name for name in foreign.tensors if name.startswith(HEADS)]
-    recipe.notes.append("photographs were scaled by ImageNet's mean; hilum gives HU and SUV")
-    return recipe
+def _spread(name: str, tensor: Tensor) -> str:
+    flat = tensor.ndim == 5 or name == "pos_embed"
+    return "2D kernel or positions spread over the depth" if flat else ""
 
 
 def _model(foreign: ForeignFile) -> str:

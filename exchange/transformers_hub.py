@@ -1,4 +1,4 @@
-"""HuggingFace folders of DINOv2 and VideoMAE, as `save_pretrained` writes them."""
+"""HuggingFace folders of 2D backbones and VideoMAE, as `save_pretrained` writes them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,29 @@ from torch import Tensor
 from ..core.errors import CheckpointError
 from .reading import ForeignFile
 from .source import Recipe, Request, WeightSource, renamed
+from .through import through
 
-KNOWN = ("dinov2", "videomae")
+SLICED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "dinov3_vit": (
+        "dinov3",
+        ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+         "num_register_tokens", "use_gated_mlp"),
+    ),
+    "dinov3_convnext": ("dinov3_convnext", ("hidden_sizes", "depths")),
+    "convnext": ("convnext", ("hidden_sizes", "depths")),
+    "convnextv2": ("convnextv2", ("hidden_sizes", "depths")),
+    "swin": ("swin", ("embed_dim", "depths", "num_heads", "window_size")),
+    "hiera": ("hiera", ("embed_dim", "depths", "num_heads")),
+}  # fmt: skip
+"""Our name in `slices` of each model type, and the keys of its config that sizes follow from."""
+
+KNOWN = ("dinov2", "videomae", *SLICED)
 
 
 class TransformersHubSource(WeightSource):
     """`config.json` says everything; no class of transformers is asked, so nothing goes online."""
 
-    title = "HuggingFace transformers (DINOv2, VideoMAE)"
+    title = "HuggingFace transformers (DINOv2/v3, ConvNeXt, Swin, Hiera, VideoMAE)"
     home = "https://huggingface.co/facebook/dinov2-small"
     licence = "of the model page (DINOv2: Apache-2.0; VideoMAE: CC-BY-NC-4.0)"
     obtain = "the folder of `huggingface-cli download MODEL --local-dir DIR`"
@@ -36,13 +51,33 @@ class TransformersHubSource(WeightSource):
             raise CheckpointError(
                 f"the model must be one of {', '.join(KNOWN)}", file=foreign.path, found=kind
             )
-        if not config.get("hidden_size"):
+        if kind in SLICED:
+            recipe = _sliced(foreign, kind, config, request)
+        elif not config.get("hidden_size"):
             raise CheckpointError("config.json must say hidden_size", file=foreign.path)
-        recipe = _dinov2(foreign, config) if kind == "dinov2" else _videomae(foreign, config)
-        recipe.colours = config.get("num_channels", 3) == 3
+        else:
+            recipe = (_dinov2 if kind == "dinov2" else _videomae)(foreign, config)
+            recipe.colours = config.get("num_channels", 3) == 3
+            recipe.notes.append(
+                "photographs were scaled by ImageNet's mean; hilum gives HU and SUV"
+            )
         recipe.pretext = f"{kind} on photographs or videos"
-        recipe.notes.append("photographs were scaled by ImageNet's mean; hilum gives HU and SUV")
         return recipe
+
+
+def _sliced(foreign: ForeignFile, kind: str, config: Mapping[str, Any], request: Request) -> Recipe:
+    """Let `slices` read any other 2D backbone: it knows the names that older files have."""
+    model, keys = SLICED[kind]
+    spec: dict[str, Any] = {
+        "name": "slices",
+        "model": model,
+        "settings": {key: config[key] for key in keys if key in config},
+    }
+    side = config.get("image_size")
+    if side is not None:
+        spec["side"] = int(side[0] if isinstance(side, list) else side)
+    fresh = ("fine.", "levels.", "mixers.", "hidden_states_norms")
+    return through(foreign, spec | request.architecture, fresh, lambda name, tensor: "")
 
 
 def _dinov2(foreign: ForeignFile, config: Mapping[str, Any]) -> Recipe:

@@ -29,7 +29,7 @@ def test_a_folder_of_a_cnn_gives_its_features_on_volumes_of_equal_slices(
 ) -> None:
     """A gray slice in all three colours is what the summed stem sees."""
     network = resnet()
-    save_for_hf(network, tmp_path / "hub", model_config={"num_classes": 3})
+    save_for_hf(network, str(tmp_path / "hub"), model_config={"num_classes": 3})
     folder, report = import_weights(
         "auto", tmp_path / "hub", tmp_path / "e", modalities=["ct", "pet"], channels=channels
     )
@@ -89,3 +89,23 @@ def test_a_vit_gives_its_tokens_when_one_layer_of_them_fills_the_depth(
     assert_close(found.flatten(2).transpose(1, 2), wanted, rtol=0, atol=1e-5)
     assert report.covered == 1
     assert all(name.startswith("pyramid.") for name in report.fresh)
+
+
+def test_a_cnn_runs_slice_by_slice_where_that_is_asked_for(tmp_path: Path, rebuilt) -> None:
+    network = resnet()
+    save_for_hf(network, str(tmp_path / "hub"), model_config={"num_classes": 3})
+    folder, report = import_weights(
+        "auto", tmp_path / "hub", tmp_path / "e", modalities=["ct", "pet"],
+        architecture={"name": "slices"},
+    )  # fmt: skip
+    gray = torch.randn(2, 1, 64, 96)
+    encoder = rebuilt(folder)
+    with torch.no_grad():
+        wanted = network.forward_intermediates(
+            gray.repeat(1, 3, 1, 1), indices=4, intermediates_only=True, norm=False
+        )
+        found = encoder.flat(gray.repeat(1, 2, 1, 1))
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert read_config(folder).architecture["model"] == "timm/resnet10t"
+    assert report.covered == 1

@@ -66,10 +66,48 @@ def test_a_videomae_gives_its_tokens(tmp_path: Path, rebuilt) -> None:
     assert read_config(folder).patch == (8, 32, 32)
 
 
+@pytest.mark.parametrize("kind", ["convnext", "swin", "dinov3"])
+def test_other_backbones_give_their_maps_slice_by_slice(tmp_path: Path, rebuilt, kind: str) -> None:
+    import transformers
+
+    settings: dict[str, dict[str, object]] = {
+        "convnext": {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]},
+        "swin": {"embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 2, 4]},
+        "dinov3": {
+            "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2,
+            "intermediate_size": 96, "num_register_tokens": 4,
+        },
+    }  # fmt: skip
+    names = {"convnext": "ConvNext", "swin": "Swin", "dinov3": "DINOv3ViT"}
+    config = getattr(transformers, names[kind] + "Config")(**settings[kind])
+    network = getattr(transformers, names[kind] + "Model")(config).eval()
+    network.save_pretrained(tmp_path / "hub")
+    folder, report = import_weights(
+        "auto", tmp_path / "hub", tmp_path / "e", modalities=["ct", "pet"]
+    )
+    encoder, gray = rebuilt(folder), torch.randn(1, 1, 224, 224)
+    with torch.no_grad():
+        wanted = network(gray.repeat(1, 3, 1, 1), output_hidden_states=True)
+        found = encoder.flat.net(gray.repeat(1, 2, 1, 1)).feature_maps[-1]
+    if kind == "dinov3":
+        theirs = wanted.last_hidden_state[:, 5:].transpose(1, 2).reshape(found.shape)
+    elif kind == "convnext":
+        norm = encoder.flat.net.hidden_states_norms["stage4"]
+        theirs = norm(wanted.last_hidden_state)
+    else:
+        last = wanted.reshaped_hidden_states[-1].permute(0, 2, 3, 1)
+        norm = encoder.flat.net.hidden_states_norms["stage4"]
+        theirs = norm(last).permute(0, 3, 1, 2)
+    assert_close(found, theirs.detach(), rtol=0, atol=1e-5)
+    assert report.covered == 1
+    assert any("colours" in how for how in report.adapted.values())
+    assert "weights" not in read_config(folder).architecture
+
+
 def test_a_model_that_we_have_no_encoder_for_is_refused_by_name(tmp_path: Path) -> None:
     config = BertConfig(
         hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9
     )
     BertModel(config).save_pretrained(tmp_path / "hub")
-    with pytest.raises(CheckpointError, match=r"one of dinov2, videomae.*bert"):
+    with pytest.raises(CheckpointError, match=r"one of dinov2, videomae, .*bert"):
         import_weights("auto", tmp_path / "hub", tmp_path / "e", modalities=["ct"])
