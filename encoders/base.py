@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from torch import Tensor, nn
 
@@ -27,8 +27,10 @@ class Encoder(nn.Module, ABC):
         strides: Voxels of the image per voxel of each map, along depth, height and width.
         stem: Names of the parameters whose second axis is `in_channels`; transfer slices them
             when an encoder meets other modalities than it was pretrained on.
+        single: Whether the coarsest map may be one voxel, whose variance an instance norm lacks.
     """
 
+    single: ClassVar[bool] = True
     in_channels: int
     channels: tuple[int, ...]
     strides: tuple[IntTriple, ...]
@@ -50,6 +52,12 @@ class Encoder(nn.Module, ABC):
             )
             raise SettingsError(
                 f"patch sides must be divisible by {last}", found=tuple(sides), remedy=f"use {fit}"
+            )
+        if not self.single and tuple(sides) == last:
+            raise SettingsError(
+                "a patch must make more than one voxel of the coarsest map",
+                found=tuple(sides),
+                remedy=f"use {(2 * last[0], *last[1:])} or more, or fewer stages",
             )
 
 

@@ -35,9 +35,9 @@ class Cost(NamedTuple):
 
 
 def patch_for(strides: tuple[IntTriple, ...], least: int = 32) -> IntTriple:
-    """Return the smallest sides from `least` on that fit the strides."""
+    """Return the smallest sides from `least` on that make more than one voxel of every map."""
     d, h, w = (-(-least // stride) * stride for stride in strides[-1])
-    return d, h, w
+    return (2 * d if (d, h, w) == strides[-1] else d), h, w
 
 
 def measure(

@@ -43,6 +43,8 @@ class MednextEncoder(Encoder):
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """
 
+    single = False
+
     def __init__(
         self,
         *,

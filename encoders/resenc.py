@@ -46,6 +46,8 @@ class ResencEncoder(Encoder):
         [(1, 4, 4, 6, 8), (1, 8, 2, 3, 4)]
     """
 
+    single = False
+
     def __init__(
         self,
         *,

@@ -35,6 +35,8 @@ class SegresnetEncoder(Encoder):
         checkpoint_activations: Whether to compute levels again in the backward pass, for memory.
     """
 
+    single = False
+
     def __init__(
         self,
         *,

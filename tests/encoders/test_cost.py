@@ -49,6 +49,7 @@ def test_recomputed_activations_need_less_memory() -> None:
 def test_the_patch_is_the_smallest_that_fits() -> None:
     assert patch_for(((1, 1, 1), (4, 8, 8))) == (32, 32, 32)
     assert patch_for(((1, 1, 1), (12, 8, 64))) == (36, 32, 64)
+    assert patch_for(((1, 1, 1), (32, 32, 32))) == (64, 32, 32)
 
 
 def test_the_number_of_threads_is_as_before() -> None:

@@ -51,6 +51,13 @@ def test_bad_parameters_are_refused(bad: dict[str, Any], message: str) -> None:
         ResencEncoder(in_channels=1, **bad)
 
 
+def test_a_patch_of_one_coarsest_voxel_is_refused() -> None:
+    encoder = ResencEncoder(in_channels=1, features=[4, 8], blocks=[1, 1])
+    with pytest.raises(SettingsError, match=r"more than one voxel.*use \(4, 2, 2\) or more"):
+        encoder.check_sides((2, 2, 2))
+    encoder.check_sides((4, 2, 2))
+
+
 def test_both_names_of_an_aliased_stem_are_announced() -> None:
     """Each convolution of nnU-Net's blocks is registered twice; a strict load needs both."""
     encoder = ResencEncoder(in_channels=2, features=[4, 8], blocks=[1, 1])
