@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from hilum.cli_data import Config, check, export_nnunet, import_, phantom, prepare, preview
+from hilum.cli_export import export
 from hilum.cli_study import KeyValues, Workers, study
 from hilum.cli_weights import describe_any, import_weights
 from hilum.console import clean_stop, progress, say
@@ -61,6 +62,7 @@ app.command()(check)
 app.command()(prepare)
 app.command()(preview)
 app.command()(export_nnunet)
+app.command()(export)
 app.command("import-weights")(import_weights)
 
 
