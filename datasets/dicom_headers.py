@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core.errors import DataError, UserError
+from .dicom_frames import FRAME_TAGS, frame_count, frame_header, quiet
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 TAGS = (
     "SOPClassUID", "SOPInstanceUID", "Modality", "PatientID", "StudyInstanceUID", "StudyDate",
@@ -19,18 +25,19 @@ TAGS = (
     "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness",
     "ConvolutionKernel", "CorrectedImage", "Units", "Manufacturer", "ManufacturerModelName",
     "SequenceName", "ProtocolName", "ScanningSequence", "NumberOfFrames", "InstanceNumber",
-    "DiffusionBValue",
+    "DiffusionBValue", "ContrastBolusAgent", "AttenuationCorrected", "DecayCorrected",
 )  # fmt: skip
 DIRECTORY = "1.2.840.10008.1.3.10"
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One file.
+    """One file, or one frame of an enhanced file.
 
     Attributes:
         file: Where.
-        tags: Text of each tag that the file has; several values are joined by a backslash.
+        tags: Text of each tag that the file has; several values are joined by a backslash. `Frame`
+            is the number of a frame, from 0 on.
     """
 
     file: Path
@@ -83,10 +90,10 @@ def crawl(
     require_pydicom()
     found = Found()
     files = sorted(_files(root, found), key=os.fsencode)
-    with ThreadPoolExecutor(threads, "headers") as pool:
+    with quiet(), ThreadPoolExecutor(threads, "headers") as pool:
         for done, (file, header) in enumerate(zip(files, pool.map(_read, files), strict=True), 1):
-            if isinstance(header, Header):
-                found.headers.append(header)
+            if isinstance(header, list):
+                found.headers.extend(header)
             elif header:
                 found.unreadable[shown(file)] = header
             else:
@@ -135,8 +142,8 @@ def _files(root: Path, found: Found) -> Iterator[Path]:
                 yield path
 
 
-def _read(file: Path) -> Header | str | None:
-    """Return the header, why a DICOM file cannot be read, or nothing for other files."""
+def _read(file: Path) -> list[Header] | str | None:
+    """Return the headers, why a DICOM file cannot be read, or nothing for other files."""
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
@@ -147,7 +154,9 @@ def _read(file: Path) -> Header | str | None:
         # Files of before 1996 begin with their first group at once.
         if not magic and start[:2] not in (b"\x08\x00", b"\x02\x00"):
             return None
-        dataset = dcmread(file, stop_before_pixels=True, force=not magic, specific_tags=list(TAGS))
+        dataset = dcmread(
+            file, stop_before_pixels=True, force=not magic, specific_tags=[*TAGS, *FRAME_TAGS]
+        )
     except InvalidDicomError:
         return None
     except Exception as error:  # pydicom raises what its parsers raise
@@ -155,6 +164,14 @@ def _read(file: Path) -> Header | str | None:
     if dataset.get("SeriesInstanceUID") is None:
         directory = str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == DIRECTORY
         return None if directory or not magic else "no SeriesInstanceUID; the file may be cut off"
+    count = frame_count(dataset) if dataset.get("Modality") != "SEG" else 0
+    if count:
+        frames = (frame_header(dataset, number) for number in range(count))
+        return [Header(file, _tags(one) | {"Frame": str(n)}) for n, one in enumerate(frames)]
+    return [Header(file, _tags(dataset))]
+
+
+def _tags(dataset: Dataset) -> dict[str, str]:
     tags = {}
     for tag in TAGS:
         try:
@@ -163,5 +180,6 @@ def _read(file: Path) -> Header | str | None:
             continue
         if value is not None and str(value) != "":
             many = isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue"
-            tags[tag] = "\\".join(map(str, value)) if many else str(value)
-    return Header(file, tags)
+            # Thousands of slices share most of their texts.
+            tags[tag] = sys.intern("\\".join(map(str, value)) if many else str(value))
+    return tags

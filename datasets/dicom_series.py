@@ -20,13 +20,14 @@ CLASSES = {
     "1.2.840.10008.5.1.4.1.1.66.7": "SEG",
 }
 ENHANCED = {
-    "1.2.840.10008.5.1.4.1.1.2.1": "enhanced CT",
-    "1.2.840.10008.5.1.4.1.1.2.2": "legacy converted enhanced CT",
-    "1.2.840.10008.5.1.4.1.1.130": "enhanced PET",
-    "1.2.840.10008.5.1.4.1.1.128.1": "legacy converted enhanced PET",
-    "1.2.840.10008.5.1.4.1.1.4.1": "enhanced MR",
-    "1.2.840.10008.5.1.4.1.1.4.4": "legacy converted enhanced MR",
+    "1.2.840.10008.5.1.4.1.1.2.1": "CT",
+    "1.2.840.10008.5.1.4.1.1.2.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.130": "PT",
+    "1.2.840.10008.5.1.4.1.1.128.1": "PT",
+    "1.2.840.10008.5.1.4.1.1.4.1": "MR",
+    "1.2.840.10008.5.1.4.1.1.4.4": "MR",
 }
+"""Classes with many frames in a file, legacy converted ones among them."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Series:
     """Slices of one geometry and one acquisition; or the files of a label object.
 
     Attributes:
-        headers: One per file.
+        headers: One per slice; frames of one file share its path.
         part: Which part of a series that holds several, or empty.
     """
 
@@ -51,6 +52,17 @@ class Series:
         """`CT`, `PT`, `MR`, `RTSTRUCT`, `SEG`, or what else the file says it is."""
         sop = self.first["SOPClassUID"]
         return CLASSES.get(sop) or ENHANCED.get(sop) or f"other ({self.first['Modality'] or sop})"
+
+    @property
+    def enhanced(self) -> bool:
+        """Whether a file may hold many frames, each a slice of its own."""
+        return self.first["SOPClassUID"] in ENHANCED
+
+    @property
+    def axial(self) -> bool:
+        """Whether the slices lie across the patient's length, by less than 45 degrees off."""
+        turn = self.first.numbers("ImageOrientationPatient", 6)
+        return turn is not None and abs(float(np.cross(turn[:3], turn[3:])[2])) > 0.7
 
     @property
     def uid(self) -> str:
