@@ -145,7 +145,7 @@ def locate(name: str | Path, *, revision: str | None = None, network: bool = Fal
                 local_files_only=True,
                 allow_patterns=wanted,
             )
-        except (OSError, ValueError, hub.errors.HfHubHTTPError):
+        except (OSError, ValueError):
             continue
         if all((Path(found) / file).is_file() for file in FILES[:2]):
             return Path(found)
@@ -161,7 +161,7 @@ def locate(name: str | Path, *, revision: str | None = None, network: bool = Fal
                 text, revision=revision, cache_dir=cache_folder(), allow_patterns=wanted
             )
         )
-    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+    except Exception as error:
         raise CheckpointError(
             f"{text} must be on the hub and within reach",
             found=" ".join(str(error).split())[:200],
@@ -190,9 +190,10 @@ def check_sums(folder: Path, sha256: str | None = None) -> None:
 
 
 def _check_name(name: str) -> None:
-    hub = _hub()
+    from huggingface_hub.utils import validate_repo_id
+
     try:
-        hub.utils.validate_repo_id(name)
+        validate_repo_id(name)
         if name.count("/") != 1:
             raise ValueError(name)
     except ValueError:
