@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.errors import DataError
-from .dicom_frames import frame_count, frame_header
+from .dicom_enhanced import frame_count, frame_header
 
 if TYPE_CHECKING:
     from pydicom import Dataset

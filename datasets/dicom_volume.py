@@ -12,7 +12,7 @@ from pydicom import Dataset, dcmread
 
 from ..core.errors import DataError
 from ..core.geometry import Grid
-from .dicom_frames import quiet
+from .dicom_enhanced import quiet
 from .dicom_pixels import bad, images_of
 
 THREADS = 4
