@@ -136,8 +136,9 @@ def test_a_push_uploads_the_folder(encoder: tuple[ResencEncoder, Path]) -> None:
         def _validate_yaml(self, content: str, **values: Any) -> None:
             taken["card"] = content
 
-        def create_commit(self, repo_id: str, operations: Any, **values: Any) -> Any:  # pyright: ignore
-            taken["operations"] = {op.path_in_repo: op for op in operations}
+        def _prepare_upload_folder_additions(self, *given: Any, **named: Any) -> Any:  # pyright: ignore
+            found = super()._prepare_upload_folder_additions(*given, **named)
+            taken["operations"] = {op.path_in_repo: op for op in found}
             raise StopIteration
 
     (encoder[1] / "notes.txt").write_text("mine")
