@@ -14,7 +14,7 @@ from ..core.types import IGNORE
 from .check_geometry import inside
 from .check_report import Problem
 from .nifti import Volume
-from .store import box_of
+from .boxes import box_of
 
 TINY_VOXELS = 3
 AIR_HU = -300.0

@@ -83,7 +83,7 @@ class PatchDataset(Dataset[Sample]):
         self._check_cases()
         self.with_nodes: tuple[str, ...] = ()
         if self.foreground > 0:
-            self.with_nodes = tuple(name for name in self.ids if store[name].nodes)
+            self.with_nodes = tuple(name for name in self.ids if store.rows[name]["nodes"])
         # Where in its cycle the systematic sampling starts.
         self._phase = float(numpy_generator(seed, "phase").random())
 
@@ -126,9 +126,10 @@ class PatchDataset(Dataset[Sample]):
     def _on_node(self, case: StoredCase, generator: np.random.Generator) -> np.ndarray:
         """Return the centre of a patch that holds a voxel of a node."""
         voxels = case.foreground
-        numbers = np.unique(voxels.node)
-        node = numbers[generator.integers(len(numbers))]
-        point = voxels.points[generator.choice(np.flatnonzero(voxels.node == node))]
+        # The voxels of a node lie together, node by node.
+        node = generator.integers(len(case.nodes))
+        first, end = np.searchsorted(voxels.node, (node, node + 1))
+        point = voxels.points[generator.integers(first, end)]
         sides = np.array(self.inner)
         reach = np.minimum(np.floor(self.jitter * sides), (sides - 1) // 2).astype(int)
         return point.astype(int) + generator.integers(-reach, reach + 1)
@@ -195,19 +196,20 @@ class PatchDataset(Dataset[Sample]):
     def _check_cases(self) -> None:
         if not self.ids:
             raise DataError("patches need at least one case", file=self.store.path)
-        cases = [self.store[name] for name in self.ids]
-        if self.labelled and not any(case.labelled for case in cases):
+        # From the index alone: opening ten thousand cases would take longer than an epoch.
+        rows = [self.store.row(name) for name in self.ids]
+        if self.labelled and not any(row["labelled"] for row in rows):
             raise DataError(
                 "labelled patches need at least one labelled case",
                 file=self.store.path,
-                found=f"none among {len(cases)}",
+                found=f"none among {len(rows)}",
             )
-        for case in cases:
-            if not set(self.modalities) & set(case.modalities):
+        for row in rows:
+            if not set(self.modalities) & set(row["modalities"]):
                 raise DataError(
                     f"a case must have one of {', '.join(self.modalities)}",
-                    case=case.id,
-                    found=", ".join(case.modalities),
+                    case=row["id"],
+                    found=", ".join(row["modalities"]),
                     remedy="leave the case out, or add its modality",
                 )
 

@@ -11,9 +11,10 @@ from typing import Any
 from ..core.case import Case
 from ..core.errors import DataError, StoreError, UserError
 from ..core.files import hash_of, hash_of_file, read_json, write_json
+from .foreground import nodes_of
 from .manifest import read_manifest
-from .prepare_case import PrepareSettings, nodes_of, prepare_case
-from .store import VERSION, CaseStore, write_case
+from .prepare_case import PrepareSettings, prepare_case
+from .store import VERSION, CaseStore, StoredCase, index_row, write_case
 
 __all__ = ["PrepareSettings", "prepare", "prepare_case"]
 
@@ -135,24 +136,10 @@ def _write_index(
     for case in cases:
         about = read_json(out / case.id / "case.json")
         hashes.append([case.id, about["inputs"], case.patient, case.split])
-        rows.append(
-            {
-                "id": case.id,
-                "patient": about["patient"],
-                "site": about["site"],
-                "split": about["split"],
-                "modalities": about["modalities"],
-                "labelled": about["labelled"],
-                "nodes": len(about["nodes"]),
-                "classes": max((node["class"] for node in about["nodes"]), default=0),
-                "shape": about["grid"]["shape"],
-            }
-        )
+        rows.append(index_row(about))
     asked = list(settings.modalities or dict.fromkeys(m for row in rows for m in row["modalities"]))
     spacing = settings.spacing
     if spacing is None and rows:
-        from .store import StoredCase
-
         spacing = StoredCase(out / rows[0]["id"]).grid.spacing
     write_json(
         out / "store.json",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import Field
-from scipy import ndimage
 
 from ..core.case import Case
 from ..core.components import components
@@ -15,15 +14,14 @@ from ..core.errors import DataError
 from ..core.files import hash_of_file
 from ..core.geometry import Grid, Triple
 from ..core.modality import modality
-from ..core.seeds import numpy_generator
 from ..core.settings import Settings
 from ..core.types import IGNORE
 from .body import body_mask
+from .boxes import box_of
 from .nifti import Volume, read_grid, read_label, read_volume
 from .resampling import field_of_view, resample
-from .store import Foreground, PreparedCase, box_of
+from .store import PreparedCase
 
-POINTS_PER_NODE = 1000
 MOST_CLASSES = 20
 STORED = {"HU": (-1024.0, 3071.0), "SUV": (0.0, 1000.0), "a.u.": (-100.0, 100.0)}
 """What float16 keeps well, and what no patient exceeds."""
@@ -81,7 +79,8 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
     mask = _label_on(label, target, case)
     keep = body | (mask > 0) if mask is not None else body
     start, stop = _crop_box(keep, target, settings)
-    return _assemble(case, name, volumes, images, body, mask, target, factors, (start, stop))
+    notes = _label_notes(label, mask, target)
+    return _assemble(case, name, volumes, images, body, mask, target, factors, (start, stop), notes)
 
 
 def restore(mask: np.ndarray, prepared: PreparedCase) -> np.ndarray:
@@ -99,40 +98,6 @@ def restore_probability(probability: np.ndarray, prepared: PreparedCase) -> np.n
     return resample(probability, prepared.grid, prepared.source_grid, antialias=False)
 
 
-def nodes_of(
-    label: np.ndarray, grid: Grid, case: str
-) -> tuple[list[dict[str, object]], Foreground]:
-    """Return each component (26 neighbours) of each class, and voxels to aim patches at."""
-    generator = numpy_generator(0, "foreground", case)
-    nodes: list[dict[str, object]] = []
-    points, numbers, classes = [], [], []
-    for value in np.unique(label[(label > 0) & (label != IGNORE)]):
-        parts, _ = components(label == value)
-        for index, box in enumerate(ndimage.find_objects(parts), 1):
-            inside = np.argwhere(parts[box] == index) + [s.start for s in box]
-            chosen = inside
-            if len(inside) > POINTS_PER_NODE:
-                chosen = inside[np.sort(generator.permutation(len(inside))[:POINTS_PER_NODE])]
-            points.append(chosen)
-            numbers.append(np.full(len(chosen), len(nodes)))
-            classes.append(np.full(len(chosen), value))
-            nodes.append(
-                {
-                    "class": int(value),
-                    "voxels": len(inside),
-                    "volume_ml": len(inside) * grid.voxel_ml,
-                    "centre_mm": grid.to_world(inside.mean(0)).tolist(),
-                    "box": [[s.start for s in box], [s.stop for s in box]],
-                }
-            )
-    empty = np.zeros((0, 3))
-    return nodes, Foreground(
-        np.concatenate(points or [empty]).astype(np.int16),
-        np.concatenate(numbers or [empty[:, 0]]).astype(np.int32),
-        np.concatenate(classes or [empty[:, 0]]).astype(np.uint8),
-    )
-
-
 def _assemble(
     case: Case,
     reference: str,
@@ -143,6 +108,7 @@ def _assemble(
     target: Grid,
     factors: dict[str, float],
     box: tuple[list[int], list[int]],
+    notes: tuple[str, ...],
 ) -> PreparedCase:
     crop = tuple(slice(a, b) for a, b in zip(*box, strict=True))
     d, h, w = (b - a for a, b in zip(*box, strict=True))
@@ -175,6 +141,8 @@ def _assemble(
         source_grid=volumes[reference].grid,
         factors=factors,
         inputs={name: hash_of_file(file) for name, file in files.items()},
+        partial=case.partial,
+        notes=notes,
     )
 
 
@@ -277,6 +245,23 @@ def _label_on(label: Volume | None, target: Grid, case: Case) -> np.ndarray | No
             remedy="map the values of the mask to classes",
         )
     return resample(label.array.astype(np.uint8), label.grid, target, order=0)
+
+
+def _label_notes(label: Volume | None, mask: np.ndarray | None, target: Grid) -> tuple[str, ...]:
+    """Say what became of the label's volume and nodes on the prepared grid."""
+    if label is None or mask is None:
+        return ()
+    before, after = (
+        float(((m > 0) & (m != IGNORE)).sum()) * g.voxel_ml
+        for m, g in ((label.array, label.grid), (mask, target))
+    )
+    notes = []
+    if before and abs(after / before - 1) > 0.05:
+        notes.append(f"the label had {before:.2f} ml and has {after:.2f} ml at this spacing")
+    had, has = (components((m > 0) & (m != IGNORE))[1] for m in (label.array, mask))
+    if has < had:
+        notes.append(f"the label had {had} components and has {has} at this spacing")
+    return tuple(notes)
 
 
 def _crop_box(

@@ -18,6 +18,7 @@ from ..core.errors import StoreError
 from ..core.files import atomic_folder, read_json, write_json
 from ..core.geometry import Grid, IntTriple
 from ..core.modality import modality
+from .boxes import box_of, overlap, reorder
 
 VERSION = 1
 
@@ -56,6 +57,8 @@ class PreparedCase:
         source_grid: Grid of the reference file, where predictions go back to.
         factors: What a.u. modalities were divided by.
         inputs: Hash of each input file.
+        partial: Whether voxels outside of the label are unknown, not background.
+        notes: What the user should know of the case.
     """
 
     id: str
@@ -70,6 +73,8 @@ class PreparedCase:
     source_grid: Grid
     factors: dict[str, float]
     inputs: dict[str, str]
+    partial: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class StoredCase:
@@ -131,7 +136,7 @@ class StoredCase:
         """
         have = [name in self.modalities for name in modalities]
         rows = [self.modalities.index(n) if n in self.modalities else -1 for n in modalities]
-        inner, outer = _overlap(start, shape, self.grid.shape)
+        inner, outer = overlap(start, shape, self.grid.shape)
         whole = all(s.stop - s.start == n for s, n in zip(outer, shape, strict=True))
         if whole and rows == list(range(len(self.modalities))):
             image = np.array(self.images[:, *inner])
@@ -144,9 +149,11 @@ class StoredCase:
             for channel, row in enumerate(rows):
                 if row >= 0:
                     image[(channel, *outer)] = self.images[(row, *inner)]
-            regions[outer] = _reorder(self.regions[inner], rows)
+            regions[outer] = reorder(self.regions[inner], rows)
         label = None
-        if self.label is not None:
+        if self.label is not None and whole:
+            label = np.array(self.label[inner])
+        elif self.label is not None:
             label = np.zeros(shape, np.uint8)
             label[outer] = self.label[inner]
         return Patch(image, np.array(have), regions, label)
@@ -206,9 +213,14 @@ class CaseStore:
         self._case = lru_cache(maxsize=200)(lambda name: StoredCase(self.path / name))
 
     def __getitem__(self, name: str) -> StoredCase:
+        self.row(name)
+        return self._case(name)
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Return what the index knows of a case, without opening it."""
         if name not in self.rows:
             raise StoreError("the store must hold the case", case=name, file=self.path)
-        return self._case(name)
+        return self.rows[name]
 
     def __iter__(self) -> Iterator[StoredCase]:
         return (self[name] for name in self.ids)
@@ -248,39 +260,29 @@ def write_case(
                 "source_grid": case.source_grid.as_json(),
                 "body_box": box_of((case.regions & 1).astype(bool)),
                 "inputs": case.inputs,
+                "partial": case.partial,
+                "notes": case.notes,
                 "nodes": nodes,
             },
         )
 
 
-def box_of(mask: np.ndarray) -> tuple[list[int], list[int]]:
-    """Return the first index and the end of the smallest box around a mask (all if it is empty)."""
-    if not mask.any():
-        return [0, 0, 0], list(mask.shape)
-    start, stop = [], []
-    for axis in range(3):
-        along = np.flatnonzero(mask.any(tuple(other for other in range(3) if other != axis)))
-        start.append(int(along[0]))
-        stop.append(int(along[-1]) + 1)
-    return start, stop
+def index_row(about: dict[str, Any]) -> dict[str, Any]:
+    """Return what the index keeps of a case: all that sampling and splits ask before opening it.
 
-
-def _overlap(
-    start: Sequence[int], shape: IntTriple, bound: IntTriple
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Return the part of a box inside an array, in the array's and in the box's indices."""
-    inner, outer = [], []
-    for begin, side, limit in zip(start, shape, bound, strict=True):
-        low, high = max(int(begin), 0), max(min(int(begin) + side, limit), max(int(begin), 0))
-        inner.append(slice(low, high))
-        outer.append(slice(low - int(begin), high - int(begin)))
-    return tuple(inner), tuple(outer)
-
-
-def _reorder(regions: np.ndarray, rows: Sequence[int]) -> np.ndarray:
-    """Move each modality's bit to its place in another order of modalities."""
-    moved = regions & 1
-    for channel, row in enumerate(rows):
-        if row >= 0:
-            moved |= ((regions >> (row + 1)) & 1) << (channel + 1)
-    return moved
+    Args:
+        about: Content of `case.json`.
+    """
+    return {
+        "id": about["id"],
+        "patient": about["patient"],
+        "site": about["site"],
+        "split": about["split"],
+        "modalities": about["modalities"],
+        "labelled": about["labelled"],
+        "partial": about.get("partial", False),
+        "notes": len(about.get("notes", ())),
+        "nodes": len(about["nodes"]),
+        "classes": max((node["class"] for node in about["nodes"]), default=0),
+        "shape": about["grid"]["shape"],
+    }

@@ -20,7 +20,8 @@ from ..datasets.manifest import check_id, read_manifest
 from ..datasets.nifti import ENDINGS, read_volume, write_volume
 from ..datasets.prepare_case import PrepareSettings, prepare_case, restore_probability
 from ..datasets.resampling import resample
-from ..datasets.store import PreparedCase, box_of
+from ..datasets.boxes import box_of
+from ..datasets.store import PreparedCase
 from ..evaluation.nodes import Row, node_table, write_nodes
 from ..evaluation.pictures import case_picture
 from .assessment import Progress

@@ -18,8 +18,8 @@ class LateProductFusion(FusionStrategy):
     $$\log p = \sum_m a_m \log p_m - (\sum_m a_m - 1) \log \pi + \text{const},$$
 
     which is Bayes' rule for modalities that are independent given the class. The prior $\pi$ of the
-    classes is learned, and starts at `prior` for each foreground class. Correlated modalities make
-    it over-confident.
+    classes is learned, one share for every foreground class, from `prior` on. Correlated
+    modalities make it over-confident.
 
     Source:
         Hinton, "Training Products of Experts", Neural Computation 2002, with the class prior
@@ -27,7 +27,6 @@ class LateProductFusion(FusionStrategy):
 
     Args:
         prior: Expected share of each foreground class at the start.
-        classes: Output channels of the decoders.
     """
 
     def __init__(
@@ -37,15 +36,13 @@ class LateProductFusion(FusionStrategy):
         encoders: Mapping[str, nn.Module],
         make_decoder: MakeDecoder,
         prior: float = 0.01,
-        classes: int = 2,
     ) -> None:
         super().__init__(modalities=modalities, encoders=encoders, make_decoder=make_decoder)
-        if not 0 < prior * max(classes - 1, 1) < 1:
-            raise ValueError(f"priors must be above 0 and leave a background, got {prior=}")
+        if not 0 < prior < 1:
+            raise ValueError(f"prior must be between 0 and 1, got {prior}")
         self.decoders = own_decoders(self.modalities, encoders, make_decoder)
-        share = torch.full((classes,), prior)
-        share[0] = 1 - prior * (classes - 1)
-        self.log_prior = nn.Parameter(share.log())
+        # Log odds of a foreground class against the background, the same for each.
+        self.log_odds = nn.Parameter(torch.tensor(prior / (1 - prior)).log())
 
     @classmethod
     def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
@@ -60,11 +57,8 @@ class LateProductFusion(FusionStrategy):
         return [self._product(level, present) for level in levels]
 
     def _product(self, logits: Tensor, present: Tensor) -> Tensor:
-        if logits.shape[2] != len(self.log_prior):
-            raise ValueError(
-                f"classes must be {logits.shape[2]} as the decoders have, got {len(self.log_prior)}"
-            )
         log_p = logits.float().log_softmax(2)
         total = torch.where(present, log_p, torch.zeros_like(log_p)).sum(0)
-        prior = self.log_prior.log_softmax(0).view(1, -1, 1, 1, 1)
+        odds = self.log_odds.float().expand(logits.shape[2] - 1)
+        prior = torch.cat([odds.new_zeros(1), odds]).log_softmax(0).view(1, -1, 1, 1, 1)
         return (total - (present.sum(0) - 1) * prior).to(logits.dtype)

@@ -20,8 +20,8 @@ from hilum.core.geometry import Grid, IntTriple
 from hilum.datasets.augmentation import PairedAugmentation
 from hilum.datasets.batch import Batch
 from hilum.datasets.datamodule import PatchData
-from hilum.datasets.prepare_case import nodes_of
-from hilum.datasets.store import VERSION, CaseStore, PreparedCase, write_case
+from hilum.datasets.foreground import nodes_of
+from hilum.datasets.store import VERSION, CaseStore, PreparedCase, StoredCase, index_row, write_case
 
 # Lightning asks torch in a way that torch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
@@ -54,8 +54,7 @@ def store(tmp_path: Path) -> CaseStore:
             inputs={},
         )
         write_case(tmp_path / case.id, case, *nodes_of(label, grid, case.id))
-        row = {"id": case.id, "patient": case.patient, "site": "", "split": "", "shape": SIDES}
-        rows.append(row | {"modalities": case.modalities, "labelled": True})
+        rows.append(index_row(StoredCase(tmp_path / case.id).about))
     about = {"version": VERSION, "modalities": ["ct", "pet"], "spacing": [3, 2, 2], "classes": 2}
     write_json(tmp_path / "store.json", about | {"fingerprint": "f", "cases": rows})
     return CaseStore(tmp_path)

@@ -20,8 +20,8 @@ from hilum.datasets.augmentation_settings import AugmentationSettings
 from hilum.datasets.batch import collate
 from hilum.datasets.loader import PatchLoader
 from hilum.datasets.patches import PatchDataset
-from hilum.datasets.prepare_case import nodes_of
-from hilum.datasets.store import VERSION, CaseStore, PreparedCase, write_case
+from hilum.datasets.foreground import nodes_of
+from hilum.datasets.store import VERSION, CaseStore, PreparedCase, StoredCase, index_row, write_case
 
 SIDES: IntTriple = (30, 34, 38)
 PATCH: IntTriple = (8, 10, 12)
@@ -51,8 +51,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> CaseStore:
             inputs={},
         )
         write_case(folder / case.id, case, *nodes_of(label, grid, case.id))
-        row = {"id": case.id, "patient": case.patient, "site": "", "split": "", "shape": SIDES}
-        rows.append(row | {"modalities": names, "labelled": True})
+        rows.append(index_row(StoredCase(folder / case.id).about))
     about = {"version": VERSION, "modalities": ["ct", "pet"], "spacing": [3, 2, 2], "classes": 2}
     write_json(folder / "store.json", about | {"fingerprint": "f", "cases": rows})
     return CaseStore(folder)

@@ -105,7 +105,6 @@ CT: dict[str, tuple[dict[str, Any], str]] = {
         "",
     ),
     "colour": (tag(SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0), ""),
-    "many frames": (tag(SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1"), "many frames in a file"),
     "a scout alone": (tag(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), "a scout"),
     "a secondary capture": (tag(SOPClassUID="1.2.840.10008.5.1.4.1.1.7"), "no volume of CT"),
     "a compressed stream that is none": ({"each": damaged_stream}, "pixels must be readable"),

@@ -16,8 +16,8 @@ from hilum.core.files import write_json
 from hilum.core.geometry import Grid, IntTriple
 from hilum.datasets.batch import Sample, collate
 from hilum.datasets.patches import PatchDataset
-from hilum.datasets.prepare_case import nodes_of
-from hilum.datasets.store import VERSION, CaseStore, PreparedCase, write_case
+from hilum.datasets.foreground import nodes_of
+from hilum.datasets.store import VERSION, CaseStore, PreparedCase, StoredCase, index_row, write_case
 
 SIDES: IntTriple = (11, 12, 14)
 BODY = (slice(2, 10), slice(1, 11), slice(3, 12))
@@ -61,8 +61,7 @@ def store(tmp_path: Path) -> CaseStore:
     for case in cases:
         label = np.zeros(SIDES, np.uint8) if case.label is None else case.label
         write_case(tmp_path / case.id, case, *nodes_of(label, case.grid, case.id))
-        row = {"id": case.id, "patient": case.patient, "site": "", "split": "", "shape": SIDES}
-        rows.append(row | {"modalities": case.modalities, "labelled": case.label is not None})
+        rows.append(index_row(StoredCase(tmp_path / case.id).about))
     about = {"version": VERSION, "modalities": ["ct", "pet"], "spacing": [3, 2, 1], "classes": 2}
     write_json(tmp_path / "store.json", about | {"fingerprint": "f", "cases": rows})
     return CaseStore(tmp_path)

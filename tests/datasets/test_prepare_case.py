@@ -12,10 +12,10 @@ from scipy import ndimage
 from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid, IntTriple, Triple
+from hilum.datasets.foreground import nodes_of
 from hilum.datasets.nifti import write_volume
 from hilum.datasets.prepare_case import (
     PrepareSettings,
-    nodes_of,
     prepare_case,
     restore,
     restore_probability,
@@ -220,3 +220,23 @@ def test_bad_input_names_case_file_and_remedy(
 def test_a_case_without_what_is_asked_for_says_so(case: Case) -> None:
     with pytest.raises(DataError, match=r"wanted modality.*found pet, ct"):
         prepare_case(case, PrepareSettings(modalities=("mr",)))
+
+
+def test_a_node_that_vanishes_at_the_spacing_and_partial_labels_are_noted(
+    tmp_path: Path,
+) -> None:
+    grid = Grid.from_spacing((12, 24, 24), (1, 1, 1))
+    ct = np.full(grid.shape, 40, np.float32)
+    ct[:, :2] = -1000
+    label = np.zeros(grid.shape, np.uint8)
+    label[3:9, 10:16, 10:16] = 1
+    label[2, 20, 20] = 1  # one voxel, between those of the coarse grid
+    for name, array in (("ct", ct), ("label", label)):
+        write_volume(tmp_path / f"{name}.nii", array, grid)
+    files = {"ct": tmp_path / "ct.nii"}
+    case = Case("a", "a", files, tmp_path / "label.nii", partial=True)
+    fine = prepare_case(case, PrepareSettings.model_validate({}))
+    assert fine.partial
+    assert fine.notes == ()
+    coarse = prepare_case(case, PrepareSettings.model_validate({"spacing": (3, 3, 3)}))
+    assert any("had 2 components and has 1" in note for note in coarse.notes)

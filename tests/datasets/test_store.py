@@ -15,7 +15,7 @@ from hilum.core.errors import StoreError
 from hilum.core.files import write_json
 from hilum.core.geometry import Grid, IntTriple
 from hilum.core.modality import modality
-from hilum.datasets.prepare_case import nodes_of
+from hilum.datasets.foreground import nodes_of
 from hilum.datasets.store import VERSION, CaseStore, PreparedCase, StoredCase, write_case
 
 SHAPE: IntTriple = (5, 6, 7)

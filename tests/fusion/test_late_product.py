@@ -37,9 +37,17 @@ def test_what_says_no_more_than_the_prior_changes_nothing(build: Callable) -> No
     assert_close(fusion._product(logits, both).softmax(1).flatten(), sure.exp())
 
 
-def test_bad_priors_and_classes_are_refused(build: Callable, given: dict[str, Tensor]) -> None:
-    with pytest.raises(ValueError, match="leave a background, got prior=0.6"):
-        build(LateProductFusion, prior=0.6, classes=3)
-    three = build(LateProductFusion, classes=3)
-    with pytest.raises(ValueError, match="classes must be 2 as the decoders have, got 3"):
-        three(given, torch.ones(3, 2, dtype=torch.bool))
+def test_three_classes_by_hand(build: Callable) -> None:
+    """Priors 0.8, 0.1, 0.1: products of the posteriors over the prior, normalised."""
+    fusion = build(LateProductFusion, prior=1 / 9)
+    one, two = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.6, 0.3, 0.1])
+    expected = one * two / torch.tensor([0.8, 0.1, 0.1])
+    both = torch.ones(2, 1, 1, 1, 1, 1, dtype=torch.bool)
+    logits = torch.stack([one, two]).log().view(2, 1, 3, 1, 1, 1)
+    found = fusion._product(logits, both).softmax(1).flatten()
+    assert_close(found, expected / expected.sum(), atol=1e-6, rtol=0)
+
+
+def test_bad_priors_are_refused(build: Callable) -> None:
+    with pytest.raises(ValueError, match="prior must be between 0 and 1, got 1"):
+        build(LateProductFusion, prior=1.0)

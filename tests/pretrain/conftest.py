@@ -7,7 +7,7 @@ import pytest
 
 from hilum.core.files import write_json
 from hilum.core.geometry import Grid
-from hilum.datasets.prepare_case import nodes_of
+from hilum.datasets.foreground import nodes_of
 from hilum.datasets.store import VERSION, CaseStore, PreparedCase, write_case
 
 SIDES = (18, 20, 22)
