@@ -12,7 +12,7 @@ class CtFmSource(WeightSource):
 
     title = "CT-FM (and other SegResNets of MONAI)"
     home = "https://huggingface.co/project-lighter/ct_fm_feature_extractor"
-    licence = "MIT"
+    licence = "Apache-2.0 (model card)"
     obtain = "model.safetensors and config.json of the model page"
 
     def recognise(self, foreign: ForeignFile) -> str:

@@ -23,7 +23,7 @@ class NnsslSource(WeightSource):
     """nnssl's checkpoints: `network_weights` beside an adaptation plan, which S3D's lack."""
 
     title = "nnssl / OpenMind (MAE, S3D, SimMIM, ...)"
-    home = "https://huggingface.co/collections/AnonRes/openmind-models"
+    home = "https://huggingface.co/collections/MIC-DKFZ/openmind-models-6819c21c7fe6f0aaaab7dadf"
     licence = "CC-BY-4.0 (model cards); read the card of each file"
     obtain = "the checkpoint_final.pth of a model page"
 

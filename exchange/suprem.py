@@ -17,7 +17,7 @@ class SupremSource(WeightSource):
     """`net` beside `optimizer`, `scheduler` and `epoch`; names with one or two parts in front."""
 
     title = "SuPreM"
-    home = "https://huggingface.co/MrGiovanni/SuPreM"
+    home = "https://github.com/MrGiovanni/SuPreM"
     licence = "CC-BY-NC-ND-4.0"
     obtain = "supervised_suprem_swinunetr_2100.pth or ..._segresnet_2100.pth"
 

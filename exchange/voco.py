@@ -13,9 +13,9 @@ class VocoSource(WeightSource):
     """Names below `backbone.` or `swin_vit`, or a Swin UNETR v2 without them."""
 
     title = "VoCo / Large-Scale-Medical"
-    home = "https://huggingface.co/Luffy503/VoCo"
+    home = "https://github.com/Luffy03/Large-Scale-Medical"
     licence = "Apache-2.0"
-    obtain = "VoCo_B_SSL_head.pt, VoComni_B.pt, ... of the model page"
+    obtain = "VoCo_B_SSL_head.pt, VoComni_B.pt, ... linked from its page"
 
     def recognise(self, foreign: ForeignFile) -> str:
         """Know VoCo's own prefixes; SuPreM, which also says `backbone`, is of the first Swin."""

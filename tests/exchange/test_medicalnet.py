@@ -37,7 +37,9 @@ def features(module: nn.Module, x: Tensor) -> list[Tensor]:
     return maps
 
 
-@pytest.mark.parametrize("layers", [10, 18, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "layers", [10, *(pytest.param(n, marks=pytest.mark.slow) for n in (18, 50))]
+)
 def test_a_resnet_gives_its_features(tmp_path: Path, rebuilt, layers: int) -> None:
     source = network(layers)
     state = {f"module.{name}": value for name, value in source.state_dict().items()}

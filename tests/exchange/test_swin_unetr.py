@@ -49,7 +49,7 @@ def test_model_swinvit_gives_the_features_of_monais_own_loader(
         "auto", tmp_path / "model_swinvit.pt", tmp_path / "e", modalities=["ct", "pet"],
         channels=channels,
     )  # fmt: skip
-    x = torch.randn(1, 1, 32, 32, 64)
+    x = torch.randn(1, 1, 32, 32, 32)
     image = torch.cat([x, x if channels == "repeat" else torch.zeros_like(x)], 1)
     with torch.no_grad():
         same(rebuilt(folder), loaded, image, x)

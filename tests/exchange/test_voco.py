@@ -33,8 +33,9 @@ def published(network: SwinUNETR, style: str) -> dict[str, Tensor]:
     return state
 
 
-@pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("group", ["", "state_dict"])
+@pytest.mark.parametrize(
+    ("style", "group"), [("flat", ""), *((style, "state_dict") for style in STYLES)]
+)
 def test_every_style_gives_the_features_of_the_second_swin_unetr(
     tmp_path: Path, rebuilt, style: str, group: str
 ) -> None:
