@@ -12,7 +12,7 @@ from pydicom import Dataset
 from ..core.errors import DataError
 from ..core.geometry import Grid
 from .dicom_contours import contour_points
-from .dicom_segmentation import frame_positions
+from .dicom_segment_frames import frame_positions
 
 Series = Mapping[str, tuple[Grid, Sequence[Dataset]]]
 """By SeriesInstanceUID: the grid of each volume and the headers of its slices."""

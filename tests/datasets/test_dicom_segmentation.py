@@ -152,7 +152,7 @@ def test_a_scan_kept_in_another_orientation_gets_its_own_voxels(flips: tuple[int
             affine[:3, axis] *= -1
     axes = [axis for axis, flip in enumerate(flips) if flip]
     found, notes = read(segmentation(scan(), labels(), "BINARY"), Grid(GRID.shape, affine))
-    np.testing.assert_array_equal(found, np.flip(labels(), axes))
+    np.testing.assert_array_equal(found, np.flip(labels(), tuple(axes)))
     assert notes == []
 
 
@@ -175,34 +175,84 @@ def test_an_oblique_scan_is_matched() -> None:
 
 def test_a_frame_belongs_to_the_slice_within_half_a_thickness() -> None:
     data = segmentation(scan(), labels(), "LABELMAP")
-    for shift, moved in ((1.4, 0), (1.6, 1)):
+    for shift, moved in ((1.4, 0), (-1.4, 0), (1.6, 1)):
         shifted = AFFINE.copy()
         shifted[2, 3] -= shift
-        found, _ = read(data, Grid(GRID.shape, shifted))
-        np.testing.assert_array_equal(found[moved:], labels()[: 6 - moved])
+        # A slice more, for the last of those that move.
+        found, notes = read(data, Grid((7, 9, 11), shifted))
+        np.testing.assert_array_equal(found[moved : moved + 6], labels())
+        assert notes[0] == "'GTVn': frames lie up to 1.40 mm beside their slices"
 
 
 def test_what_lies_outside_of_the_scan_is_noted_or_refused() -> None:
     data = segmentation(scan(), labels(), "BINARY")
-    inner = GRID.crop((1, 2, 3), (3, 5, 6))
+    # Slices 0 and 3 are empty and may be missing, others may not.
+    inner = GRID.crop((1, 2, 3), (5, 5, 6))
     found, notes = read(data, inner)
-    np.testing.assert_array_equal(found, labels()[1:4, 2:7, 3:9])
-    share = (labels()[1:4, 2:7, 3:9] == 1).sum() / (labels() == 1).sum()
+    np.testing.assert_array_equal(found, labels()[1:, 2:7, 3:9])
+    share = (labels()[1:, 2:7, 3:9] == 1).sum() / (labels() == 1).sum()
     assert notes[0] == f"'GTVn': {1 - share:.1%} of its voxels lie outside of the scan; left out"
     outer, _ = read(data, GRID.crop((-1, -2, -3), (9, 14, 16)))
     np.testing.assert_array_equal(outer[1:7, 2:11, 3:14], labels())
     assert (outer > 0).sum() == (labels() > 0).sum()
     with pytest.raises(DataError, match=r"segment 'GTVn' must lie in its scan"):
-        read(data, GRID.crop((40, 0, 0), GRID.shape))
+        read(data, GRID.crop((0, 40, 0), GRID.shape))
 
 
-def finer(kind: str) -> tuple[Dataset, np.ndarray]:
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_a_marked_frame_without_a_slice_is_refused_by_its_position(kind: str) -> None:
+    data = segmentation(scan(), labels(), kind)
+    with pytest.raises(DataError) as error:
+        read(data, GRID.crop((0, 0, 0), (5, 9, 11)))
+    assert str(error.value) == (
+        "the segment 'GTVn' must lie on slices of its scan, found 1 of 4 marked frames on none, "
+        "the first at ImagePositionPatient (-40.00, 30.00, 215.00); import the scan that was "
+        "segmented, with all of its slices"
+    )
+
+
+def test_slices_of_another_distance_leave_no_stripes() -> None:
+    # 1.3 times finer: pasted to the nearest slice, every fourth would stay empty.
+    affine = AFFINE.copy()
+    affine[:3, 0] /= 1.3
+    array = np.ones(GRID.shape, np.uint8)
+    found, notes = read(segmentation(scan(), array, "BINARY"), Grid((7, 9, 11), affine))
+    assert (found == 1).all()
+    assert "drawn on another grid" in notes[0]
+
+
+def test_frames_left_out_do_not_stretch_the_others() -> None:
+    data, coarse = finer("BINARY")
+    empty = np.ones(12, bool)
+    empty[[2, 5, 9]] = False
+    fine = coarse.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    fine[empty] = 0
+    sparse, _ = finer("BINARY", fine)
+    assert len(sparse.PerFrameFunctionalGroupsSequence) < len(data.PerFrameFunctionalGroupsSequence)
+    # Gaps of 3 and 4 planes of 1.5 mm: their distance is in the header alone.
+    sparse.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices = 1.5
+    grid = GRID.with_spacing((1.5, 3.0, 2.4))
+    found, _ = read(sparse, grid)
+    assert found.any((1, 2)).tolist() == (~empty).tolist()
+
+
+@pytest.mark.parametrize("numbers", [[1], [2], [2, 1]])
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
+def test_a_few_segments_are_read_as_all_are(kind: str, numbers: list[int]) -> None:
+    # 99 pixels of one bit: frames begin and end within bytes.
+    data = segmentation(scan(), labels(), kind)
+    for number, mask in read_segments(data, numbers, GRID, []):
+        np.testing.assert_array_equal(mask, labels() == number)
+
+
+def finer(kind: str, fine: np.ndarray | None = None) -> tuple[Dataset, np.ndarray]:
     """Return a SEG of half the scan's spacing along every axis, and the scan's own mask."""
     coarse = labels(3)
-    fine = coarse.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    if fine is None:
+        fine = coarse.repeat(2, 0).repeat(2, 1).repeat(2, 2)
     grid = GRID.with_spacing((1.5, 0.75, 0.6))
     step = grid.affine[:3, :3] / grid.spacing * np.array([-1, -1, 1])[:, None]
-    places = [grid.to_world([i, 0, 0]) * (-1, -1, 1) for i in range(12)]
+    places = [(grid.to_world([i, 0, 0]) * (-1, -1, 1)).tolist() for i in range(12)]
     data = segmentation(
         scan(),
         fine,
@@ -228,7 +278,7 @@ def test_unevenly_spaced_frames_of_another_grid_are_refused() -> None:
     data, _ = finer("LABELMAP")
     place = data.PerFrameFunctionalGroupsSequence[3].PlanePositionSequence[0]
     place.ImagePositionPatient[2] += 0.4
-    with pytest.raises(DataError, match="must be evenly spaced"):
+    with pytest.raises(DataError, match="must have evenly spaced frames"):
         read(data)
 
 
