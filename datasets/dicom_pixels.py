@@ -56,8 +56,11 @@ def bad(
 
 def _stored(header: Dataset, many: bool, case: str | None) -> tuple[np.ndarray, bool]:
     """Return the pixels `[H, W]` or `[frames, H, W]`, and whether they are rescaled already."""
+    from pydicom.pixels import pixel_array
+
     try:
-        stored = header.pixel_array
+        # Not the property of the header, which would keep a copy.
+        stored = pixel_array(header)
         return (stored[None] if many and stored.ndim == 2 else stored), False
     except Exception as error:  # a decoder is missing, or the data are damaged
         text = " ".join(str(error).split())[:200]
