@@ -16,11 +16,11 @@ from ..core.errors import DataError, SettingsError, UserError
 from ..core.files import hash_of, hash_of_file, read_json, write_json
 from ..core.geometry import Grid
 from ..core.modality import modality
+from ..datasets.boxes import box_of
 from ..datasets.manifest import check_id, read_manifest
 from ..datasets.nifti import ENDINGS, read_volume, write_volume
 from ..datasets.prepare_case import PrepareSettings, prepare_case, restore_probability
 from ..datasets.resampling import resample
-from ..datasets.boxes import box_of
 from ..datasets.store import PreparedCase
 from ..evaluation.nodes import Row, node_table, write_nodes
 from ..evaluation.pictures import case_picture
