@@ -1,4 +1,4 @@
-"""Whole runs with each adaptation method end, resume, and leave a plain segmenter folder."""
+"""Whole runs with each adaptation method end, and leave a plain segmenter folder."""
 
 from __future__ import annotations
 
