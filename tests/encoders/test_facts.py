@@ -9,9 +9,11 @@ import sys
 import pytest
 import torch
 
+from hilum.core.errors import SettingsError
 from hilum.core.registry import build
 from hilum.encoders import ENCODERS
 from hilum.encoders.facts import FAMILIES, Preset
+from hilum.inventory import tables
 
 PRESETS = [(name, size) for name, family in FAMILIES.items() for size in family.sizes]
 
@@ -49,3 +51,8 @@ def test_the_listing_does_not_import_torch() -> None:
         assert family.purpose in done.stdout
         assert name in done.stdout
     assert "147.4 M parameters  strides 1 2 4 8  sides divisible by 8" in done.stdout
+
+
+def test_only_encoders_have_a_cost() -> None:
+    with pytest.raises(SettingsError, match="only encoders have a cost"):
+        tables("fusion", cost=True)
