@@ -11,6 +11,7 @@ import numpy as np
 from ..core.case import Case
 from ..core.errors import UserError
 from ..core.geometry import Grid
+from .check_alignment import alignment_problems
 from .check_geometry import grid_problems, orientation, overlap_problems, position_problems
 from .check_label import label_facts, label_problems, label_reference, wrong_grid
 from .check_report import Problem
@@ -88,6 +89,7 @@ def _examine(case: Case, findings: CaseFindings, show: tuple[str, ...]) -> None:
     findings.facts["reference"] = reference
     if reference:
         problems += overlap_problems(case.id, grids, reference)
+    problems += alignment_problems(case.id, volumes, findings.facts)
     if show and reference in volumes:
         findings.picture = picture(volumes, reference, label, show)
 
