@@ -45,20 +45,20 @@ def read_contours(
         numbers: Regions wanted.
         grid: Of the scan that was contoured; may be oblique, slices along any axis.
         notes: Gets one line for all that was not as it should be: contours that are points, lie
-            between slices (the nearest slice takes them) or outside of the scan.
+            between slices (the nearest slice takes them) or reach beyond the scan's edge.
         file: For messages.
         case: For messages.
 
     Raises:
-        DataError: If a region has contours and all lie outside of the scan or across its slices,
-            or one is damaged.
+        DataError: If a contour lies across the slices, or more than half a slice away from all of
+            them, or is damaged.
     """
     names, items = roi_names(dataset), dataset.get("ROIContourSequence") or []
     for number in numbers:
         contours = [
             contour
             for item in items
-            if int(item.ReferencedROINumber) == number
+            if item.get("ReferencedROINumber") == number
             for contour in item.get("ContourSequence") or []
         ]
         name = repr(names.get(number, str(number)))
@@ -151,29 +151,30 @@ def _fill(
     axis = int(np.argmin(np.sum([np.ptp(p, 0) for p in polygons], 0)))
     flat = [p for p in polygons if np.ptp(p[:, axis]) <= 0.5]
     depth = np.array([p[:, axis].mean() for p in flat])
-    inside = (depth > -0.5) & (depth < grid.shape[axis] - 0.5)
-    if not inside.any():
+    lost = [p for p in polygons if np.ptp(p[:, axis]) > 0.5]
+    lost += [p for p, d in zip(flat, depth, strict=True) if not -0.5 <= d < grid.shape[axis] - 0.5]
+    if lost:
+        x, y, z = grid.to_world(lost[0][0]) * (-1, -1, 1)
         raise DataError(
             f"contours of {name} must lie on slices of their scan",
             case=where[1],
             file=where[0],
-            found=_doubts(len(polygons), len(flat), inside),
+            found=f"{_doubts(len(polygons), len(flat), len(lost))}, the first at "
+            f"({x:.2f}, {y:.2f}, {z:.2f})",
             remedy="import the scan that was contoured, with all of its slices",
         )
-    if len(flat) < len(polygons) or not inside.all():
-        notes.append(f"{name}: {_doubts(len(polygons), len(flat), inside)}; left out")
     planes = np.moveaxis(mask, axis, 0)
     others = [a for a in range(3) if a != axis]
-    kept = [(d, p[:, others]) for d, p, ok in zip(depth, flat, inside, strict=True) if ok]
+    kept = [(d, p[:, others]) for d, p in zip(depth, flat, strict=True)]
     for index, group in _planes(kept, name, notes).items():
         planes[index] = fill_polygons(group, (planes.shape[1], planes.shape[2]))
     _note_outside([p for _, p in kept], (planes.shape[1], planes.shape[2]), name, notes)
     return mask
 
 
-def _doubts(total: int, flat: int, inside: np.ndarray) -> str:
+def _doubts(total: int, flat: int, lost: int) -> str:
     parts = [f"{total - flat} contours across the slices"] if flat < total else []
-    outside = int(np.sum(~inside))
+    outside = lost - (total - flat)
     parts += [f"{outside} contours outside of the scan"] if outside else []
     return f"{' and '.join(parts)}, of {total}"
 

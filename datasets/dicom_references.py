@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +29,17 @@ def series_of(
     """Return the SeriesInstanceUID that these regions or segments belong to.
 
     What decides, in this order: the slices that contours or frames refer to; the series that the
-    file refers to; the frame of reference, if one series has it, or if the contours lie on the
-    slices of one better than on those of others (frames: on its voxels).
+    file refers to; the frame of reference. Of several such series it is the one on whose slices
+    most contours lie (frames: on whose voxels).
 
     Raises:
         DataError: If the file refers to a series that is not in `series`, or nothing decides.
     """
-    owner = {str(h.get("SOPInstanceUID")): uid for uid, (_, hs) in series.items() for h in hs}
+    owner = {
+        slice_: uid
+        for uid, (_, headers) in series.items()
+        for slice_ in _uids(headers, "SOPInstanceUID")
+    }
     slices = list(_slices(dataset, numbers))
     votes = Counter(owner[uid] for uid in slices if uid in owner)
     if votes:
@@ -43,7 +47,8 @@ def series_of(
     named = list(dict.fromkeys(_series(dataset)))
     known = [uid for uid in named if uid in series]
     if known:
-        return known[0]
+        # The first that is named, if they fit alike.
+        return max(known, key=lambda uid: _fit(dataset, numbers, series[uid][0]))
     if named or slices:
         what = f"series {named[0]}" if named else f"slice {slices[0]}"
         raise DataError(
@@ -63,7 +68,7 @@ def _by_frame(
     fits = {
         uid: _fit(dataset, numbers, grid)
         for uid, (grid, headers) in series.items()
-        if headers and str(headers[0].get("FrameOfReferenceUID")) in frames
+        if frames & set(_uids(headers[:1], "FrameOfReferenceUID"))
     }
     best = [uid for uid, fit in fits.items() if fit == max(fits.values())]
     if len(best) != 1:
@@ -80,35 +85,35 @@ def _by_frame(
 def _slices(dataset: Dataset, numbers: Sequence[int]) -> Iterator[str]:
     """Yield the slices that the contours of these regions, or any frames, refer to."""
     for contour in _contours(dataset, numbers):
-        for item in contour.get("ContourImageSequence") or []:
-            yield str(item.get("ReferencedSOPInstanceUID"))
+        yield from _uids(contour.get("ContourImageSequence"), "ReferencedSOPInstanceUID")
     for frame in dataset.get("PerFrameFunctionalGroupsSequence") or []:
         for derived in frame.get("DerivationImageSequence") or []:
-            for item in derived.get("SourceImageSequence") or []:
-                yield str(item.get("ReferencedSOPInstanceUID"))
+            yield from _uids(derived.get("SourceImageSequence"), "ReferencedSOPInstanceUID")
 
 
 def _series(dataset: Dataset) -> Iterator[str]:
-    for item in dataset.get("ReferencedSeriesSequence") or []:
-        yield str(item.get("SeriesInstanceUID"))
+    yield from _uids(dataset.get("ReferencedSeriesSequence"), "SeriesInstanceUID")
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
         for study in frame.get("RTReferencedStudySequence") or []:
-            for item in study.get("RTReferencedSeriesSequence") or []:
-                yield str(item.get("SeriesInstanceUID"))
+            yield from _uids(study.get("RTReferencedSeriesSequence"), "SeriesInstanceUID")
 
 
 def _frames_of_reference(dataset: Dataset) -> Iterator[str]:
-    if dataset.get("FrameOfReferenceUID"):
-        yield str(dataset.FrameOfReferenceUID)
-    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
-        yield str(frame.get("FrameOfReferenceUID"))
-    for item in dataset.get("StructureSetROISequence") or []:
-        yield str(item.get("ReferencedFrameOfReferenceUID"))
+    yield from _uids([dataset], "FrameOfReferenceUID")
+    yield from _uids(dataset.get("ReferencedFrameOfReferenceSequence"), "FrameOfReferenceUID")
+    yield from _uids(dataset.get("StructureSetROISequence"), "ReferencedFrameOfReferenceUID")
+
+
+def _uids(items: Iterable[Dataset] | None, keyword: str) -> Iterator[str]:
+    """Yield what the items say; one that says nothing must not match another such."""
+    for item in items or []:
+        if item.get(keyword):
+            yield str(item[keyword].value)
 
 
 def _contours(dataset: Dataset, numbers: Sequence[int]) -> Iterator[Dataset]:
     for item in dataset.get("ROIContourSequence") or []:
-        if int(item.ReferencedROINumber) in numbers:
+        if item.get("ReferencedROINumber") in numbers:
             yield from item.get("ContourSequence") or []
 
 

@@ -169,13 +169,23 @@ def test_points_and_lines_are_left_out_with_a_note() -> None:
         ]
 
 
-def test_contours_outside_of_the_scan_are_left_out_or_refused() -> None:
+@pytest.mark.parametrize("depth", [-0.6, 5.6, 9])
+def test_one_contour_beyond_the_slices_is_refused_by_its_position(depth: float) -> None:
     ring = circle(9.7, 12.4, 4)
-    mask, notes = masked(structure(STRAIGHT, [at_depth(1, ring), at_depth(9, ring)]), STRAIGHT)
-    assert mask.any((1, 2)).sum() == 1
-    assert notes == ["'GTVn': 1 contours outside of the scan, of 2; left out"]
-    with pytest.raises(DataError, match=r"contours of 'GTVn' must lie on slices.*import the scan"):
-        masked(structure(STRAIGHT, [at_depth(9, ring)]), STRAIGHT)
+    with pytest.raises(DataError) as error:
+        masked(structure(STRAIGHT, [at_depth(1, ring), at_depth(depth, ring)]), STRAIGHT)
+    x, y, z = STRAIGHT.to_world([depth, *ring[0]]) * (-1, -1, 1)
+    assert str(error.value) == (
+        "contours of 'GTVn' must lie on slices of their scan, found 1 contours outside of the "
+        f"scan, of 2, the first at ({x:.2f}, {y:.2f}, {z:.2f}); import the scan that was "
+        "contoured, with all of its slices"
+    )
+    near = np.clip(depth, -0.4, 5.4)
+    mask, _ = masked(structure(STRAIGHT, [at_depth(1, ring), at_depth(near, ring)]), STRAIGHT)
+    assert mask.any((1, 2)).sum() == 2
+
+
+def test_contours_beyond_the_edge_are_cut_with_a_note() -> None:
     mask, notes = masked(structure(STRAIGHT, [at_depth(1, circle(2, 3, 5))]), STRAIGHT)
     assert mask.any()
     assert "cut there" in notes[0]
@@ -186,6 +196,10 @@ def test_contours_across_the_slices_are_refused() -> None:
     steep = np.column_stack([2 + ring[:, 0] * 0.3, ring + 10])
     with pytest.raises(DataError, match="1 contours across the slices, of 1"):
         masked(structure(STRAIGHT, [steep]), STRAIGHT)
+    # One among others is no less a hole in the mask.
+    flat = [at_depth(d, circle(9.7, 12.4, 4)) for d in (1, 2, 3)]
+    with pytest.raises(DataError, match="1 contours across the slices, of 4"):
+        masked(structure(STRAIGHT, [*flat, steep]), STRAIGHT)
 
 
 @pytest.mark.parametrize("values", [["1", "2"], ["1", "2", "nan"], []])

@@ -206,6 +206,34 @@ def test_an_unknown_frame_of_reference_is_refused(study: Study) -> None:
         study.read(file, names=NODE_NAMES)
 
 
+def test_two_that_name_no_frame_of_reference_do_not_match(study: Study) -> None:
+    file = study.structure({"LN": (1, 2, 1)})
+    data = dcmread(file)
+    del data.ReferencedFrameOfReferenceSequence
+    data.save_as(file)
+    for _, headers in study.series.values():
+        for header in headers:
+            del header.FrameOfReferenceUID
+    with pytest.raises(DataError, match="0 series of its frame"):
+        study.read(file, names=NODE_NAMES)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_several_series_named_the_one_whose_slices_fit_counts(
+    study: Study, turned: bool
+) -> None:
+    file = study.structure({"LN": (1, 2, 1)}, grid=PET, series=study.ct)
+    data = dcmread(file)
+    named = data.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+    other = Dataset()
+    other.SeriesInstanceUID = study.pet
+    named.RTReferencedSeriesSequence.append(other)
+    if turned:
+        named.RTReferencedSeriesSequence.reverse()
+    data.save_as(file)
+    assert study.read(file, names=NODE_NAMES)[0].series == study.pet
+
+
 def test_a_label_of_a_missing_series_is_refused_in_one_line(study: Study) -> None:
     file = study.structure({"LN": (1, 2, 1)}, series="1.2.3.4")
     with pytest.raises(DataError) as error:
