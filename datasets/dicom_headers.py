@@ -26,6 +26,7 @@ TAGS = (
     "ConvolutionKernel", "CorrectedImage", "Units", "Manufacturer", "ManufacturerModelName",
     "SequenceName", "ProtocolName", "ScanningSequence", "NumberOfFrames", "InstanceNumber",
     "DiffusionBValue", "ContrastBolusAgent", "AttenuationCorrected", "DecayCorrected",
+    "EchoTime", "FrameReferenceTime", "TriggerTime", "AcquisitionTime",
 )  # fmt: skip
 _BINARY = ("Rows", "Columns", "DiffusionBValue")
 DIRECTORY = "1.2.840.10008.1.3.10"

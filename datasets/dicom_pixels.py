@@ -56,7 +56,7 @@ def bad(
 
 def _stored(header: Dataset, many: bool, case: str | None) -> tuple[np.ndarray, bool]:
     """Return the pixels `[H, W]` or `[frames, H, W]`, and whether they are rescaled already."""
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
 
     try:
         # Not the property of the header, which would keep a copy.

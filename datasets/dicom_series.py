@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +28,11 @@ ENHANCED = {
     "1.2.840.10008.5.1.4.1.1.4.4": "MR",
 }
 """Classes with many frames in a file, legacy converted ones among them."""
+_REPEATS = (
+    "TemporalPositionIdentifier", "AcquisitionNumber", "DiffusionBValue", "EchoTime", "ImageType",
+    "FrameReferenceTime", "TriggerTime", "AcquisitionTime",
+)  # fmt: skip
+"""What may tell apart the volumes of one series, the clearest first."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +127,9 @@ def group(headers: Iterable[Header]) -> list[Series]:
         by_uid[(*key, header["SOPClassUID"])].append(header)
     found: list[Series] = []
     for members in by_uid.values():
-        shapes: dict[tuple, list[Header]] = defaultdict(list)
-        for header in members:
-            shapes[_shape(header)].append(header)
-        several = len(shapes) > 1
-        for number, part in enumerate(shapes.values(), 1):
-            name = f"part {number} of {len(shapes)}" if several else ""
+        parts = _by_shape(members)
+        for number, part in enumerate(parts, 1):
+            name = f"part {number} of {len(parts)}" if len(parts) > 1 else ""
             found += _by_time(Series(tuple(part), name))
     return found
 
@@ -142,34 +144,45 @@ def overlap(one: Series, other: Series) -> float:
     return float(np.prod(common)) / least if least > 0 else 0.0
 
 
-def _shape(header: Header) -> tuple:
-    turn = header.numbers("ImageOrientationPatient", 6) or ()
-    spacing = header.numbers("PixelSpacing", 2) or ()
-    return (
-        header["Rows"],
-        header["Columns"],
-        tuple(np.round(turn, 2)),
-        tuple(np.round(spacing, 3)),
-        "LOCALIZER" in header.words("ImageType"),
-    )
+def _by_shape(headers: Iterable[Header]) -> list[list[Header]]:
+    """Part headers by the sides, direction and pixel spacing of their slices."""
+    parts: list[tuple[tuple, np.ndarray, list[Header]]] = []
+    for header in headers:
+        sides = (header["Rows"], header["Columns"], "LOCALIZER" in header.words("ImageType"))
+        turn = header.numbers("ImageOrientationPatient", 6) or (9.0,) * 6
+        spacing = header.numbers("PixelSpacing", 2) or (0.0, 0.0)
+        # Compared, since rounding would part neighbours: half a degree, a thousandth of a pixel.
+        shape = np.array([*turn, *(10 * np.log(np.maximum(spacing, 1e-9)))])
+        for known, first, part in parts:
+            if known == sides and np.abs(shape - first).max() < 0.01:
+                part.append(header)
+                break
+        else:
+            parts.append((sides, shape, [header]))
+    return [part for _, _, part in parts]
 
 
 def _by_time(series: Series) -> list[Series]:
     """Split a series whose slices lie at the same places again and again."""
-    if series.kind not in ("CT", "PT", "MR") or not series.places.size:
+    if series.kind not in ("CT", "PT", "MR") or not series.places.size or _single(series):
         return [series]
-    if max(Counter(np.round(series.places, 2).tolist()).values()) < 2:
-        return [series]
-    for tag in ("TemporalPositionIdentifier", "AcquisitionNumber", "DiffusionBValue", "ImageType"):
+    for tag in _REPEATS:
         parts: dict[str, list[Header]] = defaultdict(list)
         for header in series.headers:
             parts[header[tag]].append(header)
-        split = [Series(tuple(part), f"{tag} {value or '?'}") for value, part in parts.items()]
+        split = [
+            Series(tuple(part), ", ".join(filter(None, (series.part, f"{tag} {value or '?'}"))))
+            for value, part in parts.items()
+        ]
         if len(split) > 1 and all(_single(part) for part in split):
             return split
     return [series]
 
 
 def _single(series: Series) -> bool:
-    places: Sequence[float] = np.round(series.places, 2).tolist()
-    return len(set(places)) == len(places)
+    """Say whether no two slices lie at one place; copies of a file count as one."""
+    own = {
+        (h["SOPInstanceUID"], h["Frame"], *(h[tag] for tag in _REPEATS)): round(float(place), 2)
+        for h, place in zip(series.headers, series.places, strict=True)
+    }
+    return len(set(own.values())) == len(own)

@@ -187,9 +187,7 @@ def test_a_tilted_gantry_is_refused_with_its_angle(
 
 
 @pytest.mark.slow
-def test_reading_takes_the_memory_of_one_volume(
-    dicom_series: Write, tmp_path: Path
-) -> None:
+def test_reading_takes_the_memory_of_one_volume(dicom_series: Write, tmp_path: Path) -> None:
     import tracemalloc
 
     array = np.zeros((60, 256, 256), np.int16)
