@@ -120,7 +120,7 @@ def test_a_reprojection_is_not_taken() -> None:
 
 
 def test_a_series_with_a_missing_slice_gives_way_and_the_report_says_why() -> None:
-    whole = make("CT", "whole", "1", gap=3.0)
+    whole = make("CT", "whole", "1", gap=3.0, n=6)
     thin = make("CT", "thin", "2", gap=2.0)
     holes = Series(thin.headers[:4] + thin.headers[5:])
     choice = choose([whole, holes], {})
