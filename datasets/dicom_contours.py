@@ -58,7 +58,7 @@ def read_contours(
         contours = [
             contour
             for item in items
-            if item.get("ReferencedROINumber") == number
+            if int(item.ReferencedROINumber) == number
             for contour in item.get("ContourSequence") or []
         ]
         name = repr(names.get(number, str(number)))

@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 
-from ..core.errors import DataError, SettingsError
+from ..core.errors import DataError, SettingsError, UserError
 from ..core.geometry import Grid
 from .dicom_contours import read_contours, roi_names
 from .dicom_references import Series, series_of
 from .dicom_segmentation import read_segments, segment_names
 
-_PART = r"([\s_.,/()-].*|\d.*|[lr]|left.*|right.*)?"
+_SIDE = r"(l|r|lt|rt|left|right)"
+_NOT = r"(?!.*([cp]tv|minus|(?<![a-z])(no|not|ring)(?![a-z])))"
+_PART = rf"([\s_.,:/()\[\]#-].*|\d.*|[lr]|{_SIDE}[\s_.-].*|left.*|right.*)?"
+_NODE = (
+    r"(nd?|l\.?n\.?s?|lks?|gg|gangl\w*|klier\w*|adp|ad[eé]nop\w*|[lr]?nod(es?|als?|us|i)"
+    r"|lymph(?!om).*)"
+)
+_PLACE = (
+    r"(mediastin\w*|hilar|subcarinal|paratracheal|supraclav\w*|positive|patholog\w*|enlarged"
+    rf"|involved|\d{{1,2}}[a-z]?|{_SIDE})"
+)
 NODE_NAMES: dict[str, int] = {
-    # GTVn, GTV-N, GTV_LN2, iGTV node left, GTV-1_N, GTVnd, GTVn_R, "GTV nodal"
-    rf"i?gtv[\s_.-]*(\d+[\s_.-]+)?(nd?|lns?|nod(es?|al|us|i)|adp|adenopath\w*?|lymph.*?){_PART}": 1,
+    # GTVn, GTV-N, GTV_LN2, iGTV node left, GTV-1_N, GTV_R_N, GTV70N, GTVnd, "GTV (nodal)"
+    rf"{_NOT}(({_SIDE}|\d+)[\s_.-]+|\d)?[ir]?gt[vn][\s_.(-]*(\d+\s?(gy)?[\s_.-]*)?"
+    rf"({_SIDE}[\s_.-]+|lt|rt|left|right)?{_NODE}{_PART}": 1,
     # nodal GTV, node GTV 2, LN GTV
-    rf"(n|lns?|nod(es?|al|us|i))[\s_.-]*i?gtv{_PART}": 1,
-    # lymph node, Lymph_Nodes_3, mediastinal lymphadenopathy, Lymphknoten, adénopathie
-    r"(?!.*(ctv|ptv|level|elective)).*"
-    r"(lymph[\s_.-]*nod|lymph\w*adeno|ad[eé]nopath|lymphknoten).*": 1,
-    # LN, LN2, LN_R, LNs left
-    r"lns?([\s_.-]*(\d+\w?|l|r|lt|rt|left|right))*": 1,
-    # node, nodes, Node 3, node_R
-    rf"nodes?{_PART}": 1,
+    rf"{_NOT}(n|lns?|nod(es?|al|us|i))[\s_.-]*i?gtv([\s_.,(\[#-].*|\d.*|[lr])?": 1,
+    # lymph node(s), Lymph_Nodes_3, mediastinal lymphadenopathy, Lymphknoten, adénopathie
+    rf"{_NOT}(?!.*(level|elective)).*"
+    r"(lymph[\s_.-]*(nod|gland)|lymph\w*adeno|ad[eé]nopat|lymphknoten).*": 1,
+    # LN, LN2, LN_R, LNs left, mediastinal LN, 4R LN, LN 10R; not of a level, which is elective
+    rf"({_PLACE}[\s_.-]+)*l\.?n\.?s?([\s_.-]*{_PLACE})*": 1,
+    # node, nodes, Node 3, node_R, Lnode, left node, nodal mass
+    rf"{_NOT}(?!.*(level|elective|ranvier))({_SIDE}[\s_.-]+)?[lr]?nodes?{_PART}": 1,
+    rf"{_NOT}nodal[\s_.-]+(disease|mass|lesion|met|tumou?r).*": 1,
 }
-"""Names that nodes go by in public sets: the spellings of HECKTOR's MDA centre and their kin."""
+"""Names that nodes go by in public sets: the spellings of HECKTOR's MDA centre and their kin.
+
+Gross disease alone: clinical target volumes (CTVn), planning volumes and elective levels are not
+nodes, and a bare N says too little.
+"""
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,7 @@ def read_labels(
     """
     table = _table(names)
     datasets = [(file, _open(file, case)) for file in files]
-    found = {file: _names(dataset) for file, dataset in datasets}
+    found = {file: _names(dataset, file, case) for file, dataset in datasets}
     _require_match(table, found, case)
     drawn: dict[str, _Drawn] = {}
     missing: list[DataError] = []
@@ -103,12 +119,14 @@ def read_labels(
             continue
         wanted = {n: line for n in known if (line := lines[n]) is not None and table[line][1]}
         try:
-            uid = series_of(dataset, list(wanted) or known, series, file=file, case=case)
+            with _whole(file, case):
+                uid = series_of(dataset, list(wanted) or known, series, file=file, case=case)
         except DataError as error:
             missing.append(error)
             continue
         one = drawn.setdefault(uid, _Drawn(series[uid][0]))
-        _draw(dataset, file, wanted, found[file], one, case)
+        with _whole(file, case):
+            _draw(dataset, file, wanted, found[file], one, case)
         one.names |= {found[file][n]: table[line][1] for n, line in wanted.items()}
     if missing and not drawn:
         raise missing[0]
@@ -119,7 +137,7 @@ def read_labels(
 
 def label_names(file: Path, case: str | None = None) -> list[str]:
     """Return the names of the regions or segments in a file."""
-    return list(_names(_open(file, case)).values())
+    return list(_names(_open(file, case), file, case).values())
 
 
 def _table(names: Mapping[str, int]) -> list[tuple[re.Pattern[str], int]]:
@@ -141,10 +159,15 @@ def _table(names: Mapping[str, int]) -> list[tuple[re.Pattern[str], int]]:
 
 def _open(file: Path, case: str | None) -> Dataset:
     try:
-        dataset = dcmread(file)
-    except (InvalidDicomError, OSError, EOFError, ValueError, AttributeError) as error:
+        # Some tools leave out the preamble; what is no DICOM has no modality.
+        dataset = dcmread(file, force=True)
+        dataset.get("Modality")
+    except (OSError, EOFError, ValueError, AttributeError, KeyError, TypeError) as error:
         found = " ".join(str(error).split())[:200]
         raise DataError("a label must be DICOM", case=case, file=file, found=found) from error
+    if "Modality" not in dataset:
+        found = "no modality"
+        raise DataError("a label must be DICOM", case=case, file=file, found=found)
     if str(dataset.get("Modality")) not in ("RTSTRUCT", "SEG"):
         raise DataError(
             "a label must be an RTSTRUCT or a SEG",
@@ -155,8 +178,26 @@ def _open(file: Path, case: str | None) -> Dataset:
     return dataset
 
 
-def _names(dataset: Dataset) -> dict[int, str]:
-    return roi_names(dataset) if dataset.Modality == "RTSTRUCT" else segment_names(dataset)
+def _names(dataset: Dataset, file: Path, case: str | None) -> dict[int, str]:
+    with _whole(file, case):
+        return roi_names(dataset) if dataset.Modality == "RTSTRUCT" else segment_names(dataset)
+
+
+@contextmanager
+def _whole(file: Path, case: str | None) -> Iterator[None]:
+    """Turn what a damaged file makes pydicom and numpy raise into one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise DataError(
+            "a label must be whole",
+            case=case,
+            file=file,
+            found=" ".join(str(error).split())[:200],
+            remedy="export it again",
+        ) from error
 
 
 def _line(table: list[tuple[re.Pattern[str], int]], name: str) -> int | None:

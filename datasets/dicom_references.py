@@ -48,7 +48,7 @@ def series_of(
     known = [uid for uid in named if uid in series]
     if known:
         # The first that is named, if they fit alike.
-        return max(known, key=lambda uid: _fit(dataset, numbers, series[uid][0]))
+        return max(known, key=lambda uid: _fit(dataset, numbers, series[uid][0], file, case))
     if named or slices:
         what = f"series {named[0]}" if named else f"slice {slices[0]}"
         raise DataError(
@@ -66,7 +66,7 @@ def _by_frame(
 ) -> str:
     frames = set(_frames_of_reference(dataset))
     fits = {
-        uid: _fit(dataset, numbers, grid)
+        uid: _fit(dataset, numbers, grid, file, case)
         for uid, (grid, headers) in series.items()
         if frames & set(_uids(headers[:1], "FrameOfReferenceUID"))
     }
@@ -113,11 +113,13 @@ def _uids(items: Iterable[Dataset] | None, keyword: str) -> Iterator[str]:
 
 def _contours(dataset: Dataset, numbers: Sequence[int]) -> Iterator[Dataset]:
     for item in dataset.get("ROIContourSequence") or []:
-        if item.get("ReferencedROINumber") in numbers:
+        if int(item.ReferencedROINumber) in numbers:
             yield from item.get("ContourSequence") or []
 
 
-def _fit(dataset: Dataset, numbers: Sequence[int], grid: Grid) -> int:
+def _fit(
+    dataset: Dataset, numbers: Sequence[int], grid: Grid, file: Path | None, case: str | None
+) -> int:
     """Return how many contours lie on a slice of a grid, or frames begin at one of its voxels.
 
     Slices are taken to follow the first axis.
@@ -125,7 +127,8 @@ def _fit(dataset: Dataset, numbers: Sequence[int], grid: Grid) -> int:
     if "PerFrameFunctionalGroupsSequence" in dataset:
         index, checked = grid.to_index(frame_positions(dataset)), [0, 1, 2]
     else:
-        points = [contour_points(c, "a region")[:1] for c in _contours(dataset, numbers)]
+        contours = _contours(dataset, numbers)
+        points = [contour_points(c, "a region", file, case)[:1] for c in contours]
         index, checked = grid.to_index(np.concatenate([*points, np.zeros((0, 3))])), [0]
     inside = (index[:, 0] > -0.5) & (index[:, 0] < grid.shape[0] - 0.5)
     near = np.abs(index - np.round(index))[:, checked].max(1, initial=0) < 0.05

@@ -48,6 +48,10 @@ def read_frames(dataset: Dataset) -> Frames:
     if np.ptp(turn, 0).max() > 1e-4 or np.ptp(spacing, 0).max() > 1e-4:
         raise ValueError("frames of different orientation or spacing")
     kind, segment = str(dataset.SegmentationType), [-1] * len(groups)
+    if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
+        raise ValueError(f"frames of kind {kind}")
+    if not (int(dataset.Rows) and int(dataset.Columns)):
+        raise ValueError("frames without rows or columns")
     if kind != "LABELMAP":
         key = "SegmentIdentificationSequence"
         segment = [int(_group(g, shared, key).ReferencedSegmentNumber) for g in groups]
