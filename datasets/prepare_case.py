@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -44,6 +46,12 @@ class PrepareSettings(Settings):
     least_overlap: float = Field(
         0.1, ge=0, le=1, description="least share of either scan that lies inside the other"
     )
+    registration: Literal["none", "rigid"] = Field(
+        "none", description="move the other modalities onto the reference first"
+    )
+    registration_limit: float = Field(
+        25.0, gt=0, description="leave a scan in its place if it would move by more, mm"
+    )
 
 
 def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = True) -> PreparedCase:
@@ -70,6 +78,12 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
     for modality_name, volume in volumes.items():
         _check_values(case, modality_name, volume)
         _check_overlap(case, modality_name, volume.grid, volumes[name].grid, settings)
+    moved: dict[str, list[list[float]]] = {}
+    remarks: tuple[str, ...] = ()
+    if settings.registration == "rigid":
+        from .registration import register_all
+
+        volumes, moved, remarks = register_all(volumes, name, settings.registration_limit)
     target = _target(volumes[name].grid, settings.spacing)
     images = {
         m: resample(v.array, v.grid, target, fill=modality(m).fill * factors[m]) / factors[m]
@@ -79,8 +93,10 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
     mask = _label_on(label, target, case)
     keep = body | (mask > 0) if mask is not None else body
     start, stop = _crop_box(keep, target, settings)
-    notes = _label_notes(label, mask, target)
-    return _assemble(case, name, volumes, images, body, mask, target, factors, (start, stop), notes)
+    notes = (*remarks, *_label_notes(label, mask, target))
+    box = (start, stop)
+    prepared = _assemble(case, name, volumes, images, body, mask, target, factors, box, notes)
+    return replace(prepared, moved=moved)
 
 
 def restore(mask: np.ndarray, prepared: PreparedCase) -> np.ndarray:

@@ -7,7 +7,7 @@ training, since foreground voxels are stored per node.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,6 +59,7 @@ class PreparedCase:
         inputs: Hash of each input file.
         partial: Whether voxels outside of the label are unknown, not background.
         notes: What the user should know of the case.
+        moved: 4 x 4 matrix in RAS mm of each modality that was registered to the reference.
     """
 
     id: str
@@ -75,6 +76,7 @@ class PreparedCase:
     inputs: dict[str, str]
     partial: bool = False
     notes: tuple[str, ...] = ()
+    moved: dict[str, list[list[float]]] = field(default_factory=dict)
 
 
 class StoredCase:
@@ -262,6 +264,7 @@ def write_case(
                 "inputs": case.inputs,
                 "partial": case.partial,
                 "notes": case.notes,
+                "moved": case.moved,
                 "nodes": nodes,
             },
         )
