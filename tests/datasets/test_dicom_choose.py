@@ -110,9 +110,8 @@ def test_sequences_are_known_by_their_names(text: str, name: str) -> None:
 
 
 def test_contrast_of_the_header_counts_for_t1_unless_the_name_denies_it() -> None:
-    tag = {"ContrastBolusAgent": "Dotarem"}
-    assert set(taken(make("MR", "T1 tse", **tag))) == {"mr_t1_ce"}
-    assert set(taken(make("MR", "T1 tse nativ", **tag))) == {"mr_t1"}
+    for text, name in (("T1 tse", "mr_t1_ce"), ("T1 tse nativ", "mr_t1")):
+        assert set(taken(make("MR", text, ContrastBolusAgent="Dotarem"))) == {name}
 
 
 def test_a_reprojection_is_not_taken() -> None:
