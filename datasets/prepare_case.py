@@ -42,6 +42,9 @@ class PrepareSettings(Settings):
         None, description="modality whose grid counts; empty: the label's, else ct, else the first"
     )
     margin_mm: float = Field(10.0, ge=0, description="air kept around the body, mm")
+    order: Literal[1, 3] = Field(
+        1, description="interpolation of images: 1 linear, 3 cubic B-spline (sharper, may ring)"
+    )
     body_crop: bool = Field(True, description="crop to the body")
     least_overlap: float = Field(
         0.1, ge=0, le=1, description="least share of either scan that lies inside the other"
@@ -86,7 +89,10 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
         volumes, moved, remarks = register_all(volumes, name, settings.registration_limit)
     target = _target(volumes[name].grid, settings.spacing)
     images = {
-        m: resample(v.array, v.grid, target, fill=modality(m).fill * factors[m]) / factors[m]
+        m: resample(
+            v.array, v.grid, target, order=settings.order, fill=modality(m).fill * factors[m]
+        )
+        / factors[m]
         for m, v in volumes.items()
     }
     body = body_mask(images, target)
