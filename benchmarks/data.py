@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 import torch
 from cohort import MODALITIES, make_cohort, make_store, point_nnunet
+from timing import Action, compare, write
+
 from hilum.core.geometry import IntTriple
 from hilum.core.seeds import numpy_generator
 from hilum.datasets import augmentation_spatial
@@ -25,7 +27,6 @@ from hilum.datasets.augmentation import AugmentationSettings, PairedAugmentation
 from hilum.datasets.loader import PatchLoader
 from hilum.datasets.patches import PatchDataset
 from hilum.datasets.store import CaseStore
-from timing import Action, compare, write
 
 torch.set_num_threads(1)
 BATCHES = 6
@@ -119,7 +120,8 @@ def loaders(folder: Path, store: CaseStore, patch: IntTriple, peers: tuple) -> l
             {
                 "hilum, read and linear": batches(ours(store, patch, spatial)),
                 "nnssl, cubic, no read": lambda number: [
-                    chain(array) for _ in range(2 * BATCHES)  # pyright: ignore
+                    chain(array)
+                    for _ in range(2 * BATCHES)  # pyright: ignore
                 ],
             },
             items=2 * BATCHES,

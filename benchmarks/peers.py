@@ -1,4 +1,4 @@
-"""Loaders of the peers, with the augmentation that they ship or that their users are told to use."""
+"""Loaders of the peers, with the augmentation that they ship or that their users are told of."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cohort import DATASET
+
 from hilum.core.geometry import IntTriple
 from hilum.datasets.store import CaseStore
 

@@ -26,8 +26,8 @@ from scipy import ndimage
 from hilum.core.geometry import Grid
 from hilum.core.seeds import numpy_generator
 from hilum.datasets.augmentation import AugmentationSettings, PairedAugmentation
-from hilum.datasets.nifti import write_volume
 from hilum.datasets.batch import collate
+from hilum.datasets.nifti import write_volume
 from hilum.datasets.patches import PatchDataset
 from hilum.datasets.prepare import PrepareSettings, prepare
 from hilum.datasets.resampling import resample

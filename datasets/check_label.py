@@ -11,10 +11,10 @@ from ..core.case import Case
 from ..core.components import components
 from ..core.geometry import Grid
 from ..core.types import IGNORE
+from .boxes import box_of
 from .check_geometry import inside
 from .check_report import Problem
 from .nifti import Volume
-from .boxes import box_of
 
 TINY_VOXELS = 3
 AIR_HU = -300.0

@@ -30,11 +30,13 @@ class Conversion:
         inputs: Every file that `write` reads: a change of size or time writes the case anew.
         write: Writes the files into the folder it gets. Goes to another process: a function at the
             top of a file, or a `functools.partial` of one.
+        key: Of the settings; another one writes the case anew.
     """
 
     case: Case
     inputs: tuple[Path, ...]
     write: Callable[[Path], None]
+    key: str = ""
 
 
 def folder_of(source: Source, case: str) -> Path:
@@ -125,7 +127,7 @@ def _stamp(conversion: Conversion) -> dict[str, object]:
                 "the file must exist", case=conversion.case.id, file=file, found=error.strerror
             ) from error
         inputs[str(file.absolute())] = [stat.st_size, stat.st_mtime_ns]
-    return {"version": VERSION, "inputs": inputs}
+    return {"version": VERSION, "key": conversion.key, "inputs": inputs}
 
 
 def _is_done(folder: Path, stamp: dict[str, object]) -> bool:

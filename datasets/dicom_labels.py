@@ -190,7 +190,8 @@ def _whole(file: Path, case: str | None) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+    # pydicom decodes sequences when they are first asked for: the end of a file shows only here.
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError) as error:
         raise DataError(
             "a label must be whole",
             case=case,

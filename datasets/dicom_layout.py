@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from ..core.case import Case
 from ..core.errors import DataError
-from ..core.files import write_json
+from ..core.files import hash_of, write_json
 from ..core.modality import modality
 from ..core.settings import Settings
 from .conversion import Conversion, convert, folder_of
@@ -119,13 +120,17 @@ def _drawn_on(members: Sequence[Series]) -> set[str]:
     """Return the series that the labels of a study refer to."""
     from pydicom import dcmread
 
-    from .dicom_references import _series as referenced
+    from .dicom_references import referenced_series
 
     uids: set[str] = set()
     for series in members:
         if series.kind in ("RTSTRUCT", "SEG"):
             for header in series.headers:
-                uids |= set(referenced(dcmread(header.file, stop_before_pixels=True, force=True)))
+                try:
+                    label = dcmread(header.file, stop_before_pixels=True, force=True)
+                    uids |= set(referenced_series(label))
+                except Exception:  # a damaged label decides nothing; reading it says what is wrong
+                    continue
     return uids
 
 
@@ -154,9 +159,10 @@ def _conversion(source: Source, case: str, choice: Choice, settings: DicomLayout
         label=into / "label.nii.gz" if labels else None,
         site=scanner.strip(),
     )
-    return Conversion(
-        made, (*(f for fs in volumes.values() for f in fs), *labels), partial(_write, plan)
-    )
+    files = (*(f for fs in volumes.values() for f in fs), *labels)
+    # Other settings make other SUV and masks of the same files.
+    key = hash_of([settings.model_dump(mode="json"), plan.uids])
+    return Conversion(made, files, partial(_write, plan), key)
 
 
 def _write(plan: _Plan, folder: Path) -> None:
@@ -184,13 +190,14 @@ def _write(plan: _Plan, folder: Path) -> None:
 
 
 def _labelled(imported: Imported) -> Imported:
-    """Take the label from cases whose contours were of something else, and say so."""
+    """Take the label from cases whose contours gave none, and say why."""
     for index, case in enumerate(imported.cases):
         if case.label is not None and not case.label.exists():
             imported.cases[index] = replace(case, label=None)
+            about = json.loads((case.label.parent / "source.json").read_text())
             imported.notes.append(
-                f"{case.id}: no contour has the name of a node, see its source.json; "
-                "say which count with labels={pattern: class}"
+                f"{case.id}: imported without a label: {about['labels']['none']}; "
+                "say which names count with labels={pattern: class}"
             )
     return imported
 

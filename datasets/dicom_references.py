@@ -44,7 +44,7 @@ def series_of(
     votes = Counter(owner[uid] for uid in slices if uid in owner)
     if votes:
         return votes.most_common(1)[0][0]
-    named = list(dict.fromkeys(_series(dataset)))
+    named = list(dict.fromkeys(referenced_series(dataset)))
     known = [uid for uid in named if uid in series]
     if known:
         # The first that is named, if they fit alike.
@@ -91,7 +91,7 @@ def _slices(dataset: Dataset, numbers: Sequence[int]) -> Iterator[str]:
             yield from _uids(derived.get("SourceImageSequence"), "ReferencedSOPInstanceUID")
 
 
-def _series(dataset: Dataset) -> Iterator[str]:
+def referenced_series(dataset: Dataset) -> Iterator[str]:
     yield from _uids(dataset.get("ReferencedSeriesSequence"), "SeriesInstanceUID")
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
         for study in frame.get("RTReferencedStudySequence") or []:

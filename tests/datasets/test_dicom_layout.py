@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,49 @@ def test_a_rerun_writes_nothing_again(dicom_series: Write, tmp_path: Path) -> No
     before = case.volumes["ct"].stat().st_mtime_ns
     run(tmp_path / "in", tmp_path / "out")
     assert case.volumes["ct"].stat().st_mtime_ns == before
+
+
+def test_other_settings_are_never_answered_with_old_suv(
+    dicom_series: Write, tmp_path: Path
+) -> None:
+    dicom_series(tmp_path / "in", "PT", PatientSize=1.8, PatientSex="M")
+    (case,) = run(tmp_path / "in", tmp_path / "out").values()
+    weight = read_volume(case.volumes["pet"]).array
+    (case,) = run(tmp_path / "in", tmp_path / "out", options=["suv=lbm"]).values()
+    lean = read_volume(case.volumes["pet"]).array
+    # Janmahasatian by hand: 9270 * 75 / (6680 + 216 * 75 / 1.8^2) = 59.5 kg of 75.
+    np.testing.assert_allclose(
+        lean / weight, 9270 * 75 / (6680 + 216 * 75 / 1.8**2) / 75, rtol=1e-4
+    )
+
+
+def test_a_damaged_label_stops_its_own_patient_only(dicom_series: Write, tmp_path: Path) -> None:
+    from pydicom import dcmwrite
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
+
+    dicom_series(tmp_path / "in" / "a", "CT")
+    dicom_series(tmp_path / "in" / "b", "CT", uid="1.2.3.2", PatientID="P2", StudyInstanceUID="1.3")
+    label = Dataset()
+    label.SOPClassUID, label.SOPInstanceUID = RTStructureSetStorage, "1.2.9"
+    label.PatientID, label.Modality = "P1", "RTSTRUCT"
+    label.StudyInstanceUID, label.SeriesInstanceUID = "1.2.3", "1.2.8"
+    label.StructureSetROISequence = [Dataset() for _ in range(50)]
+    label.file_meta = FileMetaDataset()
+    label.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    dcmwrite(tmp_path / "in" / "rt", label, enforce_file_format=True)
+    data = (tmp_path / "in" / "rt").read_bytes()
+    (tmp_path / "in" / "rt").write_bytes(data[: len(data) - 101])
+    cases = run(tmp_path / "in", tmp_path / "out")
+    assert {case.id: case.label for case in cases.values()} == {"P1": None, "P2": None}
+    (note,) = json.loads((tmp_path / "out" / "import.json").read_text())["notes"]
+    assert re.match(r"P1: imported without a label: .*rt: a label must be whole", note)
+    # One who asks for labels by name gets none of the patient's files without them.
+    asked = run(tmp_path / "in", tmp_path / "out", options=["labels={node: 1}"])
+    assert set(asked) == {"P2"}
+    (left,) = json.loads((tmp_path / "out" / "import.json").read_text())["left_out"]
+    assert left["case"] == "P1"
+    assert re.search(r"rt: a label must be whole, found .*; export it again", left["reason"])
 
 
 def test_nothing_to_import_is_one_clear_error(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from hilum.core.geometry import Grid, IntTriple
 from hilum.datasets.augmentation import PairedAugmentation
 from hilum.datasets.augmentation_settings import AugmentationSettings
 from hilum.datasets.batch import collate
+from hilum.datasets.foreground import nodes_of
 from hilum.datasets.loader import PatchLoader
 from hilum.datasets.patches import PatchDataset
-from hilum.datasets.foreground import nodes_of
 from hilum.datasets.store import VERSION, CaseStore, PreparedCase, StoredCase, index_row, write_case
 
 SIDES: IntTriple = (30, 34, 38)

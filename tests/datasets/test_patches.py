@@ -15,8 +15,8 @@ from hilum.core.errors import DataError, SettingsError, UserError
 from hilum.core.files import write_json
 from hilum.core.geometry import Grid, IntTriple
 from hilum.datasets.batch import Sample, collate
-from hilum.datasets.patches import PatchDataset
 from hilum.datasets.foreground import nodes_of
+from hilum.datasets.patches import PatchDataset
 from hilum.datasets.store import VERSION, CaseStore, PreparedCase, StoredCase, index_row, write_case
 
 SIDES: IntTriple = (11, 12, 14)
