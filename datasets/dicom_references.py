@@ -92,6 +92,7 @@ def _slices(dataset: Dataset, numbers: Sequence[int]) -> Iterator[str]:
 
 
 def referenced_series(dataset: Dataset) -> Iterator[str]:
+    """Yield the SeriesInstanceUIDs that an RTSTRUCT or a SEG names."""
     yield from _uids(dataset.get("ReferencedSeriesSequence"), "SeriesInstanceUID")
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
         for study in frame.get("RTReferencedStudySequence") or []:
