@@ -12,10 +12,12 @@ from typing import Annotated, Any
 import typer
 
 from hilum.cli_data import Config, check, export_nnunet, import_, phantom, prepare, preview
+from hilum.cli_evaluate import evaluate
 from hilum.cli_export import export
+from hilum.cli_predict import predict
 from hilum.cli_study import KeyValues, Workers, study
 from hilum.cli_weights import describe_any, import_weights
-from hilum.console import clean_stop, progress, say
+from hilum.console import clean_stop, say
 from hilum.core.errors import Stopped, UserError
 
 app = typer.Typer(
@@ -61,6 +63,8 @@ app.command("import")(import_)
 app.command()(check)
 app.command()(prepare)
 app.command()(preview)
+app.command()(predict)
+app.command()(evaluate)
 app.command()(export_nnunet)
 app.command()(export)
 app.command("import-weights")(import_weights)
@@ -106,44 +110,6 @@ def finetune(
 
     say(f"segmenter: {run(resolved, out)}")
     return None
-
-
-@app.command()
-@clean_stop
-def predict(
-    segmenter: Annotated[Path, typer.Argument(help="Segmenter folder.")],
-    out: Annotated[Path, typer.Option(help="Folder for masks, node tables and pictures.")],
-    manifest: Annotated[Path | None, typer.Option(help="manifest.csv of the cases.")] = None,
-    ct: Annotated[Path | None, typer.Option(help="CT of one case.")] = None,
-    pet: Annotated[Path | None, typer.Option(help="PET of one case, in SUV.")] = None,
-    modalities: Annotated[
-        str | None, typer.Option(help="Use only these, as in `ct` or `ct,pet`.")
-    ] = None,
-) -> None:
-    """Segment scans: masks on the original CT grid, node table, overlays."""
-    from hilum.finetune.predict import predict as run
-
-    volumes = {name: file for name, file in (("ct", ct), ("pet", pet)) if file}
-    if bool(volumes) == bool(manifest):
-        raise UserError("give either --manifest or the volumes of one case (--ct, --pet)")
-    with progress("predict") as show:
-        only = tuple(modalities.split(",")) if modalities else None
-        summary = run(segmenter, manifest or volumes, out, modalities=only, progress=show)
-    say(f"wrote {summary}")
-
-
-@app.command()
-@clean_stop
-def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Folder of masks, <case>.nii.gz.")],
-    manifest: Annotated[Path, typer.Argument(help="manifest.csv with the reference labels.")],
-    out: Annotated[Path, typer.Option(help="Folder for the tables.")],
-) -> None:
-    """Compare masks, made by any tool, with references: per case, per node, per cohort."""
-    from hilum.finetune.evaluate import evaluate as run
-
-    for line in run(predictions, manifest, out).lines():
-        say(line)
 
 
 @app.command("list")
