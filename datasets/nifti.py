@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import nibabel
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
@@ -21,6 +23,7 @@ from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from ..core.errors import DataError
 from ..core.files import atomic_path
 from ..core.geometry import Grid
+from .scratch import LARGE, empty
 
 ENDINGS = (".nii.gz", ".nii")
 _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
@@ -180,6 +183,8 @@ def _voxels(
         kind = np.dtype(image.get_data_dtype())
         if kind.kind not in "iuf":
             raise TypeError(f"voxels of type {kind}, not numbers")
+        if at_least and prod(image.shape) * 4 > LARGE:
+            return _streamed(image, Path(path))
         if str(path).lower().endswith(".gz"):
             # In one go, since reading voxel by voxel never gets to the checksum at the end.
             image = type(image).from_bytes(gzip.decompress(Path(path).read_bytes()))
@@ -190,6 +195,29 @@ def _voxels(
     except _BROKEN as error:
         raise _unreadable(path, case, error) from error
     return np.ascontiguousarray(array.reshape(array.shape[:3]).transpose(2, 1, 0))
+
+
+def _streamed(image: Nifti1Image, path: Path) -> np.ndarray:
+    """Return float32 `[D, H, W]` in a temporary file, read a few slices at a time."""
+    width, height, depth = image.shape[:3]
+    packed = path.name.lower().endswith(".gz")
+    with gzip.open(path) if packed else path.open("rb") as file:
+        # Room is taken only if the file may hold so much: a damaged header can ask for anything.
+        if path.stat().st_size * (1100 if packed else 1) < prod(image.shape):
+            raise OSError(f"Expected {prod(image.shape)} voxels in {path.stat().st_size} bytes")
+        # The header of an open image has lost where its voxels begin.
+        there = cast(ArrayProxy, image.dataobj)
+        spec = (image.shape, there.dtype, there.offset, there.slope, there.inter)
+        proxy = ArrayProxy(file, spec)
+        array = empty((depth, height, width), np.float32)
+        step = max(2**24 // (width * height), 1)
+        for first in range(0, depth, step):
+            with np.errstate(all="ignore"):
+                part = np.asarray(proxy[:, :, first : first + step], dtype=np.float32)
+            array[first : first + step] = part.reshape(part.shape[:3]).transpose(2, 1, 0)
+        while file.read(2**20):
+            pass  # The checksum is at the end.
+    return array
 
 
 def _unreadable(path: str | Path, case: str | None, error: Exception) -> DataError:

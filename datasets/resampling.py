@@ -7,12 +7,18 @@ aliases.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from typing import Literal
 
 import numpy as np
 from scipy import ndimage
 
-from ..core.geometry import Grid
+from ..core.geometry import Grid, IntTriple
+from .scratch import empty
+
+SLAB = 2**24
+"""Voxels of a target that are made at once."""
 
 
 def resample(
@@ -23,8 +29,12 @@ def resample(
     order: Literal[0, 1, 3] = 1,
     fill: float = 0.0,
     antialias: bool = True,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return `array` on `target`.
+
+    Large targets are made in slabs of slices, each from the part of the source that it needs: the
+    memory beside source and result stays the same however long the scan.
 
     Args:
         array: `[D, H, W]` on `grid`.
@@ -34,12 +44,44 @@ def resample(
             that is larger), 3 for cubic B-splines (sharper; may ring next to metal).
         fill: Value outside of the source's box.
         antialias: Whether to widen.
+        out: Gets the result, in its own type; may be a memory map.
 
     Returns:
-        float32 for images; the same type as `array` for labels.
+        float32 for images; the same type as `array` for labels; `out` if given.
     """
+    if out is None:
+        out = empty(target.shape, array.dtype if order == 0 else np.float32)
+    axes = _aligned(target.index_map(grid), target.shape)
+    for rows, slab in slabs(target):
+        out[rows] = _slab(array, grid, slab, axes, order, fill, antialias)
+    return out
+
+
+def slabs(target: Grid) -> Iterator[tuple[slice, Grid]]:
+    """Yield parts of a grid that are small enough to work on: their slices, and their grid."""
+    depth, height, width = target.shape
+    rows = max(SLAB // max(height * width, 1), 1)
+    for first in range(0, depth, rows):
+        stop = min(first + rows, depth)
+        yield slice(first, stop), target.crop((first, 0, 0), (stop - first, height, width))
+
+
+def _slab(
+    array: np.ndarray,
+    grid: Grid,
+    target: Grid,
+    axes: IntTriple | None,
+    order: Literal[0, 1, 3],
+    fill: float,
+    antialias: bool,
+) -> np.ndarray:
     matrix = target.index_map(grid)
-    axes = _aligned(matrix, target.shape)
+    box = _needed(matrix, target.shape, grid.shape)
+    if any(side.stop <= side.start for side in box):
+        return np.full(target.shape, fill, array.dtype if order == 0 else np.float32)
+    array = array[box]
+    matrix = matrix.copy()
+    matrix[:3, 3] -= [side.start for side in box]
     if axes is None:
         return _by_points(array, matrix, target, order, fill, antialias)
     moved = array.transpose(axes)
@@ -47,7 +89,7 @@ def resample(
     offset = [matrix[axis, 3] for axis in axes]
     if order == 0:
         return _nearest(moved, scale, offset, target.shape, fill)
-    result = moved.astype(np.float32)
+    result = moved.astype(np.float32, copy=False)
     outside = []
     for out in range(3):
         make = _spline if order == 3 else _weights
@@ -64,18 +106,36 @@ def resample(
     return result
 
 
+def _needed(matrix: np.ndarray, shape: IntTriple, source: IntTriple) -> tuple[slice, ...]:
+    """Return the box of the source that a box of targets is made from, and a margin.
+
+    The filter of the splines and the Gaussian fade to nothing within it.
+    """
+    ends = np.array(list(product(*((0, n - 1) for n in shape))))
+    places = ends @ matrix[:3, :3].T + matrix[:3, 3]
+    margin = 20 + 4 * np.abs(matrix[:3, :3]).sum(1)
+    low = np.floor(places.min(0) - margin).astype(int)
+    high = np.ceil(places.max(0) + margin).astype(int) + 1
+    return tuple(
+        slice(int(np.clip(a, 0, n)), int(np.clip(b, 0, n)))
+        for a, b, n in zip(low, high, source, strict=True)
+    )
+
+
 def field_of_view(grid: Grid, target: Grid) -> np.ndarray:
     """Return booleans `[D, H, W]` on `target`: inside the box that `grid` covers."""
     matrix = target.index_map(grid)
     inside = np.ones(target.shape, bool)
     for row, side in enumerate(grid.shape):
         parts = [matrix[row, axis] * np.arange(n) for axis, n in enumerate(target.shape)]
-        place = parts[0][:, None, None] + parts[1][None, :, None] + parts[2] + matrix[row, 3]
-        inside &= (place >= -0.5) & (place <= side - 0.5)
+        plane = parts[1][:, None] + parts[2] + matrix[row, 3]
+        for index, along in enumerate(parts[0]):
+            place = plane + along
+            inside[index] &= (place >= -0.5) & (place <= side - 0.5)
     return inside
 
 
-def _aligned(matrix: np.ndarray, shape: tuple[int, int, int]) -> tuple[int, int, int] | None:
+def _aligned(matrix: np.ndarray, shape: IntTriple) -> IntTriple | None:
     """Return the source axis of each target axis, or `None` if the grids are oblique.
 
     A tilt counts as none if it moves no voxel by a tenth of a source voxel.
@@ -145,7 +205,7 @@ def _nearest(
     array: np.ndarray,
     scale: list[float],
     offset: list[float],
-    shape: tuple[int, int, int],
+    shape: IntTriple,
     fill: float,
 ) -> np.ndarray:
     picks, inside = [], []

@@ -147,3 +147,23 @@ def test_cubic_splines_do_not_alias_when_down_sampling() -> None:
     assert np.abs(found[..., 2:-2]).max() < 0.05
     flat = resample(np.full_like(array, 7), grid, target, order=3)
     assert_allclose(flat, 7, atol=1e-5)
+
+
+@pytest.mark.parametrize("degrees", [0, 17])
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_slabs_give_what_one_piece_gives(
+    monkeypatch: pytest.MonkeyPatch, degrees: float, order: int
+) -> None:
+    draw = np.random.default_rng(1)
+    source = turned(Grid.from_spacing((90, 40, 30), (1.5, 2, 2.5), (-30, -40, -60)), degrees)
+    array = draw.integers(0, 9, source.shape).astype(np.uint8 if order == 0 else np.float32)
+    # Beyond the source on both sides, coarser along one axis and finer along another.
+    target = Grid.from_spacing((60, 30, 50), (3.1, 2.4, 1.3), (-45, -50, -70))
+    whole = resample(array, source, target, order=order, fill=7)
+    monkeypatch.setattr("hilum.datasets.resampling.SLAB", 30 * 50 * 7)
+    slabs = resample(array, source, target, order=order, fill=7)
+    assert slabs.dtype == whole.dtype
+    assert_allclose(slabs, whole, atol=2e-5)
+    half = np.empty(target.shape, np.float16)
+    assert resample(array, source, target, order=order, fill=7, out=half) is half
+    assert_array_equal(half, slabs.astype(np.float16))
