@@ -43,6 +43,7 @@ class PatchData(pl.LightningDataModule):
         seed: int,
         modalities: Sequence[str] | None = None,
         foreground: float = 0.5,
+        hard: float = 0.0,
         labelled: bool = True,
         workers: int = 0,
         accumulate: int = 1,
@@ -64,6 +65,7 @@ class PatchData(pl.LightningDataModule):
             seed: Seed of the run.
             modalities: Channels in this order; all of the store if not given.
             foreground: Share of the training patches that lie on a node.
+            hard: Share of the training patches that lie on uptake that is no node.
             labelled: Whether to read labels, and to aim at nodes.
             workers: Threads that read; 0 reads when the network waits.
             accumulate: Batches per optimiser step.
@@ -80,7 +82,7 @@ class PatchData(pl.LightningDataModule):
         self.store, self.ids, self.validation = store, tuple(ids), tuple(validation)
         self.patch, self.augmentation = patch, augmentation
         self.batch_size, self.steps, self.accumulate = batch_size, steps, accumulate
-        self.seed, self.foreground, self.labelled = seed, foreground, labelled
+        self.seed, self.foreground, self.hard, self.labelled = seed, foreground, hard, labelled
         self.modalities = tuple(modalities or store.modalities)
         self.workers, self.validation_batches = workers, validation_batches
         self.done = 0
@@ -156,6 +158,7 @@ class PatchData(pl.LightningDataModule):
             self.modalities,
             self.foreground,
             self.labelled,
+            hard=self.hard,
             inner=self.patch,
             augmentation=None if read else self.augmentation,
         )

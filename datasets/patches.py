@@ -21,12 +21,13 @@ from .store import CaseStore, StoredCase
 
 
 class PatchDataset(Dataset[Sample]):
-    """Patches on nodes and anywhere in the body.
+    """Patches on nodes, on uptake that is no node, and anywhere in the body.
 
-    A share of `foreground` of the items lies on nodes, spread evenly over the items (systematic
-    sampling), so a batch of two at 0.5 always holds one of each kind. Cases come in shuffled
-    rounds, so each is seen equally often. Within a case every node is equally likely, whatever its
-    size, then each of its stored voxels.
+    A share of `foreground` of the items lies on nodes, and a share of `hard` on uptake outside of
+    the label, each spread evenly over the items (systematic sampling), so a batch of two at 0.5
+    always holds one on a node. Cases come in shuffled rounds, so each is seen equally often. Within
+    a case every node is equally likely, whatever its size, then each of its stored voxels; so is
+    every spot of uptake, be it a bladder or a piece of brown fat.
 
     The patch stays inside the volume where it fits, which never pushes the node out; along a
     shorter axis it is centred and padded. A case without nodes serves for background only.
@@ -43,6 +44,7 @@ class PatchDataset(Dataset[Sample]):
         foreground: float = 0.5,
         labelled: bool = True,
         *,
+        hard: float = 0.0,
         inner: IntTriple | None = None,
         jitter: float = 0.25,
         augmentation: PairedAugmentation | None = None,
@@ -61,6 +63,8 @@ class PatchDataset(Dataset[Sample]):
             labelled: Whether to read labels. If not, nothing that was derived from a label is
                 used either, and `foreground` counts as 0. A case without a label among labelled
                 ones gets a label of 255 (unknown) everywhere.
+            hard: Share of the items that lie on uptake outside of the label (`uptake.hot_spots`),
+                0 to 1; these are anywhere in the body where no case has any.
             inner: Sides of the middle part that the network will see and that must hold the node;
                 `shape` if not given.
             jitter: Largest distance of the node's voxel from the centre, as a share of `inner`.
@@ -77,13 +81,13 @@ class PatchDataset(Dataset[Sample]):
         )
         self.modalities = tuple(modalities or store.modalities)
         self.foreground = foreground if labelled else 0.0
+        self.hard = hard if labelled else 0.0
         self.labelled, self.inner, self.jitter = labelled, inner or shape, jitter
         self.augmentation, self.augment = augmentation, augment
         self._check_settings()
         self._check_cases()
-        self.with_nodes: tuple[str, ...] = ()
-        if self.foreground > 0:
-            self.with_nodes = tuple(name for name in self.ids if store.rows[name]["nodes"])
+        self.with_nodes = self._having("nodes") if self.foreground > 0 else ()
+        self.with_uptake = self._having("hot_spots") if self.hard > 0 else ()
         # Where in its cycle the systematic sampling starts.
         self._phase = float(numpy_generator(seed, "phase").random())
 
@@ -94,11 +98,10 @@ class PatchDataset(Dataset[Sample]):
         if not 0 <= index < self.length:
             raise IndexError(index)
         generator = numpy_generator(self.seed, "patch", index)
-        name, on_node = self._case_of(index)
+        name, kind = self._case_of(index)
         try:
             case = self.store[name]
-            centre = self._on_node(case, generator) if on_node else self._in_body(case, generator)
-            return self._read(case, centre, index)
+            return self._read(case, self._centre(case, kind, generator), index)
         except UserError:
             raise
         except Exception as error:
@@ -110,26 +113,39 @@ class PatchDataset(Dataset[Sample]):
                 remedy="run `hilum prepare` again",
             ) from error
 
-    def _case_of(self, index: int) -> tuple[str, bool]:
-        """Return the case of an item, and whether the item lies on a node."""
-        before = int(np.floor(index * self.foreground + self._phase))
-        after = int(np.floor((index + 1) * self.foreground + self._phase))
-        on_node = after > before and bool(self.with_nodes)
-        if on_node:
-            cases, rank, kind = self.with_nodes, before, "node rounds"
-        else:
-            rank = index - before if self.with_nodes else index
-            cases, kind = self.ids, "body rounds"
-        turn, place = divmod(rank, len(cases))
-        return cases[int(_round(self.seed, kind, turn, len(cases))[place])], on_node
+    def _having(self, what: str) -> tuple[str, ...]:
+        return tuple(name for name in self.ids if self.store.rows[name].get(what))
 
-    def _on_node(self, case: StoredCase, generator: np.random.Generator) -> np.ndarray:
-        """Return the centre of a patch that holds a voxel of a node."""
-        voxels = case.foreground
-        # The voxels of a node lie together, node by node.
-        node = generator.integers(len(case.nodes))
-        first, end = np.searchsorted(voxels.node, (node, node + 1))
-        point = voxels.points[generator.integers(first, end)]
+    def _case_of(self, index: int) -> tuple[str, str]:
+        """Return the case of an item, and what the item lies on: `node`, `uptake` or `body`."""
+        on_node, rank = _turn(index, self.foreground if self.with_nodes else 0.0, self._phase)
+        if on_node:
+            return self._pick("node", self.with_nodes, rank), "node"
+        rest = 1 - self.foreground if self.with_nodes else 1.0
+        share = self.hard / rest if self.with_uptake else 0.0
+        on_uptake, rank = _turn(rank, share, self._phase)
+        if on_uptake:
+            return self._pick("uptake", self.with_uptake, rank), "uptake"
+        return self._pick("body", self.ids, rank), "body"
+
+    def _pick(self, kind: str, cases: tuple[str, ...], rank: int) -> str:
+        turn, place = divmod(rank, len(cases))
+        return cases[int(_round(self.seed, f"{kind} rounds", turn, len(cases))[place])]
+
+    def _centre(self, case: StoredCase, kind: str, generator: np.random.Generator) -> np.ndarray:
+        if kind == "body":
+            return self._in_body(case, generator)
+        points, number = case.foreground[:2] if kind == "node" else case.hot
+        return self._near(points, number, generator)
+
+    def _near(
+        self, points: np.ndarray, number: np.ndarray, generator: np.random.Generator
+    ) -> np.ndarray:
+        """Return the centre of a patch that holds a voxel of a node or a spot of uptake."""
+        # The voxels of each lie together, one after the other.
+        one = generator.integers(int(number[-1]) + 1)
+        first, end = np.searchsorted(number, (one, one + 1))
+        point = points[generator.integers(first, end)]
         sides = np.array(self.inner)
         reach = np.minimum(np.floor(self.jitter * sides), (sides - 1) // 2).astype(int)
         return point.astype(int) + generator.integers(-reach, reach + 1)
@@ -190,6 +206,11 @@ class PatchDataset(Dataset[Sample]):
                 "foreground must be within 0 and 1, jitter within 0 and 0.5",
                 found=f"{self.foreground} and {self.jitter}",
             )
+        if not 0 <= self.hard <= 1 - self.foreground:
+            raise SettingsError(
+                "foreground and hard must leave no more than all",
+                found=f"{self.foreground} and {self.hard}",
+            )
         if self.length < 0:
             raise SettingsError("the length must not be negative", found=self.length)
 
@@ -212,6 +233,14 @@ class PatchDataset(Dataset[Sample]):
                     found=", ".join(row["modalities"]),
                     remedy="leave the case out, or add its modality",
                 )
+
+
+def _turn(index: int, share: float, phase: float) -> tuple[bool, int]:
+    """Return whether an item is of a kind with this share, and its rank among those alike."""
+    before = int(np.floor(index * share + phase))
+    if int(np.floor((index + 1) * share + phase)) > before:
+        return True, before
+    return False, index - before
 
 
 @lru_cache(maxsize=8)

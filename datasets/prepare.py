@@ -8,6 +8,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..core.case import Case
 from ..core.errors import DataError, StoreError, UserError
 from ..core.files import hash_of, hash_of_file, read_json, write_json
@@ -86,8 +88,11 @@ def _prepare_all(
 def _prepare_one(case: Case, out: Path, settings: PrepareSettings, recipe: Any) -> tuple[str, str]:
     try:
         folder = out / case.id
-        key = hash_of([recipe, case.patient, case.site, case.split, _inputs(case)])
+        seen = _stamps(case)
+        inputs = _inputs(case, folder / "inputs.json", seen)
+        key = hash_of([recipe, case.patient, case.site, case.split, inputs])
         if (folder / "case.json").exists() and (folder / f"{key}.key").exists():
+            write_json(folder / "inputs.json", {"seen": seen, "hashes": inputs})
             return case.id, ""
         prepared = prepare_case(case, settings)
         label = prepared.label
@@ -97,19 +102,34 @@ def _prepare_one(case: Case, out: Path, settings: PrepareSettings, recipe: Any) 
         # An index of before must not vouch for what the folder holds from now on.
         (out / "store.json").unlink(missing_ok=True)
         write_case(folder, prepared, nodes, points)
+        write_json(folder / "inputs.json", {"seen": seen, "hashes": inputs})
         (folder / f"{key}.key").touch()
     except UserError as error:
         return case.id, str(error)
     return case.id, ""
 
 
-def _inputs(case: Case) -> dict[str, str]:
+def _stamps(case: Case) -> dict[str, list[object]]:
+    """Return path, size and time of each file."""
     files = {**case.volumes, **({"label": case.label} if case.label else {})}
-    for file in files.values():
+    stamps: dict[str, list[object]] = {}
+    for name, file in files.items():
         if not file.is_file():
             raise DataError(
                 "the file must exist", case=case.id, file=file, remedy="mend the manifest"
             )
+        about = file.stat()
+        stamps[name] = [str(file.absolute()), about.st_size, about.st_mtime_ns]
+    return stamps
+
+
+def _inputs(case: Case, noted: Path, seen: dict[str, list[object]]) -> dict[str, str]:
+    """Return the hash of each file; files that were not touched since are not read again."""
+    if noted.exists():
+        before = read_json(noted)
+        if before["seen"] == seen:
+            return before["hashes"]
+    files = {**case.volumes, **({"label": case.label} if case.label else {})}
     return {name: hash_of_file(file) for name, file in files.items()}
 
 
@@ -140,7 +160,8 @@ def _write_index(
     asked = list(settings.modalities or dict.fromkeys(m for row in rows for m in row["modalities"]))
     spacing = settings.spacing
     if spacing is None and rows:
-        spacing = StoredCase(out / rows[0]["id"]).grid.spacing
+        # Each case has its own: operations in mm, such as a misalignment, go by the usual one.
+        spacing = np.median([StoredCase(out / row["id"]).grid.spacing for row in rows], 0).tolist()
     write_json(
         out / "store.json",
         {

@@ -19,6 +19,7 @@ from ..core.files import atomic_folder, read_json, write_json
 from ..core.geometry import Grid, IntTriple
 from ..core.modality import modality
 from .boxes import box_of, overlap, reorder
+from .uptake import hot_spots
 
 VERSION = 1
 
@@ -85,13 +86,7 @@ class StoredCase:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.about: dict[str, Any] = read_json(folder / "case.json")
-        if self.about.get("version") != VERSION:
-            raise StoreError(
-                f"a prepared case must have version {VERSION}",
-                file=folder,
-                found=self.about.get("version"),
-                remedy="run `hilum prepare` again into a new folder",
-            )
+        _require_version(self.about, folder, "a prepared case")
         self.id: str = self.about["id"]
         self.patient: str = self.about["patient"]
         self.site: str = self.about["site"]
@@ -124,6 +119,12 @@ class StoredCase:
         """Voxels of the nodes."""
         with np.load(self.folder / "foreground.npz", allow_pickle=False) as file:
             return Foreground(file["points"], file["node"], file["label"])
+
+    @cached_property
+    def hot(self) -> tuple[np.ndarray, np.ndarray]:
+        """Voxels of uptake outside of the label, as `hot_spots` gives them."""
+        with np.load(self.folder / "foreground.npz", allow_pickle=False) as file:
+            return file["hot"], file["spot"]
 
     def read(self, start: Sequence[int], shape: IntTriple, modalities: Sequence[str]) -> Patch:
         """Read a box that may lie partly outside.
@@ -195,13 +196,7 @@ class CaseStore:
                 remedy="make one with `hilum prepare MANIFEST --out FOLDER`, or let it finish",
             )
         about = read_json(self.path / "store.json")
-        if about.get("version") != VERSION:
-            raise StoreError(
-                f"the store must have version {VERSION}",
-                file=self.path,
-                found=about.get("version"),
-                remedy="run `hilum prepare` again into a new folder",
-            )
+        _require_version(about, self.path, "the store")
         self.about: dict[str, Any] = about
         self.modalities: tuple[str, ...] = tuple(about["modalities"])
         d, h, w = about["spacing"]
@@ -235,17 +230,33 @@ class CaseStore:
         return CaseStore, (self.path,)
 
 
+def _require_version(about: dict[str, Any], file: Path, what: str) -> None:
+    if about.get("version") != VERSION:
+        raise StoreError(
+            f"{what} must have version {VERSION}",
+            file=file,
+            found=about.get("version"),
+            remedy="run `hilum prepare` again into a new folder",
+        )
+
+
 def write_case(
     folder: Path, case: PreparedCase, nodes: list[dict[str, Any]], points: Foreground
 ) -> None:
     """Write one case whole or not at all."""
+    hot, spot = hot_spots(case.images, case.modalities, case.label, case.grid.spacing, case.id)
     with atomic_folder(folder) as part:
         np.save(part / "images.npy", case.images, allow_pickle=False)
         np.save(part / "regions.npy", case.regions, allow_pickle=False)
         if case.label is not None:
             np.save(part / "label.npy", case.label, allow_pickle=False)
         np.savez(
-            part / "foreground.npz", points=points.points, node=points.node, label=points.label
+            part / "foreground.npz",
+            points=points.points,
+            node=points.node,
+            label=points.label,
+            hot=hot,
+            spot=spot,
         )
         write_json(
             part / "case.json",
@@ -266,6 +277,7 @@ def write_case(
                 "notes": case.notes,
                 "moved": case.moved,
                 "nodes": nodes,
+                "hot_spots": int(spot[-1]) + 1 if len(spot) else 0,
             },
         )
 
@@ -286,6 +298,7 @@ def index_row(about: dict[str, Any]) -> dict[str, Any]:
         "partial": about.get("partial", False),
         "notes": len(about.get("notes", ())),
         "nodes": len(about["nodes"]),
+        "hot_spots": about.get("hot_spots", 0),
         "classes": max((node["class"] for node in about["nodes"]), default=0),
         "shape": about["grid"]["shape"],
     }

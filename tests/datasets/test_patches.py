@@ -57,14 +57,18 @@ def store(tmp_path: Path) -> CaseStore:
         prepared("healthy", ("ct", "pet"), np.zeros(SIDES, np.uint8)),
         prepared("pet only", ("pet",), None),
     ]
+    return written(tmp_path, cases)
+
+
+def written(folder: Path, cases: list[PreparedCase]) -> CaseStore:
     rows = []
     for case in cases:
         label = np.zeros(SIDES, np.uint8) if case.label is None else case.label
-        write_case(tmp_path / case.id, case, *nodes_of(label, case.grid, case.id))
-        rows.append(index_row(StoredCase(tmp_path / case.id).about))
+        write_case(folder / case.id, case, *nodes_of(label, case.grid, case.id))
+        rows.append(index_row(StoredCase(folder / case.id).about))
     about = {"version": VERSION, "modalities": ["ct", "pet"], "spacing": [3, 2, 1], "classes": 2}
-    write_json(tmp_path / "store.json", about | {"fingerprint": "f", "cases": rows})
-    return CaseStore(tmp_path)
+    write_json(folder / "store.json", about | {"fingerprint": "f", "cases": rows})
+    return CaseStore(folder)
 
 
 def same(one: Sample, other: Sample) -> None:
@@ -132,8 +136,37 @@ def test_a_tiny_node_is_drawn_as_often_as_a_large_one(store: CaseStore) -> None:
 def test_the_share_on_nodes_is_even_over_the_items(store: CaseStore) -> None:
     patches = PatchDataset(store, ["nodes", "healthy"], (3, 3, 3), 400, 5, foreground=0.25)
     kinds = [patches._case_of(index)[1] for index in range(400)]
-    assert sum(kinds) == 100
-    assert all(sum(kinds[i : i + 4]) == 1 for i in range(0, 400, 4))
+    assert Counter(kinds) == {"node": 100, "body": 300}
+    assert all(kinds[i : i + 4].count("node") == 1 for i in range(0, 400, 4))
+
+
+def test_a_share_of_the_items_lies_on_uptake_outside_of_the_label(tmp_path: Path) -> None:
+    label = np.zeros(SIDES, np.uint8)
+    label[2:4, 2:7, 3:8] = 1
+    case = prepared("hot", ("ct", "pet"), label)
+    case.images[1] = 0
+    case.images[1, 2:7, 2:7, 3:8] = 9
+    case.images[1, 8:10, 8:11, 3:12] = 4
+    case.images[1, 9, 2, 3] = 30  # one voxel is noise
+    store = written(tmp_path, [case, prepared("cold", ("ct",), np.zeros(SIDES, np.uint8))])
+    patches = PatchDataset(
+        store, store.ids, (3, 3, 3), 200, 5, ("ct", "pet"), 0.25, hard=0.5, jitter=0
+    )
+    kinds = [patches._case_of(index)[1] for index in range(200)]
+    assert Counter(kinds) == {"node": 50, "uptake": 100, "body": 50}
+    middle = []
+    for index in np.flatnonzero(np.array(kinds) == "uptake"):
+        item = patches[int(index)]
+        assert item["case"] == "hot"
+        number = int(item["image"][0][1, 1, 1])
+        middle.append(np.unravel_index(number, SIDES))
+    places = np.array(middle)
+    # The hot voxels beside the node, and the larger spot: each half of the time.
+    layer = (places[:, 0] >= 4) & (places[:, 0] < 7)
+    assert (places[~layer, 0] >= 8).all()
+    assert 30 < layer.sum() < 70
+    unlabelled = PatchDataset(store, store.ids, (3, 3, 3), 9, 5, ("ct",), hard=0.5, labelled=False)
+    assert {unlabelled._case_of(index)[1] for index in range(9)} == {"body"}
 
 
 def test_cases_come_in_rounds(store: CaseStore) -> None:
@@ -146,7 +179,7 @@ def test_cases_come_in_rounds(store: CaseStore) -> None:
 def test_cases_without_nodes_serve_as_background(store: CaseStore) -> None:
     patches = PatchDataset(store, store.ids, (3, 3, 3), 60, 4)
     for index in range(60):
-        if patches._case_of(index)[1]:
+        if patches._case_of(index)[1] == "node":
             assert patches[index]["case"] == "nodes"
     alone = PatchDataset(store, ["healthy"], (3, 3, 3), 4, 4, foreground=1.0)
     assert {alone[i]["case"] for i in range(4)} == {"healthy"}

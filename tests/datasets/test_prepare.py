@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from hilum.core.errors import DataError, StoreError
 from hilum.core.geometry import Grid
 from hilum.datasets import prepare as module
 from hilum.datasets.manifest import write_manifest
-from hilum.datasets.nifti import write_volume
+from hilum.datasets.nifti import read_volume, write_volume
 from hilum.datasets.prepare import PrepareSettings, prepare
 from hilum.datasets.store import CaseStore
 
@@ -85,6 +87,34 @@ def test_only_a_changed_case_is_done_again(make: Maker, tmp_path: Path) -> None:
     assert after["a"] == before["a"]
     assert after["b"] != before["b"]
     assert second["b"].images[1].max() == 3
+
+
+def test_files_that_were_only_touched_are_not_prepared_again(make: Maker, tmp_path: Path) -> None:
+    case = make("a")
+    manifest, file = cohort(tmp_path, case), case.volumes["ct"]
+    prepare(manifest, tmp_path / "store", PrepareSettings())
+    before = written(tmp_path / "store")
+    os.utime(file)
+    prepare(manifest, tmp_path / "store", PrepareSettings())
+    assert written(tmp_path / "store") == before
+    # Same size and time: taken for the same without being read.
+    about = file.stat()
+    file.write_bytes(b"x" * about.st_size)
+    os.utime(file, ns=(about.st_atime_ns, about.st_mtime_ns))
+    prepare(manifest, tmp_path / "store", PrepareSettings())
+    assert written(tmp_path / "store") == before
+
+
+def test_a_store_of_many_spacings_goes_by_the_usual_one(make: Maker, tmp_path: Path) -> None:
+    cases = [make(name) for name in "abc"]
+    coarse = Grid.from_spacing(GRID.shape, (9, 3, 3))
+    for name, file in cases[0].volumes.items():
+        write_volume(file, read_volume(cases[0].volumes[name]).array, coarse)
+    write_volume(tmp_path / "l.nii.gz", np.ones(GRID.shape, np.uint8), coarse)
+    cases[0] = replace(cases[0], label=tmp_path / "l.nii.gz")
+    store = prepare(cohort(tmp_path, *cases), tmp_path / "store", PrepareSettings())
+    assert store["a"].grid.spacing == pytest.approx((9, 3, 3))
+    assert store.spacing == pytest.approx((4, 3, 3))
 
 
 def test_a_bad_case_is_named_and_the_others_are_done(make: Maker, tmp_path: Path) -> None:
