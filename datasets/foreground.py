@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import ndimage
 
@@ -9,9 +11,16 @@ from ..core.components import components
 from ..core.geometry import Grid
 from ..core.seeds import numpy_generator
 from ..core.types import IGNORE
-from .store import Foreground
 
 POINTS_PER_NODE = 1000
+
+
+class Foreground(NamedTuple):
+    """Up to 1000 voxels of each node: indices, node number, class."""
+
+    points: np.ndarray
+    node: np.ndarray
+    label: np.ndarray
 
 
 def nodes_of(

@@ -19,6 +19,7 @@ from ..core.files import atomic_folder, read_json, write_json
 from ..core.geometry import Grid, IntTriple
 from ..core.modality import modality
 from .boxes import box_of, overlap, reorder
+from .foreground import Foreground
 from .uptake import hot_spots
 
 VERSION = 1
@@ -31,14 +32,6 @@ class Patch(NamedTuple):
     available: np.ndarray
     regions: np.ndarray
     label: np.ndarray | None
-
-
-class Foreground(NamedTuple):
-    """Up to 1000 voxels of each node: indices, node number, class."""
-
-    points: np.ndarray
-    node: np.ndarray
-    label: np.ndarray
 
 
 @dataclass(frozen=True)
