@@ -101,7 +101,7 @@ def _prepare_one(case: Case, out: Path, settings: PrepareSettings, recipe: Any) 
         )
         # An index of before must not vouch for what the folder holds from now on.
         (out / "store.json").unlink(missing_ok=True)
-        write_case(folder, prepared, nodes, points)
+        write_case(folder, prepared, nodes, points, settings.storage)
         write_json(folder / "inputs.json", {"seen": seen, "hashes": inputs})
         (folder / f"{key}.key").touch()
     except UserError as error:

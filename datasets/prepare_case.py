@@ -27,7 +27,7 @@ from .prepare_checks import (
 )
 from .resampling import field_of_view, resample, slabs
 from .scratch import empty
-from .store import PreparedCase
+from .store import PreparedCase, Storage
 
 STORED = {"HU": (-1024.0, 3071.0), "SUV": (0.0, 1000.0), "a.u.": (-100.0, 100.0)}
 """What float16 keeps well, and what no patient exceeds."""
@@ -58,6 +58,10 @@ class PrepareSettings(Settings):
     )
     registration_limit: float = Field(
         25.0, gt=0, description="leave a scan in its place if it would move by more, mm"
+    )
+    storage: Storage = Field(
+        "npy",
+        description="npy: memory maps; b2nd: compressed by Blosc2, for slow or shared disks",
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -19,10 +19,13 @@ from ..core.files import atomic_folder, read_json, write_json
 from ..core.geometry import Grid, IntTriple
 from ..core.modality import modality
 from .boxes import box_of, overlap, reorder
+from .compressed import Voxels, open_array, write_array
 from .foreground import Foreground
 from .uptake import hot_spots
 
 VERSION = 1
+Storage = Literal["npy", "b2nd"]
+"""Memory maps; or Blosc2, smaller, for disks that are slower than decompression."""
 
 
 class Patch(NamedTuple):
@@ -93,17 +96,17 @@ class StoredCase:
         self.body_box = (np.array(start), np.array(stop))
 
     @cached_property
-    def images(self) -> np.ndarray:
+    def images(self) -> Voxels:
         """float16 `[M, D, H, W]`."""
         return self._map("images")
 
     @cached_property
-    def regions(self) -> np.ndarray:
+    def regions(self) -> Voxels:
         """uint8 `[D, H, W]`."""
         return self._map("regions")
 
     @cached_property
-    def label(self) -> np.ndarray | None:
+    def label(self) -> Voxels | None:
         """uint8 `[D, H, W]`, or `None`."""
         return self._map("label") if self.labelled else None
 
@@ -154,18 +157,9 @@ class StoredCase:
             label[outer] = self.label[inner]
         return Patch(image, np.array(have), regions, label)
 
-    def _map(self, name: str) -> np.ndarray:
-        file = self.folder / f"{name}.npy"
-        try:
-            return np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise StoreError(
-                "the array must be readable",
-                case=self.id,
-                file=file,
-                found=error,
-                remedy="run `hilum prepare` again",
-            ) from None
+    def _map(self, name: str) -> Voxels:
+        file = self.folder / f"{name}.{self.about.get('storage', 'npy')}"
+        return open_array(file, self.id)
 
 
 class CaseStore:
@@ -234,15 +228,19 @@ def _require_version(about: dict[str, Any], file: Path, what: str) -> None:
 
 
 def write_case(
-    folder: Path, case: PreparedCase, nodes: list[dict[str, Any]], points: Foreground
+    folder: Path,
+    case: PreparedCase,
+    nodes: list[dict[str, Any]],
+    points: Foreground,
+    storage: Storage = "npy",
 ) -> None:
     """Write one case whole or not at all."""
     hot, spot = hot_spots(case.images, case.modalities, case.label, case.grid.spacing, case.id)
     with atomic_folder(folder) as part:
-        np.save(part / "images.npy", case.images, allow_pickle=False)
-        np.save(part / "regions.npy", case.regions, allow_pickle=False)
-        if case.label is not None:
-            np.save(part / "label.npy", case.label, allow_pickle=False)
+        arrays = {"images": case.images, "regions": case.regions, "label": case.label}
+        for name, array in arrays.items():
+            if array is not None:
+                write_array(part / f"{name}.{storage}", array)
         np.savez(
             part / "foreground.npz",
             points=points.points,
@@ -255,6 +253,7 @@ def write_case(
             part / "case.json",
             {
                 "version": VERSION,
+                "storage": storage,
                 "id": case.id,
                 "patient": case.patient,
                 "site": case.site,

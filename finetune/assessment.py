@@ -6,7 +6,6 @@ import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -152,7 +151,7 @@ def _metrics(case: StoredCase, mask: np.ndarray, classes: int) -> Numbers:
 
 def _draw(file: Path, case: StoredCase, mask: np.ndarray, dice: float) -> None:
     volumes = {m: np.asarray(case.images[i], np.float32) for i, m in enumerate(case.modalities)}
-    label = cast(np.ndarray, case.label)
+    label = np.asarray(case.label)
     reference = np.where(label == IGNORE, 0, label)
     case_picture(file, volumes, case.grid, reference, mask, title=f"{case.id}: Dice {dice:.3f}")
 
