@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+IGNORE = 255
+"""Value of a label where nobody knows the class; it never counts."""
+
 
 @dataclass(frozen=True)
 class Case:

@@ -3,21 +3,28 @@
 A store keeps physical values (HU, SUV). `encode` maps them to the scale of a network and `decode`
 back, by the same rule for every case: a PET is never scaled by its own mean, so SUV keep their
 meaning across patients and scanners. Modalities are names; `mr_t1`, `mr_t2` and other sequences
-share the rule of `mr`. A unit of `a.u.` has no absolute scale: `hilum prepare` divides such a
-volume by the 99th percentile inside the body and records the factor.
+share the rule of `mr` unless they have their own. A unit of `a.u.` has no absolute scale:
+`hilum prepare` divides such a volume by the 99th percentile inside the body and records the factor.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from .errors import SettingsError, did_you_mean
 
-Array = TypeVar("Array", np.ndarray, Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Array = TypeVar("Array", np.ndarray, Tensor)
+else:
+    # Preparing a cohort needs no torch, and starts a second earlier in each process without it.
+    Array = TypeVar("Array")
+
+Unit = Literal["HU", "SUV", "um2/s", "a.u."]
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Modality:
 
     Attributes:
         name: Key in manifests, stores and settings.
-        unit: Unit of stored values.
+        unit: Unit of stored values; um2/s is that of a map of apparent diffusion.
         low: Lower end of the window that a network sees, in `unit`.
         high: Upper end.
         scale: `linear` maps the window to [-1, 1]; `log` maps `x` to `log(1 + x)`, which stretches
@@ -37,7 +44,7 @@ class Modality:
     """
 
     name: str
-    unit: Literal["HU", "SUV", "a.u."]
+    unit: Unit
     low: float
     high: float
     scale: Literal["linear", "log"]
@@ -61,22 +68,46 @@ class Modality:
 
 MODALITIES: dict[str, Modality] = {
     "ct": Modality("ct", "HU", -160, 240, "linear", -1024, (-4096, 32767), (-160, 240)),
+    "cbct": Modality("cbct", "HU", -500, 500, "linear", -1024, (-4096, 32767), (-300, 300)),
     "pet": Modality("pet", "SUV", 0, 40, "log", 0, (-5, 500), (0, 8)),
+    "spect": Modality("spect", "SUV", 0, 40, "log", 0, (-5, 500), (0, 8)),
     "mr": Modality("mr", "a.u.", 0, 2, "linear", 0, (-1e6, 1e6), (0, 1)),
-    "us": Modality("us", "a.u.", 0, 2, "linear", 0, (-1e6, 1e6), (0, 1)),
+    # Diffusion-weighted at a high b-value: like PET, a few bright places in much dark.
+    "mr_dwi": Modality("mr_dwi", "a.u.", 0, 4, "log", 0, (-1e6, 1e6), (0, 1)),
+    # A map with an absolute scale: 1000 um2/s are 1e-3 mm2/s.
+    "mr_adc": Modality("mr_adc", "um2/s", 0, 3000, "linear", 0, (-1e3, 2e4), (0, 2500)),
+    "us": Modality("us", "a.u.", 0, 1.5, "linear", 0, (-1e6, 1e6), (0, 1)),
+    "other": Modality("other", "a.u.", 0, 2, "linear", 0, (-1e6, 1e6), (0, 1)),
 }
 
 
 def modality(name: str) -> Modality:
-    """Return the rules for a modality name such as `ct`, `pet` or `mr_t1`.
+    """Return the rules for a modality name: its own, such as `mr_adc`, or of the part before `_`.
 
     Raises:
         SettingsError: If neither the name nor the part before its first `_` is known.
     """
-    family = name.split("_", 1)[0]
+    family = name if name in MODALITIES else name.split("_", 1)[0]
     if family not in MODALITIES:
         raise SettingsError(
             f"unknown modality {name!r}{did_you_mean(name, MODALITIES)}",
-            remedy=f"use {', '.join(MODALITIES)}, with a suffix for a sequence, as in mr_t1",
+            remedy=f"use {', '.join(MODALITIES)}, with a suffix for a sequence, as in mr_t1; "
+            "other_<name> for any other scan",
         )
     return MODALITIES[family]
+
+
+def register(rule: Modality) -> None:
+    """Add a modality of one's own to the table.
+
+    Raises:
+        SettingsError: If the name is there already, or the window is empty.
+    """
+    if rule.name in MODALITIES:
+        raise SettingsError("a modality has one rule", found=rule.name, remedy="choose a new name")
+    if not rule.low < rule.high or (rule.scale == "log" and rule.low < 0):
+        raise SettingsError(
+            "a window must rise, and begin at 0 or above on a log scale",
+            found=f"{rule.low:g} to {rule.high:g}",
+        )
+    MODALITIES[rule.name] = rule

@@ -8,9 +8,12 @@ run, another number of workers, or another order of cells cannot change it.
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive(seed: int, *keys: str | int) -> int:
@@ -33,4 +36,6 @@ def numpy_generator(seed: int, *keys: str | int) -> np.random.Generator:
 
 def torch_generator(seed: int, *keys: str | int, device: str = "cpu") -> torch.Generator:
     """Return a torch generator for these keys."""
+    import torch
+
     return torch.Generator(device).manual_seed(derive(seed, *keys))

@@ -5,6 +5,10 @@ from __future__ import annotations
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from .case import IGNORE
+
+__all__ = ["IGNORE", "Available", "Label", "Logits", "Volume"]
+
 Volume = Float[Tensor, "batch channels depth height width"]
 """One batch of images or feature maps."""
 
@@ -16,5 +20,3 @@ Label = UInt8[Tensor, "batch 1 depth height width"]
 
 Available = Bool[Tensor, "batch modalities"]
 """Which modalities each case of the batch has."""
-
-IGNORE = 255

@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..core.case import Case
-from ..core.types import IGNORE
+from ..core.case import IGNORE, Case
 from .check_case import CaseFindings
 from .check_report import Problem
 

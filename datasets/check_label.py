@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.case import Case
+from ..core.case import IGNORE, Case
 from ..core.components import components
 from ..core.geometry import Grid
-from ..core.types import IGNORE
 from .boxes import box_of
 from .check_geometry import inside
 from .check_report import Problem

@@ -80,9 +80,17 @@ def _arbitrary(name: str, array: np.ndarray, low: float, high: float) -> Iterato
         yield "warn", rule, f"{share:.0%} of the voxels", remedy
 
 
+def _diffusion(name: str, array: np.ndarray, low: float, high: float) -> Iterator[Finding]:
+    median = _body_median(array, high)
+    if not 300 <= median <= 3500:
+        remedy = "write the map in um2/s: 1e-3 mm2/s are 1000"
+        yield "warn", f"{name} of a body should be about 1000 um2/s", f"{median:.4g}", remedy
+
+
 _RULES: dict[str, Callable[[str, np.ndarray, float, float], Iterator[Finding]]] = {
     "HU": _hounsfield,
     "SUV": _suv,
+    "um2/s": _diffusion,
     "a.u.": _arbitrary,
 }
 

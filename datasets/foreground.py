@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from ..core.case import IGNORE
 from ..core.components import components
 from ..core.geometry import Grid
 from ..core.seeds import numpy_generator
-from ..core.types import IGNORE
 
 POINTS_PER_NODE = 1000
 

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core.case import Case
+from ..core.case import IGNORE, Case
 from ..core.errors import DataError
 from ..core.files import read_json
 from ..core.modality import MODALITIES
-from ..core.types import IGNORE
 from .conversion import Conversion, convert, folder_of
 from .manifest import check_id
 from .nifti import ENDINGS, read_label, write_volume

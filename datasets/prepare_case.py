@@ -29,7 +29,12 @@ from .resampling import field_of_view, resample, slabs
 from .scratch import empty
 from .store import PreparedCase, Storage
 
-STORED = {"HU": (-1024.0, 3071.0), "SUV": (0.0, 1000.0), "a.u.": (-100.0, 100.0)}
+STORED = {
+    "HU": (-1024.0, 3071.0),
+    "SUV": (0.0, 1000.0),
+    "um2/s": (0.0, 10_000.0),
+    "a.u.": (-100.0, 100.0),
+}
 """What float16 keeps well, and what no patient exceeds."""
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.case import Case
+from ..core.case import IGNORE, Case
 from ..core.components import components
 from ..core.errors import DataError
 from ..core.geometry import Grid
 from ..core.modality import modality
-from ..core.types import IGNORE
 from .boxes import box_of
 from .nifti import Volume
 

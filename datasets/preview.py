@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..core.case import IGNORE
 from ..core.errors import DataError
 from ..core.files import atomic_path
 from ..core.geometry import Triple
 from ..core.modality import modality
-from ..core.types import IGNORE
 from .batch import Batch
 
 TILE = 160

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 
 from hilum.core.errors import SettingsError
-from hilum.core.modality import MODALITIES, modality
+from hilum.core.modality import MODALITIES, Modality, modality, register
 
 
 @pytest.mark.parametrize("name", MODALITIES)
@@ -28,6 +31,28 @@ def test_values_by_hand() -> None:
 
 def test_a_sequence_shares_the_rule_of_its_family() -> None:
     assert modality("mr_t1") is MODALITIES["mr"]
+    assert modality("other_elastography") is MODALITIES["other"]
+
+
+def test_a_sequence_with_an_absolute_scale_has_its_own_rule() -> None:
+    assert modality("mr_adc").unit == "um2/s"
+    assert_allclose(modality("mr_adc").encode(np.array([0.0, 1500, 3000, 9000])), [-1, 0, 1, 1])
+
+
+def test_a_modality_of_ones_own_is_added_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hilum.core.modality.MODALITIES", dict(MODALITIES))
+    mine = Modality("oct", "a.u.", 0, 3, "log", 0, (0, 99), (0, 1))
+    register(mine)
+    assert modality("oct_left") is mine
+    with pytest.raises(SettingsError, match="one rule, found oct; choose a new name"):
+        register(mine)
+    with pytest.raises(SettingsError, match="a window must rise"):
+        register(Modality("oct2", "a.u.", 3, 3, "linear", 0, (0, 99), (0, 1)))
+
+
+def test_rules_need_no_torch() -> None:
+    code = "import sys, hilum.datasets.prepare; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
 
 
 def test_an_unknown_name_is_refused_with_a_hint() -> None:

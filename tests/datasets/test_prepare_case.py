@@ -13,7 +13,7 @@ from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid, IntTriple, Triple
 from hilum.datasets.foreground import nodes_of
-from hilum.datasets.nifti import write_volume
+from hilum.datasets.nifti import read_volume, write_volume
 from hilum.datasets.prepare_case import (
     PrepareSettings,
     prepare_case,
@@ -240,3 +240,29 @@ def test_a_node_that_vanishes_at_the_spacing_and_partial_labels_are_noted(
     assert fine.notes == ()
     coarse = prepare_case(case, PrepareSettings.model_validate({"spacing": (3, 3, 3)}))
     assert any("had 2 components and has 1" in note for note in coarse.notes)
+
+
+@pytest.mark.parametrize("shape", [(1, 60, 70), (14, 60, 70)])
+def test_an_ultrasound_volume_alone_is_a_case(tmp_path: Path, shape: IntTriple) -> None:
+    draw = np.random.default_rng(0)
+    _, height, width = np.indices(shape)
+    sector = (height > 3) & (np.abs(width - 35) < 5 + 0.45 * height)
+    array = np.where(sector, draw.rayleigh(40, shape), 0).clip(0, 255)
+    grid = Grid.from_spacing(shape, (1.0, 0.6, 0.6))
+    write_volume(tmp_path / "us.nii.gz", array.round(), grid, np.uint8)
+    prepared = prepare_case(Case("u", "u", {"us": tmp_path / "us.nii.gz"}), PrepareSettings())
+    body = (prepared.regions & 1).astype(bool)
+    assert prepared.images.shape[1] == shape[0]
+    assert 0.8 < body.sum() / sector.sum() < 1.6
+    # Divided by the 99th percentile of what is in the sector: Rayleigh's is 3.03 sigma.
+    assert prepared.factors["us"] == pytest.approx(40 * 3.03, rel=0.1)
+    assert float(np.percentile(prepared.images[0][body], 99)) == pytest.approx(1, abs=0.1)
+
+
+def test_a_map_of_diffusion_keeps_its_scale(case: Case, tmp_path: Path) -> None:
+    ct = read_volume(case.volumes["ct"])
+    write_volume(tmp_path / "adc.nii.gz", np.where(ct.array > -500, 1100, 0), CT, np.int16)
+    adc = Case("a", "a", {"mr_adc": tmp_path / "adc.nii.gz"})
+    prepared = prepare_case(adc, PrepareSettings())
+    assert prepared.factors == {"mr_adc": 1.0}
+    assert float(prepared.images.max()) == 1100
