@@ -117,6 +117,7 @@ class PairedAugmentation:
             "image": torch.zeros(shape, device=device),
             "available": batch["available"].clone(),
             "regions": torch.empty((count, 1, *self.patch), dtype=torch.uint8, device=device),
+            "shift": torch.zeros((count, len(self.modalities), 3)),
         }
         if "label" in batch:
             result["label"] = torch.empty_like(result["regions"])
@@ -133,7 +134,8 @@ class PairedAugmentation:
                 result["image"][row], result["available"][row], result["regions"][row, 0], mark
             )
             self._fill(box, plan, into)
-        result["augmented"] = True
+            result["shift"][row] = self._shift(plan)
+        result["augmented"], result["shift"] = True, result["shift"].to(device)
         return result
 
     def plan(self, seed: int, have: Sequence[bool]) -> Plan:
@@ -180,6 +182,7 @@ class PairedAugmentation:
             "available": sample["available"].clone(),
             "regions": regions,
             "augmented": True,
+            "shift": self._shift(plan),
         }
         if "label" in sample:
             result["label"] = torch.empty_like(regions)
@@ -188,6 +191,11 @@ class PairedAugmentation:
         box = Box(sample["image"], sample["regions"][0], label, low, have, sample["seed"])
         self._fill(box, plan, Row(image, result["available"], regions[0], mark))
         return result
+
+    def _shift(self, plan: Plan) -> Tensor:
+        """Return by how many mm each modality moves against the patient, `[M, 3]`."""
+        still = (0.0, 0.0, 0.0)
+        return torch.tensor([plan.shifts.get(c, still) for c in range(len(self.modalities))])
 
     def _fill(self, box: Box, plan: Plan, into: Row) -> None:
         """Write one changed sample."""

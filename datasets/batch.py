@@ -13,7 +13,8 @@ class Batch(TypedDict):
     """Samples stacked along a first axis; docs/data-model.md describes each entry.
 
     `label` is missing where labels are not read. `augmented` is there once the image is on the
-    network's scale and has the sides of a patch, so that nothing is changed twice.
+    network's scale and has the sides of a patch, so that nothing is changed twice; with it comes
+    `shift`, by how many mm each modality was moved against the patient, `[B, M, 3]`.
     """
 
     image: Tensor
@@ -23,6 +24,7 @@ class Batch(TypedDict):
     case: list[str]
     seed: Tensor
     augmented: NotRequired[bool]
+    shift: NotRequired[Tensor]
 
 
 class Sample(TypedDict):
@@ -38,6 +40,7 @@ class Sample(TypedDict):
     case: str
     seed: int
     augmented: NotRequired[bool]
+    shift: NotRequired[Tensor]
 
 
 def collate(samples: Sequence[Sample], dtype: torch.dtype = torch.float32) -> Batch:
@@ -63,6 +66,8 @@ def collate(samples: Sequence[Sample], dtype: torch.dtype = torch.float32) -> Ba
     labels = [sample["label"] for sample in samples if "label" in sample]
     if labels:
         batch["label"] = torch.stack(labels)
+    shifts = [sample["shift"] for sample in samples if "shift" in sample]
     if augmented:
         batch["augmented"] = True
+        batch["shift"] = torch.stack(shifts)
     return batch

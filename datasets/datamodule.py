@@ -48,6 +48,7 @@ class PatchData(pl.LightningDataModule):
         workers: int = 0,
         accumulate: int = 1,
         validation_batches: int = 8,
+        views: int = 1,
     ) -> None:
         """Say what the run draws.
 
@@ -70,6 +71,8 @@ class PatchData(pl.LightningDataModule):
             workers: Threads that read; 0 reads when the network waits.
             accumulate: Batches per optimiser step.
             validation_batches: How many fixed batches validate, half of them on nodes.
+            views: How many random views the module makes of each patch; above 1, the loader reads
+                `augmentation.read_shape()` and leaves the changes to the module, GPU or not.
         """
         super().__init__()
         counts = {"batch_size": batch_size, "steps": steps, "accumulate": accumulate}
@@ -84,7 +87,7 @@ class PatchData(pl.LightningDataModule):
         self.batch_size, self.steps, self.accumulate = batch_size, steps, accumulate
         self.seed, self.foreground, self.hard, self.labelled = seed, foreground, hard, labelled
         self.modalities = tuple(modalities or store.modalities)
-        self.workers, self.validation_batches = workers, validation_batches
+        self.workers, self.validation_batches, self.views = workers, validation_batches, views
         self.done = 0
         dataset = self._training(0)
         if dataset.foreground and not dataset.with_nodes:
@@ -147,8 +150,11 @@ class PatchData(pl.LightningDataModule):
     def _on_gpu(self) -> bool:
         return bool(self.trainer) and self.trainer.strategy.root_device.type == "cuda"
 
+    def _read(self) -> IntTriple | None:
+        return self.augmentation.read_shape() if self.augmentation else None
+
     def _training(self, length: int) -> PatchDataset:
-        read = self.augmentation.read_shape() if self.augmentation and self._on_gpu() else None
+        read = self._read() if self._on_gpu() or self.views > 1 else None
         return PatchDataset(
             self.store,
             self.ids,
@@ -167,10 +173,11 @@ class PatchData(pl.LightningDataModule):
         return PatchDataset(
             self.store,
             self.validation,
-            self.patch,
+            (self._read() if self.views > 1 else None) or self.patch,
             self.validation_batches * self.batch_size,
             VALIDATION_SEED,
             self.modalities,
             0.5,
             self.labelled,
+            inner=self.patch,
         )

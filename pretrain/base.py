@@ -22,6 +22,9 @@ class PretextBatch(NamedTuple):
         generator: Source of every random draw of this step, on the device of the image.
         field_of_view: `[B, M, D, H, W]` booleans: inside what each modality's scan covers; all of
             it if not given.
+        shift: `[B, M, 3]`, by how many mm augmentation moved each modality against the patient.
+        others: Further random views of the same places, for tasks with `views` above 1.
+        cases: Name of the case of each sample.
     """
 
     image: Volume
@@ -29,23 +32,54 @@ class PretextBatch(NamedTuple):
     body: Tensor
     generator: torch.Generator
     field_of_view: Tensor | None = None
+    shift: Tensor | None = None
+    others: tuple[PretextBatch, ...] = ()
+    cases: tuple[str, ...] = ()
 
 
 class PretextTask(nn.Module, ABC):
-    """Has an `encoder`, gives a loss. Subclasses are final."""
+    """Has an `encoder`, gives a loss. Subclasses are final.
+
+    Everything that the loss needs beyond the batch is a parameter or a buffer, so that a resumed
+    run goes on exactly: a teacher's weights, a queue, a centre.
+
+    Attributes:
+        encoder: What is learned; the run saves it as an encoder folder.
+        views: Random views of each patch that the task wants; `PretextBatch.others` has the rest.
+        least_batch: Smallest batch that the task can learn from.
+    """
 
     encoder: nn.Module
+    views: int = 1
+    least_batch: int = 1
 
     @abstractmethod
     def loss(self, batch: PretextBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar to minimise and its named terms, detached, for the log."""
 
-    @abstractmethod
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return named volumes like `batch.image` to look at, such as input, masked, rebuilt.
 
-        NaN marks what was hidden from the network.
+        NaN marks what was hidden from the network. By default, the views that the network gets.
         """
+        views = (batch, *batch.others)
+        return {f"view {number}": view.image for number, view in enumerate(views, 1)}
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Follow an optimiser step, as a teacher does that is an average of the student.
+
+        Args:
+            step: Steps done, at least 1.
+            steps: Steps of the whole run.
+        """
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Return further networks to save beside the encoder.
+
+        One named `teacher` is an encoder like the task's own, and gets an encoder folder.
+        """
+        decoder = getattr(self, "decoder", None)
+        return {} if decoder is None else {"decoder": decoder}
 
     def check_patch(self, patch: IntTriple) -> None:
         """Raise a `SettingsError` if the task cannot work on patches of these sides."""

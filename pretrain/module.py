@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core.geometry import Triple
-from ..core.seeds import torch_generator
+from ..core.seeds import derive, torch_generator
 from ..datasets.augmentation import PairedAugmentation
 from ..datasets.batch import Batch
 from ..training.optimisation import LightningOptimiser, configure
@@ -50,6 +50,11 @@ class PretrainModule(pl.LightningModule):
         self.task, self.augmentation = task, augmentation
         self.spacing, self.settings, self.seed, self.folder = spacing, settings, seed, pictures
 
+    @property
+    def _many(self) -> bool:
+        """Whether to change validation patches, always alike: equal views would teach nothing."""
+        return self.task.views > 1
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         part = batch_idx % self.settings.accumulate
@@ -59,9 +64,14 @@ class PretrainModule(pl.LightningModule):
         self._log("train", terms, batch)
         return loss
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take a step, and let the task follow it before a checkpoint can be written."""
+        super().optimizer_step(*args, **kwargs)
+        self.task.after_step(int(self.trainer.global_step) + 1, self.settings.steps)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the loss of a fixed batch, and draw the first one."""
-        loss, terms = self.task.loss(self.view(batch, False, "validation", batch_idx))
+        loss, terms = self.task.loss(self.view(batch, self._many, "validation", batch_idx))
         self._log("val", {"loss": loss.detach(), **terms}, batch)
         if batch_idx == 0 and self.folder is not None and self.trainer.is_global_zero:
             self._draw(batch, self.folder)
@@ -78,16 +88,31 @@ class PretrainModule(pl.LightningModule):
             augment: Whether to change it at random.
             *keys: What the draws of this batch depend on, beside the seed.
         """
-        device = batch["image"].device
+        device = str(batch["image"].device)
+        generator = torch_generator(self.seed, "pretext", *keys, device=device)
+        first, *rest = [
+            self._one(batch, augment, number, generator) for number in range(self.task.views)
+        ]
+        return first._replace(others=tuple(rest))
+
+    def _one(
+        self, batch: Batch, augment: bool, number: int, generator: torch.Generator
+    ) -> PretextBatch:
+        """Return one random view; all share one generator."""
+        if number:
+            seeds = [derive(int(seed), "view", number) for seed in batch["seed"]]
+            batch = {**batch, "seed": torch.tensor(seeds, device=batch["seed"].device)}
         # Positions and SUV need more digits than the network.
-        with torch.autocast(device.type, enabled=False):
+        with torch.autocast(batch["image"].device.type, enabled=False):
             ready = self.augmentation(batch, augment)
         return PretextBatch(
             ready["image"],
             ready["available"],
             (ready["regions"] & 1).bool(),
-            torch_generator(self.seed, "pretext", *keys, device=str(device)),
+            generator,
             inside(ready["regions"], len(self.augmentation.modalities)),
+            ready.get("shift"),
+            cases=tuple(batch["case"]),
         )
 
     def _log(self, stage: str, terms: dict[str, Tensor], batch: Batch) -> None:
@@ -95,7 +120,7 @@ class PretrainModule(pl.LightningModule):
         self.log_dict(values, batch_size=len(batch["case"]))
 
     def _draw(self, batch: Batch, folder: Path) -> None:
-        view = self.view(batch, False, "validation", 0)
+        view = self.view(batch, self._many, "validation", 0)
         volumes = self.task.pictures(view)
         # The patch with the most scans, and then with the most of a patient in it, says the most.
         sample = int((view.available.sum(1) + view.body.float().mean((1, 2, 3, 4))).argmax())

@@ -86,6 +86,7 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
             modalities=names,
             labelled=False,
             workers=settings.trainer.workers,
+            views=task.views,
         )
         module = PretrainModule(
             task,
@@ -167,6 +168,12 @@ def make_task(
                 found=f"{settings.encoder}, {settings.task}: {error}",
             ) from None
     task.check_patch(settings.patch)
+    if settings.trainer.batch_size < task.least_batch:
+        raise SettingsError(
+            f"{settings.task['name']} needs batches of at least {task.least_batch}",
+            found=f"trainer.batch_size {settings.trainer.batch_size}",
+            remedy="enlarge trainer.batch_size; trainer.accumulate does not help",
+        )
     if settings.init_from is not None:
         _go_on(encoder, settings.init_from, names, run)
     return task
@@ -262,6 +269,8 @@ def _save(
         }
     )
     save_encoder(folder, task.encoder, config)
-    decoder = getattr(task, "decoder", None)
-    if decoder is not None:
-        write_weights(folder / "decoder.safetensors", state_of(decoder))
+    for name, network in task.networks().items():
+        if name == "teacher":
+            save_encoder(folder.parent / "teacher", network, config)
+        else:
+            write_weights(folder / f"{name}.safetensors", state_of(network))

@@ -1,0 +1,110 @@
+"""What every pretext task keeps, over the whole table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hilum.core.registry import build
+from hilum.core.seeds import torch_generator
+from hilum.encoders import ENCODERS
+from hilum.pretrain import TASKS
+from hilum.pretrain.base import PretextBatch, PretextTask
+
+NAMES = ("ct", "pet")
+SIDES = (16, 24, 32)
+RESENC: dict[str, Any] = {"name": "resenc", "features": [4, 8, 8], "blocks": [1, 1, 1]}
+
+SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+"""Encoder and parameters of a task that RESENC and the defaults do not suit."""
+
+
+def make(name: str) -> PretextTask:
+    encoder, params = SMALL.get(name, (RESENC, {}))
+    torch.manual_seed(0)
+    made = build(ENCODERS, encoder, in_channels=len(NAMES))
+    task = build(TASKS, {"name": name, **params}, encoder=made, modalities=NAMES)
+    task.check_patch(SIDES)
+    return task
+
+
+def batch_of(task: PretextTask, available: Tensor | None = None, seed: int = 0) -> PretextBatch:
+    have = torch.ones((4, 2), dtype=torch.bool) if available is None else available
+
+    def one(number: int) -> PretextBatch:
+        image = torch.randn((4, 2, *SIDES), generator=torch_generator(seed, "image", number))
+        image = image * have[:, :, None, None, None]
+        body = torch.zeros((4, 1, *SIDES), dtype=torch.bool)
+        body[..., 2:-2, 2:-2, 2:-2] = True
+        inside = body.expand(-1, 2, -1, -1, -1)
+        shift = torch.zeros((4, 2, 3))
+        generator = torch_generator(seed, "task")
+        return PretextBatch(image, have, body, generator, inside, shift, cases=("a", "b", "c", "d"))
+
+    return one(0)._replace(others=tuple(one(n) for n in range(1, task.views)))
+
+
+MIXED = torch.tensor([[True, True], [True, False], [False, True], [True, True]])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_loss_is_finite_and_reaches_the_encoder(name: str) -> None:
+    task = make(name)
+    loss, terms = task.loss(batch_of(task))
+    assert loss.shape == ()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(value) and not value.requires_grad for value in terms.values())
+    loss.backward()
+    grads = [p.grad for p in task.encoder.parameters() if p.requires_grad]
+    reached = sum(g is not None and bool(g.abs().sum() > 0) for g in grads)
+    assert reached >= 0.8 * len(grads), "nearly every weight of the encoder learns"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_same_seed_gives_the_same_loss_and_another_seed_another(name: str) -> None:
+    task = make(name)
+    task.eval()
+    first, again = (task.loss(batch_of(task))[0].item() for _ in range(2))
+    other = task.loss(batch_of(task, seed=1))[0].item()
+    assert first == again != other
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_pool_of_mixed_availability_trains(name: str) -> None:
+    task = make(name)
+    optimiser = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], 1e-3)
+    for step in range(2):
+        loss, _ = task.loss(batch_of(task, MIXED, seed=step))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        task.after_step(step + 1, 2)
+    assert all(torch.isfinite(p).all() for p in task.parameters())
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_everything_is_in_the_state(name: str) -> None:
+    task, other = make(name), make(name)
+    optimiser = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], 1e-2)
+    task.loss(batch_of(task))[0].backward()
+    optimiser.step()
+    task.after_step(1, 2)
+    other.load_state_dict(task.state_dict())
+    task.eval(), other.eval()
+    ours, theirs = (t.loss(batch_of(t, seed=3))[0].item() for t in (task, other))
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_pictures_have_the_shape_of_the_input(name: str) -> None:
+    task = make(name)
+    task.eval()
+    with torch.no_grad():
+        volumes = task.pictures(batch_of(task))
+    assert volumes
+    for volume in volumes.values():
+        assert volume.shape[:2] == (4, 2)
+        assert volume.ndim == 5
