@@ -17,6 +17,7 @@ ENCODERS: LazyTable[Encoder] = LazyTable(
         "segresnet": "SegresnetEncoder",
         "mednext": "MednextEncoder",
         "resnet3d": "Resnet3DEncoder",
+        "unet3d": "Unet3DEncoder",
         "timm_cnn": "TimmCnnEncoder",
         "primus": "PrimusEncoder",
         "vit": "VitEncoder",

@@ -94,6 +94,15 @@ FAMILIES: dict[str, Family] = {
         },
         "",
     ),
+    "unet3d": Family(
+        "Two convolutions a level with instance norm, and a maximum over 2 voxels between levels.",
+        {
+            "tiny": Preset(110_484, _cubes(1, 2, 4, 8)),
+            "small": Preset(1_758_672, _cubes(1, 2, 4, 8)),
+            "base": Preset(7_028_640, _cubes(1, 2, 4, 8)),
+        },
+        "",
+    ),
     "timm_cnn": Family(
         "Features of a timm network, inflated: strides 2, 4, 8, 16, 32, or from 4 in ConvNeXt.",
         {

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from ..encoders import ENCODERS
 from .reading import ForeignFile
 from .source import Recipe, prefix_before, renamed
 
@@ -75,20 +73,6 @@ def segres_recipe(foreign: ForeignFile, norm: str | None = None) -> Recipe:
         unused,
     )
     found = "batch" if any(name.endswith(".running_mean") for name in weights) else norm
-    _normalise(recipe, found)
-    return recipe
-
-
-def _normalise(recipe: Recipe, found: str | None) -> None:
-    """Ask for the file's norm if our encoder can have it, else say that features differ."""
-    if found in (None, "instance"):
-        return
-    if "norm" in inspect.signature(ENCODERS["segresnet"]).parameters:
+    if found not in (None, "instance"):
         recipe.architecture["norm"] = found
-        return
-    recipe.unused += [n for n in recipe.weights if ".running_" in n or n.endswith("_tracked")]
-    recipe.weights = {n: t for n, t in recipe.weights.items() if n not in recipe.unused}
-    recipe.notes.append(
-        f"the file's network normalises by {found}, segresnet by instance: "
-        "weights fit, features differ"
-    )
+    return recipe

@@ -1,16 +1,14 @@
-"""SuPreM's supervised weights: Swin UNETR and SegResNet below `backbone`."""
+"""SuPreM's supervised weights: Swin UNETR, SegResNet and U-Net below `backbone`."""
 
 from __future__ import annotations
 
 import re
 
-from ..core.errors import CheckpointError
+from .models_genesis import FIRST, genesis_recipe
 from .reading import ForeignFile
 from .segres_names import OLD, segres_recipe
 from .source import Recipe, Request, WeightSource, prefix_before
 from .swin_names import is_swin, swin_recipe
-
-GENESIS = "down_tr64.ops.0.conv1.weight"
 
 
 class SupremSource(WeightSource):
@@ -19,7 +17,7 @@ class SupremSource(WeightSource):
     title = "SuPreM"
     home = "https://github.com/MrGiovanni/SuPreM"
     licence = "CC-BY-NC-ND-4.0"
-    obtain = "supervised_suprem_swinunetr_2100.pth or ..._segresnet_2100.pth"
+    obtain = "supervised_suprem_swinunetr_2100.pth, ..._segresnet_2100.pth or ..._unet_2100.pth"
 
     def recognise(self, foreign: ForeignFile) -> str:
         """Know the group `net` with its neighbours, or `backbone` before a known network."""
@@ -27,7 +25,7 @@ class SupremSource(WeightSource):
         known = (
             is_swin(foreign.tensors)
             or prefix_before(foreign.tensors, OLD) is not None
-            or prefix_before(foreign.tensors, GENESIS) is not None
+            or prefix_before(foreign.tensors, FIRST) is not None
         )
         if known and foreign.group == "net":
             return "its network lies in net, as SuPreM's"
@@ -40,12 +38,7 @@ class SupremSource(WeightSource):
         elif prefix_before(foreign.tensors, OLD) is not None:
             recipe = segres_recipe(foreign, norm="group")
         else:
-            raise CheckpointError(
-                "SuPreM's network must be its Swin UNETR or its SegResNet",
-                file=foreign.path,
-                found="its U-Net, that of Models Genesis, which has no encoder here",
-                remedy="take the file of the Swin UNETR or the SegResNet",
-            )
+            recipe = genesis_recipe(foreign)
         recipe.pretext = "supervised segmentation of 25 organs (SuPreM)"
         recipe.spacing, recipe.patch = (1.5, 1.5, 1.5), (96, 96, 96)
         recipe.notes.append("trained on CT of -175 to 250 HU scaled to 0 to 1")

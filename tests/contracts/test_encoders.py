@@ -32,6 +32,7 @@ TINY: dict[str, dict[str, Any]] = {
     "segresnet": {"filters": 8, "blocks": [1, 1, 1]},
     "mednext": {"width": 4, "blocks": [1, 1, 1], "expansion": [2, 2, 2], "strides": [2, [1, 2, 2]]},
     "resnet3d": {"fine": 4},
+    "unet3d": {"features": 4},
     "timm_cnn": {"model": "resnet10t"},
     "primus": {"width": 24, "depth": 3, "heads": 2, "features": [4, 4, 8], "trained": 32},
     "vit": {"width": 12, "depth": 3, "heads": 2, "features": [4, 4, 8], "trained": 32},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 
@@ -13,10 +12,7 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from hilum.core.checkpoints import read_config
-from hilum.encoders import ENCODERS
 from hilum.exchange.importing import import_weights
-
-HAS_NORM = "norm" in inspect.signature(ENCODERS["segresnet"]).parameters
 
 
 def segres(norm: str) -> SegResNetDS:
@@ -43,7 +39,7 @@ def test_an_instance_normalised_encoder_gives_its_features(
     assert report.unexpected == ["head.weight"]
 
 
-def test_ct_fms_batch_norm_is_kept_or_the_difference_is_told(tmp_path: Path, rebuilt) -> None:
+def test_ct_fms_batch_norm_is_kept(tmp_path: Path, rebuilt) -> None:
     network = segres("batch")
     torch.save({"state_dict": network.state_dict()}, tmp_path / "ct_fm.ckpt")
     folder, report = import_weights(
@@ -52,9 +48,7 @@ def test_ct_fms_batch_norm_is_kept_or_the_difference_is_told(tmp_path: Path, reb
     config = read_config(folder)
     assert report.covered == 1
     assert any("SPL" in note for note in config.extra["imported"]["notes"])
-    if not HAS_NORM:
-        assert any("normalises by batch" in note for note in config.extra["imported"]["notes"])
-        return
+    assert config.architecture["norm"] == "batch"
     x = torch.randn(1, 1, 8, 12, 16)
     for ours, theirs in zip(rebuilt(folder)(x), network.encoder._forward(x), strict=True):
         assert_close(ours, theirs, rtol=0, atol=1e-5)
