@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from ..core.geometry import IntTriple
+from ..core.memory import Storages
 from ..core.registry import build
 from . import ENCODERS
 from .base import Encoder
@@ -78,7 +76,7 @@ def peak_memory(encoder: Encoder, image: Tensor) -> int:
     allocator keeps: it is the same on every machine, but blind to an operation's own scratch.
     """
     encoder.zero_grad(set_to_none=True)
-    with _Storages(encoder) as storages:
+    with Storages(encoder) as storages:
         _step(encoder, image, keep=True)
     encoder.zero_grad(set_to_none=True)
     return storages.peak
@@ -99,40 +97,3 @@ def _fastest(action: Callable[[], object], repeats: int) -> float:
         action()
         times.append(time.perf_counter() - began)
     return min(times)
-
-
-class _Storages(TorchDispatchMode):
-    """Follow the bytes of every storage from its first operation to its end."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.live = self.peak = 0
-        self.seen: set[int] = set()
-        for tensor in (*module.parameters(), *module.buffers()):
-            self._see(tensor)
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._see(leaf)
-        return result
-
-    def _see(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
-        if key not in self.seen:
-            self.seen.add(key)
-            self.live += size
-            self.peak = max(self.peak, self.live)
-            weakref.finalize(storage, self._forget, key, size)
-
-    def _forget(self, key: int, size: int) -> None:
-        self.seen.discard(key)
-        self.live -= size

@@ -94,6 +94,8 @@ def blank(volume: Tensor, present: Tensor) -> Tensor:
 
 def check_available(available: Tensor) -> None:
     """Raise an error if some case of the batch has no modality at all."""
+    if available.is_meta or torch.compiler.is_compiling():
+        return  # there is nothing to look at yet
     if not bool(available.any(1).all()):
         rows = torch.nonzero(~available.any(1)).flatten().tolist()
         raise ValueError(

@@ -115,11 +115,17 @@ def finetune(
 @app.command("list")
 def list_(
     what: Annotated[str | None, typer.Argument(help="One table; all without it.")] = None,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Build and measure encoders or fusion strategies here.")
+    ] = False,
+    patch: Annotated[
+        list[int] | None, typer.Option(help="Side of a patch for the cost of fusion; may repeat.")
+    ] = None,
 ) -> None:
     """List encoders, fusion strategies, pretext tasks, modalities, metrics and formats."""
     from hilum.inventory import tables
 
-    for line in tables(what):
+    for line in tables(what, cost, patch or ()):
         say(line)
 
 

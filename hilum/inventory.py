@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,29 @@ SETTINGS: dict[str, tuple[str, str]] = {
 }
 
 
-def tables(what: str | None = None, cost: bool = False) -> list[str]:
+def tables(
+    what: str | None = None, cost: bool = False, patches: Sequence[int] = ()
+) -> Iterable[str]:
     """Return one line per entry of a table, or of all tables.
 
-    Encoders alone come with their sizes; with `cost`, each is built and measured on this machine.
+    Encoders alone come with their sizes; with `cost`, each is built and measured on this machine,
+    line by line.
+
+    Args:
+        what: Name of a table.
+        cost: Whether to say what encoders or fusion strategies cost.
+        patches: Sides of the patches for the cost of fusion; 96 and 128 if not given.
     """
-    if cost and what != "encoders":
-        raise SettingsError("only encoders have a cost", remedy="use `hilum list encoders --cost`")
+    if cost and what not in ("encoders", "fusion"):
+        raise SettingsError(
+            "only encoders and fusion have a cost", remedy="use `hilum list fusion --cost`"
+        )
     if what == "encoders":
-        return list(_encoders(cost))
+        return _encoders(cost)
+    if cost:
+        from hilum.cost_tables import PATCHES, check_patches, fusion_costs
+
+        return fusion_costs(check_patches(patches or PATCHES))
     lines: list[str] = []
     for name in [_known(what, TABLES)] if what else TABLES:
         if name == "encoders":
@@ -65,6 +79,7 @@ def _families() -> list[str]:
 
 def _encoders(cost: bool) -> Iterable[str]:
     """Yield families with their sizes: parameters (two channels), strides, what a patch must be."""
+    from hilum.cost_tables import encoder_cost
     from hilum.encoders.facts import FAMILIES
 
     yield "encoders"
@@ -75,19 +90,9 @@ def _encoders(cost: bool) -> Iterable[str]:
         for size, preset in family.sizes.items():
             line = f"    {size:<6}  {preset.parameters / 1e6:>6.1f} M parameters"
             line += f"  strides {preset.steps}  {preset.rule}"
-            yield line + (_cost(name, size) if cost else "")
+            yield line + (encoder_cost(name, size) if cost else "")
     if cost:
         yield "one patch of two channels, sides 32 or the next that fit, one thread, this machine"
-
-
-def _cost(name: str, size: str) -> str:
-    from hilum.encoders.cost import measure
-
-    found = measure({"name": name, "size": size})
-    return (
-        f"  forward {found.forward * 1e3:.0f} ms  step {found.step * 1e3:.0f} ms"
-        f"  peak {found.memory / 2**20:.0f} MiB  built in {found.build:.1f} s"
-    )
 
 
 def settings_of(command: str, schema: bool = False) -> list[str]:

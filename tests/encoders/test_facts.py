@@ -53,6 +53,6 @@ def test_the_listing_does_not_import_torch() -> None:
     assert "147.4 M parameters  strides 1 2 4 8  sides divisible by 8" in done.stdout
 
 
-def test_only_encoders_have_a_cost() -> None:
-    with pytest.raises(SettingsError, match="only encoders have a cost"):
-        tables("fusion", cost=True)
+def test_only_what_is_built_has_a_cost() -> None:
+    with pytest.raises(SettingsError, match="only encoders and fusion have a cost"):
+        tables("metrics", cost=True)

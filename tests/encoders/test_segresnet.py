@@ -23,5 +23,5 @@ def test_weights_of_monais_network_load_and_give_its_features(norm: str) -> None
 
 
 def test_an_unknown_norm_is_named() -> None:
-    with pytest.raises(SettingsError, match="instance, batch, group.*'layer'"):
+    with pytest.raises(SettingsError, match=r"instance, batch, group.*'layer'"):
         SegresnetEncoder(in_channels=1, norm="layer")

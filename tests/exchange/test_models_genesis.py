@@ -18,11 +18,13 @@ from hilum.exchange.reading import read_foreign
 class Norm(nn.BatchNorm3d):
     """Normalises by the batch at hand, in training and afterwards."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.batch_norm(input, None, None, self.weight, self.bias, True, 0.0, self.eps)
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
 
 
 class Convolution(nn.Module):
+    """A convolution, its norm and ReLU."""
+
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(before, after, kernel_size=3, padding=1)
@@ -33,6 +35,8 @@ class Convolution(nn.Module):
 
 
 class Down(nn.Module):
+    """One level."""
+
     def __init__(self, before: int, first: int, depth: int) -> None:
         super().__init__()
         middle = first * 2**depth

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch.testing import assert_close
 
+from hilum.core.memory import Storages
 from hilum.encoders.decoder import PyramidDecoder
 from hilum.encoders.resenc import ResencEncoder
-from hilum.fusion.cost import cost
+from hilum.fusion.cost import cost, seconds
 from hilum.fusion.cross_attention import CrossAttentionFusion
 from hilum.fusion.late import LateFusion
 from hilum.fusion.single import SingleFusion
@@ -51,7 +52,8 @@ def test_late_fusion_costs_two_networks() -> None:
         make_decoder=decoder,
     )
     one, two = cost(single(), PATCH), cost(late, PATCH)
-    assert two == (2 * one.parameters, 2 * one.flops)
+    assert two[:2] == (2 * one.parameters, 2 * one.flops)
+    assert one.memory < two.memory <= 2 * one.memory
 
 
 def test_attention_is_counted() -> None:
@@ -82,3 +84,17 @@ def test_counting_leaves_weights_modes_and_gradients_alone() -> None:
     for key, value in network.state_dict().items():
         assert_close(value, before[key], rtol=0, atol=0)
     assert torch.is_grad_enabled()
+
+
+def test_memory_is_that_of_the_real_step() -> None:
+    network = single()
+    with Storages(network) as storages:
+        x = torch.zeros((1, 1, *PATCH))
+        logits = network({"ct": x, "pet": x}, torch.ones((1, 2), dtype=torch.bool))
+        torch.autograd.backward(logits, [torch.ones_like(level) for level in logits])
+    assert abs(cost(single(), PATCH).memory / storages.peak - 1) < 0.1
+
+
+def test_a_step_takes_longer_than_a_forward_pass() -> None:
+    took = seconds(single(), (16, 32, 32))
+    assert 0 < took.forward < took.step

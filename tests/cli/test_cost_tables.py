@@ -1,0 +1,24 @@
+"""The cost of every fusion strategy is listed, and wrong patches are named."""
+
+from __future__ import annotations
+
+import pytest
+
+from hilum.core.errors import SettingsError
+from hilum.fusion import STRATEGIES
+from hilum.inventory import tables
+
+
+def test_every_strategy_has_a_card() -> None:
+    head, names, *rows, note = list(tables("fusion", cost=True, patches=[16]))
+    assert "16 x 16 x 16" in head
+    assert names.split() == ["strategy", "parameters", "Gflop", "memory", "forward", "step"]
+    assert [row.split()[0] for row in rows] == list(STRATEGIES)
+    parameters = {row.split()[0]: float(row.split()[1]) for row in rows}
+    assert parameters["late"] > parameters["mean"] > parameters["early"]
+    assert "memory" in note
+
+
+def test_a_patch_that_does_not_fit_the_strides_is_named() -> None:
+    with pytest.raises(SettingsError, match="divisible by 8.*found: 20"):
+        list(tables("fusion", cost=True, patches=[20]))
