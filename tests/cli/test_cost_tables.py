@@ -20,5 +20,5 @@ def test_every_strategy_has_a_card() -> None:
 
 
 def test_a_patch_that_does_not_fit_the_strides_is_named() -> None:
-    with pytest.raises(SettingsError, match="divisible by 8.*found: 20"):
+    with pytest.raises(SettingsError, match=r"divisible by 8.*found 20"):
         list(tables("fusion", cost=True, patches=[20]))
