@@ -9,9 +9,11 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.geometry import IntTriple
 from ..core.types import Available, Volume
 from .base import FusionStrategy, MakeDecoder, Volumes, check_available
 from .pyramids import common_pyramid, encode, masked_mean, presence
+from .windows import around, join, split, window_of
 
 
 class CrossAttentionFusion(FusionStrategy):
@@ -26,7 +28,9 @@ class CrossAttentionFusion(FusionStrategy):
     untouched, so pretrained ones are not disturbed. The decoder gets the mean over the available
     modalities, at every level.
 
-    Time grows with the square of the tokens. Above `max_tokens` the grid is cut into windows.
+    Time grows with the square of the tokens. So levels of a stride below `global_stride`, and
+    grids of more than `max_tokens`, are cut into windows; the keys of a window are its voxels and
+    `halo` voxels around it, so that a voxel at its border sees to both sides.
 
     Source:
         Vaswani et al., "Attention Is All You Need", NeurIPS 2017, arXiv:1706.03762, section 3.2.
@@ -36,7 +40,10 @@ class CrossAttentionFusion(FusionStrategy):
         heads: Attention heads; must divide the channels of the levels that attend.
         min_stride: Finest stride (the smallest of the three axes) that attends; above the coarsest
             level's, none does, and the strategy is a mean of features.
-        max_tokens: Largest number of voxels that attend to each other.
+        global_stride: Levels from this stride on attend as a whole.
+        max_tokens: Largest number of voxels that attend as a whole.
+        window: Side of a window; one with more than its cube is cut.
+        halo: Voxels around a window that are keys, too.
     """
 
     def __init__(
@@ -47,16 +54,23 @@ class CrossAttentionFusion(FusionStrategy):
         make_decoder: MakeDecoder,
         heads: int = 4,
         min_stride: int = 8,
+        global_stride: int = 16,
         max_tokens: int = 4096,
+        window: int = 8,
+        halo: int = 2,
     ) -> None:
         super().__init__(modalities=modalities, encoders=encoders, make_decoder=make_decoder)
         channels, strides = common_pyramid([encoders[name] for name in self.modalities])
         self.decoder = make_decoder(channels, strides)
-        levels = [i for i, stride in enumerate(strides) if min(stride) >= min_stride]
+        most = {
+            level: max_tokens if min(stride) >= global_stride else min(window**3, max_tokens)
+            for level, stride in enumerate(strides)
+            if min(stride) >= min_stride
+        }
         self.attention = nn.ModuleDict(
             {
-                f"{name}_{level}": CrossAttention(channels[level], heads, max_tokens)
-                for level in levels
+                f"{name}_{level}": CrossAttention(channels[level], heads, most[level], halo)
+                for level in most
                 for name in (self.modalities if len(self.modalities) > 1 else ())
             }
         )
@@ -94,18 +108,21 @@ class CrossAttention(nn.Module):
         channels: Channels of every map.
         heads: Attention heads; must divide `channels`.
         max_tokens: Largest window, in voxels.
+        halo: Voxels around a window that its voxels see, too.
 
     Raises:
         ValueError: If `heads` does not divide `channels`, or a window would be empty.
     """
 
-    def __init__(self, channels: int, heads: int = 4, max_tokens: int = 4096) -> None:
+    def __init__(
+        self, channels: int, heads: int = 4, max_tokens: int = 4096, halo: int = 0
+    ) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f"heads must divide channels, got {heads=} and {channels=}")
-        if max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, got {max_tokens}")
-        self.heads, self.max_tokens = heads, max_tokens
+        if max_tokens < 1 or halo < 0:
+            raise ValueError(f"max_tokens must be at least 1, halo 0, got {max_tokens} and {halo}")
+        self.heads, self.max_tokens, self.halo = heads, max_tokens, halo
         self.norm = nn.LayerNorm(channels)
         self.query = nn.Linear(channels, channels)
         self.memory = nn.Linear(channels, 2 * channels)
@@ -121,43 +138,28 @@ class CrossAttention(nn.Module):
             others: Maps of the same shape.
             present: `[B, len(others)]` booleans; the voxels of an absent map are no keys.
         """
-        window = _window(own.shape[2:], self.max_tokens)
-        tokens = self.norm(_split(own, window))
-        keys = torch.cat([self.norm(_split(other, window)) for other in others], 1)
-        size, windows = tokens.shape[1], tokens.shape[0] // own.shape[0]
+        window = window_of(own.shape[2:], self.max_tokens)
+        tokens = self.norm(split(own, window))
+        memory, inside = self._memory(others, window)
+        size, windows = inside.shape[1], inside.shape[0]
         mask = present.repeat_interleave(size, 1).repeat_interleave(windows, 0)
+        mask = mask & inside.repeat(len(own), len(others))
         # A case without any other modality attends to what it must not see, and is zeroed below:
         # a row that may see nothing would be NaN, in its gradient too.
         lonely = ~present.any(1)
         mask = mask | lonely.repeat_interleave(windows)[:, None]
         q = rearrange(self.query(tokens), "b n (h c) -> b h n c", h=self.heads)
-        k, v = rearrange(self.memory(keys), "b n (two h c) -> two b h n c", two=2, h=self.heads)
+        k, v = rearrange(memory, "b n (two h c) -> two b h n c", two=2, h=self.heads)
         found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
         found = self.out(rearrange(found, "b h n c -> b n (h c)"))
-        found = _join(found, window, own.shape)
+        found = join(found, window, own.shape)
         return own + torch.where(lonely.view(-1, 1, 1, 1, 1), torch.zeros_like(found), found)
 
-
-def _window(sides: Sequence[int], most: int) -> tuple[int, int, int]:
-    """Return the sides of equal windows with at most `most` voxels.
-
-    The longest even side is halved; if none is even, the longest is divided by its smallest factor.
-    """
-    window = list(sides)
-    while window[0] * window[1] * window[2] > most:
-        axis = max(range(3), key=lambda i: (window[i] % 2 == 0, window[i]))
-        window[axis] //= next(n for n in range(2, window[axis] + 1) if window[axis] % n == 0)
-    return window[0], window[1], window[2]
-
-
-def _split(x: Tensor, window: tuple[int, int, int]) -> Tensor:
-    d, h, w = window
-    return rearrange(x, "b c (x d) (y h) (z w) -> (b x y z) (d h w) c", d=d, h=h, w=w)
-
-
-def _join(tokens: Tensor, window: tuple[int, int, int], shape: Sequence[int]) -> Tensor:
-    d, h, w = window
-    x, y, z = (side // part for side, part in zip(shape[2:], window, strict=True))
-    return rearrange(
-        tokens, "(b x y z) (d h w) c -> b c (x d) (y h) (z w)", d=d, h=h, w=w, x=x, y=y, z=z
-    )
+    def _memory(self, others: Sequence[Tensor], window: IntTriple) -> tuple[Tensor, Tensor]:
+        """Return keys and values of each window, `[B * windows, n, 2C]`, and which are voxels."""
+        found = []
+        for other in others:
+            # Projected before it is cut: a voxel lies in several windows and their halos.
+            projected = self.memory(self.norm(other.movedim(1, -1))).movedim(-1, 1)
+            found.append(around(projected, window, self.halo))
+        return torch.cat([tokens for tokens, _ in found], 1), found[0][1]

@@ -9,11 +9,7 @@ from torch.testing import assert_close
 
 from hilum.encoders.decoder import PyramidDecoder
 from hilum.encoders.resenc import ResencEncoder
-from hilum.fusion.cross_attention import (
-    CrossAttention,
-    CrossAttentionFusion,
-    _window,
-)
+from hilum.fusion.cross_attention import CrossAttention, CrossAttentionFusion
 from hilum.fusion.pyramids import masked_mean
 
 CHANNELS, HEADS, GRID = 8, 2, (2, 3, 4)
@@ -82,24 +78,40 @@ def test_windows_do_not_see_each_other(trained: CrossAttention, maps: Tensor) ->
     assert_close(cut[..., :2], half)
 
 
-@pytest.mark.parametrize(
-    ("sides", "most", "window"),
-    [
-        ((20, 20, 20), 4096, (10, 20, 20)),
-        ((4, 6, 8), 1000, (4, 6, 8)),
-        ((2, 3, 4), 12, (2, 3, 2)),
-        ((19, 19, 19), 4096, (1, 19, 19)),
-        ((15, 21, 9), 1000, (15, 7, 9)),
-        ((5, 7, 3), 1, (1, 1, 1)),
-    ],
-)
-def test_windows_tile_the_grid_and_never_exceed_the_limit(
-    sides: tuple[int, int, int], most: int, window: tuple[int, int, int]
+def test_a_halo_lets_a_window_see_its_surroundings(trained: CrossAttention, maps: Tensor) -> None:
+    """Each voxel attends to those of its window and one around it, as when cut by hand."""
+    own, one, two = maps
+    present = torch.tensor([[True, True], [False, True]])
+    trained.max_tokens, trained.halo = 12, 1
+    cut = trained(own, [one, two], present)
+    for at, seen in ((slice(0, 2), slice(0, 3)), (slice(2, 4), slice(1, 4))):
+        near = [one[..., seen], two[..., seen]]
+        assert_close(cut[..., at], attend_by_hand(trained, own[..., at], near, present))
+
+
+def test_a_halo_around_a_single_window_changes_nothing(
+    trained: CrossAttention, maps: Tensor
 ) -> None:
-    found = _window(sides, most)
-    assert all(side % part == 0 for side, part in zip(sides, found, strict=True))
-    assert found[0] * found[1] * found[2] <= most
-    assert found == window
+    own, one, _ = maps
+    present = torch.ones(2, 1, dtype=torch.bool)
+    whole = trained(own, [one], present)
+    trained.halo = 2
+    assert_close(trained(own, [one], present), whole, rtol=0, atol=0)
+
+
+def test_fine_levels_attend_in_windows_and_coarse_ones_as_a_whole() -> None:
+    encoders = {
+        m: ResencEncoder(in_channels=1, features=[4, 8, 8, 8, 8], blocks=[1] * 5)
+        for m in ("ct", "pet")
+    }
+    fusion = CrossAttentionFusion(
+        modalities=("ct", "pet"),
+        encoders=encoders,
+        make_decoder=lambda channels, strides: PyramidDecoder(channels, strides, 2),
+        min_stride=8,
+    )
+    found = {name: layer.max_tokens for name, layer in fusion.attention.items()}
+    assert found == {"ct_3": 512, "pet_3": 512, "ct_4": 4096, "pet_4": 4096}
 
 
 def test_odd_sides_are_cut_into_windows_too(trained: CrossAttention) -> None:
@@ -146,7 +158,7 @@ def test_heads_must_divide_channels() -> None:
 
 
 def test_windows_must_hold_a_voxel() -> None:
-    with pytest.raises(ValueError, match="max_tokens must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="max_tokens must be at least 1, halo 0, got 0 and 0"):
         CrossAttention(CHANNELS, HEADS, max_tokens=0)
 
 
