@@ -142,8 +142,9 @@ class CrossAttention(nn.Module):
         tokens = self.norm(split(own, window))
         memory, inside = self._memory(others, window)
         size, windows = inside.shape[1], inside.shape[0]
-        mask = present.repeat_interleave(size, 1).repeat_interleave(windows, 0)
-        mask = mask & inside.repeat(len(own), len(others))
+        # By broadcasting: a repeat by the batch would be fixed when the network is exported.
+        mask = present.repeat_interleave(size, 1)[:, None] & inside.repeat(1, len(others))
+        mask = mask.flatten(0, 1)
         # A case without any other modality attends to what it must not see, and is zeroed below:
         # a row that may see nothing would be NaN, in its gradient too.
         lonely = ~present.any(1)
