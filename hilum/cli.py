@@ -15,6 +15,7 @@ from hilum.cli_data import Config, check, export_nnunet, import_, phantom, prepa
 from hilum.cli_evaluate import evaluate
 from hilum.cli_export import export
 from hilum.cli_predict import predict
+from hilum.cli_robustness import robustness
 from hilum.cli_study import KeyValues, Workers, study
 from hilum.cli_weights import describe_any, import_weights
 from hilum.console import clean_stop, say
@@ -65,6 +66,7 @@ app.command()(prepare)
 app.command()(preview)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(robustness)
 app.command()(export_nnunet)
 app.command()(export)
 app.command("import-weights")(import_weights)

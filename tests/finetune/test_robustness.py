@@ -1,0 +1,114 @@
+"""The matrix holds what the segmenter loses, per patient, and refuses cases that trained it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from hilum.core.errors import DataError, SettingsError
+from hilum.core.files import write_json
+from hilum.core.settings import validate
+from hilum.datasets.store import CaseStore
+from hilum.finetune.robustness import (
+    RobustnessSettings,
+    cases_to_measure,
+    changed_modality,
+    robustness,
+    rows_of,
+)
+from hilum.finetune.robustness_report import lines
+from hilum.finetune.segmenter import Segmenter
+
+SMALL = {
+    "shifts": (0, 12),
+    "scales": (0.5, 1),
+    "resolutions": (0,),
+    "precision": "32",
+    "tracking": {"mode": "disabled"},
+}
+
+
+def settings(**changes: object) -> RobustnessSettings:
+    return validate(RobustnessSettings, SMALL | changes)
+
+
+def test_rows_change_only_what_a_condition_uses() -> None:
+    rows = rows_of(settings(), ("ct+pet", "ct", "pet"), "pet")
+    names = [row.name for row in rows]
+    assert names[:4] == [
+        "ct+pet",
+        "ct+pet, values x 0.5",
+        "ct+pet, shift 12 mm, values x 0.5",
+        "ct+pet, shift 12 mm",
+    ]
+    assert names.count("ct") == 1
+    assert len(names) == len(set(names)) == 4 + 1 + 4
+
+
+def test_the_whole_grid_has_every_combination() -> None:
+    asked = settings(resolutions=(0, 5), full=True)
+    assert len(rows_of(asked, ("ct+pet",), "pet")) == 2 * 2 * 2
+
+
+def test_the_matrix_is_that_of_a_segmenter_known_by_hand(
+    threshold: Segmenter, store: CaseStore, tmp_path: Path
+) -> None:
+    """Uptake above 4 SUV is called a node: half the uptake and a shift cost what they must."""
+    ids = ["case_0", "case_1", "case_2", "case_3"]
+    table = robustness(threshold, store, ids, tmp_path, settings())
+    found = {str(line["row"]): line for line in table}
+    assert float(found["ct+pet"]["dice"]) > 0.9
+    assert "dice_change" not in found["ct+pet"]
+    # Nodes have an SUV of 8: half of it is no more above 4.
+    halved = found["ct+pet, values x 0.5"]
+    by_hand = []
+    for name in ids:
+        case = store[name]
+        pet = np.asarray(case.images[case.modalities.index("pet")], float) * 0.5
+        mask, label = pet > 4, np.asarray(case.label) == 1
+        by_hand.append(2 * (mask & label).sum() / (mask.sum() + label.sum()))
+    assert_allclose(float(halved["dice"]), np.mean(by_hand), atol=0.02)
+    moved = found["ct+pet, shift 12 mm"]
+    assert float(moved["dice_change_ci_high"]) < -0.3
+    assert_allclose(
+        float(moved["dice_change"]), float(moved["dice"]) - float(found["ct+pet"]["dice"])
+    )
+    assert found["ct"]["patients"] == 4
+    with (tmp_path / "robustness.csv").open() as stream:
+        assert [row["row"] for row in csv.DictReader(stream)] == list(found)
+    page = (tmp_path / "robustness.html").read_text()
+    assert "shift 12 mm" in page
+    assert "<svg" in page
+    assert lines(table)[1].startswith("ct+pet ")
+
+
+def test_cases_of_the_run_that_test_are_taken_and_those_that_trained_refused(
+    store: CaseStore, tmp_path: Path
+) -> None:
+    write_json(tmp_path / "split.json", {"train": ["case_0"], "validation": [], "test": ["case_4"]})
+    folder = tmp_path / "segmenter"
+    assert cases_to_measure(folder, store, settings()) == ("case_4",)
+    assert cases_to_measure(tmp_path / "x" / "y", store, settings())[:2] == ("case_0", "case_1")
+    with pytest.raises(DataError, match=r"case_0.*may have trained"):
+        cases_to_measure(folder, store, settings(cases=("case_0",)))
+    with pytest.raises(DataError, match="found nobody"):
+        cases_to_measure(folder, store, settings(cases=("nobody",)))
+
+
+def test_an_unknown_modality_is_named() -> None:
+    assert changed_modality(settings(), ("ct", "pet")) == "pet"
+    assert changed_modality(settings(), ("ct", "mr_t1")) == "mr_t1"
+    with pytest.raises(SettingsError, match=r"moved must be one of ct, pet.*did you mean 'pet'"):
+        changed_modality(settings(moved="pett"), ("ct", "pet"))
+
+
+def test_without_a_case_that_has_it_all_there_is_no_matrix(
+    threshold: Segmenter, store: CaseStore, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"labelled case with ct\+pet"):
+        robustness(threshold, store, ["case_5"], tmp_path, settings())
+    assert not list(tmp_path.iterdir())
