@@ -1,6 +1,10 @@
 """Learn an encoder from unlabelled scans."""
 
 from .base import PretextTask
+from .cross_modal import CrossModal
 from .masked_autoencoder import MaskedAutoencoder
 
-TASKS: dict[str, type[PretextTask]] = {"masked_autoencoder": MaskedAutoencoder}
+TASKS: dict[str, type[PretextTask]] = {
+    "masked_autoencoder": MaskedAutoencoder,
+    "cross_modal": CrossModal,
+}

@@ -1,0 +1,109 @@
+"""Which blocks stay visible, where each sample and modality has a number of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..core.errors import SettingsError
+from ..core.geometry import IntTriple
+
+LEAST_SHARE = 1e-6  # Below it, ranks divided by a share would leave float32.
+
+
+def block_sides(block: int | Sequence[int]) -> IntTriple:
+    """Return the sides of a block in voxels, checked."""
+    sides = (block,) * 3 if isinstance(block, int) else tuple(block)
+    if len(sides) != 3 or min(sides) < 1:
+        raise SettingsError("a block needs one side, or three, of at least 1 voxel", found=block)
+    return sides[0], sides[1], sides[2]
+
+
+def grid_of_blocks(sides: Sequence[int], block: IntTriple) -> IntTriple:
+    """Return how many blocks cover each side; the last one may be cut."""
+    depth, height, width = (-(-side // size) for side, size in zip(sides, block, strict=True))
+    return depth, height, width
+
+
+def random_ranks(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Return a random order along the last axis: each place's rank, from 0."""
+    drawn = torch.rand(tuple(shape), generator=generator, device=generator.device)
+    return drawn.argsort(-1).argsort(-1)
+
+
+def hide_counts(counts: Tensor, blocks: int, generator: torch.Generator) -> Tensor:
+    """Hide `counts` of the blocks of each sample and modality, each choice equally likely.
+
+    Args:
+        counts: `[B, M]`.
+        blocks: Blocks of a volume.
+        generator: On the device of `counts`.
+
+    Returns:
+        Booleans `[B, M, blocks]`, true where hidden.
+    """
+    return random_ranks((*counts.shape, blocks), generator) < counts[..., None]
+
+
+def to_voxels(hidden: Tensor, sides: Sequence[int], block: IntTriple) -> Tensor:
+    """Spread booleans of blocks, `[B, M, blocks]`, over their voxels, `[B, M, *sides]`."""
+    mask = hidden.unflatten(2, grid_of_blocks(sides, block))
+    for axis, (size, side) in enumerate(zip(block, sides, strict=True), start=2):
+        mask = mask.repeat_interleave(size, axis).narrow(axis, 0, side)
+    return mask
+
+
+def keep_some(available: Tensor, drop: float, generator: torch.Generator) -> Tensor:
+    """Drop each modality with a probability, but never all that a sample has.
+
+    Returns:
+        Booleans `[B, M]`: which modalities stay; none that is absent.
+    """
+    drawn = torch.rand(available.shape, generator=generator, device=generator.device)
+    drawn = drawn.masked_fill(~available, -1.0)
+    lucky = torch.zeros_like(available).scatter_(1, drawn.argmax(1, keepdim=True), True)
+    return available & ((drawn >= drop) | lucky)
+
+
+def dirichlet_shares(kept: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
+    """Draw each sample's shares of what is visible from a symmetric Dirichlet over what it has.
+
+    A Dirichlet over some of the modalities is independent gamma draws over their sum.
+
+    Returns:
+        `[B, M]`, with a sum of 1; 0 for modalities that are not `kept`.
+    """
+    concentration = torch.full(kept.shape, alpha, device=generator.device)
+    # Torch has no public gamma draw that takes a generator.
+    drawn = torch._standard_gamma(concentration, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
+    drawn = drawn.clamp(min=LEAST_SHARE) * kept
+    return drawn / drawn.sum(1, keepdim=True).clamp(min=LEAST_SHARE)
+
+
+def split_visible(
+    shares: Tensor, totals: Tensor, blocks: int, generator: torch.Generator
+) -> Tensor:
+    """Choose `totals` visible blocks of each sample, divided over its modalities by `shares`.
+
+    The seats are given as Sainte-Lague gives them: block of rank `r` in a modality with share `p`
+    gets the quotient `(r + 1/2) / p`, and the smallest quotients win. So the numbers are within
+    one of `p` times the total for two modalities, have exactly the sum, and a modality that has
+    no block left passes the rest on. A share of 0 gets nothing, even if blocks are left over.
+
+    Args:
+        shares: `[B, M]`.
+        totals: `[B]`, visible blocks of each sample over all modalities.
+        blocks: Blocks of one volume.
+        generator: On the device of `shares`.
+
+    Returns:
+        Booleans `[B, M, blocks]`, true where visible.
+    """
+    ranks = random_ranks((*shares.shape, blocks), generator)
+    quotient = (ranks + 0.5) / shares.clamp(min=LEAST_SHARE**2)[..., None]
+    quotient = quotient.masked_fill(shares[..., None] <= 0, float("inf"))
+    place = quotient.flatten(1).argsort(dim=1, stable=True).argsort(dim=1)
+    chosen = (place < totals[:, None]).view_as(quotient)
+    return chosen & quotient.isfinite()
