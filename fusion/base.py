@@ -77,6 +77,14 @@ class FusionStrategy(nn.Module, ABC):
         """Return what the last forward pass adds to the loss, by name; nothing for most."""
         return {}
 
+    def insight(self, volumes: Volumes, available: Available) -> dict[str, Tensor]:
+        """Return maps that show how the strategy weighs the modalities; nothing for most.
+
+        Returns:
+            `[B, 1, d, h, w]` by name, at the resolution of any level, such as `gate_pet`.
+        """
+        return {}
+
     def column(self, modality: str, available: Tensor) -> Tensor:
         """Return the availability of one modality as `[B, 1, 1, 1, 1]` booleans."""
         return available[:, self.modalities.index(modality)].view(-1, 1, 1, 1, 1)

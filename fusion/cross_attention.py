@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ..core.geometry import IntTriple
 from ..core.types import Available, Volume
 from .base import FusionStrategy, MakeDecoder, Volumes, check_available
-from .pyramids import common_pyramid, encode, masked_mean, presence
+from .pyramids import Maps, common_pyramid, encode, masked_mean, presence
 from .windows import around, join, split, window_of
 
 
@@ -86,19 +86,32 @@ class CrossAttentionFusion(FusionStrategy):
         present = presence(self, available)
         fused = []
         for level, maps in enumerate(encode(self, volumes, present)):
-            if f"{self.modalities[0]}_{level}" in self.attention:
-                maps = {
-                    name: self.attention[f"{name}_{level}"](
-                        maps[name],
-                        [maps[other] for other in self.modalities if other != name],
-                        torch.cat(
-                            [present[o].view(-1, 1) for o in self.modalities if o != name], 1
-                        ),
-                    )
-                    for name in self.modalities
-                }
-            fused.append(masked_mean(maps, present))
+            fused.append(masked_mean(self._enriched(level, maps, present), present))
         return self.decoder(fused)
+
+    def insight(self, volumes: Volumes, available: Available) -> dict[str, Tensor]:
+        """Return how much of each modality's coarsest map comes from the others, 0 to 1."""
+        present = presence(self, available)
+        level, maps = list(enumerate(encode(self, volumes, present)))[-1]
+        found = {}
+        for name, new in self._enriched(level, maps, present).items():
+            more = (new - maps[name]).norm(dim=1, keepdim=True)
+            share = more / (more + maps[name].norm(dim=1, keepdim=True)).clamp(min=1e-12)
+            found[f"attention_{name}"] = torch.where(present[name], share, torch.zeros_like(share))
+        return found
+
+    def _enriched(self, level: int, maps: Maps, present: Mapping[str, Tensor]) -> Maps:
+        """Return the maps of a level after each has read the others, if they attend there."""
+        if f"{self.modalities[0]}_{level}" not in self.attention:
+            return maps
+        return {
+            name: self.attention[f"{name}_{level}"](
+                maps[name],
+                [maps[other] for other in self.modalities if other != name],
+                torch.cat([present[o].view(-1, 1) for o in self.modalities if o != name], 1),
+            )
+            for name in self.modalities
+        }
 
 
 class CrossAttention(nn.Module):

@@ -69,6 +69,15 @@ class GatedFusion(FusionStrategy):
             )
         return self.decoder(fused)
 
+    def insight(self, volumes: Volumes, available: Available) -> dict[str, Tensor]:
+        """Return the gate of each modality at the finest level, the mean over channels."""
+        present = presence(self, available)
+        maps = encode(self, volumes, present)[0]
+        share = self.shares(0, maps, present)
+        flat = {name: x.mean(1, keepdim=True) for name, x in share.items()}
+        whole = next(iter(maps.values()))[:, :1]
+        return {f"gate_{name}": x.expand_as(whole) for name, x in flat.items()}
+
     def shares(self, level: int, maps: Maps, present: Mapping[str, Tensor]) -> Maps:
         """Return the gate of each modality, which sum to 1 over those that a case has.
 

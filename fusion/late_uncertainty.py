@@ -58,10 +58,19 @@ class LateUncertaintyFusion(FusionStrategy):
         levels = predict(self, self.decoders, volumes, available)
         return [self._combined(level, present) for level in levels]
 
+    def insight(self, volumes: Volumes, available: Available) -> dict[str, Tensor]:
+        """Return the weight of each modality's network at full resolution."""
+        level = predict(self, self.decoders, volumes, available)[0]
+        share = self._shares(level, rows(self, available))
+        return {f"gate_{name}": x for name, x in zip(self.modalities, share, strict=True)}
+
     def _combined(self, logits: Tensor, present: Tensor) -> Tensor:
+        share = self._shares(logits, present).to(logits.dtype)
+        return torch.where(present, share * logits, torch.zeros_like(logits)).sum(0)
+
+    def _shares(self, logits: Tensor, present: Tensor) -> Tensor:
         heat = torch.stack([self.log_temperature[m].exp() for m in self.modalities])
         log_p = (logits / heat.view(-1, 1, 1, 1, 1, 1).to(logits)).float().log_softmax(2)
         entropy = -(log_p.exp() * log_p).sum(2, keepdim=True) / math.log(max(logits.shape[2], 2))
         score = torch.where(present, -self.sharpness * entropy, -torch.inf)
-        share = score.softmax(0).to(logits.dtype)
-        return torch.where(present, share * logits, torch.zeros_like(logits)).sum(0)
+        return score.softmax(0)

@@ -13,6 +13,7 @@ import typer
 
 from hilum.cli_data import Config, check, export_nnunet, import_, phantom, prepare, preview
 from hilum.cli_evaluate import evaluate
+from hilum.cli_explain import explain
 from hilum.cli_export import export
 from hilum.cli_predict import predict
 from hilum.cli_robustness import robustness
@@ -67,6 +68,7 @@ app.command()(preview)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(robustness)
+app.command()(explain)
 app.command()(export_nnunet)
 app.command()(export)
 app.command("import-weights")(import_weights)
