@@ -13,6 +13,7 @@ from ..core.geometry import IntTriple
 from ..encoders.base import Encoder
 from ..encoders.decoder import PyramidDecoder
 from .base import PretextBatch, PretextTask
+from .shares import check_split, hide_by_dirichlet, to_voxels
 
 
 class MaskedAutoencoder(PretextTask):
@@ -29,14 +30,15 @@ class MaskedAutoencoder(PretextTask):
     The whole image, hidden parts replaced by a token, goes through the encoder (dense, as in
     nnssl's `MAETrainer`): any encoder works as it is. With independent masks CT can be rebuilt from
     PET and the reverse, which teaches what the modalities share; with shared masks each place is
-    hidden in all of them.
+    hidden in all of them. A `dirichlet` split leaves a fixed share of all blocks visible, which a
+    random draw divides over the modalities: one sample shows mostly CT, another mostly PET.
 
     Source:
         He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, arXiv:2111.06377;
         in 3D with convolutions: Wald et al., "Revisiting MAE pre-training for 3D medical image
         segmentation", CVPR 2025, arXiv:2410.23132. Independent masks follow Bachmann et al.,
-        "MultiMAE", ECCV 2022, arXiv:2204.01678. Ours: the loss counts the body and the field of
-        view only, and each modality by its own count.
+        "MultiMAE", ECCV 2022, arXiv:2204.01678, and so does the split (section 3.2). Ours: the
+        loss counts the body and the field of view only, and each modality by its own count.
 
     Args:
         encoder: Encoder with one input channel per modality.
@@ -46,6 +48,9 @@ class MaskedAutoencoder(PretextTask):
         masks: `independent` or `shared` over modalities.
         token: `zero` hides with 0, `learned` with one learned value per modality.
         weights: Weight of a modality in the loss, 1 if not named.
+        split: `even` hides `ratio` of each modality, `dirichlet` of all modalities together.
+        alpha: Concentration of the split; 1 makes every split as likely, more makes it more even.
+        drop: Probability of the split to hide a modality in full; never all of a sample.
     """
 
     def __init__(
@@ -58,10 +63,15 @@ class MaskedAutoencoder(PretextTask):
         masks: str = "independent",
         token: str = "zero",
         weights: Mapping[str, float] | None = None,
+        split: str = "even",
+        alpha: float = 1.0,
+        drop: float = 0.0,
     ) -> None:
         super().__init__()
         self.modalities = tuple(modalities)
         _check(self.modalities, ratio, masks, token, weights or {})
+        _check_split(split, masks, alpha, drop)
+        self.split, self.alpha, self.drop = split, alpha, drop
         self.ratio, self.block, self.masks = ratio, _sides(block), masks
         self.encoder = encoder
         self.decoder = PyramidDecoder(
@@ -105,6 +115,13 @@ class MaskedAutoencoder(PretextTask):
 
     def hide(self, batch: PretextBatch) -> Tensor:
         """Draw what is hidden: booleans like the image; never in a modality that is absent."""
+        if self.split == "dirichlet":
+            sides = _triple(batch.image.shape[2:])
+            blocks = prod(_blocks(sides, self.block))
+            hidden = hide_by_dirichlet(
+                batch.available, blocks, self.ratio, self.alpha, self.drop, batch.generator
+            )
+            return to_voxels(hidden, sides, self.block)
         hidden = draw_masks(
             batch.image.shape[0],
             len(self.modalities),
@@ -197,3 +214,13 @@ def _check(
         )
     if modalities and not any(weights.get(name, 1.0) > 0 for name in modalities):
         raise SettingsError("one weight must be above 0", found=dict(weights))
+
+
+def _check_split(split: str, masks: str, alpha: float, drop: float) -> None:
+    if split not in ("even", "dirichlet"):
+        raise SettingsError("split must be even or dirichlet", found=repr(split))
+    if split == "dirichlet" and masks == "shared":
+        raise SettingsError("a dirichlet split needs independent masks", found="masks shared")
+    if split == "even" and drop:
+        raise SettingsError("drop needs split dirichlet", found=f"drop {drop}, split even")
+    check_split(alpha, drop)

@@ -107,3 +107,48 @@ def split_visible(
     place = quotient.flatten(1).argsort(dim=1, stable=True).argsort(dim=1)
     chosen = (place < totals[:, None]).view_as(quotient)
     return chosen & quotient.isfinite()
+
+
+def hide_by_dirichlet(
+    available: Tensor,
+    blocks: int,
+    ratio: float,
+    alpha: float,
+    drop: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Hide `ratio` of all blocks that a sample has; a Dirichlet divides the rest over modalities.
+
+    At least one block stays visible and one is hidden in each sample that has a modality. Where
+    modalities are dropped and the others have too few blocks, fewer stay visible.
+
+    Source:
+        Bachmann et al., "MultiMAE", ECCV 2022, arXiv:2204.01678, section 3.2: a fixed number of
+        visible tokens, shares from a symmetric Dirichlet. Ours: the number follows what a sample
+        has, and `drop` hides whole modalities, so that one must be told from the other.
+
+    Args:
+        available: `[B, M]`.
+        blocks: Blocks of one volume.
+        ratio: Share of the blocks to hide, over all modalities of a sample.
+        alpha: Concentration: 1 makes every split as likely, larger ones make even splits likelier.
+        drop: Probability to hide a modality in full; never all of a sample.
+        generator: On the device of `available`.
+
+    Returns:
+        Booleans `[B, M, blocks]`, true where hidden; never in a modality that is absent.
+    """
+    kept = keep_some(available, drop, generator) if drop else available
+    shares = dirichlet_shares(kept, alpha, generator)
+    there = blocks * available.sum(1)
+    totals = ((1 - ratio) * there).round().clamp(min=1).minimum(there - 1)
+    visible = split_visible(shares, totals, blocks, generator)
+    return ~visible & available[..., None]
+
+
+def check_split(alpha: float, drop: float) -> None:
+    """Refuse what is no concentration or no probability."""
+    if not 0 < alpha < float("inf"):
+        raise SettingsError("alpha must be above 0", found=alpha, remedy="try 1.0")
+    if not 0 <= drop < 1:
+        raise SettingsError("drop must be at least 0 and below 1", found=drop)
