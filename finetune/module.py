@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from ..core.seeds import torch_generator
 from ..core.types import IGNORE
 from ..datasets.augmentation import PairedAugmentation
 from ..datasets.batch import Batch
@@ -22,6 +23,7 @@ from ..training.tracking import log_pictures
 from .adaptation import Adaptation, encoder_rate
 from .inference import predict_case
 from .losses import DiceCrossEntropy
+from .missing import chance, hide, lesson
 from .segmenter import Segmenter
 from .settings import FinetuneSettings
 
@@ -58,14 +60,33 @@ class FinetuneModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Augment, predict, and return the loss."""
         batch = self.augmentation(batch)
-        logits = self.segmenter(batch["image"], batch["available"])
-        loss, terms = self.criterion(logits, cast(Tensor, batch.get("label")))
+        loss, terms = self._loss(batch, batch_idx)
         named = {f"train/{name}": value for name, value in terms.items()}
         pull = self.adaptation.pull()
         if pull is not None:
             loss, named["train/pull"] = loss + pull, pull.detach()
         self.log_dict(named, batch_size=len(batch["image"]))
         return loss
+
+    def _loss(self, batch: Batch, batch_idx: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of an augmented batch, with modalities hidden as the schedule says."""
+        rule, available = self.settings.missing, batch["available"]
+        label = cast(Tensor, batch.get("label"))
+        if not rule.dropout:
+            return self.criterion(self.segmenter(batch["image"], available), label)
+        step = int(self.trainer.global_step)
+        p = chance(rule, step, self.settings.trainer.steps)
+        generator = torch_generator(self.settings.seed, "missing", step, batch_idx)
+        kept = hide(available, p, generator) if p else available
+        if not p or not rule.distillation:
+            return self.criterion(self.segmenter(batch["image"], kept), label)
+        full = self.segmenter(batch["image"], available)
+        partial = self.segmenter(batch["image"], kept)
+        loss, terms = self.criterion(full, label)
+        less, _ = self.criterion(partial, label)
+        taught = lesson(full[0], partial[0], label, rule.temperature)
+        terms = terms | {"subset_loss": less.detach(), "lesson": taught.detach()}
+        return (loss + less) / 2 + rule.distillation * taught, terms
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Keep still what the method, or the first phase, does not train."""

@@ -12,6 +12,7 @@ from ..core.settings import Settings, validate
 from ..datasets.augmentation_settings import AugmentationSettings
 from ..datasets.splits import SplitSettings
 from ..training.settings import TrainerSettings
+from .missing import MissingSettings
 
 TRAINER: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.1, "ema": 0.99}
 """Where the recipe differs from the trainer's own defaults."""
@@ -118,6 +119,10 @@ class FinetuneSettings(Settings):
     )
     augmentation: AugmentationSettings = Field(
         default_factory=lambda: validate(AugmentationSettings, {}), description="augmentation"
+    )
+    missing: MissingSettings = Field(
+        default_factory=lambda: validate(MissingSettings, {}),
+        description="modalities hidden by a schedule, and lessons from all to a subset",
     )
     trainer: TrainerSettings = Field(
         default_factory=lambda: validate(TrainerSettings, TRAINER),
