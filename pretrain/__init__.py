@@ -3,8 +3,10 @@
 from .base import PretextTask
 from .cross_modal import CrossModal
 from .masked_autoencoder import MaskedAutoencoder
+from .multimodal_tokens import MultimodalTokens
 
 TASKS: dict[str, type[PretextTask]] = {
     "masked_autoencoder": MaskedAutoencoder,
     "cross_modal": CrossModal,
+    "multimodal_tokens": MultimodalTokens,
 }

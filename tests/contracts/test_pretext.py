@@ -18,7 +18,14 @@ NAMES = ("ct", "pet")
 SIDES = (16, 24, 32)
 RESENC: dict[str, Any] = {"name": "resenc", "features": [4, 8, 8], "blocks": [1, 1, 1]}
 
-SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+VIT: dict[str, Any] = {"name": "vit", "token": 8, "trained": 32, "width": 24, "depth": 6} | {
+    "heads": 2,
+    "features": [4, 4, 8],
+}
+
+SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "multimodal_tokens": (VIT, {"decoder_width": 24, "decoder_heads": 2}),
+}
 """Encoder and parameters of a task that RESENC and the defaults do not suit."""
 
 
