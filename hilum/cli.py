@@ -15,6 +15,7 @@ from hilum.cli_data import Config, check, export_nnunet, import_, phantom, prepa
 from hilum.cli_evaluate import evaluate
 from hilum.cli_explain import explain
 from hilum.cli_export import export
+from hilum.cli_plan import plan
 from hilum.cli_predict import predict
 from hilum.cli_robustness import robustness
 from hilum.cli_study import KeyValues, Workers, study
@@ -65,6 +66,7 @@ app.command("import")(import_)
 app.command()(check)
 app.command()(prepare)
 app.command()(preview)
+app.command()(plan)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(robustness)

@@ -30,6 +30,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "preview": ("hilum.datasets.preview_store", "PreviewSettings"),
     "pretrain": ("hilum.pretrain.settings", "PretrainSettings"),
     "finetune": ("hilum.finetune.settings", "FinetuneSettings"),
+    "plan": ("hilum.finetune.plan", "PlanSettings"),
     "robustness": ("hilum.finetune.robustness", "RobustnessSettings"),
     "study": ("hilum.study.settings", "StudySettings"),
 }

@@ -1,0 +1,293 @@
+"""Plan a fine-tuning run from what the cohort is and what the machine holds; say why, each time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from ..core.errors import SettingsError
+from ..core.geometry import IntTriple, Triple
+from ..core.settings import Settings, validate
+from ..datasets.store import CaseStore
+from ..encoders.resenc import SIZES
+from ..encoders.strides import cumulative
+from ..fusion.base import FusionStrategy
+from ..fusion.cost import cost, seconds
+from .fingerprint import Fingerprint, fingerprint
+from .segmenter import Segmenter, SegmenterConfig
+
+GIB = 2**30
+LEAST_MAP = 4
+"""Voxels that the coarsest map keeps along each axis, as nnU-Net's planner demands."""
+LEAST_SIDE = 24
+"""Voxels below which a side does not shrink to save time."""
+Make = Callable[[IntTriple], FusionStrategy]
+BATCHES = (2, 8)
+"""nnU-Net's smallest batch, and where larger ones stop to help with few labels."""
+
+
+class PlanSettings(Settings):
+    """What the plan may assume; each entry overrides what would be found out."""
+
+    memory: float | None = Field(
+        None, gt=0, description="GiB to use; empty: 80 % of the GPU's, or half of the machine's"
+    )
+    minutes: float | None = Field(
+        None, gt=0, description="length of the run on this machine; empty: 1000 steps"
+    )
+    least_steps: int = Field(
+        500, ge=1, description="steps that `minutes` must allow; batch and patch shrink for them"
+    )
+    fusion: dict[str, Any] = Field({"name": "early"}, description="name and parameters")
+    size: str | None = Field(None, description="tiny, small or base; empty: by the memory")
+    patch: IntTriple | None = Field(None, description="sides in voxels; empty: by the memory")
+    batch_size: int | None = Field(None, ge=1, description="patches; empty: by the memory")
+    modalities: tuple[str, ...] | None = Field(None, description="empty: all of the store")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One entry of the plan.
+
+    Attributes:
+        key: Setting of `hilum finetune`.
+        value: What it should be.
+        why: The reason, with the numbers behind it.
+    """
+
+    key: str
+    value: Any
+    why: str
+
+
+def plan(store: CaseStore, settings: PlanSettings | None = None) -> list[Decision]:
+    """Return the decisions for a store on this machine.
+
+    Rules, after nnU-Net's planner (Isensee et al., Nature Methods 2021, and its ResEnc presets of
+    2024): an axis that is coarser than the finest by more than two is not strided until the others
+    have caught up; the patch starts at the median case and its longest side in mm shrinks until a
+    training step fits; the batch grows with what is left. Memory is counted on tensors without
+    content (`fusion.cost`), so nothing is tried out and nothing runs out of memory.
+
+    Raises:
+        SettingsError: If not even the smallest patch fits.
+    """
+    settings = settings or PlanSettings.model_validate({})
+    found = fingerprint(store)
+    names = settings.modalities or store.modalities
+    budget, whose = _budget(settings)
+    decisions = [Decision("modalities", list(names), "all of the store")]
+    if settings.modalities:
+        decisions = [Decision("modalities", list(names), "as asked")]
+    size, why = _size(settings, budget)
+    steps = strides_for(found.spacing, found.shape, len(SIZES[size][0]))
+    encoder = {
+        "name": "resenc",
+        "features": list(SIZES[size][0][: len(steps)]),
+        "blocks": list(SIZES[size][1][: len(steps)]),
+        "strides": [list(step) for step in steps],
+    }
+    decisions.append(Decision("encoder", encoder, f"size {size}: {why}"))
+    decisions.append(_why_strides(found, steps))
+    decisions.append(Decision("fusion", dict(settings.fusion), "the reference, unless asked"))
+    make = _maker(names, encoder, settings.fusion, found.spacing)
+    patch, batch = _fit(settings, found, steps, make, budget)
+    patch, batch, length = _in_time(settings, found, steps, make, patch, batch)
+    used = needed(make(patch), patch, batch) / GIB
+    decisions.append(
+        Decision("patch", list(patch), f"median case {found.shape}; {used:.1f} GiB, of {whose}")
+    )
+    decisions.append(Decision("trainer.batch_size", batch, _why_batch(settings, batch)))
+    return [*decisions, length]
+
+
+def settings_of(decisions: Sequence[Decision]) -> dict[str, Any]:
+    """Return the plan as settings of `hilum finetune`."""
+    nested: dict[str, Any] = {}
+    for decision in decisions:
+        *groups, last = decision.key.split(".")
+        if last == "_":
+            continue
+        here = nested
+        for group in groups:
+            here = here.setdefault(group, {})
+        here[last] = decision.value
+    return nested
+
+
+def strides_for(spacing: Triple, shape: IntTriple, stages: int) -> list[IntTriple]:
+    """Return the stride of each stage.
+
+    An axis halves while its map keeps `LEAST_MAP` voxels of the median case and its voxels are not
+    more than twice as coarse as the finest.
+
+    Examples:
+        >>> strides_for((4.0, 1.0, 1.0), (40, 160, 160), 4)
+        [(1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2)]
+    """
+    steps: list[IntTriple] = [(1, 1, 1)]
+    voxel, left = list(spacing), list(shape)
+    for _ in range(stages - 1):
+        finest = min((v for v, n in zip(voxel, left, strict=True) if n >= 2 * LEAST_MAP), default=0)
+        step = [
+            2 if left[axis] >= 2 * LEAST_MAP and voxel[axis] <= 2 * finest else 1
+            for axis in range(3)
+        ]
+        if step == [1, 1, 1]:
+            break
+        voxel = [v * s for v, s in zip(voxel, step, strict=True)]
+        left = [n // s for n, s in zip(left, step, strict=True)]
+        steps.append((step[0], step[1], step[2]))
+    return steps
+
+
+def needed(strategy: FusionStrategy, patch: IntTriple, batch: int) -> int:
+    """Return the bytes of a training step: tensors in float32, and AdamW's two moments."""
+    found = cost(strategy, patch, batch)
+    return found.memory + 8 * found.parameters
+
+
+def _budget(settings: PlanSettings) -> tuple[float, str]:
+    if settings.memory is not None:
+        return settings.memory * GIB, f"the {settings.memory:g} GiB asked for"
+    if torch.cuda.is_available():
+        total = torch.cuda.get_device_properties(0).total_memory
+        return 0.8 * total, f"80 % of the GPU's {total / GIB:.0f} GiB"
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return 0.5 * total, f"half of the machine's {total / GIB:.0f} GiB"
+
+
+def _size(settings: PlanSettings, budget: float) -> tuple[str, str]:
+    if settings.size is not None:
+        if settings.size not in SIZES:
+            raise SettingsError(f"size must be one of {', '.join(SIZES)}", found=settings.size)
+        return settings.size, "as asked"
+    if not torch.cuda.is_available():
+        return "tiny", "there is no GPU"
+    if budget < 14 * GIB:
+        return "small", f"{budget / GIB:.0f} GiB of GPU memory are too few for base"
+    return "base", f"{budget / GIB:.0f} GiB of GPU memory"
+
+
+def _fit(
+    settings: PlanSettings,
+    found: Fingerprint,
+    steps: Sequence[IntTriple],
+    make: Make,
+    budget: float,
+) -> tuple[IntTriple, int]:
+    """Return the largest patch for the smallest batch, then the largest batch."""
+    last = cumulative(steps)[-1]
+    least = settings.batch_size or BATCHES[0]
+    patch = settings.patch or _whole(found.shape, last)
+    if settings.patch is None:
+        while needed(make(patch), patch, least) > budget:
+            smaller = _smaller(patch, last, found.spacing)
+            if smaller is None:
+                raise SettingsError(
+                    "a training step must fit into the memory",
+                    found=f"{budget / GIB:.1f} GiB, too few for {patch}",
+                    remedy="choose a smaller size, or raise memory",
+                )
+            patch = smaller
+    elif needed(make(patch), patch, least) > budget:
+        raise SettingsError(
+            "the patch must fit into the memory",
+            found=f"{needed(make(patch), patch, least) / GIB:.1f} GiB for {patch}",
+            remedy="lower patch or batch_size, or raise memory",
+        )
+    if settings.batch_size is not None:
+        return patch, settings.batch_size
+    batch = least
+    while batch < BATCHES[1] and needed(make(patch), patch, batch + 1) <= budget:
+        batch += 1
+    return patch, batch
+
+
+def _whole(shape: IntTriple, last: IntTriple) -> IntTriple:
+    """Return the sides of the median case, at most 192 voxels, cut to the strides."""
+    d, h, w = (max(min(n, 192) // s, 2) * s for n, s in zip(shape, last, strict=True))
+    return d, h, w
+
+
+def _smaller(patch: IntTriple, last: IntTriple, spacing: Triple) -> IntTriple | None:
+    """Shrink the side that is longest in mm by one step of the strides, if one can shrink."""
+    for axis in sorted(range(3), key=lambda i: -patch[i] * spacing[i]):
+        if patch[axis] - last[axis] >= 2 * last[axis]:
+            sides = list(patch)
+            sides[axis] -= last[axis]
+            return sides[0], sides[1], sides[2]
+    return None
+
+
+def _maker(
+    names: Sequence[str], encoder: Mapping[str, Any], fusion: Mapping[str, Any], spacing: Triple
+) -> Make:
+    made: dict[IntTriple, FusionStrategy] = {}
+
+    def make(patch: IntTriple) -> FusionStrategy:
+        if patch not in made:
+            made.clear()
+            config = {"modalities": tuple(names), "encoder": dict(encoder), "fusion": dict(fusion)}
+            config |= {"patch": patch, "spacing": spacing}
+            made[patch] = Segmenter(validate(SegmenterConfig, config)).strategy
+        return made[patch]
+
+    return make
+
+
+def _why_strides(found: Fingerprint, steps: Sequence[IntTriple]) -> Decision:
+    ratio = max(found.spacing) / min(found.spacing)
+    shape = "alike" if ratio <= 2 else f"{ratio:.1f} times apart"
+    return Decision("encoder._", None, f"{len(steps)} stages: voxel sides are {shape}")
+
+
+def _why_batch(settings: PlanSettings, batch: int) -> str:
+    if settings.batch_size is not None:
+        return "as asked"
+    return "the most that helps" if batch == BATCHES[1] else "what memory and time leave"
+
+
+def _in_time(
+    settings: PlanSettings,
+    found: Fingerprint,
+    steps: Sequence[IntTriple],
+    make: Make,
+    patch: IntTriple,
+    batch: int,
+) -> tuple[IntTriple, int, Decision]:
+    """Shrink batch and then patch until the minutes hold enough steps; return the length, too.
+
+    Time is measured once, at the whole patch, and taken as proportional to the voxels.
+    """
+    if settings.minutes is None:
+        return patch, batch, Decision("trainer.steps", 1000, "the default; give minutes for a time")
+    voxel = seconds(make(patch), patch, repeats=1).step / prod(patch)
+    last = cumulative(steps)[-1]
+
+    def count(sides: IntTriple, patches: int) -> int:
+        return int((settings.minutes or 0) * 60 / (voxel * prod(sides) * patches))
+
+    if settings.batch_size is None:
+        while batch > BATCHES[0] and count(patch, batch) < settings.least_steps:
+            batch -= 1
+    while settings.patch is None and count(patch, batch) < settings.least_steps:
+        smaller = _smaller(patch, last, found.spacing)
+        if smaller is None or min(smaller) < LEAST_SIDE:
+            break
+        patch = smaller
+    length = max(count(patch, batch), 1)
+    each = voxel * prod(patch) * batch
+    return (
+        patch,
+        batch,
+        Decision(
+            "trainer.steps", length, f"{settings.minutes:g} min at about {each:.2f} s a step here"
+        ),
+    )

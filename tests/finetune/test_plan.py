@@ -1,0 +1,96 @@
+"""A plan fits the memory and the time, is overridden where asked, and can be trained with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hilum.core.errors import SettingsError
+from hilum.core.settings import validate
+from hilum.datasets.store import CaseStore
+from hilum.finetune.fingerprint import Fingerprint, fingerprint, notes
+from hilum.finetune.plan import GIB, PlanSettings, needed, plan, settings_of, strides_for
+from hilum.finetune.segmenter import Segmenter, SegmenterConfig
+from hilum.finetune.settings import FinetuneSettings
+
+
+def asked(**values: Any) -> PlanSettings:
+    return validate(PlanSettings, values)
+
+
+def test_the_fingerprint_is_that_of_the_headers(store: CaseStore) -> None:
+    found = fingerprint(store)
+    assert found.spacing == (4.0, 4.0, 4.0)
+    assert found.cases == 6
+    assert found.nodes == 6
+    # Balls of a radius of 9 to 11 mm.
+    assert 16 < found.smallest < 22
+    assert notes(found) == []
+
+
+def test_small_nodes_and_none_are_noted() -> None:
+    small = Fingerprint((4.0, 4.0, 4.0), (40, 40, 40), 6.0, 10, 20)
+    assert "prepare with spacing 2 or less" in notes(small)[0]
+    none = Fingerprint((4.0, 4.0, 4.0), (40, 40, 40), float("nan"), 10, 0)
+    assert notes(none) == ["no case has a node: patches cannot aim at nodes (foreground=0)"]
+
+
+@pytest.mark.parametrize(
+    ("spacing", "shape", "stages", "steps"),
+    [
+        ((2.0, 2.0, 2.0), (96, 96, 96), 3, [(1, 1, 1), (2, 2, 2), (2, 2, 2)]),
+        ((4.0, 1.0, 1.0), (40, 160, 160), 4, [(1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2)]),
+        ((8.0, 1.0, 1.0), (6, 256, 256), 4, [(1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 2, 2)]),
+        ((2.0, 2.0, 2.0), (16, 64, 64), 5, [(1, 1, 1), (2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2)]),
+        ((2.0, 2.0, 2.0), (7, 7, 7), 4, [(1, 1, 1)]),
+    ],
+)  # fmt: skip
+def test_strides_wait_for_coarse_axes_and_leave_four_voxels(
+    spacing: Any, shape: Any, stages: int, steps: Any
+) -> None:
+    assert strides_for(spacing, shape, stages) == steps
+
+
+def strategy_of(values: dict[str, Any]) -> Any:
+    keep = {key: values[key] for key in ("modalities", "encoder", "fusion", "patch")}
+    return Segmenter(validate(SegmenterConfig, keep | {"spacing": (4, 4, 4)})).strategy
+
+
+@pytest.mark.parametrize("memory", [0.05, 0.2])
+def test_a_step_of_the_plan_fits_the_memory(store: CaseStore, memory: float) -> None:
+    values = settings_of(plan(store, asked(memory=memory)))
+    patch, batch = tuple(values["patch"]), values["trainer"]["batch_size"]
+    strategy = strategy_of(values)
+    assert needed(strategy, patch, batch) <= memory * GIB
+    if batch < 8:
+        assert needed(strategy, patch, batch + 1) > memory * GIB, "as large as it can be"
+    validate(FinetuneSettings, values | {"store": "x"})
+
+
+def test_what_is_asked_for_is_taken(store: CaseStore) -> None:
+    decisions = plan(store, asked(patch=(16, 16, 16), batch_size=3, modalities=("pet",)))
+    values = settings_of(decisions)
+    assert values["patch"] == [16, 16, 16]
+    assert values["trainer"]["batch_size"] == 3
+    assert values["modalities"] == ["pet"]
+    assert all(decision.why for decision in decisions)
+
+
+def test_little_time_takes_a_smaller_batch_and_patch(store: CaseStore) -> None:
+    torch.set_num_threads(1)
+    long = settings_of(plan(store, asked(minutes=1e4)))
+    short = settings_of(plan(store, asked(minutes=1e-3)))
+    assert short["trainer"]["batch_size"] == 2 < long["trainer"]["batch_size"]
+    assert short["trainer"]["steps"] < long["trainer"]["steps"]
+
+
+def test_no_memory_is_an_error(store: CaseStore, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"must fit into the memory, found 0\.0 GiB"):
+        plan(store, asked(memory=0.001))
+    with pytest.raises(SettingsError, match=r"the patch must fit.*lower patch or batch_size"):
+        plan(store, asked(memory=0.001, patch=(16, 16, 16)))
+    with pytest.raises(SettingsError, match="size must be one of tiny, small, base"):
+        plan(store, asked(size="huge"))
