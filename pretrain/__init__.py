@@ -2,6 +2,7 @@
 
 from .base import PretextTask
 from .cross_modal import CrossModal
+from .cross_modal_contrast import CrossModalContrast
 from .masked_autoencoder import MaskedAutoencoder
 from .multimodal_tokens import MultimodalTokens
 
@@ -9,4 +10,5 @@ TASKS: dict[str, type[PretextTask]] = {
     "masked_autoencoder": MaskedAutoencoder,
     "cross_modal": CrossModal,
     "multimodal_tokens": MultimodalTokens,
+    "cross_modal_contrast": CrossModalContrast,
 }

@@ -14,8 +14,9 @@ from hilum.core.seeds import torch_generator
 from hilum.encoders.resenc import ResencEncoder
 from hilum.encoders.vit import VitEncoder
 from hilum.pretrain.base import PretextBatch
-from hilum.pretrain.multimodal_tokens import MultimodalTokens, from_patches, to_patches
+from hilum.pretrain.multimodal_tokens import MultimodalTokens
 from hilum.pretrain.patch_decoder import CrossBlock, place_waves
+from hilum.pretrain.patches import from_patches, to_patches
 from hilum.pretrain.visible_tokens import Visible, joint_tokens, separate_tokens
 
 SIDES = (8, 12, 16)
