@@ -53,6 +53,10 @@ class CrossModalContrast(PretextTask):
     within `near` voxels, which show nearly the same, and other patches of the same case, which may
     overlap. Samples without a pair do not count; a batch without any has a loss of 0.
 
+    Before encoding, each modality of a sample is rolled by whole cells of its own: a network that
+    knows a place by its distance from the patch's border, where padding begins, would else match
+    places and learn nothing of what is there.
+
     A positive is as sharp as a cell: cells larger than the misalignment to be expected keep
     positives true. Negatives come from the batch of one process.
 
@@ -61,8 +65,8 @@ class CrossModalContrast(PretextTask):
         Coding", arXiv:1807.03748, equation 4; modalities as each other's views is Tian et al.,
         "Contrastive Multiview Coding", ECCV 2020, arXiv:1906.05849; places as samples is Wang et
         al., "Dense Contrastive Learning", CVPR 2021, arXiv:2011.09157. Ours: one encoder for all
-        modalities with the absent ones zero, known places instead of matched ones, and the
-        exclusions. No source tests it on CT and PET: take it as an arm of a study.
+        modalities with the absent ones zero, known places instead of matched ones, rolls, and
+         exclusions. No source tests it on CT and PET: take it as an arm of a study.
 
     Args:
         encoder: Encoder with one input channel per modality.
@@ -71,6 +75,7 @@ class CrossModalContrast(PretextTask):
         near: Distance of centres, in voxels, up to which places of a patch are no negatives.
         places: Most places drawn from a patch.
         temperature: Divides the similarities.
+        roll: Whether to roll modalities apart; without it the border tells places.
         hidden: Channels between the two layers of a head.
         dim: Channels of what is compared.
     """
@@ -86,6 +91,7 @@ class CrossModalContrast(PretextTask):
         near: float = 14.0,
         places: int = 128,
         temperature: float = 0.1,
+        roll: bool = True,
         hidden: int = 256,
         dim: int = 128,
     ) -> None:
@@ -93,7 +99,7 @@ class CrossModalContrast(PretextTask):
         self.modalities = tuple(modalities)
         _check(len(self.modalities), near, places, temperature, min(hidden, dim))
         self.cell, self.near = block_sides(cell), near
-        self.places, self.temperature = places, temperature
+        self.places, self.temperature, self.roll = places, temperature, roll
         self.encoder = encoder
         self.heads = nn.ModuleDict(
             {
@@ -134,13 +140,18 @@ class CrossModalContrast(PretextTask):
         counts = F.avg_pool3d(cover, self.cell, self.cell).flatten(2) >= 0.5
         counts &= batch.available[rows][..., None]
         cells = self._draw(counts, most, batch.generator)
+        size = torch.tensor(grid, device=image.device)
+        steps = torch.rand((*counts.shape[:2], 3), generator=batch.generator, device=image.device)
+        steps = (steps * size * self.roll).long()
         parts = []
         for channel, name in enumerate(self.modalities):
             alone = torch.zeros_like(image)
-            alone[:, channel] = image[:, channel]
+            for sample, step in enumerate(steps[:, channel].tolist()):
+                voxels = [n * c for n, c in zip(step, self.cell, strict=True)]
+                alone[sample, channel] = image[sample, channel].roll(voxels, (0, 1, 2))
             joined = at_cells(self.encoder(alone), grid).flatten(2).transpose(1, 2)
-            index = cells[..., None].expand(-1, -1, joined.shape[2])
-            parts.append(self.heads[name](joined.gather(1, index)))
+            index = rolled(cells, steps[:, channel], size)[..., None]
+            parts.append(self.heads[name](joined.gather(1, index.expand(-1, -1, joined.shape[2]))))
         features = F.normalize(torch.stack(parts, 1).float(), dim=-1)
         middles = centres(grid, self.cell, cells.device)[cells]
         chosen = counts.gather(2, cells[:, None].expand(-1, counts.shape[1], -1))
@@ -241,6 +252,14 @@ def at_cells(maps: Sequence[Tensor], grid: IntTriple) -> Tensor:
         pooled = F.adaptive_avg_pool3d(level.float(), (depth, height, width))
         parts.append(F.interpolate(pooled, grid, mode="nearest"))
     return torch.cat(parts, 1)
+
+
+def rolled(cells: Tensor, steps: Tensor, grid: Tensor) -> Tensor:
+    """Return where cells `[R, K]` are after a roll by `steps` cells, `[R, 3]`, of a grid."""
+    _, height, width = grid.tolist()
+    along = torch.stack([cells // (height * width), cells // width % height, cells % width], -1)
+    d, h, w = ((along + steps[:, None]) % grid).unbind(-1)
+    return (d * height + h) * width + w
 
 
 def centres(grid: IntTriple, cell: IntTriple, device: torch.device) -> Tensor:
