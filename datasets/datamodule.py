@@ -28,6 +28,9 @@ class PatchData(pl.LightningDataModule):
 
     A module calls `PairedAugmentation` on each batch; one that was augmented while it was read
     comes back as it is.
+
+    Attributes:
+        later: Whether the module changes the patches, GPU or not.
     """
 
     def __init__(
@@ -87,7 +90,8 @@ class PatchData(pl.LightningDataModule):
         self.batch_size, self.steps, self.accumulate = batch_size, steps, accumulate
         self.seed, self.foreground, self.hard, self.labelled = seed, foreground, hard, labelled
         self.modalities = tuple(modalities or store.modalities)
-        self.workers, self.validation_batches, self.views = workers, validation_batches, views
+        self.workers, self.validation_batches = workers, validation_batches
+        self.later = views > 1
         self.done = 0
         dataset = self._training(0)
         if dataset.foreground and not dataset.with_nodes:
@@ -154,7 +158,7 @@ class PatchData(pl.LightningDataModule):
         return self.augmentation.read_shape() if self.augmentation else None
 
     def _training(self, length: int) -> PatchDataset:
-        read = self._read() if self._on_gpu() or self.views > 1 else None
+        read = self._read() if self._on_gpu() or self.later else None
         return PatchDataset(
             self.store,
             self.ids,
@@ -173,7 +177,7 @@ class PatchData(pl.LightningDataModule):
         return PatchDataset(
             self.store,
             self.validation,
-            (self._read() if self.views > 1 else None) or self.patch,
+            (self._read() if self.later else None) or self.patch,
             self.validation_batches * self.batch_size,
             VALIDATION_SEED,
             self.modalities,

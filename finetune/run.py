@@ -162,14 +162,32 @@ def _segmenter(
     return segmenter, transfer(segmenter, settings.init_from, settings.transfer)
 
 
+def parts_of(settings: FinetuneSettings) -> tuple[FinetuneModule, PatchData]:
+    """Return the module and the patches that a run of these settings has, without a run."""
+    store = CaseStore(settings.store)
+    split = make_split(store, settings.split)
+    config = _config(store, settings, _modalities(store, settings))
+    segmenter, _ = _segmenter(config, settings, store, split)
+    module = FinetuneModule(segmenter, settings, store, Path())
+    return module, _patches(segmenter, settings, store, split)
+
+
 def _data(
     segmenter: Segmenter, settings: FinetuneSettings, store: CaseStore, split: Split
 ) -> pl.LightningDataModule:
+    patches = _patches(segmenter, settings, store, split)
+    on_cases = settings.validate_on == "cases"
+    return CaseValidation(patches, split.validation) if on_cases else patches
+
+
+def _patches(
+    segmenter: Segmenter, settings: FinetuneSettings, store: CaseStore, split: Split
+) -> PatchData:
     trainer, on_cases = settings.trainer, settings.validate_on == "cases"
     augmentation = PairedAugmentation(
         segmenter.modalities, settings.patch, store.spacing, settings.augmentation
     )
-    patches = PatchData(
+    return PatchData(
         store,
         split.train,
         () if on_cases else split.validation,
@@ -183,7 +201,6 @@ def _data(
         foreground=settings.foreground,
         workers=trainer.workers,
     )
-    return CaseValidation(patches, split.validation) if on_cases else patches
 
 
 def _note(segmenter: Segmenter, summary: Mapping[str, Any], store: CaseStore, split: Split) -> None:

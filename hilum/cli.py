@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hilum.cli_bench import bench
 from hilum.cli_data import Config, check, export_nnunet, import_, phantom, prepare, preview
 from hilum.cli_evaluate import evaluate
 from hilum.cli_explain import explain
@@ -67,6 +68,7 @@ app.command()(check)
 app.command()(prepare)
 app.command()(preview)
 app.command()(plan)
+app.command()(bench)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(robustness)
