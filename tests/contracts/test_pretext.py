@@ -25,6 +25,7 @@ VIT: dict[str, Any] = {"name": "vit", "token": 8, "trained": 32, "width": 24, "d
 
 SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "multimodal_tokens": (VIT, {"decoder_width": 24, "decoder_heads": 2}),
+    "misalignment": (RESENC, {"spacing": [3, 2, 2], "longest": 6.0, "dim": 4}),
 }
 """Encoder and parameters of a task that RESENC and the defaults do not suit."""
 
