@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 from collections.abc import Iterator
@@ -106,9 +107,12 @@ def _overrides(study: StudySettings, levels: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nested(flat: dict[str, Any]) -> dict[str, Any]:
-    """Turn dotted keys into groups; later keys win."""
+    """Turn dotted keys into groups; later keys win. What comes out shares nothing with the study.
+
+    A cell that set a key of a shared group would set it for every other cell, too.
+    """
     nested: dict[str, Any] = {}
-    for key, value in flat.items():
+    for key, value in copy.deepcopy(flat).items():
         *groups, last = key.split(".")
         here = nested
         for group in groups:

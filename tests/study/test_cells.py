@@ -112,3 +112,14 @@ def test_ten_thousand_cells_are_planned_at_once() -> None:
     assert len(cells) == 1 + 10_000
     assert len({cell.folder for cell in cells}) == len(cells)
     assert time.perf_counter() - began < 60  # a guard against a quadratic planner, not a timing
+
+
+def test_a_level_that_sets_one_key_of_a_shared_group_sets_it_for_its_own_cells_only() -> None:
+    factors = {"rate": {"slow": {}, "fast": {"trainer.learning_rate": 0.1}}, "seed": [0]}
+    constants = {"trainer": {"steps": 5, "learning_rate": 0.01}}
+    given = study(factors=factors, finetune=constants)
+    slow, fast = expand(given, OUT, "data")
+    assert slow.settings["trainer"] == {"steps": 5, "learning_rate": 0.01}
+    assert fast.settings["trainer"] == {"steps": 5, "learning_rate": 0.1}
+    assert given.finetune == constants
+    assert [cell.key for cell in expand(given, OUT, "data")] == [slow.key, fast.key]
