@@ -1,13 +1,15 @@
 """A run folder: what ran, how far it came, and whether it is done.
 
 Rerunning a command on its folder resumes, or finds `DONE` and says so. Two processes never work in
-one folder: a lock names host and process, and a dead runner's lock is taken over.
+one folder: a lock names host and process, and a dead runner's lock is taken over. A file `stop` in
+the folder asks its runner, wherever it is, to save and end.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -17,13 +19,18 @@ from typing import Any
 
 from .errors import RunError, Stopped
 from .files import read_json, write_json, write_text
+from .locks import Lock, Watch, take
 from .settings import Settings, read_yaml, write_yaml
-
-STALE_AFTER_S = 600
-"""A runner on another host whose heartbeat is older than this is taken for dead."""
 
 RUNTIME_ONLY = {"workers", "threads", "tracking"}
 """Settings that may differ when a run resumes: they change where and how fast, not what."""
+
+
+BESIDE = {"lock", "lock.claim", "cell.json", "failed.json", "log.txt", "stop"}
+"""Files that a study or a lock puts into a folder before the run does."""
+
+WATCH = Watch()
+"""What this process has seen of other runners' heartbeats."""
 
 
 class RunFolder:
@@ -37,6 +44,7 @@ class RunFolder:
     def __init__(self, path: Path, command: str) -> None:
         self.path, self.command = path, command
         self._last_beat = 0.0
+        self._lock: Lock | None = None
 
     @classmethod
     @contextmanager
@@ -54,8 +62,9 @@ class RunFolder:
         run = cls(Path(path), command)
         run.path.mkdir(parents=True, exist_ok=True)
         run._claim(settings)
-        lock = run.path / "lock"
-        _lock(lock)
+        (run.path / "stop").unlink(missing_ok=True)
+        run._lock = take(run.path / "lock", WATCH)
+        run._lock.keep(run._obey)
         try:
             write_yaml(run.path / "config.yaml", settings)
             if not run.done:
@@ -65,15 +74,17 @@ class RunFolder:
             run._state("interrupted", message=str(stop) or "Ctrl-C")
             raise
         except BaseException as error:
+            if run._lock.lost:  # the folder is another runner's now, and so is its status
+                raise
             run._state("failed", message=f"{type(error).__name__}: {error}")
             raise
         finally:
-            lock.unlink(missing_ok=True)
+            run._lock.release()
 
     @staticmethod
     def in_use(path: Path) -> bool:
         """Say whether a living process works in a folder."""
-        return (path / "lock").exists() and _owner(path / "lock") is not None
+        return WATCH.owner(path / "lock") is not None
 
     @property
     def done(self) -> bool:
@@ -96,10 +107,12 @@ class RunFolder:
         now = time.monotonic()
         if now - self._last_beat >= 5 or step >= steps:
             self._last_beat = now
+            self._own()
             self._state("running", step=step, steps=steps, **numbers)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, then `DONE` as the very last thing."""
+        self._own()
         write_json(self.path / "summary.json", summary)
         self._state("done")
         write_text(self.path / "DONE", time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
@@ -107,7 +120,9 @@ class RunFolder:
     def _claim(self, settings: Settings) -> None:
         config = self.path / "config.yaml"
         if not config.exists():
-            strangers = [p.name for p in self.path.iterdir() if p.name not in ("lock", "cell.json")]
+            names = [p.name for p in self.path.iterdir()]
+            # A runner that was killed while it wrote leaves a part behind.
+            strangers = [n for n in names if n not in BESIDE and not n.startswith(".part-")]
             if strangers:
                 raise RunError(
                     "a new run needs an empty folder",
@@ -131,6 +146,23 @@ class RunFolder:
                 f"{self.path / 'config.yaml'}",
             )
 
+    def _own(self) -> None:
+        """End at once if another runner has taken the folder over."""
+        if self._lock is not None and not self._lock.beat():
+            raise RunError(
+                "the folder must not be in use",
+                file=self.path,
+                found="another runner, which took it over while this process was silent",
+                remedy="let that one go on",
+            )
+
+    def _obey(self) -> None:
+        """Stop as after SIGTERM when the folder holds a file `stop`; runs in the lock's thread."""
+        stop = self.path / "stop"
+        if stop.exists():
+            stop.unlink(missing_ok=True)
+            os.kill(os.getpid(), signal.SIGTERM)
+
     def _state(self, state: str, **more: Any) -> None:
         write_json(
             self.path / "status.json",
@@ -143,51 +175,6 @@ class RunFolder:
                 **more,
             },
         )
-
-
-def _lock(lock: Path) -> None:
-    """Take the lock, or explain who has it."""
-    text = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
-    for _ in range(2):
-        try:
-            with lock.open("x", encoding="utf-8") as stream:
-                stream.write(text)
-            return
-        except FileExistsError:
-            owner = _owner(lock)
-            if owner is not None:
-                raise RunError(
-                    "the folder must not be in use",
-                    file=lock.parent,
-                    found=f"process {owner['pid']} on {owner['host']}",
-                    remedy="wait for it, or stop it and run the command again",
-                ) from None
-            lock.unlink(missing_ok=True)
-    raise RunError("the folder must not be in use", file=lock.parent)
-
-
-def _owner(lock: Path) -> dict[str, Any] | None:
-    """Return who holds the lock, or `None` if they are dead."""
-    try:
-        owner = json.loads(lock.read_text(encoding="utf-8"))
-        pid, host = int(owner["pid"]), str(owner["host"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if host == socket.gethostname():
-        return owner if _alive(pid) and pid != os.getpid() else None
-    status = lock.parent / "status.json"
-    beat = max(p.stat().st_mtime for p in (lock, status) if p.exists())
-    return owner if time.time() - beat < STALE_AFTER_S else None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

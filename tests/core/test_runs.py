@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from hilum.core import locks
 from hilum.core.errors import RunError, Stopped
 from hilum.core.files import read_json
 from hilum.core.runs import RunFolder
@@ -93,18 +96,52 @@ def test_a_living_runner_keeps_others_out_and_a_dead_one_does_not(tmp_path: Path
         assert json.loads(lock.read_text())["pid"] == os.getpid()
 
 
-def test_a_runner_on_another_host_is_dead_when_its_heartbeat_is_old(tmp_path: Path) -> None:
+def test_a_runner_on_another_host_is_dead_when_its_heartbeat_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with RunFolder.open(tmp_path / "r", Config(), "toy"):
         pass
     lock = tmp_path / "r" / "lock"
     lock.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
-    with (
-        pytest.raises(RunError, match="process 1 on elsewhere"),
-        RunFolder.open(tmp_path / "r", Config(), "toy"),
-    ):
-        pass
-    for file in (lock, tmp_path / "r" / "status.json"):
-        os.utime(file, (0, 0))
+    assert RunFolder.in_use(tmp_path / "r")
+    monkeypatch.setattr(locks, "SILENT_AFTER_S", 0.2)
     with RunFolder.open(tmp_path / "r", Config(), "toy") as run:
         run.heartbeat(1, 1, loss=0.5)
     assert read_json(tmp_path / "r" / "status.json")["loss"] == 0.5
+
+
+def test_a_runner_whose_folder_was_taken_over_ends_and_writes_nothing(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RunError, match="took it over while this process was silent"),
+        RunFolder.open(tmp_path / "r", Config(), "toy") as run,
+    ):
+        (tmp_path / "r" / "lock").unlink()
+        (tmp_path / "r" / "status.json").write_text("another runner's")
+        run.finish({})
+    assert not (tmp_path / "r" / "DONE").exists()
+    assert (tmp_path / "r" / "status.json").read_text() == "another runner's"
+
+
+def test_a_file_stop_ends_a_run_wherever_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(number: int, frame: object) -> None:
+        raise Stopped("SIGTERM")
+
+    monkeypatch.setattr(locks, "BEAT_S", 0.05)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(Stopped), RunFolder.open(tmp_path / "r", Config(), "toy"):
+            (tmp_path / "r" / "stop").touch()
+            time.sleep(5)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert state(tmp_path / "r") == "interrupted"
+    assert not (tmp_path / "r" / "stop").exists()
+
+
+def test_parts_of_a_killed_writer_do_not_block_a_new_run(tmp_path: Path) -> None:
+    (tmp_path / ".part-x.yaml").write_text("half")
+    (tmp_path / "log.txt").write_text("line")
+    with RunFolder.open(tmp_path, Config(), "toy") as run:
+        run.finish({})
