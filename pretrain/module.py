@@ -18,6 +18,7 @@ from ..training.optimisation import LightningOptimiser, configure
 from ..training.settings import TrainerSettings
 from ..training.tracking import log_pictures
 from .base import PretextBatch, PretextTask
+from .monitors import Monitors
 from .pictures import write_pictures
 
 
@@ -34,6 +35,7 @@ class PretrainModule(pl.LightningModule):
         settings: Optimisation.
         seed: Seed of the run.
         pictures: Folder for pictures; `None` draws none.
+        monitors: Watches the features at validation.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class PretrainModule(pl.LightningModule):
         settings: TrainerSettings,
         seed: int,
         pictures: Path | None = None,
+        monitors: Monitors | None = None,
     ) -> None:
         super().__init__()
+        self.monitors = monitors
         self.task, self.augmentation = task, augmentation
         self.spacing, self.settings, self.seed, self.folder = spacing, settings, seed, pictures
 
@@ -71,10 +75,24 @@ class PretrainModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the loss of a fixed batch, and draw the first one."""
-        loss, terms = self.task.loss(self.view(batch, self._many, "validation", batch_idx))
+        view = self.view(batch, self._many, "validation", batch_idx)
+        loss, terms = self.task.loss(view)
         self._log("val", {"loss": loss.detach(), **terms}, batch)
+        if self.monitors is not None:
+            self.monitors.add(self.task, view, terms, batch)
         if batch_idx == 0 and self.folder is not None and self.trainer.is_global_zero:
             self._draw(batch, self.folder)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to watch anew."""
+        if self.monitors is not None:
+            self.monitors.begin()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what was seen; every process validates on the same patches."""
+        if self.monitors is not None:
+            values: dict[str, Any] = dict(self.monitors.end(int(self.trainer.global_step)))
+            self.log_dict(values)
 
     def configure_optimizers(self) -> LightningOptimiser:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Train everything at one rate."""

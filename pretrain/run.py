@@ -40,6 +40,7 @@ from ..training.trainer import fit
 from . import TASKS
 from .base import PretextTask
 from .module import PretrainModule
+from .monitors import Monitors
 from .settings import PretrainSettings
 
 
@@ -95,6 +96,9 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
             settings=settings.trainer,
             seed=settings.seed,
             pictures=run.path / "pictures",
+            monitors=Monitors(settings.monitors, run.path / "replay")
+            if settings.monitors.on
+            else None,
         )
         # The last weights, not the best: the loss of a few patches is no measure of transfer.
         summary = fit(module, data, run, settings.trainer, seed=settings.seed)
@@ -159,6 +163,8 @@ def make_task(
         try:
             encoder = build(ENCODERS, settings.encoder, in_channels=len(names))
             encoder.check_sides(settings.patch)
+            if settings.init_from is not None:  # first, so that a teacher begins as its student
+                _go_on(encoder, settings.init_from, names, run)
             task = build(TASKS, settings.task, encoder=encoder, modalities=tuple(names))
         except UserError:
             raise
@@ -174,8 +180,6 @@ def make_task(
             found=f"trainer.batch_size {settings.trainer.batch_size}",
             remedy="enlarge trainer.batch_size; trainer.accumulate does not help",
         )
-    if settings.init_from is not None:
-        _go_on(encoder, settings.init_from, names, run)
     return task
 
 

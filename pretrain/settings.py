@@ -14,6 +14,19 @@ from ..datasets.splits import SplitSettings
 from ..training.settings import TrainerSettings
 
 
+class MonitorSettings(Settings):
+    """How the features are watched at each validation; none of this changes the encoder."""
+
+    on: bool = Field(True, description="whether to watch; costs one more pass per validation patch")
+    voxels: int = Field(128, ge=2, description="coarsest voxels of a patch to look at")
+    least_rank: float = Field(1.05, ge=0, description="alarm below this effective rank of voxels")
+    least_std: float = Field(0.01, ge=0, description="alarm below this spread, 0 to 1")
+    entropy: tuple[float, float] = Field(
+        (0.01, 0.9995), description="alarm outside of this teacher entropy, share of the largest"
+    )
+    stop: bool = Field(False, description="end the run at an alarm; else it is a warning")
+
+
 class PretrainSettings(Settings):
     """What to learn from, how, and how long."""
 
@@ -47,6 +60,10 @@ class PretrainSettings(Settings):
     trainer: TrainerSettings = Field(
         default_factory=lambda: TrainerSettings.model_validate({}),
         description="length, optimisation, checkpoints, tracking",
+    )
+    monitors: MonitorSettings = Field(
+        default_factory=lambda: MonitorSettings.model_validate({}),
+        description="rank, spread and entropy of the features, with an alarm on collapse",
     )
     init_from: Path | None = Field(None, description="encoder folder to go on from; empty: none")
 
