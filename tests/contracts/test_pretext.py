@@ -24,6 +24,10 @@ VIT: dict[str, Any] = {"name": "vit", "token": 8, "trained": 32, "width": 24, "d
 }
 
 SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "simmim": (RESENC, {"block": 8, "stride": 4}),
+    "dino": (RESENC, {"prototypes": 16}),
+    "self_distillation": (RESENC, {"prototypes": 16}),
+    "voco": (RESENC, {"grid": (1, 2, 2), "width": 16}),
     "multimodal_tokens": (VIT, {"decoder_width": 24, "decoder_heads": 2}),
     "misalignment": (RESENC, {"spacing": [3, 2, 2], "longest": 6.0, "dim": 4}),
 }

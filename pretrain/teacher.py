@@ -1,0 +1,47 @@
+"""A teacher that is the running average of its student, and never learns by itself."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import nn
+
+
+class Teacher(nn.Module):
+    """A copy of a network without gradients; its weights are parameters, so they are in the state.
+
+    Args:
+        student: What to copy.
+    """
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(student).requires_grad_(False)
+
+    def forward(self, *inputs: object) -> object:
+        """Return what the network makes of its inputs, without gradients."""
+        with torch.no_grad():
+            return self.network(*inputs)
+
+    @torch.no_grad()
+    def follow(self, student: nn.Module, momentum: float) -> None:
+        """Keep a share of `momentum`, take the rest from the student, and its buffers whole."""
+        own, new = list(self.network.parameters()), list(student.parameters())
+        torch._foreach_lerp_(own, [p.detach() for p in new], 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
+        for mine, theirs in zip(self.network.buffers(), student.buffers(), strict=True):
+            mine.copy_(theirs)
+
+
+def momentum_at(step: int, steps: int, start: float) -> float:
+    """Return the momentum after a step: from `start` to 1 along half a cosine.
+
+    Source:
+        Grill et al., "BYOL", NeurIPS 2020, arXiv:2006.07733, section 3.3.
+
+    Examples:
+        >>> [round(momentum_at(step, 10, 0.9), 3) for step in (0, 5, 10)]
+        [0.9, 0.95, 1.0]
+    """
+    return 1 - (1 - start) * (math.cos(math.pi * step / max(steps, 1)) + 1) / 2
