@@ -111,13 +111,14 @@ def test_a_runner_on_another_host_is_dead_when_its_heartbeat_stands_still(
 
 
 def test_a_runner_whose_folder_was_taken_over_ends_and_writes_nothing(tmp_path: Path) -> None:
-    with (
-        pytest.raises(RunError, match="took it over while this process was silent"),
-        RunFolder.open(tmp_path / "r", Config(), "toy") as run,
-    ):
-        (tmp_path / "r" / "lock").unlink()
-        (tmp_path / "r" / "status.json").write_text("another runner's")
-        run.finish({})
+    def overtaken() -> None:
+        with RunFolder.open(tmp_path / "r", Config(), "toy") as run:
+            (tmp_path / "r" / "lock").unlink()
+            (tmp_path / "r" / "status.json").write_text("another runner's")
+            run.finish({})
+
+    with pytest.raises(RunError, match="took it over while this process was silent"):
+        overtaken()
     assert not (tmp_path / "r" / "DONE").exists()
     assert (tmp_path / "r" / "status.json").read_text() == "another runner's"
 
@@ -128,12 +129,16 @@ def test_a_file_stop_ends_a_run_wherever_it_runs(
     def stop(number: int, frame: object) -> None:
         raise Stopped("SIGTERM")
 
+    def work() -> None:
+        with RunFolder.open(tmp_path / "r", Config(), "toy"):
+            (tmp_path / "r" / "stop").touch()
+            time.sleep(5)
+
     monkeypatch.setattr(locks, "BEAT_S", 0.05)
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        with pytest.raises(Stopped), RunFolder.open(tmp_path / "r", Config(), "toy"):
-            (tmp_path / "r" / "stop").touch()
-            time.sleep(5)
+        with pytest.raises(Stopped):
+            work()
     finally:
         signal.signal(signal.SIGTERM, before)
     assert state(tmp_path / "r") == "interrupted"
