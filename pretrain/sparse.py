@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,9 +29,9 @@ def sparse(network: nn.Module, visible: Tensor) -> Iterator[None]:
     handles = []
     for part in network.modules():
         if isinstance(part, CONVOLUTIONS):
-            handles.append(part.register_forward_hook(lambda m, i, out: out * _at(visible, out)))
+            handles.append(part.register_forward_hook(partial(_blank, visible)))
         elif isinstance(part, NORMS):
-            handles.append(part.register_forward_hook(lambda m, i, out: _norm(m, i[0], visible)))
+            handles.append(part.register_forward_hook(partial(_renormed, visible)))
     try:
         yield
     finally:
@@ -44,10 +45,17 @@ def unfit(network: nn.Module) -> list[str]:
     return sorted({type(part).__name__ for part in network.modules() if isinstance(part, mixing)})
 
 
+def _blank(visible: Tensor, part: nn.Module, inputs: Any, out: Any) -> Tensor:
+    return out * _at(visible, out)
+
+
+def _renormed(visible: Tensor, part: nn.Module, inputs: Any, out: Any) -> Tensor:
+    return _norm(part, inputs[0], visible)
+
+
 def _at(visible: Tensor, like: Tensor) -> Tensor:
     """Return the mask at the resolution of a feature map."""
-    mask = F.interpolate(visible.to(like.dtype), like.shape[2:], mode="nearest")
-    return mask
+    return F.interpolate(visible.to(like.dtype), like.shape[2:], mode="nearest")
 
 
 def _norm(norm: Any, x: Tensor, visible: Tensor) -> Tensor:

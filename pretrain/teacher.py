@@ -28,8 +28,9 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def follow(self, student: nn.Module, momentum: float) -> None:
         """Keep a share of `momentum`, take the rest from the student, and its buffers whole."""
-        own, new = list(self.network.parameters()), list(student.parameters())
-        torch._foreach_lerp_(own, [p.detach() for p in new], 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
+        own = [p.detach() for p in self.network.parameters()]
+        new = [p.detach() for p in student.parameters()]
+        torch._foreach_lerp_(own, new, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
         for mine, theirs in zip(self.network.buffers(), student.buffers(), strict=True):
             mine.copy_(theirs)
 
