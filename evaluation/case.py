@@ -10,6 +10,7 @@ from ..core.errors import DataError
 from ..core.geometry import Grid
 from ..core.types import IGNORE
 from .detection import detection_metrics, volume_metrics
+from .lesions import lesion_metrics
 from .surface import surface_metrics
 
 
@@ -57,6 +58,7 @@ def case_metrics(
     if bool(volume) != bool(truth):
         # The penalty is the diagonal of the whole image, not of the box.
         numbers |= surface_metrics(p, g, grid)
+    numbers |= lesion_metrics(p[box], g[box], grid)
     numbers |= detection_metrics(p[box], g[box], grid)
     numbers |= volume_metrics(p[box], g[box], grid)
     if volumes and "pet" in volumes:

@@ -19,6 +19,7 @@ _SUMS = (
     "volume_ml",
     "reference_volume_ml",
     "lesion_tp",
+    "lesion_tp_50",
     "lesion_fp",
     "lesion_fn",
     *(f"{part}_{band}" for band in SIZE_BANDS for part in ("found", "lesions")),
@@ -62,6 +63,8 @@ def cohort_metrics(
         key: np.array([sum(c.get(key, 0.0) for c in groups[n]) for n in names]) for key in _SUMS
     }
     for metric, pool in _POOLED.items():
+        if metric == "f1agg_50" and not all("lesion_tp_50" in case for case in cases.values()):
+            continue  # Measured before this count was kept: a zero would be wrong.
         found[metric] = _pooled(sums, pool, draws)
     return found
 
@@ -87,6 +90,12 @@ def f1agg(sums: Mapping[str, np.ndarray]) -> np.ndarray:
     return _ratio(hit, hit + sums["lesion_fp"] + sums["lesion_fn"])
 
 
+def f1agg_50(sums: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return aggregated detection F1 at an IoU above 0.5 from sums over cases."""
+    lesions = 2 * sums["lesion_tp"] + sums["lesion_fp"] + sums["lesion_fn"]
+    return _ratio(2 * sums["lesion_tp_50"], lesions)
+
+
 def _sensitivity(band: str) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
     return lambda sums: _ratio(sums[f"found_{band}"], sums[f"lesions_{band}"])
 
@@ -94,6 +103,7 @@ def _sensitivity(band: str) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
 _POOLED: dict[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]] = {
     "dscagg": dscagg,
     "f1agg": f1agg,
+    "f1agg_50": f1agg_50,
     **{f"sensitivity_{band}": _sensitivity(band) for band in SIZE_BANDS},
 }
 

@@ -14,6 +14,7 @@ from .metrics_table import SIZE_BANDS
 from .nodes import axes_mm
 
 IOU = 0.3
+STRICT_IOU = 0.5
 
 
 def detection_metrics(
@@ -31,11 +32,14 @@ def detection_metrics(
     predicted, n_predicted = components(prediction)
     truth, n_truth = components(reference)
     found = _match(predicted, n_predicted, truth, n_truth)
+    strict = _match(predicted, n_predicted, truth, n_truth, STRICT_IOU)
     numbers = {
         "lesion_tp": float(len(found)),
         "lesion_fp": float(n_predicted - len(found)),
         "lesion_fn": float(n_truth - len(found)),
         "false_positives": float(n_predicted - len(found)),
+        "lesion_tp_50": float(len(strict)),
+        "lesion_precision": len(found) / n_predicted if n_predicted else math.nan,
         "lesion_sensitivity": len(found) / n_truth if n_truth else math.nan,
     }
     return numbers | _by_size(truth, found, grid)
@@ -54,8 +58,10 @@ def volume_metrics(prediction: np.ndarray, reference: np.ndarray, grid: Grid) ->
     }
 
 
-def _match(predicted: np.ndarray, n_predicted: int, truth: np.ndarray, n_truth: int) -> set[int]:
-    """Return the reference lesions that have a match."""
+def _match(
+    predicted: np.ndarray, n_predicted: int, truth: np.ndarray, n_truth: int, least: float = IOU
+) -> set[int]:
+    """Return the reference lesions that have a match with an IoU above `least`."""
     if not n_predicted or not n_truth:
         return set()
     both = np.zeros((n_predicted + 1, n_truth + 1))
@@ -64,7 +70,7 @@ def _match(predicted: np.ndarray, n_predicted: int, truth: np.ndarray, n_truth: 
     sizes_p, sizes_t = both.sum(1)[1:, None], both.sum(0)[None, 1:]
     overlap = both[1:, 1:]
     iou = overlap / (sizes_p + sizes_t - overlap)
-    iou[iou <= IOU] = 0
+    iou[iou <= least] = 0
     rows, columns = linear_sum_assignment(-iou)
     return {int(c) + 1 for r, c in zip(rows, columns, strict=True) if iou[r, c] > 0}
 

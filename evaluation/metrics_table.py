@@ -41,6 +41,35 @@ METRICS: dict[str, Metric] = {
         "an empty case adds its false positives",
         pooled=True,
     ),
+    "f1agg_50": Metric("F1agg 0.5", "as F1agg, with IoU above 0.5", "as F1agg", pooled=True),
+    "lesion_precision": Metric(
+        "Lesion precision",
+        "predicted lesions with a match / predicted lesions, as in F1agg",
+        "no prediction: undefined",
+    ),
+    "lesion_dice": Metric(
+        "Lesion Dice",
+        "mean of Dice over lesions, each against the predicted components that touch it; a made-up "
+        "component counts 0 (BraTS 2023, without dilation)",
+        "both empty: undefined; a missed lesion: 0",
+    ),
+    "lesion_hd95_mm": Metric(
+        "Lesion HD95 (mm)",
+        "mean of HD95 over lesions, paired as for lesion Dice",
+        "both empty: undefined; a missed lesion or made-up component: diagonal of the image",
+        "lower",
+    ),
+    "lesion_assd_mm": Metric(
+        "Lesion ASSD (mm)",
+        "mean of ASSD over lesions, paired as for lesion Dice",
+        "both empty: undefined; a missed lesion or made-up component: diagonal of the image",
+        "lower",
+    ),
+    "lesion_nsd_2mm": Metric(
+        "Lesion NSD 2 mm",
+        "mean of NSD 2 mm over lesions, paired as for lesion Dice",
+        "both empty: undefined; a missed lesion or made-up component: 0",
+    ),
     "lesion_sensitivity": Metric(
         "Lesion sensitivity", "found lesions / lesions, as in F1agg", "no lesion: undefined"
     ),
