@@ -23,9 +23,18 @@ Row = dict[str, float | int | str | list[float]]
 PEAK_MM = (3 * 1000 / (4 * math.pi)) ** (1 / 3)
 """Radius of a sphere of 1 ml."""
 
+FIXED_SUV = (2.5, 4.0)
+"""Fixed thresholds of MTV that tools use."""
+
 
 def node_table(
-    mask: np.ndarray, grid: Grid, volumes: Mapping[str, np.ndarray] | None = None
+    mask: np.ndarray,
+    grid: Grid,
+    volumes: Mapping[str, np.ndarray] | None = None,
+    *,
+    probability: np.ndarray | None = None,
+    uncertainty: np.ndarray | None = None,
+    stations: Mapping[str, Sequence[float]] | None = None,
 ) -> list[Row]:
     """Measure every connected component (26 neighbours), the largest first.
 
@@ -37,10 +46,15 @@ def node_table(
         mask: Whole numbers or booleans `[D, H, W]`; 0 is background.
         grid: Where it lies; axial slices are those along its first axis.
         volumes: Physical images on the same grid, for uptake (`pet`) and density (`ct`).
+        probability: Of the foreground, `[D, H, W]`; adds its mean and maximum in the node.
+        uncertainty: Any unit, `[D, H, W]`; adds its mean in the node.
+        stations: RAS mm of named places; adds the nearest one and its distance to the centroid.
 
     Returns:
-        Plain rows: `id, centroid_mm, volume_ml, long_axis_mm, short_axis_mm, size_class`, and with
-        images `suv_max, suv_mean, suv_peak, mtv_ml, tlg, hu_mean`.
+        Plain rows: `id, centroid_mm` (RAS)`, volume_ml, long_axis_mm, short_axis_mm, size_class`,
+        and with images `suv_max, suv_mean, suv_peak, mtv_ml, tlg, hu_mean`, and the MTV within the
+        node at 41 % of its SUVmax and from SUV 2.5 and 4 on (`mtv_41pct_ml, mtv_suv2.5_ml,
+        mtv_suv4_ml`).
     """
     labels, _ = components(mask > 0)
     boxes = ndimage.find_objects(labels)
@@ -60,11 +74,33 @@ def node_table(
             "size_class": size_class(short_mm),
             "label": int(mask[box][inside].flat[0]),
         }
-        found.append(row | _uptake(inside, box, grid, volumes or {}))
+        row |= _uptake(inside, box, grid, volumes or {})
+        row |= _scores(inside, box, probability, uncertainty)
+        found.append(row | _nearest(grid.to_world(np.argwhere(inside).mean(0) + start), stations))
     found.sort(key=lambda row: -float(row["volume_ml"]))  # pyright: ignore[reportArgumentType]
     for number, row in enumerate(found, 1):
         row["id"] = number
     return found
+
+
+def n_features(rows: Sequence[Row]) -> dict[str, float]:
+    """Return what staging asks of a patient: number of nodes, the largest, the total volume.
+
+    Lengths are in mm, the volume in ml; without nodes all are 0.
+
+    Args:
+        rows: The patient's `node_table`.
+    """
+
+    def column(name: str) -> list[float]:
+        return [float(row[name]) for row in rows]  # pyright: ignore[reportArgumentType]
+
+    return {
+        "nodes": float(len(rows)),
+        "max_long_axis_mm": max(column("long_axis_mm"), default=0.0),
+        "max_short_axis_mm": max(column("short_axis_mm"), default=0.0),
+        "total_volume_ml": math.fsum(column("volume_ml")),
+    }
 
 
 def axes_mm(inside: np.ndarray, spacing: Sequence[float]) -> tuple[float, float]:
@@ -134,9 +170,35 @@ def _uptake(
             "mtv_ml": volume,
             "tlg": float(values.mean() * volume),
         }
+        limits = {"41pct": 0.41 * values.max(), **{f"suv{s:g}": s for s in FIXED_SUV}}
+        for name, limit in limits.items():
+            row[f"mtv_{name}_ml"] = float((values >= limit).sum() * grid.voxel_ml)
     if "ct" in volumes:
         row["hu_mean"] = float(volumes["ct"][box][inside].astype(float).mean())
     return row
+
+
+def _scores(
+    inside: np.ndarray,
+    box: tuple[slice, ...],
+    probability: np.ndarray | None,
+    uncertainty: np.ndarray | None,
+) -> Row:
+    row: Row = {}
+    if probability is not None:
+        values = probability[box][inside].astype(float)
+        row |= {"probability": float(values.mean()), "probability_max": float(values.max())}
+    if uncertainty is not None:
+        row["uncertainty"] = float(uncertainty[box][inside].astype(float).mean())
+    return row
+
+
+def _nearest(centre: np.ndarray, stations: Mapping[str, Sequence[float]] | None) -> Row:
+    if not stations:
+        return {}
+    far = {name: math.dist(centre, place) for name, place in stations.items()}
+    name = min(far, key=lambda station: far[station])
+    return {"station": name, "station_distance_mm": far[name]}
 
 
 def _peak(pet: np.ndarray, inside: np.ndarray, box: tuple[slice, ...], grid: Grid) -> float:

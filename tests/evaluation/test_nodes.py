@@ -10,7 +10,7 @@ import pytest
 
 from hilum.core.files import read_json
 from hilum.core.geometry import Grid
-from hilum.evaluation.nodes import PEAK_MM, axes_mm, node_table, size_class, write_nodes
+from hilum.evaluation.nodes import PEAK_MM, axes_mm, n_features, node_table, size_class, write_nodes
 
 GRID = Grid.from_spacing((20, 40, 44), (3.0, 1.5, 1.0), origin=(5, -10, 100))
 
@@ -84,6 +84,38 @@ def test_tables_are_written_as_csv_and_json(tmp_path: Path) -> None:
     with (tmp_path / "case_1_nodes.csv").open() as stream:
         (line,) = csv.DictReader(stream)
     assert float(line["volume_ml"]) == pytest.approx(rows[0]["volume_ml"])
+
+
+def test_thresholded_volumes_stay_inside_the_node() -> None:
+    mask = ellipsoid((9.0, 6.0, 10.0))
+    pet = np.random.default_rng(0).gamma(2.0, 2.0, GRID.shape)
+    (row,) = node_table(mask, GRID, {"pet": pet})
+    for name, limit in (("41pct", 0.41 * pet[mask].max()), ("suv2.5", 2.5), ("suv4", 4.0)):
+        expected = sum(value >= limit for value in pet[mask]) * 4.5 / 1000
+        assert row[f"mtv_{name}_ml"] == pytest.approx(expected)
+
+
+def test_probability_uncertainty_and_the_nearest_place() -> None:
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[2, 3, 4:6] = 1
+    maps = np.random.default_rng(0).random((2, *GRID.shape))
+    places = {"far": (90.0, 0.0, 0.0), "near": (9.5, -5.5, 110.0)}
+    (row,) = node_table(mask, GRID, probability=maps[0], uncertainty=maps[1], stations=places)
+    assert row["probability"] == pytest.approx(maps[0][2, 3, 4:6].mean())
+    assert row["probability_max"] == pytest.approx(maps[0][2, 3, 4:6].max())
+    assert row["uncertainty"] == pytest.approx(maps[1][2, 3, 4:6].mean())
+    assert (row["station"], row["station_distance_mm"]) == ("near", pytest.approx(4))
+
+
+def test_features_of_a_patient() -> None:
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[2, 3, 4] = 1
+    mask[10:13, 20:22, 30:34] = 1
+    got = n_features(node_table(mask, GRID))
+    assert got["nodes"] == 2
+    assert got["max_long_axis_mm"] == pytest.approx(5)
+    assert got["total_volume_ml"] == pytest.approx(25 * 4.5 / 1000)
+    assert n_features([])["max_short_axis_mm"] == 0
 
 
 def slow_peak(pet: np.ndarray, mask: np.ndarray) -> float:
