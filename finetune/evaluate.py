@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..core.types import IGNORE
 from ..datasets.manifest import read_manifest
 from ..datasets.nifti import ENDINGS, read_label, read_volume
 from ..datasets.resampling import resample
+from ..evaluation.agreement import agreement
 from ..evaluation.case import case_metrics
 from ..evaluation.cohort import cohort_metrics
 from ..evaluation.metrics_table import METRICS
@@ -66,9 +67,10 @@ def evaluate(
     out: str | Path,
     *,
     cases: Sequence[str] | None = None,
+    by_site: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measure `<case>.nii.gz` in a folder against the labels of a manifest.
+    """Measure `<case>.nii.gz` in a folder against the labels of a manifest or folder.
 
     Writes `cases.csv`, `nodes.csv` (the nodes of both masks) and `cohort.json` with the definition
     and the empty rule of every metric. A class that a case holds in neither mask counts there by
@@ -76,9 +78,11 @@ def evaluate(
 
     Args:
         predictions: Folder of masks, on the grids of the labels.
-        manifest: Cohort; cases without a label are left out.
+        manifest: Cohort; cases without a label are left out. Or a folder of reference masks with
+            the names of the predictions; each is then a patient, and uptake is not measured.
         out: Where to write.
         cases: Only these.
+        by_site: Whether `cohort.json` has the metrics of each site too.
         progress: Told after each case.
 
     Raises:
@@ -104,12 +108,15 @@ def evaluate(
         found[value] = {name: (own | missing)[name] for name in grids}
     found = dict(sorted(found.items()))
     cohort = {value: cohort_metrics(own, patients) for value, own in found.items()}
-    _write(out, found, cohort, patients, nodes)
+    more = _agreement(found)
+    if by_site:
+        more["sites"] = _by_site(found, chosen)
+    _write(out, found, cohort, patients, nodes, more)
     return Evaluation(found, cohort, out)
 
 
 def _chosen(manifest: Path, names: Sequence[str] | None) -> list[Case]:
-    cases = read_manifest(manifest)
+    cases = _in_folder(manifest) if manifest.is_dir() else read_manifest(manifest)
     unknown = set(names or ()) - {case.id for case in cases}
     if unknown:
         raise DataError(
@@ -123,6 +130,53 @@ def _chosen(manifest: Path, names: Sequence[str] | None) -> list[Case]:
             remedy="fill the column label with the reference masks",
         )
     return chosen
+
+
+def _in_folder(folder: Path) -> list[Case]:
+    """Return a case for each mask of a plain folder."""
+    found = [
+        Case(file.name.removesuffix(ending), file.name.removesuffix(ending), label=file)
+        for file in sorted(folder.iterdir())
+        for ending in ENDINGS
+        if file.name.endswith(ending)
+    ]
+    if not found:
+        raise DataError(
+            "the folder of references must hold masks",
+            file=folder,
+            remedy=f"name them <case>{ENDINGS[0]}",
+        )
+    return found
+
+
+def _agreement(found: dict[int, dict[str, Numbers]]) -> dict[str, Any]:
+    """Return how predicted and reference volumes agree over the cases of each class."""
+    return {
+        "volume_agreement": {
+            value: asdict(
+                agreement(
+                    [m["volume_ml"] for m in own.values()],
+                    [m["reference_volume_ml"] for m in own.values()],
+                )
+            )
+            for value, own in found.items()
+        }
+    }
+
+
+def _by_site(found: dict[int, dict[str, Numbers]], cases: Sequence[Case]) -> dict[str, Any]:
+    """Return the cohort metrics of each site, by class."""
+    patients = {case.id: case.patient for case in cases}
+    names: dict[str, list[str]] = {}
+    for case in cases:
+        names.setdefault(case.site or "unknown", []).append(case.id)
+    return {
+        site: {
+            value: cohort_metrics({name: own[name] for name in inside}, patients)
+            for value, own in found.items()
+        }
+        for site, inside in sorted(names.items())
+    }
 
 
 def _prediction(folder: Path, case: Case) -> Path:
@@ -176,6 +230,7 @@ def _write(
     cohort: dict[int, dict[str, dict[str, float]]],
     patients: dict[str, str],
     nodes: list[dict[str, Any]],
+    more: dict[str, Any],
 ) -> None:
     rows = [
         {"case": name, "patient": patients[name], "class": value, **metrics}
@@ -190,7 +245,7 @@ def _write(
     }
     write_json(
         out / "cohort.json",
-        {"cases": len(patients), "classes": cohort, "definitions": definitions},
+        {"cases": len(patients), "classes": cohort, "definitions": definitions, **more},
     )
 
 

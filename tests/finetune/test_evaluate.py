@@ -147,3 +147,36 @@ def test_a_manifest_without_labels_or_an_unknown_case_is_an_error(tmp_path: Path
     write_manifest(tmp_path / "bare.csv", [Case("a1", "a", pet)])
     with pytest.raises(DataError, match="must have a case with a label"):
         evaluate(folder, tmp_path / "bare.csv", tmp_path / "out")
+
+
+def test_a_plain_folder_of_references_gives_the_same_numbers(tmp_path: Path) -> None:
+    pairs = {"a1": (mask((2, 2, 4, 1)), mask((2, 2, 2, 1))), "b1": (mask(), mask((5, 5, 5, 1)))}
+    manifest, folder = cohort(tmp_path, pairs)
+    for name, (_, reference) in pairs.items():
+        write_volume(tmp_path / "truth" / f"{name}.nii.gz", reference, GRID)
+    expected = evaluate(folder, manifest, tmp_path / "out").cases[1]
+    found = evaluate(folder, tmp_path / "truth", tmp_path / "plain").cases[1]
+    for name, metrics in found.items():
+        own = {key: value for key, value in expected[name].items() if key != "tlg_error"}
+        assert metrics == pytest.approx(own, nan_ok=True)
+    (tmp_path / "truth" / "c1.nii.gz").write_bytes((tmp_path / "truth/a1.nii.gz").read_bytes())
+    with pytest.raises(DataError, match=r"case c1: .* must have a prediction"):
+        evaluate(folder, tmp_path / "truth", tmp_path / "more")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="folder of references must hold masks"):
+        evaluate(folder, tmp_path / "none", tmp_path / "more")
+
+
+def test_each_site_and_the_agreement_of_volumes_are_told(tmp_path: Path) -> None:
+    one = mask((2, 2, 2, 1))
+    write_volume(tmp_path / "ours" / "a1.nii.gz", one, GRID)
+    write_volume(tmp_path / "ours" / "b1.nii.gz", mask(), GRID)
+    label = write_volume(tmp_path / "label.nii.gz", one, GRID)
+    pet = {"pet": write_volume(tmp_path / "pet.nii.gz", one.astype(np.float32), GRID)}
+    cases = [Case("a1", "a", pet, label, site="north"), Case("b1", "b", pet, label)]
+    manifest = write_manifest(tmp_path / "manifest.csv", cases)
+    evaluate(tmp_path / "ours", manifest, tmp_path / "out", by_site=True)
+    about = read_json(tmp_path / "out" / "cohort.json")
+    dice = {site: own["1"]["dice"]["value"] for site, own in about["sites"].items()}
+    assert dice == {"north": 1, "unknown": 0}
+    assert about["volume_agreement"]["1"]["bias"] == pytest.approx(-60 * 0.012 / 2)
