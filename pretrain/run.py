@@ -18,20 +18,16 @@ from ..core.checkpoints import (
 )
 from ..core.errors import (
     CheckpointError,
-    DataError,
     SettingsError,
-    StoreError,
     UserError,
-    did_you_mean,
 )
-from ..core.files import read_json, write_json
+from ..core.files import write_json
 from ..core.modality import modality
 from ..core.registry import build
 from ..core.runs import RunFolder
-from ..core.seeds import derive, numpy_generator
+from ..core.seeds import derive
 from ..datasets.augmentation import PairedAugmentation
 from ..datasets.datamodule import PatchData
-from ..datasets.splits import make_split
 from ..datasets.store import CaseStore
 from ..encoders import ENCODERS
 from ..encoders.base import Encoder
@@ -41,6 +37,8 @@ from . import TASKS
 from .base import PretextTask
 from .module import PretrainModule
 from .monitors import Monitors
+from .pool import cases, channels, same_data
+from .probe import VoxelProbe, probe_cases
 from .settings import PretrainSettings
 
 
@@ -67,9 +65,9 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
             print(f"{run.path} is done already", flush=True)
             return folder
         store = CaseStore(settings.store)
-        names = _modalities(store, settings)
+        names = channels(store, settings)
         training, validation = cases(store, settings, names)
-        _same_data(run, store, training, validation)
+        same_data(run, store, training, validation)
         task = make_task(settings, names, run)
         augmentation = PairedAugmentation(
             names, settings.patch, store.spacing, settings.augmentation
@@ -101,51 +99,11 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
             else None,
         )
         # The last weights, not the best: the loss of a few patches is no measure of transfer.
-        summary = fit(module, data, run, settings.trainer, seed=settings.seed)
+        probe = _probe(store, settings, names, augmentation)
+        summary = fit(module, data, run, settings.trainer, seed=settings.seed, callbacks=probe)
         _save(folder, task, store, settings, names, summary)
         run.finish(summary)
         return folder
-
-
-def cases(
-    store: CaseStore, settings: PretrainSettings, names: Sequence[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the training and the validation cases; test patients are in neither.
-
-    Cases without any of the modalities are left out. Validation patients come from the pool and do
-    not train, unless `settings.validation` is 0; one patient always trains.
-    """
-    pool = make_split(store, settings.split).pool
-    usable = [case for case in pool if set(names) & set(store.rows[case]["modalities"])]
-    if not usable:
-        raise DataError(
-            f"the pool needs a case with {' or '.join(names)}",
-            file=store.path,
-            found=f"{len(pool)} cases outside of the test patients",
-            remedy="lower split.test, or prepare more cases",
-        )
-    for name in names:
-        if not any(name in store.rows[case]["modalities"] for case in usable):
-            raise DataError(
-                f"a case of the pool must have {name}",
-                file=store.path,
-                remedy="leave it out of modalities",
-            )
-    if not any(_fits(settings.patch, store.rows[case]["shape"]) for case in usable):
-        largest = [max(store.rows[case]["shape"][axis] for case in usable) for axis in range(3)]
-        raise SettingsError(
-            "the patch must fit into one case at least",
-            found=f"{settings.patch}, longest sides {tuple(largest)}",
-            remedy="choose a smaller patch or a finer spacing",
-        )
-    patients = sorted({store.rows[case]["patient"] for case in usable})
-    kept = min(settings.validation, len(patients) - 1)
-    order = numpy_generator(settings.seed, "pretrain validation").permutation(len(patients))
-    apart = {patients[i] for i in order[:kept]}
-    training = tuple(case for case in usable if store.rows[case]["patient"] not in apart)
-    return training, tuple(
-        case for case in usable if store.rows[case]["patient"] in apart
-    ) or training
 
 
 def make_task(
@@ -183,6 +141,29 @@ def make_task(
     return task
 
 
+def _probe(
+    store: CaseStore,
+    settings: PretrainSettings,
+    names: Sequence[str],
+    augmentation: PairedAugmentation,
+) -> list[VoxelProbe]:
+    """Return the probe, or nothing if there shall be none: then no label is read."""
+    if not settings.probe.every:
+        return []
+    chosen = probe_cases(store, settings.split, names, settings.probe, settings.seed)
+    return [
+        VoxelProbe(
+            store,
+            chosen,
+            augmentation,
+            settings.probe,
+            validate_every=settings.trainer.validate_every,
+            steps=settings.trainer.steps,
+            seed=derive(settings.seed, "probe"),
+        )
+    ]
+
+
 def _go_on(encoder: Encoder, folder: Path, names: Sequence[str], run: RunFolder | None) -> None:
     config = read_config(folder)
     for name in set(names) & set(config.intensity):
@@ -205,46 +186,10 @@ def _go_on(encoder: Encoder, folder: Path, names: Sequence[str], run: RunFolder 
     print(f"{folder}: {report.lines()[0]}", flush=True)
 
 
-def _modalities(store: CaseStore, settings: PretrainSettings) -> tuple[str, ...]:
-    names = settings.modalities or store.modalities
-    for name in names:
-        if name not in store.modalities:
-            raise SettingsError(
-                f"the store has no {name!r}{did_you_mean(name, store.modalities)}",
-                file=store.path,
-                remedy=f"it has {', '.join(store.modalities)}",
-            )
-    return names
-
-
 def _scale(name: str) -> dict[str, Any]:
     """Return how a modality's values become the input of a network."""
     rule = modality(name)
     return {"unit": rule.unit, "low": rule.low, "high": rule.high, "scale": rule.scale}
-
-
-def _fits(patch: Sequence[int], shape: Sequence[int]) -> bool:
-    return all(side <= length for side, length in zip(patch, shape, strict=True))
-
-
-def _same_data(
-    run: RunFolder, store: CaseStore, training: Sequence[str], validation: Sequence[str]
-) -> None:
-    """Note which data the run uses; refuse to resume on others."""
-    file = run.path / "data.json"
-    now = {
-        "fingerprint": store.fingerprint,
-        "training": list(training),
-        "validation": list(validation),
-    }
-    if file.exists() and read_json(file) != now:
-        raise StoreError(
-            "the store must be the one that the run began with",
-            file=store.path,
-            found=f"fingerprint {store.fingerprint}",
-            remedy="begin a new run, or bring the old store back",
-        )
-    write_json(file, now)
 
 
 def _save(

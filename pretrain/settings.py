@@ -27,6 +27,21 @@ class MonitorSettings(Settings):
     stop: bool = Field(False, description="end the run at an alarm; else it is a warning")
 
 
+class ProbeSettings(Settings):
+    """A linear map and neighbours on frozen features of labelled patches, while the run goes on."""
+
+    every: int = Field(
+        0, ge=0, description="validations between probes; 0: no probe, no label read"
+    )
+    patients: int = Field(
+        4, ge=2, description="labelled patients, never of the test; half are fitted, half measure"
+    )
+    patches: int = Field(8, ge=1, description="patches of each half, every other one on a node")
+    voxels: int = Field(256, ge=1, description="voxels of each class and patch to fit")
+    ridge: float = Field(1e-3, gt=0, description="ridge penalty against a variance of 1")
+    neighbours: int = Field(20, ge=1, description="neighbours that vote")
+
+
 class PretrainSettings(Settings):
     """What to learn from, how, and how long."""
 
@@ -64,6 +79,10 @@ class PretrainSettings(Settings):
     monitors: MonitorSettings = Field(
         default_factory=lambda: MonitorSettings.model_validate({}),
         description="rank, spread and entropy of the features, with an alarm on collapse",
+    )
+    probe: ProbeSettings = Field(
+        default_factory=lambda: ProbeSettings.model_validate({}),
+        description="an online probe of the features with a few labels; off by default",
     )
     init_from: Path | None = Field(None, description="encoder folder to go on from; empty: none")
 

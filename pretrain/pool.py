@@ -1,0 +1,91 @@
+"""Which cases a pretraining learns from, and that they stay the same when it resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..core.errors import DataError, SettingsError, StoreError, did_you_mean
+from ..core.files import read_json, write_json
+from ..core.runs import RunFolder
+from ..core.seeds import numpy_generator
+from ..datasets.splits import make_split
+from ..datasets.store import CaseStore
+from .settings import PretrainSettings
+
+
+def channels(store: CaseStore, settings: PretrainSettings) -> tuple[str, ...]:
+    """Return the modality of each input channel."""
+    names = settings.modalities or store.modalities
+    for name in names:
+        if name not in store.modalities:
+            raise SettingsError(
+                f"the store has no {name!r}{did_you_mean(name, store.modalities)}",
+                file=store.path,
+                remedy=f"it has {', '.join(store.modalities)}",
+            )
+    return names
+
+
+def cases(
+    store: CaseStore, settings: PretrainSettings, names: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the training and the validation cases; test patients are in neither.
+
+    Cases without any of the modalities are left out. Validation patients come from the pool and do
+    not train, unless `settings.validation` is 0; one patient always trains.
+    """
+    pool = make_split(store, settings.split).pool
+    usable = [case for case in pool if set(names) & set(store.rows[case]["modalities"])]
+    if not usable:
+        raise DataError(
+            f"the pool needs a case with {' or '.join(names)}",
+            file=store.path,
+            found=f"{len(pool)} cases outside of the test patients",
+            remedy="lower split.test, or prepare more cases",
+        )
+    for name in names:
+        if not any(name in store.rows[case]["modalities"] for case in usable):
+            raise DataError(
+                f"a case of the pool must have {name}",
+                file=store.path,
+                remedy="leave it out of modalities",
+            )
+    if not any(_fits(settings.patch, store.rows[case]["shape"]) for case in usable):
+        largest = [max(store.rows[case]["shape"][axis] for case in usable) for axis in range(3)]
+        raise SettingsError(
+            "the patch must fit into one case at least",
+            found=f"{settings.patch}, longest sides {tuple(largest)}",
+            remedy="choose a smaller patch or a finer spacing",
+        )
+    patients = sorted({store.rows[case]["patient"] for case in usable})
+    kept = min(settings.validation, len(patients) - 1)
+    order = numpy_generator(settings.seed, "pretrain validation").permutation(len(patients))
+    apart = {patients[i] for i in order[:kept]}
+    training = tuple(case for case in usable if store.rows[case]["patient"] not in apart)
+    return training, tuple(
+        case for case in usable if store.rows[case]["patient"] in apart
+    ) or training
+
+
+def same_data(
+    run: RunFolder, store: CaseStore, training: Sequence[str], validation: Sequence[str]
+) -> None:
+    """Note which data the run uses; refuse to resume on others."""
+    file = run.path / "data.json"
+    now = {
+        "fingerprint": store.fingerprint,
+        "training": list(training),
+        "validation": list(validation),
+    }
+    if file.exists() and read_json(file) != now:
+        raise StoreError(
+            "the store must be the one that the run began with",
+            file=store.path,
+            found=f"fingerprint {store.fingerprint}",
+            remedy="begin a new run, or bring the old store back",
+        )
+    write_json(file, now)
+
+
+def _fits(patch: Sequence[int], shape: Sequence[int]) -> bool:
+    return all(side <= length for side, length in zip(patch, shape, strict=True))
