@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,13 @@ from ..core.files import hash_of
 from ..core.runs import RUNTIME_ONLY
 from ..core.settings import S, load
 from .settings import StudySettings
+
+Stage = Literal["pretrain", "finetune"]
+STAGES: tuple[Stage, ...] = ("pretrain", "finetune")
+
+Data = str | Callable[[str], str]
+
+_PLACES = RUNTIME_ONLY | {"store"}
 
 
 @dataclass(frozen=True)
@@ -28,14 +35,23 @@ class Cell:
         key: Hash of stage, settings and data: equal runs are one cell.
         folder: Where it runs, below the study's folder.
         needs: Folder of the pretraining cell whose encoder it starts from.
+        data: Fingerprint of its case store; empty where nobody checks it.
+        recipe: Hash as `key`, but without the data: what the cell was before its store changed.
     """
 
-    stage: Literal["pretrain", "finetune"]
+    stage: Stage
     levels: dict[str, Any]
     settings: dict[str, Any]
     key: str
     folder: Path
     needs: Path | None = field(default=None)
+    data: str = ""
+    recipe: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether its run ended well."""
+        return (self.folder / "DONE").exists()
 
     @property
     def name(self) -> str:
@@ -43,15 +59,21 @@ class Cell:
         return " > ".join(str(level) for level in self.levels.values())
 
 
-def expand(study: StudySettings, out: Path, data: str = "") -> list[Cell]:
+def expand(study: StudySettings, out: Path, data: Data = "") -> list[Cell]:
     """Return every cell of the grid, each pretraining run once, before what needs it.
+
+    A cell that is on disk already, perhaps under other names of its levels, keeps its folder.
 
     Args:
         study: The study.
         out: Folder of the study.
-        data: Fingerprint of the case store; part of each cell's identity, so that cells of a
-            changed store are new cells.
+        data: Fingerprint of a case store by its path, or of all of them; part of each cell's
+            identity, so that cells of a changed store are new cells.
     """
+    known = {name[-8:]: name for stage in STAGES for name in _names(out / stage)}
+    plan = _Plan(study, out, data if callable(data) else (lambda store: data), known)
+    if not study.factors:
+        raise SettingsError("a study must have factors", remedy="as in factors: {seed: [0, 1]}")
     pretraining: dict[str, Cell] = {}
     finetuning: dict[str, Cell] = {}
     for levels in _combinations(study):
@@ -59,16 +81,38 @@ def expand(study: StudySettings, out: Path, data: str = "") -> list[Cell]:
         pretrain = overrides.pop("pretrain", None)
         tested = {"conditions": study.conditions} if study.conditions else {}
         settings = _nested({"store": study.store, **tested, **study.finetune, **overrides})
-        needs = None
+        first = None
         if pretrain is not None:
-            first = _pretraining_cell(study, levels, pretrain, out, data)
-            needs = pretraining.setdefault(first.key, first).folder
-            settings["init_from"] = str(needs / "encoder")
-        key = hash_of([data, "finetune", _identity(settings, out)])
-        folder = out / "finetune" / f"{_slug(levels)}-{key[:8]}"
-        if key not in finetuning:
-            finetuning[key] = Cell("finetune", levels, settings, key, folder, needs)
+            first = _pretraining_cell(plan, levels, pretrain)
+            first = pretraining.setdefault(first.key, first)
+            settings["init_from"] = str(first.folder / "encoder")
+        cell = plan.cell("finetune", levels, settings, first)
+        finetuning.setdefault(cell.key, cell)
+    if not finetuning:
+        raise SettingsError("exclude must leave some combination", remedy="remove one of its rows")
     return [*pretraining.values(), *finetuning.values()]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What turns settings into cells: where, from which data, and what is there already."""
+
+    study: StudySettings
+    out: Path
+    data: Callable[[str], str]
+    known: dict[str, str]
+
+    def cell(
+        self, stage: Stage, levels: dict[str, Any], settings: dict[str, Any], first: Cell | None
+    ) -> Cell:
+        data = self.data(settings["store"])
+        own = _identity(settings)
+        start = {} if first is None else {"init_from": first.key}
+        key = hash_of([data, stage, own | start])
+        recipe = hash_of([stage, own | ({} if first is None else {"init_from": first.recipe})])
+        name = self.known.get(key[:8]) or f"{_slug(levels)}-{key[:8]}"
+        needs = None if first is None else first.folder
+        return Cell(stage, levels, settings, key, self.out / stage / name, needs, data, recipe)
 
 
 def resolve(cell: Cell, cls: type[S], tracking: dict[str, Any]) -> S:
@@ -76,19 +120,17 @@ def resolve(cell: Cell, cls: type[S], tracking: dict[str, Any]) -> S:
     return load(cls, [], [], **_merge(cell.settings, {"trainer": {"tracking": tracking}}))
 
 
-def _pretraining_cell(
-    study: StudySettings, levels: dict[str, Any], pretrain: Any, out: Path, data: str
-) -> Cell:
+def _pretraining_cell(plan: _Plan, levels: dict[str, Any], pretrain: Any) -> Cell:
+    study = plan.study
     if not isinstance(pretrain, dict):
         raise SettingsError("pretrain must hold settings of `hilum pretrain`", found=repr(pretrain))
     settings = _nested({"store": study.store, **study.pretrain, **pretrain})
-    key = hash_of([data, "pretrain", _identity(settings, out)])
     chose = {
         name: level
         for name, level in levels.items()
         if isinstance(study.factors[name], dict) and "pretrain" in study.factors[name][level]  # pyright: ignore[reportCallIssue, reportArgumentType]
     }
-    return Cell("pretrain", chose, settings, key, out / "pretrain" / f"{_slug(chose)}-{key[:8]}")
+    return plan.cell("pretrain", chose, settings, None)
 
 
 def _combinations(study: StudySettings) -> Iterator[dict[str, Any]]:
@@ -134,15 +176,17 @@ def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _identity(settings: Any, out: Path) -> Any:
+def _identity(settings: dict[str, Any]) -> dict[str, Any]:
     """Return what makes a run what it is: no paths of this machine, no worker counts."""
-    if isinstance(settings, dict):
-        return {
-            key: _identity(value, out)
-            for key, value in settings.items()
-            if key not in RUNTIME_ONLY | {"store"}
-        }
-    return settings.replace(str(out), "") if isinstance(settings, str) else settings
+    return {
+        key: _identity(value) if isinstance(value, dict) else value
+        for key, value in settings.items()
+        if key not in _PLACES
+    }
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
 
 
 def _slug(levels: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from ..core.errors import did_you_mean
 from ..core.settings import Settings
 
 Overrides = dict[str, Any]
@@ -38,6 +39,8 @@ class StudySettings(Settings):
 
     @model_validator(mode="after")
     def _factors_have_levels(self) -> StudySettings:
+        if not self.factors:
+            raise ValueError("a study must have factors, as in factors: {seed: [0, 1]}")
         for name, levels in self.factors.items():
             if not levels:
                 raise ValueError(f"factor {name!r} has no levels; remove it or give it some")
@@ -45,11 +48,27 @@ class StudySettings(Settings):
             for row in rows:
                 for name, level in row.items():
                     self._check_level(place, name, level)
+        self._check_exclude()
         return self
+
+    def _check_exclude(self) -> None:
+        """Find rows that exclude all, a whole level, or the reference."""
+        for row in self.exclude:
+            if not row:
+                raise ValueError("exclude has an empty row, which would leave out every cell")
+            if self.reference and row.items() <= self.reference.items():
+                raise ValueError(f"exclude leaves out {row}, which is the reference")
+            if len(row) == 1:
+                [(name, level)] = row.items()
+                raise ValueError(
+                    f"exclude leaves out all cells with level {level!r} of {name!r}; "
+                    "remove the level instead"
+                )
 
     def _check_level(self, place: str, name: str, level: Any) -> None:
         if name not in self.factors:
-            raise ValueError(f"{place} names {name!r}, which is no factor of the study")
+            near = did_you_mean(name, self.factors)
+            raise ValueError(f"{place} names {name!r}, which is no factor of the study{near}")
         if level not in self.factors[name]:
             known = ", ".join(map(str, self.factors[name]))
             raise ValueError(f"{place} names level {level!r} of {name!r}; it has {known}")
