@@ -39,27 +39,37 @@ class RunFolder:
     Attributes:
         path: The folder.
         command: Name of the command that made it, such as `pretrain`.
+        follower: Whether another process has the folder, and this one only looks.
     """
 
     def __init__(self, path: Path, command: str) -> None:
         self.path, self.command = path, command
         self._last_beat = 0.0
         self._lock: Lock | None = None
+        self.follower = False
 
     @classmethod
     @contextmanager
-    def open(cls, path: str | Path, settings: Settings, command: str) -> Iterator[RunFolder]:
+    def open(
+        cls, path: str | Path, settings: Settings, command: str, *, follower: bool = False
+    ) -> Iterator[RunFolder]:
         """Enter a run: check that the folder is ours and free, lock it, note how it ends.
 
         Args:
             path: Folder of the run; made if absent.
             settings: Resolved settings; a folder that holds others is an error.
             command: Name of the command.
+            follower: Whether this process only helps the one that has the folder; it writes
+                nothing and locks nothing.
 
         Raises:
             RunError: If the folder holds another run, or a living process works in it.
         """
         run = cls(Path(path), command)
+        run.follower = follower
+        if follower:
+            yield run
+            return
         run.path.mkdir(parents=True, exist_ok=True)
         run._claim(settings)
         (run.path / "stop").unlink(missing_ok=True)
@@ -105,6 +115,8 @@ class RunFolder:
     def heartbeat(self, step: int, steps: int, **numbers: float) -> None:
         """Say how far the run is; at most one write every five seconds, so call it at each step."""
         now = time.monotonic()
+        if self.follower:
+            return
         if now - self._last_beat >= 5 or step >= steps:
             self._last_beat = now
             self._own()

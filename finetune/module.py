@@ -76,7 +76,8 @@ class FinetuneModule(pl.LightningModule):
             return self.criterion(self.segmenter(batch["image"], available), label)
         step = int(self.trainer.global_step)
         p = chance(rule, step, self.settings.trainer.steps)
-        generator = torch_generator(self.settings.seed, "missing", step, batch_idx)
+        rank = [self.global_rank] if self.global_rank else []
+        generator = torch_generator(self.settings.seed, "missing", step, batch_idx, *rank)
         kept = hide(available, p, generator) if p else available
         if not p or not rule.distillation:
             return self.criterion(self.segmenter(batch["image"], kept), label)

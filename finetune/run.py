@@ -21,6 +21,7 @@ from ..datasets.augmentation import PairedAugmentation
 from ..datasets.datamodule import PatchData
 from ..datasets.splits import Split, make_split
 from ..datasets.store import CaseStore
+from ..training.processes import follows
 from ..training.tracking import Tracker, tracked
 from ..training.trainer import fit
 from .assessment import Results, assess, check_conditions, dice_of
@@ -63,10 +64,13 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
     # Everything that can be wrong is found before the folder is claimed for these settings.
     segmenter, report = _segmenter(_config(store, settings, asked), settings, store, split)
     data = _data(segmenter, settings, store, split)
-    with RunFolder.open(out, settings, "finetune") as run:
+    with RunFolder.open(out, settings, "finetune", follower=follows(settings.trainer)) as run:
         folder = run.path / "segmenter"
         if run.done:
             say(f"{run.path} is done")
+            return folder
+        if run.follower:
+            _fit(FinetuneModule(segmenter, settings, store, run.path), data, run, settings, split)
             return folder
         write_json(run.path / "split.json", split.as_json())
         if report is not None and run.checkpoint is None:
@@ -76,15 +80,7 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
         tracking = settings.trainer.tracking
         with tracked(run.path, tracking, read_yaml(run.path / "config.yaml")) as tracker:
             module = FinetuneModule(segmenter, settings, store, run.path)
-            summary = fit(
-                module,
-                data,
-                run,
-                settings.trainer,
-                monitor="val/dice" if split.validation else None,
-                seed=settings.seed,
-                tracker=tracker,
-            )
+            summary = _fit(module, data, run, settings, split, tracker)
             summary["flops"] = flops(segmenter)
             _note(segmenter, summary, store, split)
             segmenter.save(folder)
@@ -93,6 +89,25 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
                 summary |= _show(results, run.path / "test", tracker)
         run.finish(summary)
     return folder
+
+
+def _fit(
+    module: FinetuneModule,
+    data: pl.LightningDataModule,
+    run: RunFolder,
+    settings: FinetuneSettings,
+    split: Split,
+    tracker: Tracker | None = None,
+) -> dict[str, Any]:
+    return fit(
+        module,
+        data,
+        run,
+        settings.trainer,
+        monitor="val/dice" if split.validation else None,
+        seed=settings.seed,
+        tracker=tracker,
+    )
 
 
 def flops(segmenter: Segmenter) -> int:

@@ -107,7 +107,9 @@ class PretrainModule(pl.LightningModule):
             *keys: What the draws of this batch depend on, beside the seed.
         """
         device = str(batch["image"].device)
-        generator = torch_generator(self.seed, "pretext", *keys, device=device)
+        # Each process of a run has draws of its own; the first has those of a run with one.
+        rank = [self.global_rank] if keys[0] == "train" and self.global_rank else []
+        generator = torch_generator(self.seed, "pretext", *keys, *rank, device=device)
         first, *rest = [
             self._one(batch, augment, number, generator) for number in range(self.task.views)
         ]

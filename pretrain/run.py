@@ -32,6 +32,7 @@ from ..datasets.store import CaseStore
 from ..encoders import ENCODERS
 from ..encoders.base import Encoder
 from ..training.checkpoints import write_weights
+from ..training.processes import follows
 from ..training.trainer import fit
 from . import TASKS
 from .base import PretextTask
@@ -59,7 +60,7 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
         SettingsError: If the settings do not fit the store or each other.
         Stopped: After a stop request, with the state saved.
     """
-    with RunFolder.open(out, settings, "pretrain") as run:
+    with RunFolder.open(out, settings, "pretrain", follower=follows(settings.trainer)) as run:
         folder = run.path / "encoder"
         if run.done:
             print(f"{run.path} is done already", flush=True)
@@ -67,7 +68,8 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
         store = CaseStore(settings.store)
         names = channels(store, settings)
         training, validation = cases(store, settings, names)
-        same_data(run, store, training, validation)
+        if not run.follower:
+            same_data(run, store, training, validation)
         task = make_task(settings, names, run)
         augmentation = PairedAugmentation(
             names, settings.patch, store.spacing, settings.augmentation
@@ -101,8 +103,9 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
         # The last weights, not the best: the loss of a few patches is no measure of transfer.
         probe = _probe(store, settings, names, augmentation)
         summary = fit(module, data, run, settings.trainer, seed=settings.seed, callbacks=probe)
-        _save(folder, task, store, settings, names, summary)
-        run.finish(summary)
+        if not run.follower:
+            _save(folder, task, store, settings, names, summary)
+            run.finish(summary)
         return folder
 
 
@@ -181,7 +184,7 @@ def _go_on(encoder: Encoder, folder: Path, names: Sequence[str], run: RunFolder 
         target=tuple(names),
         stem=encoder.stem,
     )
-    if run is not None:
+    if run is not None and not run.follower:
         write_json(run.path / "load_report.json", report.as_json())
     print(f"{folder}: {report.lines()[0]}", flush=True)
 

@@ -114,7 +114,7 @@ class Checkpoints(pl.Callback):
         """Save if it is time, and stop if it was asked for."""
         if batch_idx % self.settings.accumulate:
             return
-        if self.stop:
+        if self._asked(trainer):
             self._save_and_stop(trainer)
         if trainer.global_step - self._saved >= self.settings.save_every:
             self.save(trainer)
@@ -160,7 +160,8 @@ class Checkpoints(pl.Callback):
         better = self.best is None or sign * value > sign * self.best
         if better and not math.isnan(value):
             self.best, self.best_step, self.waited = value, trainer.global_step, 0
-            write_weights(self.run.path / BEST, state_of(pl_module))
+            if trainer.is_global_zero:
+                write_weights(self.run.path / BEST, state_of(pl_module))
             return
         self.waited += 1
         if self.settings.patience and self.waited >= self.settings.patience:
@@ -213,8 +214,17 @@ class Checkpoints(pl.Callback):
 
     def _stop_in_validation(self, trainer: pl.Trainer) -> None:
         # After the last step nothing could make up for the validation, so it runs to its end.
-        if self.stop and trainer.global_step < self.settings.steps:
+        if self._asked(trainer) and trainer.global_step < self.settings.steps:
             self._save_and_stop(trainer)
+
+    def _asked(self, trainer: pl.Trainer) -> bool:
+        """Say whether any process of the run was asked to stop: all must save together."""
+        if trainer.world_size == 1:
+            return bool(self.stop)
+        asked = trainer.strategy.reduce_boolean_decision(bool(self.stop), all=False)
+        if asked:
+            self.stop.ask("a signal to another process")
+        return asked
 
     def _save_and_stop(self, trainer: pl.Trainer) -> None:
         if trainer.global_step > self._saved:

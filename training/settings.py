@@ -28,7 +28,7 @@ class TrainerSettings(Settings):
     """How long and how to train; shared by pretraining and fine-tuning."""
 
     steps: int = Field(1000, ge=1, description="optimiser steps of the whole run")
-    batch_size: int = Field(2, ge=1, description="patches per forward pass")
+    batch_size: int = Field(2, ge=1, description="patches per forward pass and device")
     accumulate: int = Field(1, ge=1, description="forward passes per optimiser step")
     learning_rate: float = Field(3e-4, gt=0, description="highest learning rate")
     weight_decay: float = Field(
@@ -41,6 +41,10 @@ class TrainerSettings(Settings):
         "auto", description="auto: bf16 where the device is faster with it, else 32 bit"
     )
     threads: int | None = Field(None, ge=1, description="processor threads; empty: what is free")
+    devices: int = Field(
+        1, ge=1, description="processes per machine, each with a GPU if there are; data-parallel"
+    )
+    nodes: int = Field(1, ge=1, description="machines; above 1, start with srun or torchrun")
     workers: int = Field(0, ge=0, description="processes that read patches; 0: the main one reads")
     validate_every: int = Field(100, ge=1, description="steps between validations")
     save_every: int = Field(100, ge=1, description="steps between checkpoints of the whole state")
@@ -54,3 +58,8 @@ class TrainerSettings(Settings):
     tracking: TrackingSettings = Field(
         default_factory=lambda: TrackingSettings.model_validate({}), description="W&B"
     )
+
+    @property
+    def processes(self) -> int:
+        """Processes that train together."""
+        return self.devices * self.nodes

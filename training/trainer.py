@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from pytorch_lightning.loggers import Logger
 
@@ -24,6 +23,7 @@ from ..core.settings import read_yaml
 from .checkpoints import BEST, AtomicCheckpoints, Checkpoints, best_weights
 from .ema import AveragedWeights
 from .journal import JsonLines, Rows
+from .processes import environment, strategy, together
 from .progress import WholeRunProgress
 from .settings import TrainerSettings
 from .stopping import StopRequest
@@ -81,12 +81,15 @@ def fit(
         stack.enter_context(_threads(settings))
         stop = stack.enter_context(StopRequest())
         checkpoint = run.checkpoint
-        journal = JsonLines(run.path / "metrics.jsonl", _step_of(checkpoint))
         own = tracker
-        if own is None:
-            config = read_yaml(run.path / "config.yaml")
-            own = stack.enter_context(tracked(run.path, settings.tracking, config))
-        loggers: list[Logger] = [journal] if own is None else [journal, own]
+        loggers: list[Logger] = []
+        if not run.follower:
+            if own is None:
+                config = read_yaml(run.path / "config.yaml")
+                own = stack.enter_context(tracked(run.path, settings.tracking, config))
+            journal = JsonLines(run.path / "metrics.jsonl", _step_of(checkpoint))
+            loggers += [journal] if own is None else [journal, own]
+            stack.enter_context(together(run, settings))
         keeper = Checkpoints(run, settings, monitor, mode, stop, lambda: _flush(loggers))
         average = AveragedWeights(settings.ema) if settings.ema else None
         trainer = _trainer(run, settings, seed, keeper, average, callbacks, loggers)
@@ -153,7 +156,9 @@ def _trainer(
     accelerator = "gpu" if torch.cuda.is_available() else "cpu"
     return pl.Trainer(
         accelerator=accelerator,
-        devices=1,
+        devices=settings.devices,
+        num_nodes=settings.nodes,
+        strategy=strategy(settings),
         precision=_precision(settings, "cuda" if accelerator == "gpu" else "cpu"),
         max_steps=settings.steps,
         max_epochs=-1,
@@ -164,8 +169,7 @@ def _trainer(
         log_every_n_steps=settings.log_every,
         logger=loggers,
         callbacks=ordered,
-        # LightningEnvironment: one process, whatever the variables of an interactive SLURM job say.
-        plugins=[AtomicCheckpoints(), LightningEnvironment()],
+        plugins=[AtomicCheckpoints(), environment(settings)],
         default_root_dir=run.path,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -41,7 +41,8 @@ class Draws(pl.Callback):
     ) -> None:
         """Seed the forward pass."""
         part = batch_idx % self.accumulate
-        torch.manual_seed(derive(self.seed, "step", trainer.global_step, part))
+        rank = [trainer.global_rank] if trainer.global_rank else []
+        torch.manual_seed(derive(self.seed, "step", trainer.global_step, part, *rank))
 
     def on_validation_batch_start(
         self,
@@ -196,6 +197,7 @@ class Pace(pl.Callback):
     def _row(self) -> dict[str, float]:
         spent = max(self._ended - self._mark - self._paused, 1e-9)
         patches = self._steps * self.settings.batch_size * self.settings.accumulate
+        patches *= self.settings.processes
         row = {
             "train/loss": self.gradients.loss,
             "optimisation/gradient_norm": self.gradients.norm,

@@ -1,0 +1,7 @@
+"""`python -m hilum` is `hilum`."""
+
+from __future__ import annotations
+
+from hilum.cli import main
+
+main()
