@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, cast
+from itertools import combinations
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from monai.inferers.utils import sliding_window_inference
 from torch import Tensor, nn
 
 from ..core.errors import DataError, SettingsError, did_you_mean
 from ..core.geometry import IntTriple
 from ..core.modality import modality
 from ..core.precision import autocast_dtype
+from ..datasets.scratch import empty
 from ..datasets.store import PreparedCase, StoredCase
-from .segmenter import Segmenter
+from .ensemble import Predictor, members_of
 from .settings import InferenceSettings
+from .windows import Sweep, sweep
 
 Precision = Literal["auto", "32", "bf16"]
+Uncertainty = Literal["entropy", "variance"]
+AnyCase = StoredCase | PreparedCase
+
+FLIPS: dict[str, list[tuple[int, ...]]] = {
+    "none": [()],
+    "w": [(), (4,)],
+    "all": [axes for number in range(4) for axes in combinations((2, 3, 4), number)],
+}
+"""Axes of a batch to turn over, one forward pass each."""
 
 
-@torch.inference_mode()
+class Slab(NamedTuple):
+    """Some finished rows of a case.
+
+    Attributes:
+        rows: Where they lie along the first axis.
+        probability: float32 `[classes, rows, H, W]`; valid until the next slab is asked for.
+        uncertainty: float32 `[rows, H, W]`, if asked for.
+    """
+
+    rows: slice
+    probability: np.ndarray
+    uncertainty: np.ndarray | None
+
+
 def predict_case(
-    segmenter: Segmenter,
-    case: StoredCase | PreparedCase,
+    segmenter: Predictor,
+    case: AnyCase,
     settings: InferenceSettings | None = None,
     *,
     modalities: Sequence[str] | None = None,
@@ -33,19 +57,65 @@ def predict_case(
 ) -> np.ndarray:
     """Return the probability of each class for every voxel of a case.
 
-    Windows run on the segmenter's device and are summed on the CPU, weighted by a Gaussian, so the
-    device needs room for one batch of windows only. A case smaller than the window is padded with
-    what lies outside of a scan (air, no uptake).
-
-    Args:
-        segmenter: Any; it is put to evaluation mode meanwhile.
-        case: On the segmenter's spacing.
-        settings: Window and overlap; the segmenter's own if not given.
-        modalities: Use only these of the case, as if it had no others.
-        precision: As in training; `auto` is bfloat16 where the device computes with it.
+    See `predict_slabs`; a result above 512 MiB lies in a temporary file, not in memory.
 
     Returns:
         float32 `[classes, D, H, W]`, summing to 1 over the classes.
+    """
+    result = empty((segmenter.classes, *case.images.shape[1:]), np.float32)
+    for slab in predict_slabs(
+        segmenter, case, settings, modalities=modalities, precision=precision
+    ):
+        result[:, slab.rows] = slab.probability
+    return result
+
+
+def predict_mask(
+    segmenter: Predictor,
+    case: AnyCase,
+    settings: InferenceSettings | None = None,
+    *,
+    modalities: Sequence[str] | None = None,
+    precision: Precision = "auto",
+) -> np.ndarray:
+    """Return the most probable class of every voxel, uint8 `[D, H, W]`, on the case's grid.
+
+    Equal to the argmax of `predict_case`, but only a window's rows of probabilities exist at once.
+    """
+    result = np.zeros(case.images.shape[1:], np.uint8)
+    for slab in predict_slabs(
+        segmenter, case, settings, modalities=modalities, precision=precision
+    ):
+        result[slab.rows] = slab.probability.argmax(0)
+    return result
+
+
+def predict_slabs(
+    segmenter: Predictor,
+    case: AnyCase,
+    settings: InferenceSettings | None = None,
+    *,
+    modalities: Sequence[str] | None = None,
+    precision: Precision = "auto",
+    uncertainty: Uncertainty | None = None,
+) -> Iterator[Slab]:
+    """Yield the probability of each class, slab by slab from the first row on.
+
+    Windows run on the segmenter's device and are averaged there, weighted by a Gaussian. Beside the
+    network it needs room for a batch of windows, and for as many rows of the case as a window has:
+    how long a scan is does not matter. A case smaller than the window is padded with what lies
+    outside of a scan (air, no uptake). Probabilities of ensemble members and mirror images are
+    averaged.
+
+    Args:
+        segmenter: Any, or an ensemble; it is in evaluation mode until the last slab.
+        case: On the segmenter's spacing.
+        settings: Window, overlap and mirror images; the segmenter's own if not given.
+        modalities: Use only these of the case, as if it had no others.
+        precision: As in training; `auto` is bfloat16 where the device computes with it.
+        uncertainty: `entropy` of the mean probability as a share of the most there can be, or
+            `variance` of the foreground's probability over members and mirror images (0 with one
+            member and none of those).
 
     Raises:
         SettingsError: If the segmenter does not know an asked modality.
@@ -55,29 +125,25 @@ def predict_case(
     names = usable(segmenter, case.modalities, modalities, case.id)
     device = next(segmenter.parameters()).device
     window = settings.window or segmenter.config.patch
-    image, inner = _image(segmenter.modalities, case, names, window)
+    image = _Image(segmenter.modalities, case, names, window, device)
+    plan = Sweep(
+        image.sides,
+        window,
+        settings.overlap,
+        settings.batch_size,
+        image.holds_body if settings.skip_outside else None,
+    )
     available = torch.tensor([[name in names for name in segmenter.modalities]], device=device)
-
-    def windows(batch: Tensor) -> Tensor:
-        logits = segmenter(batch, available.expand(len(batch), -1))[0]
-        return logits.float().softmax(1)
-
-    with evaluating(segmenter), _autocast(device, precision):
-        result = sliding_window_inference(
-            image[None],
-            window,
-            settings.batch_size,
-            windows,
-            overlap=settings.overlap,
-            mode="gaussian",
-            sw_device=device,
-            device=torch.device("cpu"),
-        )
-    return cast(Tensor, result)[0][(slice(None), *inner)].numpy()
+    spread = uncertainty == "variance"
+    network = _network(segmenter, available, FLIPS[settings.flips], spread, precision)
+    nothing = [1.0] + [0.0] * (segmenter.classes - 1 + spread)
+    with evaluating(segmenter):
+        for rows, values in sweep(plan, image.read, network, nothing):
+            yield from _slab(rows, values, image.inner, segmenter.classes, uncertainty)
 
 
 def usable(
-    segmenter: Segmenter,
+    segmenter: Predictor,
     present: Sequence[str],
     asked: Sequence[str] | None = None,
     case: str | None = None,
@@ -112,31 +178,112 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(before)
 
 
-def _image(
-    channels: Sequence[str],
-    case: StoredCase | PreparedCase,
-    names: Sequence[str],
-    window: IntTriple,
-) -> tuple[Tensor, tuple[slice, ...]]:
-    """Return the padded input of the network, and where the case lies in it.
+class _Image:
+    """The padded input of the network, row by row.
 
     Modalities that are absent, or not to be used, are zeros.
     """
-    sides = case.images.shape[1:]
-    before = [max(w - s, 0) // 2 for w, s in zip(window, sides, strict=True)]
-    inner = tuple(slice(b, b + s) for b, s in zip(before, sides, strict=True))
-    padded = [max(w, s) for w, s in zip(window, sides, strict=True)]
-    image = torch.zeros((len(channels), *padded))
-    for channel, name in enumerate(channels):
-        if name in names:
-            rule = modality(name)
-            image[channel] = float(rule.encode(np.array([rule.fill], np.float32))[0])
-            row = np.asarray(case.images[case.modalities.index(name)], np.float32)
-            image[(channel, *inner)] = torch.from_numpy(rule.encode(row))
-    return image, inner
+
+    def __init__(
+        self,
+        channels: Sequence[str],
+        case: AnyCase,
+        names: Sequence[str],
+        window: IntTriple,
+        device: torch.device,
+    ) -> None:
+        sides = case.images.shape[1:]
+        before = [max(w - s, 0) // 2 for w, s in zip(window, sides, strict=True)]
+        d, h, w = (max(w, s) for w, s in zip(window, sides, strict=True))
+        self.sides: IntTriple = (d, h, w)
+        self.inner = tuple(slice(b, b + s) for b, s in zip(before, sides, strict=True))
+        self.channels, self.case, self.names = channels, case, names
+        self.window, self.device = window, device
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Return rows of the input, on the scale of the network, `[channels, rows, H, W]`."""
+        image = np.zeros((len(self.channels), stop - start, *self.sides[1:]), np.float32)
+        depth, height, width = self.inner
+        low, high = max(start, depth.start), min(stop, depth.stop)
+        for channel, name in enumerate(self.channels):
+            if name in self.names:
+                rule = modality(name)
+                image[channel] = rule.encode(np.array([rule.fill], np.float32))[0]
+                row = self.case.modalities.index(name)
+                part = self.case.images[row, low - depth.start : max(high - depth.start, 0)]
+                inside = image[channel, low - start : max(high - start, 0), height, width]
+                inside[:] = rule.encode(np.asarray(part, np.float32))
+        return torch.from_numpy(image).to(self.device)
+
+    def holds_body(self, place: IntTriple) -> bool:
+        """Tell whether a window that begins somewhere has a voxel of the body."""
+        box = tuple(
+            slice(max(p - s.start, 0), max(p - s.start + n, 0))
+            for p, n, s in zip(place, self.window, self.inner, strict=True)
+        )
+        return bool((np.asarray(self.case.regions[box]) & 1).any())
+
+
+def _network(
+    model: Predictor,
+    available: Tensor,
+    flips: Sequence[tuple[int, ...]],
+    spread: bool,
+    precision: Precision,
+) -> Callable[[Tensor], Tensor]:
+    """Return what makes probabilities of a batch of windows, and the variance of the foreground."""
+    members = members_of(model)
+    number = len(members) * len(flips)
+
+    @torch.inference_mode()
+    def run(batch: Tensor) -> Tensor:
+        have = available.expand(len(batch), -1)
+        mean = square = None
+        for axes in flips:
+            seen = batch.flip(axes) if axes else batch
+            for member in members:
+                with _autocast(batch.device, precision):
+                    logits = member(seen, have)[0]
+                found = logits.float().softmax(1)
+                found = found.flip(axes) if axes else found
+                mean = found if mean is None else mean.add_(found)
+                if spread:
+                    part = (1 - found[:, :1]).square_()
+                    square = part if square is None else square.add_(part)
+        assert mean is not None
+        mean = mean / number
+        if square is None:
+            return mean
+        variance = square / number - (1 - mean[:, :1]).square_()
+        return torch.cat([mean, variance.clamp_min_(0)], 1)
+
+    return run
+
+
+def _slab(
+    rows: slice,
+    values: Tensor,
+    inner: tuple[slice, ...],
+    classes: int,
+    uncertainty: Uncertainty | None,
+) -> Iterator[Slab]:
+    """Yield what lies inside the case of some padded rows."""
+    depth, height, width = inner
+    low, high = max(rows.start, depth.start), min(rows.stop, depth.stop)
+    if low >= high:
+        return
+    found = values[:, low - rows.start : high - rows.start, height, width].cpu().numpy()
+    probability = found[:classes]
+    doubt = None
+    if uncertainty == "variance":
+        doubt = found[classes]
+    elif uncertainty == "entropy":
+        doubt = -(probability * np.log(np.maximum(probability, 1e-12))).sum(0) / np.log(classes)
+    yield Slab(slice(low - depth.start, high - depth.start), probability, doubt)
 
 
 def _autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    # The guard of training is not needed: the processor's bug touches gradients alone.
     dtype = autocast_dtype(device.type) if precision == "auto" else None
     dtype = torch.bfloat16 if precision == "bf16" else dtype
     return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..core.case import Case
 from ..core.errors import DataError, SettingsError, UserError
@@ -25,9 +26,9 @@ from ..datasets.store import PreparedCase
 from ..evaluation.nodes import Row, node_table, write_nodes
 from ..evaluation.pictures import case_picture
 from .assessment import Progress
+from .ensemble import Predictor, load_predictor, segmenter_folders
 from .inference import Precision, predict_case, usable
-from .segmenter import Segmenter
-from .settings import InferenceSettings
+from .settings import Flips, InferenceSettings
 
 SUMMARY = "summary.json"
 AROUND_MM = 15.0
@@ -40,7 +41,7 @@ class PredictSettings:
 
     Attributes:
         modalities: Use only these of each case.
-        inference: Window and overlap; the segmenter's own if not given.
+        inference: Window, overlap and mirror images; the segmenter's own if not given.
         precision: Of the network.
         pictures: Whether to draw each case.
     """
@@ -52,12 +53,16 @@ class PredictSettings:
 
 
 def predict(
-    segmenter: str | Path | Segmenter,
+    segmenter: str | Path | Sequence[str | Path] | Predictor,
     inputs: str | Path | Mapping[str, str | Path],
     out: str | Path,
     *,
     modalities: Sequence[str] | None = None,
     inference: InferenceSettings | None = None,
+    fast: bool = False,
+    flips: Flips | None = None,
+    overlap: float | None = None,
+    batch_size: int | None = None,
     precision: Precision = "auto",
     pictures: bool = True,
     progress: Progress | None = None,
@@ -71,12 +76,17 @@ def predict(
     case does not stop the others.
 
     Args:
-        segmenter: Segmenter folder, or a segmenter in memory.
+        segmenter: Segmenter folder, several or a folder of them (the mean of their probabilities
+            counts), or a segmenter or ensemble in memory.
         inputs: Manifest, or file of each modality; such a case goes by the name of the first file,
             or of its folder if the file is named after its modality.
         out: Where to write.
         modalities: Use only these; the mask still lies on the grid of the case's reference.
-        inference: Window and overlap.
+        inference: Window, overlap and mirror images; the segmenter's own if not given.
+        fast: Change them for a quick answer.
+        flips: Then change this one of them.
+        overlap: And this.
+        batch_size: And this.
         precision: Of the network.
         pictures: Whether to draw each case.
         progress: Told after each case.
@@ -93,7 +103,10 @@ def predict(
     cases = _cases(inputs, model)
     asked = None if modalities is None else tuple(modalities)
     usable(model, model.modalities, asked)
-    settings = PredictSettings(asked, inference, precision, pictures)
+    window = inference or model.config.inference
+    changes = {"flips": flips, "overlap": overlap, "batch_size": batch_size}
+    window = (window.fast() if fast else window).changed(**changes)
+    settings = PredictSettings(asked, window, precision, pictures)
     rows: dict[str, Any] = read_json(out / SUMMARY)["cases"] if (out / SUMMARY).is_file() else {}
     bad: dict[str, str] = {}
     for number, case in enumerate(cases, 1):
@@ -117,18 +130,23 @@ def predict(
     return out / SUMMARY
 
 
-def _load(segmenter: str | Path | Segmenter) -> tuple[Segmenter, str]:
+def _load(segmenter: str | Path | Sequence[str | Path] | Predictor) -> tuple[Predictor, str]:
     """Return the network on the best device, and what tells it from others."""
-    if isinstance(segmenter, Segmenter):
+    if isinstance(segmenter, nn.Module):
         weights = {name: float(t.double().sum()) for name, t in segmenter.state_dict().items()}
         return segmenter, hash_of([segmenter.config.model_dump(mode="json"), weights])
-    model = Segmenter.from_pretrained(segmenter)
-    folder = Path(segmenter)
-    files = [hash_of_file(folder / name) for name in ("model.safetensors", "config.json")]
+    given = [segmenter] if isinstance(segmenter, str | Path) else list(segmenter)
+    model = load_predictor(*given)
+    files = [
+        hash_of_file(folder / name)
+        for path in given
+        for folder in segmenter_folders(path)
+        for name in ("model.safetensors", "config.json")
+    ]
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), hash_of(files)
 
 
-def _cases(inputs: str | Path | Mapping[str, str | Path], model: Segmenter) -> list[Case]:
+def _cases(inputs: str | Path | Mapping[str, str | Path], model: Predictor) -> list[Case]:
     if not isinstance(inputs, Mapping):
         return read_manifest(inputs)
     volumes = {name: Path(file) for name, file in inputs.items()}
@@ -164,7 +182,7 @@ def _is_there(out: Path, name: str, row: Mapping[str, Any] | None, key: str) -> 
 
 
 def _predict_one(
-    model: Segmenter, case: Case, out: Path, settings: PredictSettings
+    model: Predictor, case: Case, out: Path, settings: PredictSettings
 ) -> dict[str, Any]:
     """Predict one case and write its files; the mask last but for the summary."""
     began = time.monotonic()
@@ -237,7 +255,7 @@ def nodes_on_source(mask: np.ndarray, grid: Grid, case: Case) -> list[Row]:
     return node_table(cut, around, volumes)
 
 
-def _preparation(model: Segmenter, case: Case) -> PrepareSettings:
+def _preparation(model: Predictor, case: Case) -> PrepareSettings:
     """Return how to prepare a case for a segmenter: as its training cases were."""
     config = model.config
     reference = config.preparation.reference
@@ -250,7 +268,7 @@ def _preparation(model: Segmenter, case: Case) -> PrepareSettings:
     )
 
 
-def _wanted(model: Segmenter) -> tuple[str, ...]:
+def _wanted(model: Predictor) -> tuple[str, ...]:
     """Return the modalities of the training store: one that is not seen may still give the grid."""
     config = model.config
     return tuple(dict.fromkeys([*(config.preparation.modalities or ()), *config.modalities]))

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..core.geometry import IntTriple
+from ..core.registry import build
 from ..core.settings import Settings, validate
 from ..datasets.augmentation_settings import AugmentationSettings
 from ..datasets.splits import SplitSettings
 from ..training.settings import TrainerSettings
+from . import LOSSES
 from .missing import MissingSettings
 
 TRAINER: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.1, "ema": 0.99}
 """Where the recipe differs from the trainer's own defaults."""
+
+Flips = Literal["none", "w", "all"]
+"""Mirror images to predict, too: of no axis, of left-right, of all (8 passes)."""
 
 
 class InferenceSettings(Settings):
@@ -26,20 +31,28 @@ class InferenceSettings(Settings):
         None, description="sides of a window in voxels; empty: the patch"
     )
     batch_size: int = Field(1, ge=1, description="windows per forward pass")
+    flips: Flips = Field(
+        "none", description="also predict mirror images: left-right, or of all axes (8 passes)"
+    )
+    skip_outside: bool = Field(
+        False, description="call windows background that hold nothing of the body"
+    )
 
+    def fast(self) -> InferenceSettings:
+        """Return settings for a quick answer: less overlap, no mirror images, no empty windows."""
+        return self.model_copy(
+            update={
+                "overlap": min(self.overlap, 0.25),
+                "batch_size": max(self.batch_size, 2),
+                "flips": "none",
+                "skip_outside": True,
+            }
+        )
 
-class LossSettings(Settings):
-    """Parts of the loss."""
-
-    dice: float = Field(1.0, ge=0, description="weight of the Dice term")
-    cross_entropy: float = Field(1.0, ge=0, description="weight of the cross-entropy term")
-    batch_dice: bool = Field(True, description="one Dice over the batch, not one per patch")
-
-    @model_validator(mode="after")
-    def _something(self) -> LossSettings:
-        if self.dice == self.cross_entropy == 0:
-            raise ValueError("dice or cross_entropy must have a weight above 0")
-        return self
+    def changed(self, **changes: object) -> InferenceSettings:
+        """Return checked settings with those changes that are not `None`."""
+        asked = {name: value for name, value in changes.items() if value is not None}
+        return validate(InferenceSettings, self.model_dump() | asked)
 
 
 class TransferSettings(Settings):
@@ -114,8 +127,8 @@ class FinetuneSettings(Settings):
     prior: float = Field(
         0.01, gt=0, lt=0.5, description="expected share of each class; first bias of the heads"
     )
-    loss: LossSettings = Field(
-        default_factory=lambda: validate(LossSettings, {}), description="loss"
+    loss: dict[str, Any] = Field(
+        {"name": "dice_ce"}, description="name and parameters; without a name, Dice and CE"
     )
     augmentation: AugmentationSettings = Field(
         default_factory=lambda: validate(AugmentationSettings, {}), description="augmentation"
@@ -141,6 +154,14 @@ class FinetuneSettings(Settings):
         description="modality subsets at test time, such as ct+pet; empty: all, then each alone",
     )
     licence: str = Field("", description="licence of the weights, for the model card")
+
+    @field_validator("loss")
+    @classmethod
+    def _known_loss(cls, loss: dict[str, Any]) -> dict[str, Any]:
+        """Name the loss, and find a wrong parameter before anything is read."""
+        named = {"name": "dice_ce", **loss}
+        build(LOSSES, named)
+        return named
 
     @model_validator(mode="after")
     def _something_to_adapt(self) -> FinetuneSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,20 @@ from hilum.console import clean_stop, progress, say
 from hilum.core.errors import UserError
 
 
+class Flips(StrEnum):
+    """Mirror images to predict, too."""
+
+    none = "none"
+    w = "w"
+    all = "all"
+
+
 @clean_stop
 def predict(
-    segmenter: Annotated[Path, typer.Argument(help="Segmenter folder.")],
+    segmenter: Annotated[
+        list[Path],
+        typer.Argument(help="Segmenter folder; several, or a folder of folds, are averaged."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for masks, node tables and pictures.")],
     manifest: Annotated[Path | None, typer.Option(help="manifest.csv of the cases.")] = None,
     ct: Annotated[Path | None, typer.Option(help="CT of one case.")] = None,
@@ -21,6 +33,16 @@ def predict(
     modalities: Annotated[
         str | None, typer.Option(help="Use only these, as in `ct` or `ct,pet`.")
     ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Less overlap, no mirror images, no empty windows.")
+    ] = False,
+    flips: Annotated[
+        Flips | None, typer.Option(help="Predict mirror images, too: left-right, or all axes.")
+    ] = None,
+    overlap: Annotated[
+        float | None, typer.Option(min=0, max=0.95, help="Share of a window seen again.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Windows per forward pass.")] = None,
 ) -> None:
     """Segment scans: masks on the original CT grid, node table, overlays."""
     from hilum.finetune.predict import predict as run
@@ -30,5 +52,15 @@ def predict(
         raise UserError("give either --manifest or the volumes of one case (--ct, --pet)")
     with progress("predict") as show:
         only = tuple(modalities.split(",")) if modalities else None
-        summary = run(segmenter, manifest or volumes, out, modalities=only, progress=show)
+        summary = run(
+            segmenter,
+            manifest or volumes,
+            out,
+            modalities=only,
+            fast=fast,
+            flips=flips.value if flips else None,
+            overlap=overlap,
+            batch_size=batch,
+            progress=show,
+        )
     say(f"wrote {summary}")

@@ -15,7 +15,8 @@ from hilum.core.geometry import Grid, IntTriple
 from hilum.core.modality import modality
 from hilum.core.settings import validate
 from hilum.datasets.store import CaseStore, PreparedCase
-from hilum.finetune.inference import predict_case, usable
+from hilum.finetune.ensemble import Ensemble
+from hilum.finetune.inference import predict_case, predict_mask, usable
 from hilum.finetune.segmenter import Segmenter, SegmenterConfig
 from hilum.finetune.settings import InferenceSettings
 
@@ -140,3 +141,81 @@ def test_a_modality_that_the_segmenter_never_saw_is_an_error(pointwise: Segmente
         usable(pointwise, ("mr_t1",), None, "c7")
     with pytest.raises(DataError, match="the case must have one of pet"):
         predict_case(pointwise, prepared((8, 12, 16), ("ct",)), modalities=("pet",))
+
+
+def flipped_mean(network: Segmenter, image: Tensor, axes: list[tuple[int, ...]]) -> Tensor:
+    """Return the mean over mirror images, written out."""
+    have = torch.ones(1, 2, dtype=torch.bool)
+    with torch.no_grad():
+        found = [
+            network(image.flip(axis) if axis else image, have)[0].softmax(1).flip(axis or ())
+            for axis in axes
+        ]
+    return torch.stack(found).mean(0)[0]
+
+
+@pytest.mark.parametrize(
+    ("flips", "axes"),
+    [
+        ("w", [(), (4,)]),
+        ("all", [(), (2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4)]),
+    ],
+)
+def test_mirror_images_are_averaged(flips: str, axes: list[tuple[int, ...]], config: Make) -> None:
+    torch.manual_seed(0)
+    segmenter = Segmenter(config(prior=0.3)).eval()
+    case = prepared((8, 12, 16))
+    settings = validate(InferenceSettings, {"flips": flips})
+    got = predict_case(segmenter, case, settings, precision="32")
+    assert_allclose(got, flipped_mean(segmenter, encoded(case), axes).numpy(), atol=1e-6)
+    assert np.abs(got - predict_case(segmenter, case, precision="32")).max() > 1e-5
+
+
+def encoded(case: PreparedCase) -> Tensor:
+    rows = [
+        modality(name).encode(case.images[i].astype(np.float32))
+        for i, name in enumerate(case.modalities)
+    ]
+    return torch.from_numpy(np.stack(rows))[None]
+
+
+def test_an_ensemble_predicts_the_mean_of_its_members(config: Make) -> None:
+    members = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        members.append(Segmenter(config(prior=0.3)))
+    case = prepared((9, 14, 20))
+    got = predict_case(Ensemble(members), case, precision="32")
+    alone = [predict_case(member, case, precision="32") for member in members]
+    assert_allclose(got, (alone[0] + alone[1]) / 2, atol=1e-6)
+
+
+def test_the_streamed_mask_is_the_whole_one(config: Make) -> None:
+    torch.manual_seed(0)
+    segmenter = Segmenter(config(classes=3, prior=0.3))
+    case = prepared((37, 14, 20))
+    whole = predict_case(segmenter, case, precision="32").argmax(0)
+    mask = predict_mask(segmenter, case, precision="32")
+    assert mask.dtype == np.uint8
+    assert len(np.unique(mask)) > 1
+    assert_array_equal(mask, whole)
+
+
+def test_windows_outside_of_the_body_are_background_without_a_pass(pointwise: Segmenter) -> None:
+    case = prepared((8, 12, 64))
+    case.regions[..., :30] = 2
+    settings = validate(InferenceSettings, {"skip_outside": True, "overlap": 0})
+    got = predict_case(pointwise, case, settings, precision="32")
+    assert pointwise.strategy.shapes == [(1, 2, 8, 12, 16)] * 3
+    assert (got[0, ..., :16] == 1).all()
+    assert (got[1:, ..., :16] == 0).all()
+    everywhere = predict_case(pointwise, case, precision="32")
+    assert_allclose(got[..., 16:], everywhere[..., 16:], atol=1e-6)
+
+
+def test_fast_settings_ask_for_less() -> None:
+    settings = validate(InferenceSettings, {"flips": "all", "overlap": 0.5}).fast()
+    assert (settings.flips, settings.overlap, settings.skip_outside) == ("none", 0.25, True)
+    assert settings.changed(flips="w", overlap=None).flips == "w"
+    with pytest.raises(SettingsError, match="overlap"):
+        settings.changed(overlap=1.0)
