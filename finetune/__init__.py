@@ -1,1 +1,25 @@
 """Learn to segment from few labelled cases, and predict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..core.registry import LazyTable
+
+if TYPE_CHECKING:
+    from .losses import Loss
+
+# Lazy: reading settings or plans needs none of them.
+LOSSES: LazyTable[Loss] = LazyTable(
+    "hilum.finetune",
+    {
+        "dice_ce": "DiceCeLoss",
+        "dice_focal": "DiceFocalLoss",
+        "tversky": "TverskyLoss",
+        "focal_tversky": "FocalTverskyLoss",
+        "unified_focal": "UnifiedFocalLoss",
+        "blob": "BlobLoss",
+        "cc": "CcLoss",
+        "boundary": "BoundaryLoss",
+    },
+)

@@ -1,41 +1,78 @@
-"""Dice and cross-entropy with deep supervision; unknown voxels never count."""
+"""The contract of a loss: deep supervision, fp32, and unknown voxels that never count."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.errors import SettingsError
 from ..core.types import IGNORE
-from .settings import LossSettings
 
 
-class DiceCrossEntropy:
-    r"""Dice plus cross-entropy, averaged over levels with weights 1, 1/2, 1/4, ... that sum to 1.
+@dataclass(frozen=True)
+class Level:
+    """One level of deep supervision, as the terms of a loss see it. Final.
 
-    Per level, over the voxels whose label is known, with softmax probabilities $p$ and one-hot
-    reference $g$,
-
-    $$w_d \, (1 - \operatorname{mean}_c 2 \sum p_c g_c / (\sum p_c + \sum g_c))
-      + w_c \operatorname{mean} (-\log p_{g}),$$
-
-    $c$ running over the foreground classes. A class that the patch (with `batch_dice`: the batch)
-    does not hold has no Dice: any smoothing would either reward an empty prediction or punish all
-    others alike, so there only the cross-entropy counts. No smoothing is needed then. A coarse
-    level is compared with every n-th voxel of the label.
-
-    Source:
-        Dice: Milletari et al., "V-Net", 3DV 2016, arXiv:1606.04797, without squares; the sum and
-        the weights of the levels as in nnU-Net. Leaving out absent classes is ours.
-
-    Args:
-        settings: Weights of the terms.
+    Attributes:
+        scores: Logits `[B, classes, d, h, w]` in float32 (float64 if they came so). Unknown voxels
+            hold zeros that have no gradient, whatever a term does with them.
+        target: Class of each voxel, int64 `[B, d, h, w]`; 0 where unknown.
+        known: bool `[B, 1, d, h, w]`.
+        maps: What `Loss.maps` made of the label, at this resolution.
     """
 
-    def __init__(self, settings: LossSettings | None = None) -> None:
-        self.settings = settings or LossSettings.model_validate({})
+    scores: Tensor
+    target: Tensor
+    known: Tensor
+    maps: Tensor | None = None
+
+    @cached_property
+    def probability(self) -> Tensor:
+        """Softmax of each foreground class `[B, classes - 1, d, h, w]`; 0 where unknown."""
+        probability = self.scores.softmax(1)[:, 1:]
+        return torch.where(self.known, probability, probability.new_zeros(()))
+
+    @cached_property
+    def reference(self) -> Tensor:
+        """Whether a voxel is of each foreground class, bool `[B, classes - 1, d, h, w]`."""
+        count, device = self.scores.shape[1], self.scores.device
+        return self.target[:, None] == torch.arange(1, count, device=device).view(1, -1, 1, 1, 1)
+
+    @cached_property
+    def surprise(self) -> Tensor:
+        """Minus the log of the probability of the true class `[B, 1, d, h, w]`; 0 where unknown."""
+        voxelwise = F.cross_entropy(self.scores, self.target, reduction="none")[:, None]
+        return torch.where(self.known, voxelwise, voxelwise.new_zeros(()))
+
+
+class Loss(ABC):
+    """Compares predictions with a label that may be partly unknown. Subclasses are final.
+
+    The scalar is the weighted sum of the terms, averaged over levels with weights 1, 1/2, 1/4, ...
+    that sum to 1. A coarse level is compared with every n-th voxel of the label. Terms are
+    computed in float32, whatever the network computed in. An unknown voxel (255) adds nothing, and
+    gets a gradient of exactly zero in every term and level.
+
+    A class that a patch does not hold has no overlap: any smoothing would either reward an empty
+    prediction or punish all others alike. So region terms leave it out, and a voxelwise term must
+    say what is wrong there.
+
+    Attributes:
+        weights: Of each term, by the name under which it is logged.
+    """
+
+    def __init__(self, **weights: float) -> None:
+        for name, weight in weights.items():
+            at_least(name.removesuffix("_loss"), weight, 0)
+        if not any(weights.values()):
+            raise SettingsError(f"{' or '.join(weights)} must have a weight above 0")
+        self.weights = weights
 
     def __call__(self, logits: Sequence[Tensor], label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar to minimise, and its terms at full resolution, detached.
@@ -44,41 +81,84 @@ class DiceCrossEntropy:
             logits: `[B, classes, d, h, w]` of each level, finest first.
             label: uint8 `[B, 1, D, H, W]`; 255 is unknown.
         """
-        weights = [0.5**level for level in range(len(logits))]
+        maps = self.maps(label, logits[0].shape[1])
+        shares = [0.5**level for level in range(len(logits))]
         total, named = logits[0].new_zeros((), dtype=torch.float32), {}
-        for level, (weight, scores) in enumerate(zip(weights, logits, strict=True)):
-            dice, cross_entropy = self.terms(scores, at_resolution(label, scores.shape[2:]))
-            one = self.settings.dice * dice + self.settings.cross_entropy * cross_entropy
-            total = total + weight / sum(weights) * one
+        for level, (share, scores) in enumerate(zip(shares, logits, strict=True)):
+            terms = self.named(scores, label, maps)
+            one = sum((self.weights[name] * term for name, term in terms.items()), 0.0)
+            total = total + share / sum(shares) * one
             if level == 0:
-                named = {"dice_loss": dice.detach(), "cross_entropy": cross_entropy.detach()}
+                named = {name: term.detach() for name, term in terms.items()}
         return total, named
 
-    def terms(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the Dice loss and the cross-entropy of one level."""
-        # Sums over a volume need float32, whatever the network computed in.
-        with torch.autocast(logits.device.type, enabled=False):
-            scores = logits if logits.dtype == torch.float64 else logits.float()
-            known = label != IGNORE
-            target = torch.where(known, label, torch.zeros_like(label))[:, 0].long()
-            voxelwise = F.cross_entropy(scores, target, reduction="none")[:, None]
-            count = known.sum().clamp(min=1)
-            cross_entropy = torch.where(known, voxelwise, voxelwise.new_zeros(())).sum() / count
-            return self._dice(scores, target, known), cross_entropy
+    def named(self, scores: Tensor, label: Tensor, maps: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the terms of one level, not weighted.
 
-    def _dice(self, scores: Tensor, target: Tensor, known: Tensor) -> Tensor:
-        probability = scores.softmax(1)[:, 1:]
-        classes = torch.arange(1, scores.shape[1], device=scores.device).view(1, -1, 1, 1, 1)
-        reference = target[:, None] == classes  # 0 where unknown
-        probability = torch.where(known, probability, probability.new_zeros(()))
-        axes = (0, 2, 3, 4) if self.settings.batch_dice else (2, 3, 4)
-        overlap = torch.where(reference, probability, probability.new_zeros(())).sum(axes)
-        volume = reference.sum(axes)
-        held = volume > 0
-        # The denominator is at least 1 where the class is held, and unused elsewhere.
-        dice = 2 * overlap / (probability.sum(axes) + volume).clamp(min=1e-6)
-        losses = torch.where(held, 1 - dice, dice.new_zeros(()))
-        return losses.sum() / held.sum().clamp(min=1)
+        Args:
+            scores: Logits of the level.
+            label: At full resolution.
+            maps: What `maps` made of it.
+        """
+        # Sums over a volume need float32.
+        with torch.autocast(scores.device.type, enabled=False):
+            sides = scores.shape[2:]
+            coarse = at_resolution(label, sides)
+            known = coarse != IGNORE
+            exact = scores if scores.dtype == torch.float64 else scores.float()
+            level = Level(
+                # Before any arithmetic: so not even NaN at an unknown voxel gets through.
+                torch.where(known, exact, exact.new_zeros(())),
+                torch.where(known, coarse, torch.zeros_like(coarse))[:, 0].long(),
+                known,
+                None if maps is None else at_resolution(maps, sides),
+            )
+            return self.terms(level)
+
+    def maps(self, label: Tensor, classes: int) -> Tensor | None:
+        """Return what terms must know of the whole label, `[B, n, D, H, W]`; by default nothing.
+
+        Args:
+            label: uint8 `[B, 1, D, H, W]`; 255 is unknown.
+            classes: Background included.
+        """
+        return None
+
+    @abstractmethod
+    def terms(self, level: Level) -> dict[str, Tensor]:
+        """Return the scalar terms of one level by the names in `weights`."""
+
+
+def dice_loss(level: Level, batch: bool) -> Tensor:
+    r"""Return $1 - \operatorname{mean}_c 2 \sum p_c g_c / (\sum p_c + \sum g_c)$ over held classes.
+
+    Args:
+        level: To be compared.
+        batch: One Dice over the batch, not one per patch.
+    """
+    axes = (0, 2, 3, 4) if batch else (2, 3, 4)
+    overlap = overlap_of(level).sum(axes)
+    volume = level.reference.sum(axes)
+    # The denominator is at least 1 where the class is held, and unused elsewhere.
+    dice = 2 * overlap / (level.probability.sum(axes) + volume).clamp(min=1e-6)
+    return mean_of_held(1 - dice, volume > 0)
+
+
+def cross_entropy(level: Level) -> Tensor:
+    """Return the mean cross-entropy over known voxels; 0 if there are none."""
+    return level.surprise.sum() / level.known.sum().clamp(min=1)
+
+
+def overlap_of(level: Level) -> Tensor:
+    """Return the probability of each class inside its reference, 0 outside."""
+    probability = level.probability
+    return torch.where(level.reference, probability, probability.new_zeros(()))
+
+
+def mean_of_held(losses: Tensor, held: Tensor) -> Tensor:
+    """Return the mean over the entries that are held; 0 if there are none."""
+    losses = torch.where(held, losses, losses.new_zeros(()))
+    return losses.sum() / held.sum().clamp(min=1)
 
 
 def at_resolution(label: Tensor, sides: Sequence[int]) -> Tensor:
@@ -89,3 +169,9 @@ def at_resolution(label: Tensor, sides: Sequence[int]) -> Tensor:
         place = (torch.arange(new, device=label.device) + 0.5) * (old / new)
         label = label.index_select(axis, place.long().clamp(max=old - 1))
     return label
+
+
+def at_least(name: str, value: float, least: float) -> None:
+    """Check a parameter of a loss."""
+    if not value >= least:
+        raise SettingsError(f"{name} must be at least {least:g}", found=value)

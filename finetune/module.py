@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from ..core.registry import build
 from ..core.seeds import torch_generator
 from ..core.types import IGNORE
 from ..datasets.augmentation import PairedAugmentation
@@ -20,9 +21,9 @@ from ..datasets.store import CaseStore
 from ..training.optimisation import LightningOptimiser, parameter_groups, rate_at
 from ..training.settings import TrainerSettings
 from ..training.tracking import log_pictures
+from . import LOSSES
 from .adaptation import Adaptation, encoder_rate
 from .inference import predict_case
-from .losses import DiceCrossEntropy
 from .missing import chance, hide, lesson
 from .segmenter import Segmenter
 from .settings import FinetuneSettings
@@ -52,7 +53,7 @@ class FinetuneModule(pl.LightningModule):
         self.augmentation = PairedAugmentation(
             segmenter.modalities, settings.patch, segmenter.config.spacing, settings.augmentation
         )
-        self.criterion = DiceCrossEntropy(settings.loss)
+        self.criterion = build(LOSSES, settings.loss, spacing=segmenter.config.spacing)
         self.adaptation = Adaptation(segmenter, settings)
         # Voxels that prediction and reference share, and both have, per validation case.
         self._counts: dict[str, np.ndarray] = {}

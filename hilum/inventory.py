@@ -15,6 +15,7 @@ TABLES: dict[str, tuple[str, str]] = {
     "encoders": ("hilum.encoders", "ENCODERS"),
     "fusion": ("hilum.fusion", "STRATEGIES"),
     "pretext": ("hilum.pretrain", "TASKS"),
+    "losses": ("hilum.finetune", "LOSSES"),
     "modalities": ("hilum.core.modality", "MODALITIES"),
     "formats": ("hilum.datasets.importing", "FORMATS"),
     "metrics": ("hilum.evaluation.metrics_table", "METRICS"),

@@ -34,7 +34,7 @@ def test_resolved_settings_read_back_equal(tmp_path: Path) -> None:
         ("transfer.parts=all", "transfer.parts: "),
         ("inference.overlap=1", "inference.overlap: .*less than 1"),
         ("prior=0.7", "prior: "),
-        ("loss.dice=-1", "loss.dice: "),
+        ("loss.dice=-1", "loss: dice must be at least 0"),
     ],
 )
 def test_a_wrong_value_is_one_line(override: str, message: str) -> None:
