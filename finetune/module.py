@@ -72,23 +72,31 @@ class FinetuneModule(pl.LightningModule):
     def _loss(self, batch: Batch, batch_idx: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of an augmented batch, with modalities hidden as the schedule says."""
         rule, available = self.settings.missing, batch["available"]
-        label = cast(Tensor, batch.get("label"))
-        if not rule.dropout:
-            return self.criterion(self.segmenter(batch["image"], available), label)
-        step = int(self.trainer.global_step)
+        step = int(self.trainer.global_step) if rule.dropout else 0
         p = chance(rule, step, self.settings.trainer.steps)
-        rank = [self.global_rank] if self.global_rank else []
-        generator = torch_generator(self.settings.seed, "missing", step, batch_idx, *rank)
-        kept = hide(available, p, generator) if p else available
+        kept = available
+        if p:
+            rank = [self.global_rank] if self.global_rank else []
+            generator = torch_generator(self.settings.seed, "missing", step, batch_idx, *rank)
+            kept = hide(available, p, generator)
         if not p or not rule.distillation:
-            return self.criterion(self.segmenter(batch["image"], kept), label)
-        full = self.segmenter(batch["image"], available)
-        partial = self.segmenter(batch["image"], kept)
-        loss, terms = self.criterion(full, label)
-        less, _ = self.criterion(partial, label)
-        taught = lesson(full[0], partial[0], label, rule.temperature)
+            return self._supervised(batch, kept)[1:]
+        full, loss, terms = self._supervised(batch, available)
+        partial, less, _ = self._supervised(batch, kept)
+        label = cast(Tensor, batch.get("label"))
+        taught = lesson(full, partial, label, rule.temperature)
         terms = terms | {"subset_loss": less.detach(), "lesson": taught.detach()}
         return (loss + less) / 2 + rule.distillation * taught, terms
+
+    def _supervised(
+        self, batch: Batch, available: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return the finest logits, the loss with what the strategy adds to it, and its terms."""
+        logits = self.segmenter(batch["image"], available)
+        loss, terms = self.criterion(logits, cast(Tensor, batch.get("label")))
+        for name, penalty in self.segmenter.strategy.penalty().items():
+            loss, terms[name] = loss + penalty, penalty.detach()
+        return logits[0], loss, terms
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Keep still what the method, or the first phase, does not train."""

@@ -154,3 +154,27 @@ def test_a_case_without_nodes_counts_one_only_if_nothing_is_predicted(
     module._add("never read", node, unknown)
     module.on_validation_epoch_end()
     assert logged["val/dice"] == pytest.approx(2 / 3)
+
+
+def test_what_a_fusion_strategy_asks_for_is_part_of_the_loss_and_logged(
+    config: Make, store: CaseStore, tmp_path: Path
+) -> None:
+    found = {}
+    for weight in (0.0, 0.5):
+        torch.manual_seed(0)
+        fusion = {"name": "variational", "weight": weight}
+        module = make(Segmenter(config(fusion=fusion)), store, tmp_path)
+        logged: dict[str, Any] = {}
+        module.log_dict = lambda named, into=logged, **more: into.update(named)  # pyright: ignore[reportAttributeAccessIssue]
+        shape = module.augmentation.read_shape()
+        data = PatchDataset(store, ["case_0", "case_1"], shape, 2, 0, inner=(8, 12, 16))
+        torch.manual_seed(1)
+        loss = module.training_step(collate([data[0], data[1]]), 0)
+        loss.backward()
+        found[weight] = float(loss.detach()), logged
+    assert "train/divergence" not in found[0.0][1]
+    divergence = found[0.5][1]["train/divergence"]
+    assert divergence > 0
+    assert found[0.5][0] == pytest.approx(found[0.0][0] + float(divergence), rel=1e-5)
+    experts = dict(module.segmenter.strategy.named_parameters())
+    assert experts["experts.pet_0.weight"].grad is not None
