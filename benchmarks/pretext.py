@@ -1,0 +1,175 @@
+"""Measure steps of pretraining against nnssl's way, MONAI's masked autoencoder, and dense encoding.
+
+`python benchmarks/pretext.py` writes `results/pretext.json`. Times are CPU seconds of one thread,
+taken in turn in one process, forward and backward. nnssl itself needs a fork of its network
+library, so its step is written here with the network of that library: image times mask, the whole
+U-Net, squared error where it was hidden.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Callable
+
+import torch
+from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
+from monai.networks.nets.masked_autoencoder_vit import MaskedAutoEncoderViT
+from timing import compare, write
+from torch import Tensor, nn
+
+from hilum.core.registry import build
+from hilum.core.seeds import torch_generator
+from hilum.encoders import ENCODERS
+from hilum.pretrain import TASKS
+from hilum.pretrain.base import PretextBatch, PretextTask
+
+torch.set_num_threads(1)
+
+SIDE = 64
+FEATURES, BLOCKS = (32, 64, 128, 256), (1, 3, 4, 6)
+VIT = {"name": "vit", "token": 8, "trained": SIDE, "width": 384, "depth": 12, "heads": 6}
+DECODER = {"decoder_width": 192, "decoder_depth": 2, "decoder_heads": 6}
+
+
+def batch(modalities: int) -> PretextBatch:
+    """Return one patch whose voxels all count."""
+    image = torch.randn(1, modalities, SIDE, SIDE, SIDE)
+    have = torch.ones((1, modalities), dtype=torch.bool)
+    body = torch.ones((1, 1, SIDE, SIDE, SIDE), dtype=torch.bool)
+    return PretextBatch(image, have, body, torch_generator(0, "bench"), None, None, cases=("a",))
+
+
+def task(name: str, encoder: dict[str, object], modalities: int, **own: object) -> PretextTask:
+    """Build a task around a new encoder."""
+    names = ("ct", "pet")[:modalities]
+    made = build(ENCODERS, encoder, in_channels=modalities)
+    return build(TASKS, {"name": name, **own}, encoder=made, modalities=names)
+
+
+def step(made: PretextTask, view: PretextBatch) -> Callable[[int], None]:
+    """Return a training step without the optimiser."""
+
+    def action(number: int) -> None:
+        loss, _ = made.loss(view._replace(generator=torch_generator(0, "bench", number)))
+        loss.backward()
+
+    return action
+
+
+def dense() -> dict[str, object]:
+    """Compare the step of a convolutional masked autoencoder."""
+    encoder = {"name": "resenc", "features": FEATURES, "blocks": BLOCKS}
+    ours = task("masked_autoencoder", encoder, 1, ratio=0.75, block=16)
+    theirs = ResidualEncoderUNet(
+        input_channels=1,
+        n_stages=len(FEATURES),
+        features_per_stage=FEATURES,
+        conv_op=nn.Conv3d,
+        kernel_sizes=3,
+        strides=[1, 2, 2, 2],
+        n_blocks_per_stage=BLOCKS,
+        num_classes=1,
+        n_conv_per_stage_decoder=[1] * (len(FEATURES) - 1),
+        conv_bias=True,
+        norm_op=nn.InstanceNorm3d,
+        norm_op_kwargs={"eps": 1e-5, "affine": True},
+        nonlin=nn.LeakyReLU,
+        nonlin_kwargs={"inplace": True},
+    )
+    view = batch(1)
+
+    def nnssl(number: int) -> None:
+        small = torch.rand((1, 1, 4, 4, 4), generator=torch_generator(0, number)) > 0.75
+        mask = small.repeat_interleave(16, 2).repeat_interleave(16, 3).repeat_interleave(16, 4)
+        error = (theirs(view.image * mask) - view.image).square() * ~mask
+        (error.sum() / (~mask).sum()).backward()
+
+    return compare(
+        f"masked autoencoder, residual encoder, {SIDE}^3",
+        {"hilum": step(ours, view), "the step of nnssl": nnssl},
+        rounds=5,
+    )
+
+
+def tokens() -> list[dict[str, object]]:
+    """Compare a ViT that sees visible tokens only with MONAI's, and with one that sees all."""
+    view = batch(1)
+    ours = task("multimodal_tokens", VIT, 1, ratio=0.75, drop=0.0, **DECODER)
+    monai = MaskedAutoEncoderViT(
+        in_channels=1,
+        img_size=SIDE,
+        patch_size=8,
+        hidden_size=384,
+        mlp_dim=4 * 384,
+        num_layers=12,
+        num_heads=6,
+        masking_ratio=0.75,
+        decoder_hidden_size=192,
+        decoder_mlp_dim=4 * 192,
+        decoder_num_layers=2,
+        decoder_num_heads=6,
+        qkv_bias=True,
+    )
+
+    def theirs(number: int) -> None:
+        rebuilt, mask = monai(view.image)
+        cubes = view.image.unfold(2, 8, 8).unfold(3, 8, 8).unfold(4, 8, 8)
+        target = cubes.reshape(1, 512, 512)
+        ((rebuilt - target).square().mean(-1) * mask).sum().div(mask.sum()).backward()
+
+    full = task("simmim", VIT, 1, ratio=0.75, block=8, stride=8)
+    encoder = build(ENCODERS, VIT, in_channels=1)
+    image = torch.randn(1, 1, SIDE, SIDE, SIDE)
+
+    def every(number: int) -> None:
+        coarse: Tensor = encoder(image)[-1]
+        coarse.square().mean().backward()
+
+    return [
+        compare(
+            f"masked autoencoder, ViT with visible tokens only, 75 % hidden, {SIDE}^3",
+            {"hilum": step(ours, view), "MONAI MaskedAutoEncoderViT": theirs},
+            rounds=5,
+        ),
+        compare(
+            f"the same ViT encoding every token, {SIDE}^3",
+            {
+                "visible tokens only": step(ours, view),
+                "SimMIM, every token": step(full, view),
+                "encoder alone, every token": every,
+            },
+            rounds=5,
+        ),
+    ]
+
+
+def every_task() -> list[dict[str, object]]:
+    """Compare the step of every task for a convolutional encoder with the masked autoencoder's."""
+    encoder = {"name": "resenc", "size": "tiny"}
+    names = ("volume_fusion", "models_genesis", "sparse_autoencoder", "cross_modal")
+    base = task("masked_autoencoder", encoder, 2)
+    view = batch(2)
+    return [
+        compare(
+            f"{name}, tiny residual encoder, {SIDE}^3",
+            {
+                "masked_autoencoder": step(base, view),
+                name: step(task(name, encoder, 2), view),
+            },
+            rounds=3,
+        )
+        for name in names
+    ]
+
+
+def main() -> None:
+    """Run every comparison and write one file."""
+    rows = [dense(), *tokens(), *every_task()]
+    print(write("pretext", "python benchmarks/pretext.py", rows))
+
+
+if __name__ == "__main__":
+    main()
