@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -30,3 +32,17 @@ def rebuilt() -> Callable[[Path], Encoder]:
         return encoder.eval()
 
     return rebuild
+
+
+@pytest.fixture(scope="session")
+def ct() -> ModuleType:
+    """The small CT series of `dicom_ct.py`."""
+    pytest.importorskip("pydicom")
+    spec = importlib.util.spec_from_file_location(
+        "dicom_ct", Path(__file__).with_name("dicom_ct.py")
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
