@@ -18,6 +18,7 @@ from ..core.types import IGNORE
 from ..datasets.augmentation import PairedAugmentation
 from ..datasets.batch import Batch
 from ..datasets.store import CaseStore
+from ..training.budget import place
 from ..training.optimisation import LightningOptimiser, parameter_groups, rate_at
 from ..training.settings import TrainerSettings
 from ..training.tracking import log_pictures
@@ -73,7 +74,7 @@ class FinetuneModule(pl.LightningModule):
         """Return the loss of an augmented batch, with modalities hidden as the schedule says."""
         rule, available = self.settings.missing, batch["available"]
         step = int(self.trainer.global_step) if rule.dropout else 0
-        p = chance(rule, step, self.settings.trainer.steps)
+        p = chance(rule, self._place() if rule.dropout else 0, self.settings.trainer.steps)
         kept = available
         if p:
             rank = [self.global_rank] if self.global_rank else []
@@ -100,7 +101,11 @@ class FinetuneModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Keep still what the method, or the first phase, does not train."""
-        self.adaptation.hold(self.trainer.global_step)
+        self.adaptation.hold(self._place())
+
+    def _place(self) -> int:
+        """Return the step that schedules are at."""
+        return place(self.trainer, self.settings.trainer)
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Count voxels of one case, or of a batch of patches."""
@@ -171,7 +176,7 @@ class FinetuneModule(pl.LightningModule):
         self._counts[name] = self._counts.get(name, np.zeros(3)) + np.array(counts)
 
 
-def factor_at(step: int, first: int, trainer: TrainerSettings) -> float:
+def factor_at(step: float, first: int, trainer: TrainerSettings) -> float:
     """Return the factor on the learning rate of parameters that train from step `first` on.
 
     They follow the schedule of the run, and have a warm-up of their own from `first` on.

@@ -83,7 +83,7 @@ def parameter_groups(
     return groups
 
 
-def rate_at(step: int, steps: int, warmup: float, schedule: Literal["poly", "cosine"]) -> float:
+def rate_at(step: float, steps: int, warmup: float, schedule: Literal["poly", "cosine"]) -> float:
     """Return the factor on the learning rate for the step with this number, counted from 0.
 
     It rises in a straight line during the first `warmup * steps` steps, is 1 at their end, and
@@ -95,6 +95,6 @@ def rate_at(step: int, steps: int, warmup: float, schedule: Literal["poly", "cos
     """
     rising = round(warmup * steps)
     if step < rising:
-        return (step + 1) / rising
+        return min((step + 1) / rising, 1.0)
     t = min((step - rising) / max(steps - rising, 1), 1.0)
     return (1 - t) ** 0.9 if schedule == "poly" else 0.5 * (1 + math.cos(math.pi * t))

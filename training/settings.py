@@ -28,6 +28,12 @@ class TrainerSettings(Settings):
     """How long and how to train; shared by pretraining and fine-tuning."""
 
     steps: int = Field(1000, ge=1, description="optimiser steps of the whole run")
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="minutes of the whole run, validation included; it ends at the steps or at "
+        "these, whichever comes first; empty: no limit",
+    )
     batch_size: int = Field(2, ge=1, description="patches per forward pass and device")
     accumulate: int = Field(1, ge=1, description="forward passes per optimiser step")
     learning_rate: float = Field(3e-4, gt=0, description="highest learning rate")

@@ -20,6 +20,7 @@ from ..core.errors import CheckpointError
 from ..core.precision import autocast_dtype, guard_bf16_conv3d
 from ..core.runs import RunFolder
 from ..core.settings import read_yaml
+from .budget import TimeBudget
 from .checkpoints import BEST, AtomicCheckpoints, Checkpoints, best_weights
 from .ema import AveragedWeights
 from .journal import JsonLines, Rows
@@ -69,8 +70,8 @@ def fit(
             made from the settings if not given.
 
     Returns:
-        `steps`, `seconds` (of all sessions), `parameters`, `stopped_early`, the last validation's
-        metrics, and with a monitor `best` and `best_step`.
+        `steps`, `seconds` (of all sessions), `parameters`, `stopped_early`, `ended_by`, the last
+        validation's metrics, and with a monitor `best` and `best_step`.
 
     Raises:
         Stopped: After SIGTERM, SIGUSR1 or Ctrl-C, with the state saved.
@@ -148,6 +149,7 @@ def _trainer(
         Pace(settings, gradients, run),  # first, so that no other callback counts as waiting
         Draws(seed, settings.accumulate),
         gradients,
+        *([TimeBudget(settings, keeper)] if settings.minutes else []),
         *callbacks,
         keeper,  # in front of the average, so that the best weights are averaged ones
         *([average] if average else []),
@@ -205,11 +207,18 @@ def _summary(
         "seconds": round(keeper.elapsed, 3),
         "parameters": sum(p.numel() for p in module.parameters()),
         "stopped_early": keeper.stopped_early,
+        "ended_by": _end(trainer, keeper),
         **{key: float(value) for key, value in keeper.validation.items()},
     }
     if keeper.monitor is not None:
         summary |= {"best": keeper.best, "best_step": keeper.best_step}
     return summary
+
+
+def _end(trainer: pl.Trainer, keeper: Checkpoints) -> Literal["steps", "minutes", "patience"]:
+    if trainer.global_step >= keeper.settings.steps:
+        return "steps"
+    return "patience" if keeper.stopped_early else "minutes"
 
 
 def _scalars(summary: dict[str, Any], monitor: str | None) -> dict[str, Any]:
