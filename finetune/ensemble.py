@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import CheckpointError, SettingsError
 from ..core.types import Available, Volume
+from ..datasets.nifti import Volume as Scan
 from .segmenter import Segmenter, SegmenterConfig
 
 MUST_AGREE: dict[str, Callable[[SegmenterConfig], object]] = {
@@ -57,6 +59,14 @@ class Ensemble(nn.Module):
                         found=f"{one} in {names[0]}, {other} in {name}",
                         remedy=f"leave {name} out, or predict with each alone",
                     )
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Return the mean's logarithm of tensors, or segment scans; as `Segmenter.__call__`."""
+        if not any(isinstance(one, str | Path | Scan) for one in (*inputs, *named.values())):
+            return super().__call__(*inputs, **named)
+        from .prediction import named_scans, segment
+
+        return segment(self, named_scans(self.modalities, inputs, named))
 
     def forward(self, image: Volume, available: Available) -> list[Tensor]:
         """Return the log of the mean probability, whose softmax it is, at full resolution."""

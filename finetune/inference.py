@@ -18,6 +18,7 @@ from ..core.precision import autocast_dtype
 from ..datasets.scratch import empty
 from ..datasets.store import PreparedCase, StoredCase
 from .ensemble import Predictor, members_of
+from .out_of_memory import memory_advice
 from .settings import InferenceSettings
 from .windows import Sweep, sweep
 
@@ -137,9 +138,23 @@ def predict_slabs(
     spread = uncertainty == "variance"
     network = _network(segmenter, available, FLIPS[settings.flips], spread, precision)
     nothing = [1.0] + [0.0] * (segmenter.classes - 1 + spread)
-    with evaluating(segmenter):
+    step = steps(segmenter)
+    with (
+        evaluating(segmenter),
+        memory_advice(case.id, device, window, settings.batch_size, step),
+    ):
         for rows, values in sweep(plan, image.read, network, nothing):
             yield from _slab(rows, values, image.inner, segmenter.classes, uncertainty)
+
+
+def steps(model: Predictor) -> tuple[int, ...]:
+    """Return what the sides of a window must be divisible by."""
+    strides = [
+        encoder.strides[-1]
+        for member in members_of(model)
+        for encoder in getattr(member, "encoders", {}).values()
+    ]
+    return tuple(max(along) for along in zip((1, 1, 1), *strides, strict=True))
 
 
 def usable(

@@ -17,6 +17,7 @@ from ..core.modality import modality
 from ..core.registry import build, look_up
 from ..core.settings import Settings, validate
 from ..core.types import Available, Volume
+from ..datasets.nifti import Volume as Scan
 from ..datasets.prepare_case import PrepareSettings
 from ..encoders import ENCODERS
 from ..encoders.base import Encoder
@@ -116,6 +117,19 @@ class Segmenter(nn.Module):
             for name, part in self.strategy.named_modules()
             if isinstance(part, PyramidDecoder | LinearDecoder)
         }
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Return logits of tensors as `forward` does, or segment the scans of a patient.
+
+        `segmenter("ct.nii.gz", "pet.nii.gz")`, in the order of `modalities`, or by name as in
+        `segmenter(pet=file)`, gives a `prediction.Prediction`: mask, grid, node table. A scan is a
+        file or a `datasets.nifti.Volume` (array in HU or SUV, with its grid).
+        """
+        if not any(isinstance(one, str | Path | Scan) for one in (*inputs, *named.values())):
+            return super().__call__(*inputs, **named)
+        from .prediction import named_scans, segment
+
+        return segment(self, named_scans(self.modalities, inputs, named))
 
     def forward(self, image: Volume, available: Available) -> list[Tensor]:
         """Predict logits, finest (full resolution) first.
@@ -255,7 +269,7 @@ def _card(config: SegmenterConfig) -> str:
 {table}
 
 Use it with `hilum predict FOLDER --out DIR --ct CT --pet PET`, or in Python:
-`hilum.finetune.segmenter.Segmenter.from_pretrained(folder)`.
+`hilum.finetune.segmenter.Segmenter.from_pretrained(folder)(ct, pet)`, the scans by file.
 
 For research only; not a medical device.
 """

@@ -20,6 +20,13 @@ class Flips(StrEnum):
     all = "all"
 
 
+class Uncertainty(StrEnum):
+    """What to map."""
+
+    entropy = "entropy"
+    variance = "variance"
+
+
 @clean_stop
 def predict(
     segmenter: Annotated[
@@ -27,6 +34,10 @@ def predict(
         typer.Argument(help="Segmenter folder; several, or a folder of folds, are averaged."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for masks, node tables and pictures.")],
+    input: Annotated[  # noqa: A002
+        Path | None,
+        typer.Option("-i", "--input", help="Case folder, folder of cases, DICOM, or manifest."),
+    ] = None,
     manifest: Annotated[Path | None, typer.Option(help="manifest.csv of the cases.")] = None,
     ct: Annotated[Path | None, typer.Option(help="CT of one case.")] = None,
     pet: Annotated[Path | None, typer.Option(help="PET of one case, in SUV.")] = None,
@@ -43,24 +54,38 @@ def predict(
         float | None, typer.Option(min=0, max=0.95, help="Share of a window seen again.")
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Windows per forward pass.")] = None,
+    window: Annotated[
+        tuple[int, int, int] | None, typer.Option(help="Depth, height, width of one, in voxels.")
+    ] = None,
+    uncertainty: Annotated[
+        Uncertainty | None, typer.Option(help="Write a map of it, and its mean in each node.")
+    ] = None,
 ) -> None:
     """Segment scans: masks on the original CT grid, node table, overlays."""
     from hilum.finetune.predict import predict as run
 
+    changes = {
+        "flips": flips.value if flips else None,
+        "overlap": overlap,
+        "batch_size": batch,
+        "window": window,
+    }
     volumes = {name: file for name, file in (("ct", ct), ("pet", pet)) if file}
-    if bool(volumes) == bool(manifest):
-        raise UserError("give either --manifest or the volumes of one case (--ct, --pet)")
+    given = [one for one in (input, manifest, volumes) if one]
+    if len(given) != 1:
+        raise UserError(
+            "give either --manifest or the volumes of one case (--ct, --pet) or --input"
+        )
     with progress("predict") as show:
         only = tuple(modalities.split(",")) if modalities else None
         summary = run(
             segmenter,
-            manifest or volumes,
+            given[0],
             out,
             modalities=only,
             fast=fast,
-            flips=flips.value if flips else None,
-            overlap=overlap,
-            batch_size=batch,
+            changes=changes,
+            uncertainty=uncertainty.value if uncertainty else None,
             progress=show,
         )
     say(f"wrote {summary}")

@@ -17,7 +17,8 @@ from hilum.core.geometry import Grid, IntTriple, Triple
 from hilum.datasets.manifest import write_manifest
 from hilum.datasets.nifti import read_label, read_volume, write_volume
 from hilum.datasets.prepare_case import PrepareSettings, prepare_case
-from hilum.finetune.predict import mask_on_source, predict
+from hilum.finetune.original_grid import mask_on_source
+from hilum.finetune.predict import predict
 from hilum.finetune.segmenter import Segmenter
 
 CENTRE = np.array([30.0, -40.0, 900.0])
@@ -149,7 +150,7 @@ def test_the_most_probable_class_wins_and_the_background_is_outside(tmp_path: Pa
     probability[:, :, : prepared.grid.shape[1] // 2] = np.array([0.2, 0.1, 0.7])[
         :, None, None, None
     ]
-    mask = mask_on_source(probability, prepared)
+    mask = mask_on_source(probability[1:], prepared)
     inside = distance(prepared.source_grid, CENTRE) < 20
     anterior = prepared.source_grid.to_world(np.argwhere(inside))[:, 1]
     expected = np.where(anterior < CENTRE[1], 2, 0)
