@@ -25,6 +25,7 @@ from ..training.tracking import log_pictures
 from . import LOSSES
 from .adaptation import Adaptation, encoder_rate
 from .inference import predict_case
+from .mean_teacher import MeanTeacher
 from .missing import chance, hide, lesson
 from .segmenter import Segmenter
 from .settings import FinetuneSettings
@@ -56,6 +57,12 @@ class FinetuneModule(pl.LightningModule):
         )
         self.criterion = build(LOSSES, settings.loss, spacing=segmenter.config.spacing)
         self.adaptation = Adaptation(segmenter, settings)
+        self.teacher = (
+            MeanTeacher(segmenter, settings.teacher, settings.augmentation, settings.patch)
+            if settings.teacher.weight
+            else None
+        )
+        self._taught = 0
         # Voxels that prediction and reference share, and both have, per validation case.
         self._counts: dict[str, np.ndarray] = {}
 
@@ -67,6 +74,11 @@ class FinetuneModule(pl.LightningModule):
         pull = self.adaptation.pull()
         if pull is not None:
             loss, named["train/pull"] = loss + pull, pull.detach()
+        unlabelled = cast(Mapping[str, Any], batch).get("unlabelled")
+        if self.teacher is not None and unlabelled is not None:
+            progress = self._place() / self.settings.trainer.steps
+            apart = self.teacher.loss(self.segmenter, unlabelled, progress)
+            loss, named["train/consistency"] = loss + apart, apart.detach()
         self.log_dict(named, batch_size=len(batch["image"]))
         return loss
 
@@ -102,6 +114,24 @@ class FinetuneModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Keep still what the method, or the first phase, does not train."""
         self.adaptation.hold(self._place())
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Let the teacher follow an optimiser step."""
+        step = int(self.trainer.global_step)
+        if self.teacher is not None and step != self._taught:
+            self._taught = step
+            self.teacher.follow(self.segmenter, step)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the teacher."""
+        if self.teacher is not None:
+            checkpoint["teacher"] = self.teacher.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the teacher."""
+        self._taught = int(checkpoint["global_step"])
+        if self.teacher is not None:
+            self.teacher.load_state_dict(checkpoint["teacher"])
 
     def _place(self) -> int:
         """Return the step that schedules are at."""

@@ -31,6 +31,7 @@ from .module import FinetuneModule
 from .segmenter import Segmenter, SegmenterConfig, encoder_inputs
 from .settings import FinetuneSettings
 from .transfer import TransferReport, check_unseen, transfer
+from .unlabelled import UnlabelledToo, unlabelled_patches
 
 Say = Callable[[str], None]
 
@@ -192,7 +193,10 @@ def _data(
 ) -> pl.LightningDataModule:
     patches = _patches(segmenter, settings, store, split)
     on_cases = settings.validate_on == "cases"
-    return CaseValidation(patches, split.validation) if on_cases else patches
+    data = CaseValidation(patches, split.validation) if on_cases else patches
+    if not settings.teacher.weight:
+        return data
+    return UnlabelledToo(data, unlabelled_patches(store, split, settings, segmenter.modalities))
 
 
 def _patches(

@@ -14,6 +14,7 @@ from ..datasets.augmentation_settings import AugmentationSettings
 from ..datasets.splits import SplitSettings
 from ..training.settings import TrainerSettings
 from . import LOSSES
+from .mean_teacher_settings import TeacherSettings
 from .missing import MissingSettings
 
 TRAINER: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.1, "ema": 0.99}
@@ -136,6 +137,10 @@ class FinetuneSettings(Settings):
     missing: MissingSettings = Field(
         default_factory=lambda: validate(MissingSettings, {}),
         description="modalities hidden by a schedule, and lessons from all to a subset",
+    )
+    teacher: TeacherSettings = Field(
+        default_factory=lambda: validate(TeacherSettings, {}),
+        description="a mean teacher on the unlabelled cases of the pool",
     )
     trainer: TrainerSettings = Field(
         default_factory=lambda: validate(TrainerSettings, TRAINER),

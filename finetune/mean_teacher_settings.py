@@ -1,0 +1,19 @@
+"""Settings of a mean teacher."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ..core.settings import Settings
+
+
+class TeacherSettings(Settings):
+    """Whether and how unlabelled cases of the pool train, too."""
+
+    weight: float = Field(
+        0.0, ge=0, description="weight of the agreement with the teacher at its end; 0: no teacher"
+    )
+    ramp: float = Field(0.4, ge=0, le=1, description="share of the run over which the weight rises")
+    decay: float = Field(
+        0.99, ge=0, lt=1, description="share of the teacher's weights that stays, per step"
+    )
