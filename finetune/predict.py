@@ -110,7 +110,7 @@ def predict(
     for number, case in enumerate(found.cases, 1):
         try:
             key = _key(case, identity, settings)
-            if not _is_there(out, case.id, rows.get(case.id), key):
+            if not _is_there(out, rows.get(case.id), key, _files(case.id, settings)):
                 about = {"segmenter": identity, "key": key}
                 rows[case.id] = _predict_one(model, case, out, settings) | about
                 write_json(out / SUMMARY, {"cases": rows})
@@ -156,10 +156,18 @@ def _key(case: Case, identity: str, settings: PredictSettings) -> str:
     return hash_of([identity, how, files])
 
 
-def _is_there(out: Path, name: str, row: Mapping[str, Any] | None, key: str) -> bool:
+def _files(case: str, settings: PredictSettings) -> list[str]:
+    """Return the files of a case, the mask first."""
+    ends = [".nii.gz", "_report.json", "_nodes.json", "_nodes.csv"]
+    ends += [".png"] * settings.pictures
+    ends += ["_uncertainty.nii.gz"] * (settings.uncertainty is not None)
+    return [case + end for end in ends]
+
+
+def _is_there(out: Path, row: Mapping[str, Any] | None, key: str, files: Sequence[str]) -> bool:
     if row is None or row["key"] != key:
         return False
-    return all((out / file).is_file() for file in row["files"])
+    return all((out / file).is_file() for file in files)
 
 
 def _predict_one(
@@ -183,13 +191,12 @@ def _predict_one(
     mask = mask_on_source(maps.foreground, prepared)
     nodes = nodes_on_source(mask, grid, case, prepared, maps)
     write_nodes(out, case.id, nodes)
-    files = [f"{case.id}{end}" for end in (".nii.gz", "_nodes.json", "_nodes.csv", "_report.json")]
+    files = _files(case.id, settings)
     if settings.pictures:
-        files.append(f"{case.id}.png")
-        _draw(out / files[-1], prepared, maps)
+        _draw(out / f"{case.id}.png", prepared, maps)
     if maps.uncertainty is not None:
-        files.append(f"{case.id}_uncertainty.nii.gz")
-        write_volume(out / files[-1], uncertainty_on_source(maps.uncertainty, prepared), grid)
+        doubt = uncertainty_on_source(maps.uncertainty, prepared)
+        write_volume(out / f"{case.id}_uncertainty.nii.gz", doubt, grid)
     write_volume(out / files[0], mask, grid, np.uint8)
     ended = time.monotonic()
     row = {
@@ -214,7 +221,7 @@ def _predict_one(
         "n_features": n_features(nodes),
         "notes": prepared.notes,
     }
-    write_json(out / files[3], report | row | {"nodes": nodes})
+    write_json(out / files[1], report | row | {"nodes": nodes})
     return row
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,11 @@ def predict(
         float | None, typer.Option(min=0, max=0.95, help="Share of a window seen again.")
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Windows per forward pass.")] = None,
+    pictures: Annotated[bool, typer.Option(help="Draw each case.")] = True,
+    watch: Annotated[
+        Path | None,
+        typer.Option(help="Predict each case folder that comes to lie in this one, until Ctrl-C."),
+    ] = None,
     window: Annotated[
         tuple[int, int, int] | None, typer.Option(help="Depth, height, width of one, in voxels.")
     ] = None,
@@ -62,30 +68,36 @@ def predict(
     ] = None,
 ) -> None:
     """Segment scans: masks on the original CT grid, node table, overlays."""
+    from hilum.finetune.predict import load
     from hilum.finetune.predict import predict as run
 
+    volumes = {name: file for name, file in (("ct", ct), ("pet", pet)) if file}
+    given = [one for one in (input, manifest, watch, volumes) if one]
+    if len(given) != 1:
+        raise UserError(
+            "give either --manifest or the volumes of one case (--ct, --pet) or --input or --watch"
+        )
     changes = {
         "flips": flips.value if flips else None,
         "overlap": overlap,
         "batch_size": batch,
         "window": window,
     }
-    volumes = {name: file for name, file in (("ct", ct), ("pet", pet)) if file}
-    given = [one for one in (input, manifest, volumes) if one]
-    if len(given) != 1:
-        raise UserError(
-            "give either --manifest or the volumes of one case (--ct, --pet) or --input"
-        )
+    work = partial(
+        run,
+        modalities=tuple(modalities.split(",")) if modalities else None,
+        fast=fast,
+        changes=changes,
+        pictures=pictures,
+        uncertainty=uncertainty.value if uncertainty else None,
+    )
+    if watch:
+        from hilum.finetune.watching import watch as wait
+
+        model, _ = load(segmenter)
+        say(f"watching {watch}; Ctrl-C ends it")
+        wait(watch, lambda place: work(model, place, out / place.name), ignore=[out], say=say)
+        return
     with progress("predict") as show:
-        only = tuple(modalities.split(",")) if modalities else None
-        summary = run(
-            segmenter,
-            given[0],
-            out,
-            modalities=only,
-            fast=fast,
-            changes=changes,
-            uncertainty=uncertainty.value if uncertainty else None,
-            progress=show,
-        )
+        summary = work(segmenter, given[0], out, progress=show)
     say(f"wrote {summary}")

@@ -187,3 +187,66 @@ def test_wrong_inputs_are_clear_errors(threshold: Segmenter, tmp_path: Path) -> 
     with pytest.raises(DataError, match="the ct file must exist"):
         predict(threshold, {"ct": tmp_path / "none.nii.gz"}, out)
     assert not list(out.glob("*.nii.gz"))
+
+
+def test_an_interrupted_call_goes_on_where_it_was(threshold: Segmenter, tmp_path: Path) -> None:
+    cases = [write_case(tmp_path, name, GRIDS["sagittal"], PET) for name in ("a", "b", "c")]
+    manifest, out = write_manifest(tmp_path / "m.csv", cases), tmp_path / "out"
+
+    def stop(done: int, total: int, name: str) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(threshold, manifest, out, pictures=False, progress=stop)
+    before = {name: (out / f"{name}.nii.gz").stat().st_mtime_ns for name in ("a", "b")}
+    assert not (out / "c.nii.gz").exists()
+    # As if it had been stopped while the files of b were written.
+    (out / "b_nodes.csv").unlink()
+    predict(threshold, manifest, out, pictures=False)
+    assert (out / "a.nii.gz").stat().st_mtime_ns == before["a"]
+    assert (out / "b.nii.gz").stat().st_mtime_ns > before["b"]
+    assert (out / "c.nii.gz").exists()
+    assert not list(out.glob(".part-*"))
+
+
+def test_uncertainty_lies_on_the_original_grid_and_in_the_node_table(
+    config, tmp_path: Path
+) -> None:
+    case = write_case(tmp_path, "p1", GRIDS["axial, flipped like a scanner's"], PET)
+    torch.manual_seed(0)
+    segmenter = Segmenter(config(prior=0.49))
+    out = tmp_path / "out"
+    how = {"precision": "32", "pictures": False, "changes": {"flips": "w"}}
+    predict(segmenter, case.volumes, out, uncertainty="variance", **how)
+    found, mask = read_volume(out / "p1_uncertainty.nii.gz"), read_label(out / "p1.nii.gz")
+    assert found.grid.same_as(mask.grid)
+    assert 0 <= found.array.min() < found.array.max() <= 0.25
+    rows = read_json(out / "p1_nodes.json")
+    inside = mask.array > 0
+    volumes = np.array([row["volume_ml"] for row in rows])
+    doubts = np.array([row["uncertainty"] for row in rows])
+    assert (doubts * volumes).sum() / volumes.sum() == pytest.approx(
+        found.array[inside].mean(), abs=1e-3
+    )
+    assert all(0.3 < row["probability"] <= row["probability_max"] <= 1 for row in rows)
+    report = read_json(out / "p1_report.json")
+    assert report["nodes"] == rows
+    assert report["n_features"]["nodes"] == len(rows)
+    assert report["inference"]["flips"] == "w"
+    assert report["uncertainty"] == "variance"
+    # Without the map it is another prediction, and the same mask.
+    predict(segmenter, case.volumes, tmp_path / "plain", **how)
+    assert_array_equal(read_label(tmp_path / "plain" / "p1.nii.gz").array, mask.array)
+
+
+def test_the_mask_is_the_same_however_many_slabs_it_is_made_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = write_case(tmp_path, "p1", GRIDS["oblique by 17 degrees"], PET)
+    prepared = prepare_case(case, PrepareSettings.model_validate({"spacing": (4, 4, 4)}))
+    foreground = np.random.default_rng(0).random((2, *prepared.grid.shape)).astype(np.float32) / 2
+    whole = mask_on_source(foreground, prepared)
+    monkeypatch.setattr("hilum.datasets.resampling.SLAB", 5000)
+    assert_array_equal(mask_on_source(foreground, prepared), whole)
+    assert set(np.unique(whole)) == {0, 1, 2}

@@ -158,10 +158,11 @@ class OneLayer(nn.Module):
 def peak_bytes(segmenter: Segmenter, depth: int) -> tuple[int, int]:
     """Return the most that torch and that numpy hold beside the input and the mask."""
     case = made((depth, 96, 112))
-    tracemalloc.start()
     with Storages(segmenter) as storages:
         before = storages.live
-        mask = predict_mask(segmenter, case, precision="32")
+        predict_mask(segmenter, case, precision="32")
+    tracemalloc.start()
+    mask = predict_mask(segmenter, case, precision="32")
     _, numpy_peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert mask.shape == (depth, 96, 112)
