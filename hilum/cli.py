@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hilum.cli_average import average
 from hilum.cli_bench import bench
 from hilum.cli_data import Config, check, export_nnunet, import_, phantom, prepare, preview
 from hilum.cli_evaluate import evaluate
@@ -73,6 +74,7 @@ app.command()(predict)
 app.command()(evaluate)
 app.command()(robustness)
 app.command()(explain)
+app.command()(average)
 app.command()(export_nnunet)
 app.command()(export)
 app.command("import-weights")(import_weights)
