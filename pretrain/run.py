@@ -22,6 +22,7 @@ from ..core.errors import (
     UserError,
 )
 from ..core.files import write_json
+from ..core.geometry import Triple
 from ..core.modality import modality
 from ..core.registry import build
 from ..core.runs import RunFolder
@@ -70,7 +71,7 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
         training, validation = cases(store, settings, names)
         if not run.follower:
             same_data(run, store, training, validation)
-        task = make_task(settings, names, run)
+        task = make_task(settings, names, store.spacing, run)
         augmentation = PairedAugmentation(
             names, settings.patch, store.spacing, settings.augmentation
         )
@@ -110,13 +111,17 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
 
 
 def make_task(
-    settings: PretrainSettings, names: Sequence[str], run: RunFolder | None = None
+    settings: PretrainSettings,
+    names: Sequence[str],
+    spacing: Triple,
+    run: RunFolder | None = None,
 ) -> PretextTask:
     """Build the pretext task around a new encoder, or around one that goes on from another.
 
     Args:
         settings: Encoder, task, patch, seed and where to go on from.
         names: Modality of each channel.
+        spacing: mm per voxel of the store.
         run: Gets `load_report.json` if an encoder is loaded.
     """
     with torch.random.fork_rng():
@@ -126,7 +131,8 @@ def make_task(
             encoder.check_sides(settings.patch)
             if settings.init_from is not None:  # first, so that a teacher begins as its student
                 _go_on(encoder, settings.init_from, names, run)
-            task = build(TASKS, settings.task, encoder=encoder, modalities=tuple(names))
+            context = {"modalities": tuple(names), "spacing": spacing}
+            task = build(TASKS, settings.task, encoder=encoder, **context)
         except UserError:
             raise
         except (ValueError, TypeError, KeyError) as error:

@@ -196,7 +196,10 @@ def test_a_store_that_changed_is_refused(
         ({"patch": (16, 15, 18)}, SettingsError, r"divisible by \(2, 2, 2\).*use \(16, 16, 18\)"),
         ({"patch": (32, 32, 32)}, SettingsError, "must fit into one case"),
         ({"task": {"name": "masked_autoencoder", "ratio": 1}}, SettingsError, "mask ratio"),
+        ({"task": {"name": "masked_autoencoder", "ratio": 0}}, SettingsError, "mask ratio"),
         ({"task": {"name": "masked_autoencoder", "block": 32}}, SettingsError, "two blocks"),
+        ({"task": {"name": "simclr"}, "trainer": {"batch_size": 1}}, SettingsError, "at least 2"),
+        ({"task": {"name": "voco"}}, SettingsError, "."),
         ({"task": {"name": "masked_autoencodre"}}, SettingsError, "did you mean"),
         ({"encoder": {"name": "resnec"}}, SettingsError, "did you mean 'resenc'"),
         (
