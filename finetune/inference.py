@@ -12,19 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import DataError, SettingsError, did_you_mean
-from ..core.geometry import IntTriple
-from ..core.modality import modality
 from ..core.precision import autocast_dtype
 from ..datasets.scratch import empty
-from ..datasets.store import PreparedCase, StoredCase
 from .ensemble import Predictor, members_of
+from .network_input import AnyCase, PaddedInput
 from .out_of_memory import memory_advice
 from .settings import InferenceSettings
 from .windows import Sweep, sweep
 
 Precision = Literal["auto", "32", "bf16"]
 Uncertainty = Literal["entropy", "variance"]
-AnyCase = StoredCase | PreparedCase
 
 FLIPS: dict[str, list[tuple[int, ...]]] = {
     "none": [()],
@@ -126,7 +123,7 @@ def predict_slabs(
     names = usable(segmenter, case.modalities, modalities, case.id)
     device = next(segmenter.parameters()).device
     window = settings.window or segmenter.config.patch
-    image = _Image(segmenter.modalities, case, names, window, device)
+    image = PaddedInput(segmenter.modalities, case, names, window, device)
     plan = Sweep(
         image.sides,
         window,
@@ -191,52 +188,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.train(before)
-
-
-class _Image:
-    """The padded input of the network, row by row.
-
-    Modalities that are absent, or not to be used, are zeros.
-    """
-
-    def __init__(
-        self,
-        channels: Sequence[str],
-        case: AnyCase,
-        names: Sequence[str],
-        window: IntTriple,
-        device: torch.device,
-    ) -> None:
-        sides = case.images.shape[1:]
-        before = [max(w - s, 0) // 2 for w, s in zip(window, sides, strict=True)]
-        d, h, w = (max(w, s) for w, s in zip(window, sides, strict=True))
-        self.sides: IntTriple = (d, h, w)
-        self.inner = tuple(slice(b, b + s) for b, s in zip(before, sides, strict=True))
-        self.channels, self.case, self.names = channels, case, names
-        self.window, self.device = window, device
-
-    def read(self, start: int, stop: int) -> Tensor:
-        """Return rows of the input, on the scale of the network, `[channels, rows, H, W]`."""
-        image = np.zeros((len(self.channels), stop - start, *self.sides[1:]), np.float32)
-        depth, height, width = self.inner
-        low, high = max(start, depth.start), min(stop, depth.stop)
-        for channel, name in enumerate(self.channels):
-            if name in self.names:
-                rule = modality(name)
-                image[channel] = rule.encode(np.array([rule.fill], np.float32))[0]
-                row = self.case.modalities.index(name)
-                part = self.case.images[row, low - depth.start : max(high - depth.start, 0)]
-                inside = image[channel, low - start : max(high - start, 0), height, width]
-                inside[:] = rule.encode(np.asarray(part, np.float32))
-        return torch.from_numpy(image).to(self.device)
-
-    def holds_body(self, place: IntTriple) -> bool:
-        """Tell whether a window that begins somewhere has a voxel of the body."""
-        box = tuple(
-            slice(max(p - s.start, 0), max(p - s.start + n, 0))
-            for p, n, s in zip(place, self.window, self.inner, strict=True)
-        )
-        return bool((np.asarray(self.case.regions[box]) & 1).any())
 
 
 def _network(

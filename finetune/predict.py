@@ -18,7 +18,7 @@ from ..core.files import hash_of, hash_of_file, read_json, write_json
 from ..datasets.nifti import write_volume
 from ..datasets.prepare_case import prepare_case
 from ..datasets.store import PreparedCase
-from ..evaluation.nodes import n_features, write_nodes
+from ..evaluation.nodes import Row, n_features, write_nodes
 from ..evaluation.pictures import case_picture
 from .assessment import Progress
 from .ensemble import Predictor, load_predictor, segmenter_folders
@@ -26,6 +26,7 @@ from .inference import Precision, Uncertainty, usable
 from .original_grid import Maps, mask_on_source, nodes_on_source, uncertainty_on_source
 from .prediction import check_uncertainty, predict_maps, preparation
 from .prediction_inputs import Inputs, find_cases
+from .prediction_page import write_page
 from .settings import InferenceSettings
 
 SUMMARY = "summary.json"
@@ -69,8 +70,8 @@ def predict(
 
     Each case is brought to the segmenter's spacing, predicted, and the probabilities are taken back
     to the grid of its reference file (CT, where there is one), where the mask is decided. Writes
-    `<case>.nii.gz`, `<case>_nodes.csv` and `.json`, `<case>_report.json`, `<case>.png`, with
-    `uncertainty` also `<case>_uncertainty.nii.gz`, and `summary.json` with times.
+    `<case>.nii.gz`, `<case>_nodes.csv` and `.json`, `<case>_report.json`, `<case>.png` and `.html`,
+    with `uncertainty` also `<case>_uncertainty.nii.gz`, and `summary.json` with times.
     A case that is there already, from the same files and weights, is not predicted again: a call
     that was interrupted goes on. A bad case does not stop the others.
 
@@ -159,7 +160,7 @@ def _key(case: Case, identity: str, settings: PredictSettings) -> str:
 def _files(case: str, settings: PredictSettings) -> list[str]:
     """Return the files of a case, the mask first."""
     ends = [".nii.gz", "_report.json", "_nodes.json", "_nodes.csv"]
-    ends += [".png"] * settings.pictures
+    ends += [".png", ".html"] * settings.pictures
     ends += ["_uncertainty.nii.gz"] * (settings.uncertainty is not None)
     return [case + end for end in ends]
 
@@ -192,8 +193,6 @@ def _predict_one(
     nodes = nodes_on_source(mask, grid, case, prepared, maps)
     write_nodes(out, case.id, nodes)
     files = _files(case.id, settings)
-    if settings.pictures:
-        _draw(out / f"{case.id}.png", prepared, maps)
     if maps.uncertainty is not None:
         doubt = uncertainty_on_source(maps.uncertainty, prepared)
         write_volume(out / f"{case.id}_uncertainty.nii.gz", doubt, grid)
@@ -221,10 +220,34 @@ def _predict_one(
         "n_features": n_features(nodes),
         "notes": prepared.notes,
     }
+    if settings.pictures:
+        _draw(out, case, prepared, maps, nodes, row)
     write_json(out / files[1], report | row | {"nodes": nodes})
     return row
 
 
-def _draw(file: Path, prepared: PreparedCase, maps: Maps) -> None:
+def _draw(
+    out: Path,
+    case: Case,
+    prepared: PreparedCase,
+    maps: Maps,
+    nodes: Sequence[Row],
+    row: Mapping[str, Any],
+) -> None:
+    """Write the picture and the page of a case."""
     volumes = {name: prepared.images[i] for i, name in enumerate(prepared.modalities)}
-    case_picture(file, volumes, prepared.grid, None, maps.mask, title=prepared.id)
+    grid = prepared.grid
+    case_picture(out / f"{case.id}.png", volumes, grid, None, maps.mask, title=case.id)
+    spacing = " x ".join(f"{s:.3g}" for s in grid.spacing)
+    about = {
+        "scans": [f"{name}: {file.name}" for name, file in case.volumes.items()],
+        "predicted from": row["modalities"],
+        "volume of all nodes, ml": row["volume_ml"],
+        "largest short axis, mm": n_features(nodes)["max_short_axis_mm"],
+        "slices below": f"as the network saw them, {spacing} mm",
+        "mask": row["mask"],
+        "seconds": ", ".join(f"{name} {value:.1f}" for name, value in row["seconds"].items()),
+    }
+    if prepared.notes:
+        about["notes"] = "; ".join(prepared.notes)
+    write_page(out / f"{case.id}.html", case.id, volumes, grid, maps.mask, nodes, about)

@@ -87,6 +87,7 @@ def test_the_mask_lies_on_the_original_grid_at_the_right_place(
     assert about["volume_ml"] == pytest.approx(row["volume_ml"])
     assert set(about["seconds"]) == {"read", "predict", "write"}
     assert (tmp_path / "out" / "é case.png").stat().st_size > 1000
+    assert '<tr id="node-1">' in (tmp_path / "out" / "é case.html").read_text()
     with (tmp_path / "out" / "é case_nodes.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == 1
 
