@@ -12,8 +12,8 @@ from ..core.geometry import IntTriple
 from ..datasets.augmentation import PairedAugmentation
 from ..datasets.augmentation_settings import AugmentationSettings, Drawn
 from ..datasets.batch import Batch
-from .mean_teacher_settings import TeacherSettings
 from .segmenter import Segmenter
+from .unlabelled_settings import TeacherSettings
 
 
 class MeanTeacher:

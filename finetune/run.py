@@ -28,6 +28,7 @@ from .assessment import Results, assess, check_conditions, dice_of
 from .data import CaseValidation
 from .inference import evaluating
 from .module import FinetuneModule
+from .pseudo_labels import check_labeller, labels_of_run
 from .segmenter import Segmenter, SegmenterConfig, encoder_inputs
 from .settings import FinetuneSettings
 from .transfer import TransferReport, check_unseen, transfer
@@ -65,11 +66,16 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
     # Everything that can be wrong is found before the folder is claimed for these settings.
     segmenter, report = _segmenter(_config(store, settings, asked), settings, store, split)
     data = _data(segmenter, settings, store, split)
+    if settings.pseudo.segmenter is not None:
+        check_labeller(store, split, settings)
     with RunFolder.open(out, settings, "finetune", follower=follows(settings.trainer)) as run:
         folder = run.path / "segmenter"
         if run.done:
             say(f"{run.path} is done")
             return folder
+        if settings.pseudo.segmenter is not None:
+            labelled = labels_of_run(run, settings, store, split)
+            data = _data(segmenter, settings, store, split, labelled)
         if run.follower:
             _fit(FinetuneModule(segmenter, settings, store, run.path), data, run, settings, split)
             return folder
@@ -189,9 +195,14 @@ def parts_of(settings: FinetuneSettings) -> tuple[FinetuneModule, PatchData]:
 
 
 def _data(
-    segmenter: Segmenter, settings: FinetuneSettings, store: CaseStore, split: Split
+    segmenter: Segmenter,
+    settings: FinetuneSettings,
+    store: CaseStore,
+    split: Split,
+    labelled: tuple[CaseStore, Split] | None = None,
 ) -> pl.LightningDataModule:
-    patches = _patches(segmenter, settings, store, split)
+    """Return what a run reads; `labelled` has the labels if they are not those of the store."""
+    patches = _patches(segmenter, settings, *(labelled or (store, split)))
     on_cases = settings.validate_on == "cases"
     data = CaseValidation(patches, split.validation) if on_cases else patches
     if not settings.teacher.weight:

@@ -14,8 +14,8 @@ from ..datasets.augmentation_settings import AugmentationSettings
 from ..datasets.splits import SplitSettings
 from ..training.settings import TrainerSettings
 from . import LOSSES
-from .mean_teacher_settings import TeacherSettings
 from .missing import MissingSettings
+from .unlabelled_settings import PseudoSettings, TeacherSettings
 
 TRAINER: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.1, "ema": 0.99}
 """Where the recipe differs from the trainer's own defaults."""
@@ -141,6 +141,10 @@ class FinetuneSettings(Settings):
     teacher: TeacherSettings = Field(
         default_factory=lambda: validate(TeacherSettings, {}),
         description="a mean teacher on the unlabelled cases of the pool",
+    )
+    pseudo: PseudoSettings = Field(
+        default_factory=lambda: validate(PseudoSettings, {}),
+        description="pseudo-labels for the unlabelled cases of the pool",
     )
     trainer: TrainerSettings = Field(
         default_factory=lambda: validate(TrainerSettings, TRAINER),

@@ -1,4 +1,4 @@
-"""Settings of a mean teacher."""
+"""Settings of how unlabelled cases train: by a mean teacher, by pseudo-labels."""
 
 from __future__ import annotations
 
@@ -16,4 +16,15 @@ class TeacherSettings(Settings):
     ramp: float = Field(0.4, ge=0, le=1, description="share of the run over which the weight rises")
     decay: float = Field(
         0.99, ge=0, lt=1, description="share of the teacher's weights that stays, per step"
+    )
+
+
+class PseudoSettings(Settings):
+    """Whether unlabelled cases of the pool train with the confident predictions of a segmenter."""
+
+    segmenter: str | None = Field(
+        None, description="segmenter folder that labels them; empty: none are labelled"
+    )
+    threshold: float = Field(
+        0.9, gt=0.5, lt=1, description="least probability of a class; voxels below are unknown"
     )

@@ -17,10 +17,10 @@ from hilum.datasets.batch import Batch, collate
 from hilum.datasets.patches import PatchDataset
 from hilum.datasets.store import CaseStore
 from hilum.finetune.mean_teacher import MeanTeacher, disagreement, rise, without_intensity
-from hilum.finetune.mean_teacher_settings import TeacherSettings
 from hilum.finetune.run import finetune
 from hilum.finetune.segmenter import Segmenter, SegmenterConfig
 from hilum.finetune.settings import FinetuneSettings
+from hilum.finetune.unlabelled_settings import TeacherSettings
 
 Make = Callable[..., SegmenterConfig]
 PATCH = (8, 12, 16)
