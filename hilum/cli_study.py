@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,16 +19,18 @@ Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 study = typer.Typer(help="Fusion ablation studies: planned, resumable, judged honestly.")
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).")]
 StudyOut = Annotated[Path, typer.Option(help="Folder of the study.")]
+CellNames = Annotated[
+    list[str] | None, typer.Option("--cell", help="Name of a cell, or part of it; may repeat.")
+]
 
 
 @study.command("plan")
 @clean_stop
 def study_plan(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
-    """Show every cell: what is new, done, failed or waiting."""
+    """Show every cell: what is new, done, failed or waiting; check the settings of all."""
     from hilum.study.run import plan
 
-    for line in plan(file, out, settings or []):
-        say(line)
+    _show(plan(file, out, settings or []))
 
 
 @study.command("run")
@@ -45,7 +48,58 @@ def study_run(
 @clean_stop
 def study_status(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
     """Show how far each cell is; reads folders only, so it works from any machine."""
-    study_plan(file, out, settings)
+    from hilum.study.run import status
+
+    _show(status(file, out, settings or []))
+
+
+@study.command("retry")
+@clean_stop
+def study_retry(
+    file: StudyFile, out: StudyOut, settings: KeyValues = None, cell: CellNames = None
+) -> None:
+    """Clear the failures of all cells, or of those named; the next run tries them again."""
+    from hilum.study.control import retry
+    from hilum.study.run import read
+
+    _show(retry(read(file, out, settings or [])[1], cell or []))
+
+
+@study.command("logs")
+@clean_stop
+def study_logs(
+    file: StudyFile,
+    out: StudyOut,
+    settings: KeyValues = None,
+    cell: Annotated[
+        str, typer.Option(help="Name of a cell, or part of it; without it, the latest log.")
+    ] = "",
+    lines: Annotated[int, typer.Option(min=1, help="Lines from the end.")] = 40,
+) -> None:
+    """Show the end of a cell's log."""
+    from hilum.study.control import logs
+    from hilum.study.run import read
+
+    _show(logs(read(file, out, settings or [])[1], cell, lines))
+
+
+@study.command("cancel")
+@clean_stop
+def study_cancel(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
+    """Ask every runner of the study, wherever it is, to save its cell and end."""
+    from hilum.study.control import cancel
+    from hilum.study.run import read
+
+    _show(cancel(out, read(file, out, settings or [])[1]))
+
+
+@study.command("collect")
+@clean_stop
+def study_collect(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
+    """Write the tables (CSV) from the cells that are done, without the report."""
+    from hilum.study.run import collect
+
+    _show(str(path) for path in collect(file, out, settings or []))
 
 
 @study.command("report")
@@ -55,3 +109,8 @@ def study_report(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> 
     from hilum.study.run import report
 
     say(f"the report is {report(file, out, settings or [])}")
+
+
+def _show(lines: Iterable[str]) -> None:
+    for line in lines:
+        say(line)

@@ -1,7 +1,7 @@
 """Run the cells of a study on this machine, in this process or in several.
 
-Any number of runners may work in one folder: each cell is locked by the run that has it, and a
-runner that finds a lock goes on to the next cell.
+Any number of runners may work in one folder: each cell is claimed by the runner that has it, and a
+runner that finds it claimed goes on to the next one.
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from ..core.errors import RunError, Stopped
-from ..core.files import write_json
-from ..core.runs import RunFolder
-from .cells import Cell, resolve
+from ..core.errors import Stopped
+from .cells import Cell
+from .worker import busy, failure, no_room, run_cell, taken
 
 Report = Callable[[str], None]
+
+PAUSE_S = 1.0
+"""Seconds between two looks at cells that other runners have."""
 
 
 def run_cells(
@@ -34,13 +38,14 @@ def run_cells(
         report: Gets one line when a cell begins and ends.
 
     Returns:
-        Messages of the cells that failed.
+        Messages of the cells that failed, those of earlier runs included.
 
     Raises:
         Stopped: If the user asked for it; every running cell has saved its state.
+        OSError | UserError: If the disk is full or read-only.
     """
     if workers <= 1:
-        return _drain(cells, tracking, report)
+        return _drain(cells, tracking, report, sys.stdout)
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
     threads = max(1, (os.cpu_count() or 1) // workers)
@@ -48,17 +53,28 @@ def run_cells(
         context.Process(target=_child, args=(list(cells), tracking, threads, queue), daemon=False)
         for _ in range(workers)
     ]
-    # The children inherit the variable; it must be there before they import torch.
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    before = dict(os.environ)
     try:
-        for child in children:
+        for number, child in enumerate(children):
+            os.environ |= _environment(number, threads)  # inherited, before torch is imported
             child.start()
     finally:
-        os.environ.pop("OMP_NUM_THREADS", None)
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
+        os.environ.clear()
+        os.environ.update(before)
     return _listen(children, queue, report)
+
+
+def _environment(number: int, threads: int) -> dict[str, str]:
+    """Return what a worker's process starts with: its share of the cores, one GPU if there are."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        import torch
+
+        gpus = [str(gpu) for gpu in range(torch.cuda.device_count())]
+    else:
+        gpus = [gpu for gpu in given.split(",") if gpu]
+    own = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
+    return {"OMP_NUM_THREADS": str(threads), **own}
 
 
 def _listen(children: Sequence[Any], queue: Any, report: Report) -> list[str]:
@@ -89,87 +105,95 @@ def _listen(children: Sequence[Any], queue: Any, report: Report) -> list[str]:
 
 
 def _child(cells: list[Cell], tracking: dict[str, Any], threads: int, queue: Any) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     try:
+        import torch
+
+        torch.set_num_threads(threads)
         failed = _drain(cells, tracking, lambda text: queue.put(("line", text)))
     except (Stopped, KeyboardInterrupt) as stop:
         raise SystemExit(getattr(stop, "exit_code", 130)) from None
+    except Exception as error:
+        queue.put(("failed", f"{type(error).__name__}: {error}"))
+        return
     for text in failed:
         queue.put(("failed", text))
 
 
-def _drain(cells: Sequence[Cell], tracking: dict[str, Any], report: Report) -> list[str]:
-    """Run cells one after another until none is left that this runner could run."""
+def _stop(number: int, frame: Any) -> None:
+    raise Stopped(signal.Signals(number).name)
+
+
+def _follow_parent(parent: int) -> None:
+    """Stop when the process that started this one is gone: nobody would hear of the cells."""
+    while os.getppid() == parent:
+        time.sleep(PAUSE_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _drain(
+    cells: Sequence[Cell], tracking: dict[str, Any], report: Report, echo: TextIO | None = None
+) -> list[str]:
+    """Visit cells in rounds, until each is done or has failed, here or at another runner."""
     failed: dict[Path, str] = {}
-    started, first_left = time.monotonic(), None
-    while True:
-        open_cells = [c for c in cells if not _done(c) and c.folder not in failed]
-        ready = [c for c in open_cells if c.needs is None or (c.needs / "DONE").exists()]
-        blocked = [c for c in open_cells if c.needs in failed]
-        for cell in blocked:
-            failed[cell.folder] = f"{cell.name}: its pretraining failed"
-        if not open_cells:
-            return list(failed.values())
-        first_left = first_left or len(open_cells)
-        if not any(_try(cell, tracking, report, failed) for cell in ready):
-            time.sleep(1)  # the rest is in other runners' hands, or waits for them
-            continue
-        left = sum(not _done(c) and c.folder not in failed for c in cells)
-        if 0 < left < first_left:
-            each = (time.monotonic() - started) / (first_left - left)
-            report(f"{left} cells left, about {left * each / 60:.1f} min")
+    left = [cell for cell in cells if not cell.done]
+    began, first = time.monotonic(), len(left)
+    while left:
+        ran, later = 0, []
+        for number, cell in enumerate(left):
+            if _settled(cell, failed, report):
+                continue
+            if not _ready(cell) or not _try(cell, tracking, report, echo, failed):
+                later.append(cell)
+                continue
+            ran += 1
+            more = len(later) + len(left) - number - 1
+            if more:
+                each = (time.monotonic() - began) / (first - more)
+                report(f"{more} cells left, about {more * each / 60:.1f} min")
+        left = later
+        if left and not ran:
+            time.sleep(PAUSE_S)  # the rest is in other runners' hands, or waits for them
+    return list(failed.values())
 
 
-def _try(cell: Cell, tracking: dict[str, Any], report: Report, failed: dict[Path, str]) -> bool:
+def _ready(cell: Cell) -> bool:
+    return (cell.needs is None or (cell.needs / "DONE").exists()) and not busy(cell)
+
+
+def _settled(cell: Cell, failed: dict[Path, str], report: Report) -> bool:
+    """Say whether nothing is left to do for a cell; a failure is reported once."""
+    if cell.done:
+        return True
+    if message := failure(cell):
+        failed[cell.folder] = f"{cell.name}: {message}"
+        report(f"failed    {failed[cell.folder]} (`hilum study retry` clears this)")
+    elif cell.needs in failed:
+        failed[cell.folder] = f"{cell.name}: its pretraining failed"
+    return cell.folder in failed
+
+
+def _try(
+    cell: Cell,
+    tracking: dict[str, Any],
+    report: Report,
+    echo: TextIO | None,
+    failed: dict[Path, str],
+) -> bool:
     """Run one cell; say whether this runner brought it to an end."""
-    if _done(cell) or cell.folder in failed or RunFolder.in_use(cell.folder):
-        return False
     began = time.monotonic()
     try:
-        _run(cell, tracking, report)
-    except RunError as error:
-        if "in use" in error.rule:
-            return False
-        failed[cell.folder] = f"{cell.name}: {error}"
+        run_cell(cell, tracking, report, echo)
     except (Stopped, KeyboardInterrupt):
         raise
     except Exception as error:  # one bad cell must not cost the night
+        if taken(error):
+            return False
+        if no_room(error):
+            raise
         failed[cell.folder] = f"{cell.name}: {type(error).__name__}: {error}"
-    if cell.folder in failed:
         report(f"failed    {failed[cell.folder]}")
     else:
         report(f"done      {cell.stage} {cell.name}, {time.monotonic() - began:.0f} s")
     return True
-
-
-def _run(cell: Cell, tracking: dict[str, Any], report: Report) -> None:
-    """Run one cell as its command would."""
-    own = {
-        **tracking,
-        "group": tracking.get("group") or ("pretrain" if cell.stage == "pretrain" else "finetune"),
-        "job_type": cell.stage,
-        "name": cell.name,
-        "id": cell.key,
-        "tags": [f"{name}:{level}" for name, level in cell.levels.items()],
-    }
-    cell.folder.mkdir(parents=True, exist_ok=True)
-    write_json(
-        cell.folder / "cell.json", {"stage": cell.stage, "levels": cell.levels, "key": cell.key}
-    )
-    report(f"starting  {cell.stage} {cell.name}")
-    if cell.stage == "pretrain":
-        from ..pretrain.run import pretrain
-        from ..pretrain.settings import PretrainSettings
-
-        pretrain(resolve(cell, PretrainSettings, own), cell.folder)
-    else:
-        from ..finetune.run import finetune
-        from ..finetune.settings import FinetuneSettings
-
-        finetune(resolve(cell, FinetuneSettings, own), cell.folder)
-
-
-def _done(cell: Cell) -> bool:
-    return (cell.folder / "DONE").exists()

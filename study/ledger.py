@@ -2,49 +2,72 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from ..core.errors import UserError
 from ..core.files import read_json
 from .cells import Cell
+from .worker import busy, claim
 
 STATES = ("done", "running", "interrupted", "failed", "waiting", "new")
+
+FEW = 200
+"""Up to so many cells each has its line; of more, only those that run or failed."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """State of one cell, and what its status file says."""
+    """State of one cell, what its status file says, and what `cell.json` knows of its cost."""
 
     cell: Cell
     state: str
     status: dict[str, Any]
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 def read(cells: Sequence[Cell]) -> list[Entry]:
     """Return the state of every cell; `waiting` means that its pretraining run is not done."""
-    entries, done = [], set()
+    there = {folder: _names(folder) for folder in {cell.folder.parent for cell in cells}}
+    entries: list[Entry] = []
+    done: set[Path] = set()
     for cell in cells:
-        file = cell.folder / "status.json"
-        status = read_json(file) if file.exists() else {}
-        if (cell.folder / "DONE").exists():
-            state = "done"
-            done.add(cell.folder)
-        elif status:
-            running = status["state"] == "running" and (cell.folder / "lock").exists()
-            state = "running" if running else status["state"].replace("running", "interrupted")
+        if cell.folder.name not in there[cell.folder.parent]:
+            entry = Entry(cell, "waiting" if cell.needs and cell.needs not in done else "new", {})
         else:
-            state = "waiting" if cell.needs and cell.needs not in done else "new"
-        entries.append(Entry(cell, state, status))
+            entry = _entry(cell, done)
+        if entry.state == "done":
+            done.add(cell.folder)
+        entries.append(entry)
     return entries
 
 
+def _entry(cell: Cell, done: set[Path]) -> Entry:
+    inside = _names(cell.folder)
+    about = _json(cell.folder / "cell.json") if "cell.json" in inside else {}
+    status = _json(cell.folder / "status.json") if "status.json" in inside else {}
+    if "DONE" in inside:
+        return Entry(cell, "done", status, about)
+    if ("lock" in inside or claim(cell).exists()) and busy(cell):
+        return Entry(cell, "running", status, about)
+    if "failed.json" in inside:
+        return Entry(cell, "failed", status | _json(cell.folder / "failed.json"), about)
+    if status:
+        return Entry(cell, "interrupted", status, about)
+    return Entry(cell, "waiting" if cell.needs and cell.needs not in done else "new", {}, about)
+
+
 def table(entries: Sequence[Entry]) -> list[str]:
-    """Return one line per cell, then the counts."""
-    width = max((len(entry.cell.name) for entry in entries), default=0)
+    """Return one line per cell, then the counts; of very many cells only those to look at."""
+    few = len(entries) <= FEW
+    shown = [e for e in entries if few or e.state in ("running", "interrupted", "failed")]
+    width = max((len(entry.cell.name) for entry in shown), default=0)
     lines = []
-    for entry in entries:
+    for entry in shown:
         step = entry.status.get("step")
         more = f"step {step} of {entry.status.get('steps')}" if entry.state == "running" else ""
         more = str(entry.status.get("message", "")) if entry.state == "failed" else more
@@ -64,3 +87,19 @@ def summary(entries: Sequence[Entry]) -> str:
         + "; "
         + ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
     )
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))  # noqa: PTH208 - ten thousand folders, names only
+    except OSError:
+        return set()
+
+
+def _json(file: Path) -> dict[str, Any]:
+    """Read what another runner may be replacing, or removing, at this moment."""
+    try:
+        value = read_json(file)
+    except UserError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError
 from ..core.settings import load, write_yaml
-from ..datasets.store import CaseStore
-from . import ledger
+from . import control, ledger
 from .cells import Cell, expand, resolve
 from .engine import run_cells
 from .settings import StudySettings
+from .worker import fingerprint
 
 Say = Callable[[str], None]
 
@@ -49,13 +50,14 @@ def run(
     write_yaml(out / "study.yaml", study)
     say(ledger.summary(ledger.read(cells)))
     own = {"project": study.name, **(tracking or {})}
-    failed = run_cells(cells, own, workers=workers, report=say)
+    with control.cancellable(out):
+        failed = run_cells(cells, own, workers=workers, report=say)
     page = report(file, out, settings, tracking=own)
     if failed:
         raise UserError(
             "every cell must succeed",
-            found="; ".join(failed),
-            remedy=f"the report {page} shows the others; mend the cause and run the study again",
+            found=_some(failed),
+            remedy=f"the report {page} shows the others; mend the cause, then `hilum study retry`",
         )
     return page
 
@@ -78,11 +80,29 @@ def report(
     return found.page
 
 
+def _some(messages: Sequence[str], most: int = 3) -> str:
+    more = len(messages) - most
+    return "; ".join([*messages[:most], *([f"and {more} more"] if more > 0 else [])])
+
+
+def status(file: Path, out: Path, settings: Sequence[str] = ()) -> list[str]:
+    """Return one line per cell with its state; nothing is checked, folders are only read."""
+    study, cells = read(file, out, settings)
+    return [f"study {study.name} in {out}", *ledger.table(ledger.read(cells))]
+
+
+def collect(file: Path, out: Path, settings: Sequence[str] = ()) -> list[Path]:
+    """Write `results.csv` and `tables/` from the cells that are done, without the report."""
+    from .collecting import write_tables
+
+    study, cells = read(file, out, settings)
+    return write_tables(study, out, ledger.read(cells))
+
+
 def read(file: Path, out: Path, settings: Sequence[str] = ()) -> tuple[StudySettings, list[Cell]]:
     """Read a study file and expand it to its cells."""
     study = load(StudySettings, [file], settings)
-    data = CaseStore(Path(study.store)).fingerprint
-    return study, expand(study, out, data)
+    return study, expand(study, out, functools.cache(fingerprint))
 
 
 def check(cells: Sequence[Cell]) -> None:

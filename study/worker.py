@@ -1,8 +1,13 @@
-"""Run one cell as its command would: with its own log, its cost, and a note when it fails."""
+"""Run one cell as its command would: with its own log, its cost, and a note when it fails.
+
+A cell is claimed by a lock beside its folder before anything is read or built, so that a runner
+that comes late has neither announced the cell nor written a line into its log.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -12,8 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..core.errors import RunError, Stopped, StoreError
+from ..core.errors import RunError, Stopped, StoreError, UserError
 from ..core.files import hash_of_file, read_json, write_json
+from ..core.locks import take
+from ..core.runs import WATCH
 from .cells import Cell, resolve
 
 Report = Callable[[str], None]
@@ -23,6 +30,8 @@ def run_cell(
     cell: Cell, tracking: dict[str, Any], report: Report, echo: TextIO | None = None
 ) -> None:
     """Run a cell to its end; what it prints goes to `log.txt` in its folder.
+
+    A cell that is done, perhaps since a moment ago by another runner, is left alone.
 
     Args:
         cell: The cell; what it needs is done.
@@ -36,33 +45,53 @@ def run_cell(
         Stopped: After a signal; the state is saved.
         Exception: What the command raised, after `failed.json` was written.
     """
-    check_data(cell)
-    cell.folder.mkdir(parents=True, exist_ok=True)
-    about = {"stage": cell.stage, "levels": cell.levels, "key": cell.key, "recipe": cell.recipe}
-    write_json(cell.folder / "cell.json", notes(cell.folder) | about)
-    report(f"starting  {cell.stage} {cell.name}")
-    began = time.monotonic()
-    try:
-        with _logged(cell.folder / "log.txt", echo):
-            try:
-                _command(cell, tracking)
-            except Exception as error:
-                if not isinstance(error, Stopped) and not taken(error):
-                    traceback.print_exc()
-                raise
-    except (Stopped, KeyboardInterrupt):
+    with _claimed(cell):
+        if cell.done:
+            return
+        check_data(cell)
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        about = {"stage": cell.stage, "levels": cell.levels, "key": cell.key, "recipe": cell.recipe}
+        write_json(cell.folder / "cell.json", notes(cell.folder) | about)
+        report(f"starting  {cell.stage} {cell.name}")
+        began = time.monotonic()
+        try:
+            with _logged(cell.folder / "log.txt", echo):
+                _told(cell, tracking)
+        except (Stopped, KeyboardInterrupt):
+            _note_cost(cell, began)
+            raise
+        except Exception as error:
+            if not taken(error) and not no_room(error):
+                note_failure(cell, f"{type(error).__name__}: {error}")
+            raise
         _note_cost(cell, began)
-        raise
-    except Exception as error:
-        if not taken(error):
-            note_failure(cell, f"{type(error).__name__}: {error}")
-        raise
-    _note_cost(cell, began)
+
+
+def claim(cell: Cell) -> Path:
+    """Return the lock file of a cell, beside its folder."""
+    return cell.folder.with_name(f".{cell.folder.name}.lock")
+
+
+def busy(cell: Cell) -> bool:
+    """Say whether a living runner has the cell, or a living process its folder."""
+    # Both are asked, always: silence elsewhere is measured from the first look.
+    owners = [WATCH.owner(claim(cell)), WATCH.owner(cell.folder / "lock")]
+    return any(owner is not None for owner in owners)
+
+
+@contextlib.contextmanager
+def _claimed(cell: Cell) -> Iterator[None]:
+    cell.folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = take(claim(cell), WATCH)
+    lock.keep()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def note_failure(cell: Cell, message: str) -> None:
     """Write `failed.json`; no runner tries the cell again until it is gone (`study retry`)."""
-    cell.folder.mkdir(parents=True, exist_ok=True)
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     write_json(
         cell.folder / "failed.json",
@@ -73,6 +102,21 @@ def note_failure(cell: Cell, message: str) -> None:
 def taken(error: BaseException) -> bool:
     """Say whether an error only means that another runner has the cell."""
     return isinstance(error, RunError) and "in use" in error.rule
+
+
+def failure(cell: Cell) -> str:
+    """Return why the last attempt failed; empty if it did not, or since `study retry`."""
+    file = cell.folder / "failed.json"
+    return str(read_json(file).get("message", "")) or "unknown" if file.exists() else ""
+
+
+def no_room(error: BaseException) -> bool:
+    """Say whether an error is the disk's, full or read-only: every other cell would fail, too."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    if not isinstance(error, UserError):
+        return False
+    return no_room(error.__cause__) if error.__cause__ is not None else False
 
 
 def notes(folder: Path) -> dict[str, Any]:
@@ -111,13 +155,23 @@ def encoder_mark(folder: Path) -> dict[str, Any]:
     return {"hash": hash_of_file(file), "size": stat.st_size, "mtime": stat.st_mtime_ns}
 
 
+def _told(cell: Cell, tracking: dict[str, Any]) -> None:
+    """Run the command; its error is shown where its output is."""
+    try:
+        _command(cell, tracking)
+    except Exception as error:
+        if not isinstance(error, Stopped) and not taken(error):
+            traceback.print_exc()
+        raise
+
+
 def _command(cell: Cell, tracking: dict[str, Any]) -> None:
     own = {
         **tracking,
         "group": tracking.get("group") or ("pretrain" if cell.stage == "pretrain" else "finetune"),
         "job_type": cell.stage,
         "name": cell.name,
-        "id": cell.key,
+        "id": tracking.get("id") or cell.key,
         "tags": [f"{name}:{level}" for name, level in cell.levels.items()],
     }
     if cell.stage == "pretrain":

@@ -25,7 +25,9 @@ class Runs:
         self.ran: list[str] = []
         self.bad = bad
 
-    def __call__(self, cell: Cell, tracking: dict[str, Any], report: engine.Report) -> None:
+    def __call__(
+        self, cell: Cell, tracking: dict[str, Any], report: engine.Report, echo: Any = None
+    ) -> None:
         self.ran.append(cell.key)
         if cell.key == self.bad:
             raise DataError("every scan must be whole", case="case_7")
@@ -39,7 +41,7 @@ def test_each_cell_runs_once_after_what_it_needs(
     first = cell(tmp_path, "p")
     cells = [first, cell(tmp_path, "a", first.folder), cell(tmp_path, "b", first.folder)]
     runs = Runs()
-    monkeypatch.setattr(engine, "_run", runs)
+    monkeypatch.setattr(engine, "run_cell", runs)
     assert engine.run_cells(cells, {}, report=lambda text: None) == []
     assert runs.ran == ["p", "a", "b"]
     assert engine.run_cells(cells, {}, report=lambda text: None) == []
@@ -53,7 +55,7 @@ def test_a_bad_cell_is_reported_and_the_others_run(
     other = cell(tmp_path, "q")
     cells = [first, other, cell(tmp_path, "a", first.folder), cell(tmp_path, "b", other.folder)]
     runs, lines = Runs(bad="p"), []
-    monkeypatch.setattr(engine, "_run", runs)
+    monkeypatch.setattr(engine, "run_cell", runs)
     failed = engine.run_cells(cells, {}, report=lines.append)
     assert runs.ran == ["p", "q", "b"]
     assert failed == [
