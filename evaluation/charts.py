@@ -9,6 +9,8 @@ from html import escape
 WIDTH = 860
 ROW = 26
 LEFT = 440
+LETTER = 6.6
+"""Width of a letter on average, as generous as fonts differ."""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56a0d3", "#7f5fc0", "#5f6b76")
 """Okabe and Ito, darkened where they would not stand out on white."""
 
@@ -65,15 +67,78 @@ def lines(
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8" {dash}/>'
         )
-    legend_rows = -(-len(series) // 2)
-    for number, (name, _) in enumerate(series):
-        x, y = 10 + (number % 2) * WIDTH / 2, height + 16 + (number // 2) * 18
+    legend, count = _legend([name for name, _ in series], height)
+    return _svg(height + 18 * count + 8, f"{y_label} over {x_label}", [*parts, *legend])
+
+
+def intervals(
+    series: Sequence[tuple[str, Sequence[tuple[float, float, float, float]]]],
+    x_label: str,
+    y_label: str,
+) -> str:
+    """Draw curves of points with intervals over a logarithmic x axis, with a legend below.
+
+    Args:
+        series: Name and points (x above 0, value, lower and upper end) of each curve.
+        x_label: Below the axis.
+        y_label: Title.
+    """
+    height, bottom, left = 280, 40, 52
+    points = [p for _, curve in series for p in curve if math.isfinite(p[1])]
+    if not points:
+        return ""
+    xs = sorted({p[0] for p in points})
+    y0 = min(_finite(p[2], p[1]) for p in points)
+    y1 = max(_finite(p[3], p[1]) for p in points)
+    y1 = y1 if y1 > y0 else y0 + 1
+    span = math.log(xs[-1] / xs[0]) or 1.0
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = math.log(x / xs[0]) / span if len(xs) > 1 else 0.5
+        return (
+            left + 30 + across * (WIDTH - left - 70),
+            10 + (1 - (y - y0) / (y1 - y0)) * (height - bottom - 10),
+        )
+
+    parts = []
+    for tick in _ticks(y0, y1):
+        _, y = place(xs[0], tick)
+        parts.append(_line(left, y, WIDTH - 10, y, "grid"))
+        parts.append(_text(left - 6, y + 4, f"{tick:g}", "end"))
+    parts += [_text(place(x, y0)[0], height - bottom + 16, f"{x:g}", "middle") for x in xs]
+    parts.append(_text((left + WIDTH) / 2, height - 4, x_label, "middle"))
+    for number, (_, curve) in enumerate(series):
+        colour, dash = _style(number)
+        aside = (number - (len(series) - 1) / 2) * 7  # so that intervals do not hide each other
+        known = sorted(p for p in curve if math.isfinite(p[1]))
+        spots = [(place(x, y)[0] + aside, place(x, y)[1]) for x, y, _, _ in known]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8" {dash}/>'
+        )
+        for (x, _, low, high), (across, y) in zip(known, spots, strict=True):
+            parts.append(f'<circle cx="{across:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
+            if math.isfinite(low) and math.isfinite(high):
+                top, end = place(x, high)[1], place(x, low)[1]
+                parts.append(
+                    f'<line x1="{across:.1f}" y1="{top:.1f}" x2="{across:.1f}" y2="{end:.1f}" '
+                    f'stroke="{colour}" stroke-width="1.4"/>'
+                )
+    legend, rows = _legend([name for name, _ in series], height)
+    return _svg(height + 18 * rows + 8, f"{y_label} over {x_label}", [*parts, *legend])
+
+
+def _legend(names: Sequence[str], below: float) -> tuple[list[str], int]:
+    """Return the legend in two columns, and its rows."""
+    parts = []
+    for number, name in enumerate(names):
+        x, y = 10 + (number % 2) * WIDTH / 2, below + 16 + (number // 2) * 18
         colour, dash = _style(number)
         parts.append(
             f'<line x1="{x}" y1="{y - 4}" x2="{x + 22}" y2="{y - 4}" stroke="{colour}" '
             f'stroke-width="2.5" {dash}/>' + _text(x + 28, y, name, "start")
         )
-    return _svg(height + 18 * legend_rows + 8, f"{y_label} over {x_label}", parts)
+    return parts, -(-len(names) // 2)
 
 
 def _rows(rows: Sequence[Bar], label: str, low: float, high: float, *, from_zero: bool) -> str:
@@ -91,7 +156,7 @@ def _rows(rows: Sequence[Bar], label: str, low: float, high: float, *, from_zero
         )
     for number, (name, value, lower, upper) in enumerate(rows):
         y = 14 + number * ROW
-        parts.append(_text(LEFT - 10, y + 5, name, "end"))
+        parts += _name(name, y)
         if not math.isfinite(value):
             continue
         if from_zero:
@@ -110,6 +175,20 @@ def _rows(rows: Sequence[Bar], label: str, low: float, high: float, *, from_zero
         parts.append(_line(place(0), 2, place(0), height - 34, "mark"))
     parts.append(_text((LEFT + WIDTH - 70) / 2 + 30, height - 4, label, "middle"))
     return _svg(height, label, parts)
+
+
+def _name(name: str, y: float) -> list[str]:
+    """Return a name left of its row, in two lines if it is too long for one."""
+    if len(name) * LETTER <= LEFT - 14:
+        return [_text(LEFT - 10, y + 5, name, "end")]
+    middle = name.find(" against ")
+    if middle < 0:
+        middle = name.rfind(" ", 0, len(name) // 2 + 1)
+    halves = [name[:middle], name[middle:].strip()] if middle > 0 else [name]
+    most = int((LEFT - 14) / LETTER)
+    short = [half if len(half) <= most else half[: most - 1] + "…" for half in halves]
+    places = [y - 1, y + 11] if len(short) == 2 else [y + 5]
+    return [_text(LEFT - 10, at, half, "end") for half, at in zip(short, places, strict=True)]
 
 
 def _svg(height: float, title: str, parts: Sequence[str]) -> str:

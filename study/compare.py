@@ -12,6 +12,9 @@ from .settings import StudySettings
 
 Interval = dict[str, float]
 
+SHOWN = ("dice", "dscagg", "f1agg", "lesion_sensitivity", "nsd_2mm", "hd95_mm")
+"""Columns of the main table, as far as the cells measured them."""
+
 
 @dataclass(frozen=True)
 class ArmSummary:

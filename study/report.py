@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core.files import write_text
-from . import sections
+from . import gallery, labels, sections
+from .citations import bibtex
 from .compare import ArmSummary, Paired, compare, summarise
 from .ledger import Entry
 from .page import navigation, page, paragraph, section
 from .results import Row, collect, write_csv
 from .settings import StudySettings
+from .tables import write_tables
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,11 @@ SECTIONS: dict[str, Callable[[Findings], str]] = {
     "Cohort and splits": sections.cohort,
     "Results": sections.results,
     "Paired comparisons": sections.comparisons,
+    "Labels needed": labels.section,
     "When a modality is missing": sections.conditions,
     "Node size": sections.sizes,
     "Pictures": sections.pictures,
+    "Failures": gallery.section,
     "Training": sections.training,
     "Cost": sections.cost,
     "What cannot be concluded": sections.limits,
@@ -63,7 +67,7 @@ SECTIONS: dict[str, Callable[[Findings], str]] = {
 
 
 def write_report(study: StudySettings, out: Path, entries: Sequence[Entry]) -> Findings:
-    """Write `report.html` and `results.csv` from the cells that are done."""
+    """Write `report.html`, `results.csv` and `tables/` from the cells that are done."""
     rows = collect(entries)
     seen = list(dict.fromkeys(row.condition for row in rows))
     found = Findings(out / "report.html", study, entries, rows, summarise(rows, seen))
@@ -72,6 +76,8 @@ def write_report(study: StudySettings, out: Path, entries: Sequence[Entry]) -> F
         found = Findings(
             found.page, study, entries, rows, found.arms, compare(study, rows, found.full)
         )
+        write_tables(found, out / "tables")
+        write_text(out / "tables" / "citations.bib", bibtex(sections.used(found)))
     bodies = {title: write(found) for title, write in SECTIONS.items()}
     shown = {title: body for title, body in bodies.items() if body}
     content = [

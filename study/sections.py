@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
 from html import escape
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -13,16 +12,13 @@ from ..datasets.splits import Split, check_leakage
 from ..datasets.store import CaseStore
 from ..evaluation.metrics_table import METRICS
 from . import figures
-from .citations import cite
+from .citations import cited
+from .compare import SHOWN, ArmSummary
 from .ledger import summary
 from .page import bullets, drawing, interval, note, paragraph, picture, table
 
 if TYPE_CHECKING:
-    from .compare import ArmSummary
     from .report import Findings
-
-SHOWN = ("dice", "dscagg", "f1agg", "lesion_sensitivity", "nsd_2mm", "hd95_mm")
-"""Columns of the main table, as far as the cells measured them."""
 
 
 def answer(found: Findings) -> str:
@@ -227,22 +223,26 @@ def repeat(found: Findings) -> str:
     out = found.page.parent
     packages = ("torch", "pytorch-lightning", "monai", "timm", "transformers", "numpy", "wandb")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    used: Iterable[str] = {
-        str(spec.get("name"))
-        for entry in found.entries
-        for key in ("encoder", "fusion", "task")
-        for spec in [entry.cell.settings.get(key, {})]
-        if isinstance(spec, dict)
-    }
     return (
         f"<pre>hilum study run {escape(str(out / 'study.yaml'))} --out {escape(str(out))}</pre>"
         + paragraph(f"hilum {version('hilum')}, Python {platform.python_version()}, {versions}.")
         + paragraph(
             "Every run logged to W&B offline. To upload: wandb sync --sync-all, in a run folder."
         )
-        + paragraph("Please cite:")
-        + bullets(cite(used))
+        + paragraph("Please cite (as BibTeX in tables/citations.bib):")
+        + bullets(ref.text() for ref in cited(used(found)).values())
     )
+
+
+def used(found: Findings) -> set[str]:
+    """Return the names of the encoders, strategies and tasks that the cells used."""
+    return {
+        str(spec.get("name"))
+        for entry in found.entries
+        for key in ("encoder", "fusion", "task")
+        for spec in [entry.cell.settings.get(key, {})]
+        if isinstance(spec, dict)
+    }
 
 
 def _ranked(found: Findings) -> list[ArmSummary]:
