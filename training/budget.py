@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,9 +15,9 @@ from .settings import TrainerSettings
 class TimeBudget(pl.Callback):
     """Ends a run after `settings.minutes`, if its steps do not end it before. Final.
 
-    The time is that of all sessions, validation included; what a killed session did after its last
-    checkpoint does not count, and is done again. The run ends behind the first step that is beyond
-    the budget, with a validation.
+    The time is that of all sessions, from the first step of each on, validation included; what a
+    killed session did after its last checkpoint does not count, and is done again. The run ends
+    behind the first step that is beyond the budget, with a validation.
 
     Learning rates follow the share of the run that is used, of its steps or of its minutes,
     whichever is larger: they fall to zero at the end, wherever it comes. How far a run comes in a
@@ -24,7 +25,7 @@ class TimeBudget(pl.Callback):
 
     Args:
         settings: Steps and minutes.
-        keeper: Knows the time of all sessions.
+        keeper: Knows what is validated.
 
     Attributes:
         share: Of the run that is used, 0 to 1.
@@ -34,11 +35,17 @@ class TimeBudget(pl.Callback):
     def __init__(self, settings: TrainerSettings, keeper: Checkpoints) -> None:
         self.settings, self.keeper = settings, keeper
         self.share, self.spent = 0.0, False
-        self._step = 0
+        self._step, self._seconds, self._began = 0, 0.0, time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training in all sessions."""
+        return self._seconds + time.monotonic() - self._began
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """End a resumed run whose time is over, with the validation that may be missing."""
-        self._step = step = trainer.global_step
+        self._step, self._began = trainer.global_step, time.monotonic()
+        step = self._step
         self._look(trainer)
         if step and self.spent:
             if self.keeper.validated < step:
@@ -78,9 +85,17 @@ class TimeBudget(pl.Callback):
         if self.spent:
             trainer.should_stop = True
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the time that is used."""
+        return {"seconds": self.elapsed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved time."""
+        self._seconds = float(state_dict["seconds"])
+
     def _look(self, trainer: pl.Trainer) -> None:
         """Look at the clock; all processes go by that of the first."""
-        used = self.keeper.elapsed / (60 * (self.settings.minutes or float("inf")))
+        used = self.elapsed / (60 * (self.settings.minutes or float("inf")))
         if trainer.world_size > 1:
             used = float(trainer.strategy.broadcast(used))
         self.spent = used >= 1 and trainer.global_step < self.settings.steps

@@ -31,8 +31,8 @@ class TrainerSettings(Settings):
     minutes: float | None = Field(
         None,
         gt=0,
-        description="minutes of the whole run, validation included; it ends at the steps or at "
-        "these, whichever comes first; empty: no limit",
+        description="minutes of training over all sessions, validation included; the run ends at "
+        "the steps or at these, whichever comes first; empty: no limit",
     )
     batch_size: int = Field(2, ge=1, description="patches per forward pass and device")
     accumulate: int = Field(1, ge=1, description="forward passes per optimiser step")
