@@ -21,6 +21,7 @@ from hilum.cli_plan import plan
 from hilum.cli_predict import predict
 from hilum.cli_robustness import robustness
 from hilum.cli_study import KeyValues, Workers, study
+from hilum.cli_view import view
 from hilum.cli_weights import describe_any, import_weights
 from hilum.console import clean_stop, say
 from hilum.core.errors import Stopped, UserError
@@ -71,6 +72,7 @@ app.command()(preview)
 app.command()(plan)
 app.command()(bench)
 app.command()(predict)
+app.command()(view)
 app.command()(evaluate)
 app.command()(robustness)
 app.command()(explain)
