@@ -102,11 +102,12 @@ def _projections(
         marks = []
         for node in nodes:
             place = grid.to_index(node["centroid_mm"])  # pyright: ignore[reportArgumentType]
-            x = (1 - (place[across] + 0.5) / grid.shape[across]) * width
-            y = (1 - (place[0] + 0.5) / grid.shape[0]) * height
+            # Beside the node, but never beyond the picture.
+            x = min((1 - (place[across] + 0.5) / grid.shape[across]) * width + 7, width - 20)
+            y = max((1 - (place[0] + 0.5) / grid.shape[0]) * height - 5, 12)
+            number = node["id"]
             marks.append(
-                f'<a href="#node-{node["id"]}"><text x="{x + 7:.1f}" y="{y - 5:.1f}">'
-                f"{node['id']}</text></a>"
+                f'<a href="#node-{number}"><text x="{x:.1f}" y="{y:.1f}">{number}</text></a>'
             )
         picture = projection(volumes[name], name, mask, grid, axis)
         figures.append(
