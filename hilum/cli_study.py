@@ -26,11 +26,19 @@ CellNames = Annotated[
 
 @study.command("plan")
 @clean_stop
-def study_plan(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
+def study_plan(
+    file: StudyFile,
+    out: StudyOut,
+    settings: KeyValues = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="First time a few steps of one cell per stage."),
+    ] = False,
+) -> None:
     """Show every cell: what is new, done, failed or waiting; check the settings of all."""
     from hilum.study.run import plan
 
-    _show(plan(file, out, settings or []))
+    _show(plan(file, out, settings or [], calibrate=calibrate, say=say))
 
 
 @study.command("run")

@@ -32,7 +32,7 @@ class Entry:
 
 def read(cells: Sequence[Cell]) -> list[Entry]:
     """Return the state of every cell; `waiting` means that its pretraining run is not done."""
-    there = {folder: _names(folder) for folder in {cell.folder.parent for cell in cells}}
+    there = {folder: names_in(folder) for folder in {cell.folder.parent for cell in cells}}
     entries: list[Entry] = []
     done: set[Path] = set()
     for cell in cells:
@@ -47,8 +47,8 @@ def read(cells: Sequence[Cell]) -> list[Entry]:
 
 
 def _entry(cell: Cell, done: set[Path]) -> Entry:
-    inside = _names(cell.folder)
-    about = _json(cell.folder / "cell.json") if "cell.json" in inside else {}
+    inside = names_in(cell.folder)
+    about = read_notes(cell.folder) if "cell.json" in inside else {}
     status = _json(cell.folder / "status.json") if "status.json" in inside else {}
     if "DONE" in inside:
         return Entry(cell, "done", status, about)
@@ -77,6 +77,17 @@ def table(entries: Sequence[Entry]) -> list[str]:
     return [*lines, summary(entries)]
 
 
+def shared(entries: Sequence[Entry], most: int = 20) -> list[str]:
+    """Return a line per pretraining cell with how many fine-tuning cells start from it."""
+    users = Counter(entry.cell.needs for entry in entries if entry.cell.needs)
+    first = [entry for entry in entries if entry.cell.folder in users]
+    lines = [
+        f"encoder     {entry.cell.name}: {users[entry.cell.folder]} fine-tuning cells start from it"
+        for entry in first[:most]
+    ]
+    return [*lines, *([f"and {len(first) - most} more encoders"] if len(first) > most else [])]
+
+
 def summary(entries: Sequence[Entry]) -> str:
     """Return `12 cells: 2 pretrain, 10 finetune; 3 done, 9 new`."""
     stages = Counter(entry.cell.stage for entry in entries)
@@ -89,11 +100,17 @@ def summary(entries: Sequence[Entry]) -> str:
     )
 
 
-def _names(folder: Path) -> set[str]:
+def names_in(folder: Path) -> set[str]:
+    """Return the names in a folder; none if it is not there."""
     try:
         return set(os.listdir(folder))  # noqa: PTH208 - ten thousand folders, names only
     except OSError:
         return set()
+
+
+def read_notes(folder: Path) -> dict[str, Any]:
+    """Return `cell.json` of a folder; nothing if it holds no cell."""
+    return _json(folder / "cell.json")
 
 
 def _json(file: Path) -> dict[str, Any]:

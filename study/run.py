@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import UserError
-from ..core.settings import load, write_yaml
-from . import control, ledger
-from .cells import Cell, expand, resolve
+from ..core.errors import SettingsError, UserError
+from ..core.settings import load, validate, write_yaml
+from . import control, estimate, ledger
+from . import stale as stale_cells
+from .cells import Cell, expand
 from .engine import run_cells
 from .settings import StudySettings
 from .worker import fingerprint
@@ -18,15 +19,38 @@ from .worker import fingerprint
 Say = Callable[[str], None]
 
 
-def plan(file: Path, out: Path, settings: Sequence[str] = ()) -> list[str]:
-    """Return one line per cell with its state, after checking the settings of all of them.
+def plan(
+    file: Path,
+    out: Path,
+    settings: Sequence[str] = (),
+    *,
+    calibrate: bool = False,
+    say: Say = print,
+) -> list[str]:
+    """Return one line per cell with its state, then pretraining, time and disk, and stale cells.
+
+    Args:
+        file: Study file.
+        out: Folder of the study.
+        settings: `key=value`, over the file's.
+        calibrate: Whether to run a few steps of one cell per stage first.
+        say: Gets a line per calibrated stage.
 
     Raises:
         SettingsError: If the study or the settings of any cell are wrong.
     """
     study, cells = read(file, out, settings)
     check(cells)
-    return [f"study {study.name} in {out}", *ledger.table(ledger.read(cells))]
+    if calibrate:
+        estimate.calibrate(cells, out, say)
+    entries = ledger.read(cells)
+    return [
+        f"study {study.name} in {out}",
+        *ledger.table(entries),
+        *ledger.shared(entries),
+        *estimate.lines(estimate.estimate(entries, out), study.budget),
+        *stale_cells.lines(stale_cells.stale(entries, out)),
+    ]
 
 
 def run(
@@ -88,7 +112,9 @@ def _some(messages: Sequence[str], most: int = 3) -> str:
 def status(file: Path, out: Path, settings: Sequence[str] = ()) -> list[str]:
     """Return one line per cell with its state; nothing is checked, folders are only read."""
     study, cells = read(file, out, settings)
-    return [f"study {study.name} in {out}", *ledger.table(ledger.read(cells))]
+    entries = ledger.read(cells)
+    found = stale_cells.lines(stale_cells.stale(entries, out))
+    return [f"study {study.name} in {out}", *ledger.table(entries), *found]
 
 
 def collect(file: Path, out: Path, settings: Sequence[str] = ()) -> list[Path]:
@@ -111,4 +137,8 @@ def check(cells: Sequence[Cell]) -> None:
     from ..pretrain.settings import PretrainSettings
 
     for cell in cells:
-        resolve(cell, PretrainSettings if cell.stage == "pretrain" else FinetuneSettings, {})
+        cls = PretrainSettings if cell.stage == "pretrain" else FinetuneSettings
+        try:
+            validate(cls, cell.settings)
+        except SettingsError as error:
+            raise SettingsError(f"{cell.name}: {error}") from None

@@ -36,6 +36,14 @@ class StudySettings(Settings):
     conditions: list[str] = Field(
         default_factory=list, description="modality subsets at test time, such as 'ct' or 'ct+pet'"
     )
+    budget: float | None = Field(
+        None, gt=0, description="hours of one worker that the study may take; the plan compares"
+    )
+    sbatch: dict[str, str | int] = Field(
+        default_factory=dict,
+        description="options of SLURM's sbatch, such as {partition: gpu, time: '8:00:00', "
+        "gres: 'gpu:1'}",
+    )
 
     @model_validator(mode="after")
     def _factors_have_levels(self) -> StudySettings:

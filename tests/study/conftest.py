@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,12 @@ def tiny_study(store: Path, **more: Any) -> StudySettings:
         "conditions": ["ct+pet"],
     }
     return validate(StudySettings, values | more)
+
+
+@pytest.fixture
+def moving(tmp_path: Path) -> Callable[[str], Path]:
+    """Return what writes a store of this fingerprint, each time over the last one."""
+    return lambda fingerprint: make_store(tmp_path / "moving", fingerprint)
 
 
 @pytest.fixture(scope="session")
