@@ -135,6 +135,8 @@ class FinetuneModule(pl.LightningModule):
 
     def _place(self) -> int:
         """Return the step that schedules are at."""
+        if self.settings.trainer.minutes is None:
+            return int(self.trainer.global_step)
         return place(self.trainer, self.settings.trainer)
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:

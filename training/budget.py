@@ -104,7 +104,7 @@ class TimeBudget(pl.Callback):
 
 def place(trainer: pl.Trainer, settings: TrainerSettings) -> int:
     """Return the step that a schedule is at: the step itself, or the one that fits the time."""
-    for callback in getattr(trainer, "callbacks", ()):
+    for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
         if isinstance(callback, TimeBudget):
             return int(callback.share * settings.steps)
     return int(trainer.global_step)
