@@ -163,7 +163,8 @@ function controls() {
     const box = element("label", `${layer.title} `), choose = element("select");
     choose.id = `window-${layer.name}`;
     for (const [name, ends] of Object.entries(layer.presets)) {
-      choose.append(element("option", `${name} (${ends.map(v => +v.toFixed(2)).join(" to ")})`,
+      const range = ends.map(end => +end.toFixed(2)).join(" to ");
+      choose.append(element("option", name === range ? name : `${name} (${range})`,
         {value: ends.join(",")}));
     }
     const kept = S.windows[layer.name];
