@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -9,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import UserError
-from ..core.files import read_json
 from .cells import Cell
 from .worker import busy, claim
 
@@ -49,9 +48,9 @@ def read(cells: Sequence[Cell]) -> list[Entry]:
 def _entry(cell: Cell, done: set[Path]) -> Entry:
     inside = names_in(cell.folder)
     about = read_notes(cell.folder) if "cell.json" in inside else {}
-    status = _json(cell.folder / "status.json") if "status.json" in inside else {}
     if "DONE" in inside:
-        return Entry(cell, "done", status, about)
+        return Entry(cell, "done", {}, about)
+    status = _json(cell.folder / "status.json") if "status.json" in inside else {}
     if ("lock" in inside or claim(cell).exists()) and busy(cell):
         return Entry(cell, "running", status, about)
     if "failed.json" in inside:
@@ -116,7 +115,7 @@ def read_notes(folder: Path) -> dict[str, Any]:
 def _json(file: Path) -> dict[str, Any]:
     """Read what another runner may be replacing, or removing, at this moment."""
     try:
-        value = read_json(file)
-    except UserError:
+        value = json.loads(file.read_bytes())
+    except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -40,10 +40,10 @@ def plan(
         SettingsError: If the study or the settings of any cell are wrong.
     """
     study, cells = read(file, out, settings)
-    check(cells)
+    entries = ledger.read(cells)
+    check([entry.cell for entry in entries if entry.state != "done"])
     if calibrate:
         estimate.calibrate(cells, out, say)
-    entries = ledger.read(cells)
     return [
         f"study {study.name} in {out}",
         *ledger.table(entries),
@@ -133,6 +133,8 @@ def read(file: Path, out: Path, settings: Sequence[str] = ()) -> tuple[StudySett
 
 def check(cells: Sequence[Cell]) -> None:
     """Validate the settings of every cell before the first one runs."""
+    if not cells:
+        return
     from ..finetune.settings import FinetuneSettings
     from ..pretrain.settings import PretrainSettings
 
