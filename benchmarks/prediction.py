@@ -188,11 +188,14 @@ def times(
         return lambda number: masks.update({name: ways[name]()})
 
     row = compare(what, {name: kept(name) for name in ways}, rounds=rounds)
-    row["dice_with_ours"] = {n: dice(masks[auto], mask) for n, mask in masks.items() if n != auto}
-    row["dice_of_ours_in_float32"] = {
-        name: dice(masks["hilum, float32"], masks[name]) for name in ("nnU-Net", "MONAI")
-    }
-    row["foreground_voxels"] = int((masks[auto] > 0).sum())
+    count = int((masks[auto] > 0).sum())
+    if count:
+        others = {name: mask for name, mask in masks.items() if name != auto}
+        row["dice_with_ours"] = {name: dice(masks[auto], mask) for name, mask in others.items()}
+        row["dice_of_ours_in_float32"] = {
+            name: dice(masks["hilum, float32"], masks[name]) for name in ("nnU-Net", "MONAI")
+        }
+        row["foreground_voxels"] = count
     return row
 
 

@@ -27,6 +27,7 @@ from .original_grid import Maps, mask_on_source, nodes_on_source, uncertainty_on
 from .prediction import check_uncertainty, predict_maps, preparation
 from .prediction_inputs import Inputs, find_cases
 from .prediction_page import write_page
+from .prediction_pictures import thinned
 from .settings import InferenceSettings
 
 SUMMARY = "summary.json"
@@ -194,8 +195,8 @@ def _predict_one(
     write_nodes(out, case.id, nodes)
     files = _files(case.id, settings)
     if maps.uncertainty is not None:
-        doubt = uncertainty_on_source(maps.uncertainty, prepared)
-        write_volume(out / f"{case.id}_uncertainty.nii.gz", doubt, grid)
+        name = f"{case.id}_uncertainty.nii.gz"
+        write_volume(out / name, uncertainty_on_source(maps.uncertainty, prepared), grid)
     write_volume(out / files[0], mask, grid, np.uint8)
     ended = time.monotonic()
     row = {
@@ -203,7 +204,7 @@ def _predict_one(
         "files": files,
         "modalities": names,
         "nodes": len(nodes),
-        "volume_ml": float((mask > 0).sum() * grid.voxel_ml),
+        "volume_ml": float(np.count_nonzero(mask) * grid.voxel_ml),
         "seconds": {
             "read": round(read - began, 3),
             "predict": round(predicted - read, 3),
@@ -237,7 +238,9 @@ def _draw(
     """Write the picture and the page of a case."""
     volumes = {name: prepared.images[i] for i, name in enumerate(prepared.modalities)}
     grid = prepared.grid
-    case_picture(out / f"{case.id}.png", volumes, grid, None, maps.mask, title=case.id)
+    # Numbering the parts of a mask takes many times its memory: 512 x 512 x 1000 needs thinning.
+    few, mask, thin = thinned(volumes, maps.mask, grid)
+    case_picture(out / f"{case.id}.png", few, thin, None, mask, title=case.id)
     spacing = " x ".join(f"{s:.3g}" for s in grid.spacing)
     about = {
         "scans": [f"{name}: {file.name}" for name, file in case.volumes.items()],

@@ -15,7 +15,7 @@ from PIL import Image
 from hilum.core.geometry import Grid
 from hilum.evaluation.nodes import node_table
 from hilum.finetune.prediction_page import write_page
-from hilum.finetune.prediction_pictures import CONTOUR, fused, grey, outlined
+from hilum.finetune.prediction_pictures import CONTOUR, fused, grey, outlined, thinned
 
 GRID = Grid(
     (30, 40, 50),
@@ -125,3 +125,12 @@ def test_contours_are_turned_as_the_picture_is() -> None:
     scale_y, scale_x = picture.shape[0] / 20, picture.shape[1] / 30
     assert rows.min() / scale_y == pytest.approx(20 - 6, abs=0.3)
     assert columns.max() / scale_x == pytest.approx(30 - 3, abs=0.3)
+
+
+def test_thinned_pixels_stay_at_their_place() -> None:
+    volumes, mask = made()
+    few, thin_mask, thin = thinned(volumes, mask, GRID, 20)
+    assert thin.shape == thin_mask.shape == few["pet"].shape == (30, 14, 17)
+    assert np.allclose(thin.to_world([3, 5, 7]), GRID.to_world([3, 15, 21]))
+    assert few["pet"][20, 10, 13] == volumes["pet"][20, 30, 39]
+    assert thinned(volumes, mask, GRID)[2].same_as(GRID)
