@@ -60,6 +60,9 @@ def predict(
         Path | None,
         typer.Option(help="Predict each case folder that comes to lie in this one, until Ctrl-C."),
     ] = None,
+    settle: Annotated[
+        float, typer.Option(min=0, help="Seconds without a change until it is complete.")
+    ] = 10.0,
     window: Annotated[
         tuple[int, int, int] | None, typer.Option(help="Depth, height, width of one, in voxels.")
     ] = None,
@@ -96,7 +99,14 @@ def predict(
 
         model, _ = load(segmenter)
         say(f"watching {watch}; Ctrl-C ends it")
-        wait(watch, lambda place: work(model, place, out / place.name), ignore=[out], say=say)
+        wait(
+            watch,
+            lambda place: work(model, place, out / place.name),
+            every=min(5.0, max(settle / 2, 0.1)),
+            settle=settle,
+            ignore=[out],
+            say=say,
+        )
         return
     with progress("predict") as show:
         summary = work(segmenter, given[0], out, progress=show)
