@@ -44,11 +44,20 @@ def study_plan(
 @study.command("run")
 @clean_stop
 def study_run(
-    file: StudyFile, out: StudyOut, settings: KeyValues = None, workers: Workers = 1
+    file: StudyFile,
+    out: StudyOut,
+    settings: KeyValues = None,
+    workers: Workers = 1,
+    engine: Annotated[
+        str, typer.Option(help="local, print, sbatch or submitit; all but local return at once.")
+    ] = "local",
 ) -> None:
-    """Run every cell that is not done, then write the report."""
-    from hilum.study.run import run
+    """Run every cell that is not done, then write the report; or hand the cells to a cluster."""
+    from hilum.study.run import run, submit
 
+    if engine != "local":
+        submit(file, out, settings or [], engine=engine, say=say)
+        return
     say(f"the report is {run(file, out, settings or [], workers=workers, say=say)}")
 
 
@@ -99,6 +108,38 @@ def study_cancel(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> 
     from hilum.study.run import read
 
     _show(cancel(out, read(file, out, settings or [])[1]))
+
+
+@study.command("cell", hidden=True)
+@clean_stop
+def study_cell(
+    file: StudyFile,
+    out: StudyOut,
+    levels: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FACTOR=LEVEL]...", help="A level of every factor."),
+    ] = None,
+    key: Annotated[str, typer.Option(help="Key of the cell, in place of its levels.")] = "",
+) -> None:
+    """Run one cell, and what it starts from; exit code 75: stopped, start it again."""
+    from hilum.study.single import run_one
+
+    run_one(file, out, key=key, levels=levels or [], say=say)
+
+
+@study.command("sweep")
+@clean_stop
+def study_sweep(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
+    """Write a W&B sweep over the factors, whose agents run the cells."""
+    from hilum.study.engines import this_python
+    from hilum.study.run import check, read
+    from hilum.study.sweep import write_sweep
+
+    given, cells = read(file, out, settings or [])
+    check(cells)
+    path = write_sweep(given, out, this_python())
+    say(f"wandb sweep {path}")
+    say(f"wandb agent {given.name}/SWEEP_ID   # once on every machine that sees {out}")
 
 
 @study.command("collect")

@@ -19,6 +19,7 @@ from typing import Any
 from ..core.errors import Stopped, UserError, did_you_mean
 from ..core.files import write_text
 from .cells import Cell
+from .slurm import cancel_jobs
 from .worker import busy, failure
 
 LOOK_S = 2.0
@@ -64,7 +65,8 @@ def cancel(out: Path, cells: Sequence[Cell]) -> list[str]:
     for cell in running:
         with contextlib.suppress(OSError):
             (cell.folder / "stop").touch()  # for a run that no study started
-    return [f"stopping  {cell.name}" for cell in running] or ["no cell is running"]
+    lines = [f"stopping  {cell.name}" for cell in running] or ["no cell is running"]
+    return [*lines, *cancel_jobs(out)]
 
 
 def word(out: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.errors import SettingsError, UserError
 from ..core.settings import load, validate, write_yaml
-from . import control, estimate, ledger
+from . import control, engines, estimate, ledger
 from . import stale as stale_cells
 from .cells import Cell, expand
 from .engine import run_cells
@@ -68,11 +68,7 @@ def run(
         UserError: If a cell failed; the others ran and the report says so.
         Stopped: If the user asked for it.
     """
-    study, cells = read(file, out, settings)
-    check(cells)
-    out.mkdir(parents=True, exist_ok=True)
-    write_yaml(out / "study.yaml", study)
-    say(ledger.summary(ledger.read(cells)))
+    study, cells = _begin(file, out, settings, say)
     own = {"project": study.name, **(tracking or {})}
     with control.cancellable(out):
         failed = run_cells(cells, own, workers=workers, report=say)
@@ -84,6 +80,49 @@ def run(
             remedy=f"the report {page} shows the others; mend the cause, then `hilum study retry`",
         )
     return page
+
+
+def submit(
+    file: Path, out: Path, settings: Sequence[str] = (), *, engine: str, say: Say = print
+) -> None:
+    """Hand every cell that is left to another engine, and return.
+
+    Args:
+        file: Study file.
+        out: Folder of the study; relative paths of the study hold from here on every machine.
+        settings: `key=value`, over the file's.
+        engine: Name of an engine other than `local`.
+        say: Gets a line per thing done; the commands with the engine `print`.
+
+    Raises:
+        SettingsError: If there is no such engine, or any cell has wrong settings.
+        UserError: If the engine is not here or refuses.
+    """
+    hand_over = engines.engine(engine)
+    study, cells = _begin(file, out, settings, say if engine != "print" else _quiet)
+    left, failed = engines.open_cells(cells)
+    if failed and engine != "print":
+        say(f"{failed} cells are left out, since they or their pretraining failed")
+    hand_over(engines.Order(study, left, out.resolve(), say))
+
+
+def _begin(
+    file: Path, out: Path, settings: Sequence[str], say: Say
+) -> tuple[StudySettings, list[Cell]]:
+    """Check every cell, write the study down, and say what is left."""
+    study, cells = read(file, out, settings)
+    entries = ledger.read(cells)
+    check([entry.cell for entry in entries if entry.state != "done"])
+    out.mkdir(parents=True, exist_ok=True)
+    write_yaml(out / "study.yaml", study)
+    say(ledger.summary(entries))
+    for line in stale_cells.lines(stale_cells.stale(entries, out)):
+        say(line)
+    return study, cells
+
+
+def _quiet(text: str) -> None:
+    """Say nothing: what is printed goes into a shell."""
 
 
 def report(
