@@ -29,6 +29,8 @@ PRESETS: dict[str, dict[str, Window]] = {
     "SUV": {"0 to 8": (0, 8), "0 to 5": (0, 5), "0 to 12": (0, 12), "0 to 25": (0, 25)},
 }
 """Windows to choose from, by unit; the first of each is that of the pictures."""
+BODY_HU, SAMPLES, MARGIN_MM = -300.0, 12, 15.0
+"""What is body in a CT, on how many slices it is looked for, and how much of the air is shown."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def describe(shown: Shown) -> dict[str, object]:
         "shape": [depth, height, width],
         "spacing": list(shown.grid.spacing),
         "first": _first(shown),
+        "body": _body(shown),
         "layers": [
             {
                 "name": one.name,
@@ -249,6 +252,30 @@ def _first(shown: Shown) -> int:
         if marked.labels.size:
             return marked.start[0] + int(np.argmax((marked.labels > 0).sum((1, 2))))
     return shown.grid.shape[0] // 2
+
+
+def _body(shown: Shown) -> list[int]:
+    """Return the box around the body in a picture of a slice: left, top, right, bottom.
+
+    Found on some slices of a CT, and the whole slice without one, or if nothing is dense.
+    """
+    depth, height, width = shown.grid.shape
+    ct = next((layer for layer in shown.layers if layer.unit == "HU"), None)
+    dense = np.zeros((height, width), bool)
+    if ct is not None:
+        for index in np.unique(np.linspace(0, depth - 1, SAMPLES).round().astype(int)).tolist():
+            # Opened, since the wires of a couch are thin.
+            dense |= ndimage.binary_opening(ct.slice_at(index) > BODY_HU, iterations=2)
+    if not dense.any():
+        return [0, 0, width, height]
+    rows, columns = (np.flatnonzero(dense.any(axis)) for axis in (1, 0))
+    margin = [round(MARGIN_MM / shown.grid.spacing[axis]) for axis in (1, 2)]
+    return [
+        max(width - 1 - int(columns[-1]) - margin[1], 0),
+        max(height - 1 - int(rows[-1]) - margin[0], 0),
+        min(width - int(columns[0]) + margin[1], width),
+        min(height - int(rows[0]) + margin[0], height),
+    ]
 
 
 def _depth(row: Row, grid: Grid) -> int:

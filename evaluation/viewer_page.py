@@ -32,7 +32,6 @@ th,td{padding:.2rem .6rem;border-bottom:1px solid var(--line);text-align:right;w
 th{color:var(--soft);font-weight:600}
 tbody tr{cursor:pointer}tbody tr:hover{background:var(--panel)}
 tbody tr[aria-selected=true]{background:#22405f}
-tr.far td{opacity:.75}
 .swatch{display:inline-block;width:.7em;height:.7em;border-radius:2px;margin-right:.4em}
 .keys{color:var(--soft);padding:0 .8rem .8rem;margin:0}
 kbd{border:1px solid var(--line);border-radius:3px;padding:0 .3em;font:inherit}
@@ -51,8 +50,8 @@ BODY = """
 <output id="where"></output></div>
 <p class="keys">Wheel, <kbd>&uarr;</kbd> <kbd>&darr;</kbd>, <kbd>PgUp</kbd> <kbd>PgDn</kbd>,
 <kbd>Home</kbd> <kbd>End</kbd>: slice &middot; <kbd>n</kbd> <kbd>p</kbd>: next, previous node
-&middot; <kbd>c</kbd>: contours &middot; <kbd>,</kbd> <kbd>.</kbd>: case. Patient's right at the
-left. For research only.</p>
+&middot; <kbd>c</kbd>: contours &middot; <kbd>z</kbd>: body or whole slice &middot; <kbd>,</kbd>
+<kbd>.</kbd>: case. Patient's right at the left. For research only.</p>
 <div class="scroll"><table id="nodes"><caption></caption><thead></thead><tbody></tbody></table>
 </div>
 """

@@ -8,14 +8,15 @@ const $ = id => document.getElementById(id);
 const COLOURS = {prediction: "#e69f00", reference: "#00c08b"};
 const CHOSEN = "#56b4e9";
 const COLUMNS = [
-  ["id", "node", 0], ["station", "station", 0], ["volume_ml", "ml", 2],
+  ["id", "node", 0], ["reference", "reference", 0], ["station", "station", 0],
+  ["volume_ml", "ml", 2],
   ["short_axis_mm", "short mm", 1], ["long_axis_mm", "long mm", 1], ["size_class", "size", 0],
   ["suv_max", "SUVmax", 1], ["suv_mean", "SUVmean", 1], ["suv_peak", "SUVpeak", 1],
   ["mtv_ml", "MTV ml", 2], ["tlg", "TLG", 1], ["hu_mean", "HU", 0],
   ["probability", "probability", 2], ["uncertainty", "uncertainty", 3], ["slice", "slice", 0],
 ];
 const S = {cases: [], index: 0, info: null, slice: 0, node: null, windows: {}, panes: [],
-  busy: false, again: false, known: new Map()};
+  busy: false, again: false, whole: false, known: new Map()};
 
 async function json(path) {
   const answer = await fetch(path);
@@ -78,20 +79,35 @@ async function draw() {
   }
 }
 
+function box() {
+  const [, height, width] = S.info.shape;
+  return S.whole ? [0, 0, width, height] : S.info.body;
+}
+
+function fit() {
+  const [left, top, right, bottom] = box(), [, rowMm, columnMm] = S.info.spacing;
+  const aspect = ((right - left) * columnMm) / ((bottom - top) * rowMm);
+  // The table stays in sight below.
+  S.panes.forEach(pane => { pane.figure.style.maxWidth = `calc(60vh * ${aspect})`; });
+  return aspect;
+}
+
 function paint(canvas, image, lines) {
-  const [, rowMm, columnMm] = S.info.spacing;
-  const wide = canvas.clientWidth * (window.devicePixelRatio || 1);
-  const tall = wide * (image.height * rowMm) / (image.width * columnMm);
+  const [left, top, right, bottom] = box();
+  const wide = canvas.clientWidth * (window.devicePixelRatio || 1), tall = wide / fit();
   canvas.width = Math.round(wide);
   canvas.height = Math.round(tall);
   const pen = canvas.getContext("2d");
   pen.imageSmoothingQuality = "high";
-  pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+  const across = right - left, down = bottom - top;
+  pen.drawImage(image, left, top, across, down, 0, 0, canvas.width, canvas.height);
   if (!$("outline").checked) return;
-  const x = canvas.width / image.width, y = canvas.height / image.height;
+  const x = canvas.width / across, y = canvas.height / down;
+  pen.setTransform(1, 0, 0, 1, -left * x, -top * y);
   for (const [who, nodes] of Object.entries(lines)) {
     for (const [number, edges] of Object.entries(nodes)) {
-      const chosen = who === S.info.marked[0] && Number(number) === S.node;
+      // Missed nodes of the reference have an R before their number.
+      const chosen = S.node === (who === S.info.marked[0] ? number : `R${number}`);
       pen.strokeStyle = chosen ? CHOSEN : COLOURS[who] || "#cc79a7";
       pen.lineWidth = (chosen ? 2.5 : 1.5) * (window.devicePixelRatio || 1);
       pen.beginPath();
@@ -109,7 +125,7 @@ function go(slice, node = S.node) {
   $("where").textContent = `slice ${S.slice + 1} of ${S.info.shape[0]}` +
     (node === null ? "" : `, node ${node}`);
   for (const row of $("nodes").tBodies[0].rows) {
-    row.setAttribute("aria-selected", String(Number(row.dataset.node) === node));
+    row.setAttribute("aria-selected", String(row.dataset.node === node));
   }
   history.replaceState(null, "", `#case=${S.index}&slice=${S.slice}` +
     (node === null ? "" : `&node=${node}`));
@@ -119,10 +135,10 @@ function go(slice, node = S.node) {
 function visit(step) {
   const nodes = S.info ? S.info.nodes : [];
   if (!nodes.length) return;
-  const at = nodes.findIndex(row => row.id === S.node);
+  const at = nodes.findIndex(row => String(row.id) === S.node);
   const next = nodes[(at < 0 ? (step > 0 ? 0 : -1) : at + step + nodes.length) % nodes.length] ||
     nodes[nodes.length - 1];
-  go(next.slice, next.id);
+  go(next.slice, String(next.id));
 }
 
 function cell(row, key, digits) {
@@ -150,9 +166,9 @@ function table() {
     const line = element("tr", "", {tabIndex: 0});
     line.dataset.node = row.id;
     line.append(...columns.map(([key, , digits]) => element("td", cell(row, key, digits))));
-    line.addEventListener("click", () => go(row.slice, row.id));
+    line.addEventListener("click", () => go(row.slice, String(row.id)));
     line.addEventListener("keydown", event => {
-      if (event.key === "Enter") go(row.slice, row.id);
+      if (event.key === "Enter") go(row.slice, String(row.id));
     });
     return line;
   }));
@@ -190,11 +206,8 @@ function controls() {
 function panes() {
   const titles = S.info.layers.map(layer => [layer.name, layer.title]);
   if (S.info.fused) titles.splice(2, 0, ["fused", "PET over CT"]);
-  const [, height, width] = S.info.shape, [, rowMm, columnMm] = S.info.spacing;
   S.panes = titles.map(([name, title]) => {
     const figure = element("figure"), canvas = element("canvas");
-    // The table stays in sight below.
-    figure.style.maxWidth = `calc(60vh * ${(width * columnMm) / (height * rowMm)})`;
     canvas.dataset.layer = name;
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `${title}, axial slice`);
@@ -202,6 +215,7 @@ function panes() {
     return {name, canvas, figure};
   });
   $("panes").replaceChildren(...S.panes.map(pane => pane.figure));
+  fit();
 }
 
 async function open(index, slice = null, node = null) {
@@ -226,8 +240,8 @@ async function open(index, slice = null, node = null) {
   panes();
   table();
   $("slider").max = S.info.shape[0] - 1;
-  if (S.info.nodes.length && slice === null && node === null) node = S.info.nodes[0].id;
-  const row = S.info.nodes.find(one => one.id === node);
+  if (S.info.nodes.length && slice === null && node === null) node = String(S.info.nodes[0].id);
+  const row = S.info.nodes.find(one => String(one.id) === node);
   go(slice ?? (row ? row.slice : S.info.first), row ? node : null);
 }
 
@@ -237,6 +251,7 @@ const KEYS = {
   Home: () => go(0), End: () => go(Infinity),
   n: () => visit(1), p: () => visit(-1),
   c: () => { $("outline").checked = !$("outline").checked; draw(); },
+  z: () => { S.whole = !S.whole; draw(); },
   ".": () => open((S.index + 1) % S.cases.length),
   ",": () => open((S.index + S.cases.length - 1) % S.cases.length),
 };
@@ -263,7 +278,7 @@ async function start() {
   window.addEventListener("resize", () => { if (S.info) draw(); });
   const asked = new URLSearchParams(location.hash.slice(1));
   const number = key => asked.has(key) ? Number(asked.get(key)) : null;
-  await open(Math.min(number("case") ?? 0, S.cases.length - 1), number("slice"), number("node"));
+  await open(Math.min(number("case") ?? 0, S.cases.length - 1), number("slice"), asked.get("node"));
 }
 start().catch(error => say(String(error.message || error)));
 """

@@ -21,6 +21,7 @@ from ..datasets.resampling import resample
 from ..datasets.source import stem_of
 from ..evaluation.nodes import Row
 from ..evaluation.viewer import PRESETS, Layer, Marked, Shown, Window, mark
+from ..evaluation.viewer_matches import with_matches
 from ..evaluation.viewer_server import Gallery, make_server
 
 REPORT, UNCERTAINTY = "_report.json", "_uncertainty"
@@ -125,7 +126,7 @@ def show(found: Found) -> Shown:
     if found.uncertainty is not None:
         files["uncertainty"] = found.uncertainty
     layers = [_layer(name, file, grid, found.case.id) for name, file in files.items()]
-    return Shown(found.case.id, grid, layers, marked, rows)
+    return with_matches(Shown(found.case.id, grid, layers, marked, rows))
 
 
 def _found(place: Path, known: dict[str, Case]) -> Iterator[tuple[str, Found]]:

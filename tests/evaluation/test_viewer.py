@@ -167,6 +167,18 @@ def test_a_description_names_windows_and_the_slice_of_each_node() -> None:
     assert other.presets == {"whole range": (0.0, 812.0)}
 
 
+def test_the_body_is_shown_without_most_of_the_air_but_with_all_of_itself() -> None:
+    grid = Grid.from_spacing((5, 60, 90), (3.0, 5.0, 3.0))
+    ct = np.full(grid.shape, -1000, np.float32)
+    ct[1:3, 20:40, 10:50] = 30
+    ct[:, 5, :] = 200  # a thin couch
+    case = Shown("a", grid, [Layer("ct", "HU", (-160, 240), at(ct))])
+    # 3 rows and 5 columns of margin; a picture is turned over along both axes.
+    assert describe(case)["body"] == [90 - 50 - 5, 60 - 40 - 3, 90 - 10 + 5, 60 - 20 + 3]
+    pet = Shown("a", grid, [Layer("pet", "SUV", (0, 8), at(ct))])
+    assert describe(pet)["body"] == [0, 0, 90, 60]
+
+
 def test_a_case_without_nodes_begins_in_the_middle() -> None:
     case = Shown("a", GRID, shown().layers, {"prediction": mark(np.zeros(SIDES), GRID)})
     assert describe(case)["first"] == 2

@@ -115,6 +115,21 @@ def test_nodes_are_measured_where_there_is_no_table(masks: tuple[Path, Path]) ->
     assert set(contours(gallery(*masks).open(0), 9)["prediction"]) == {"2"}
 
 
+def test_nodes_of_the_reference_that_are_missed_have_a_row(masks: tuple[Path, Path]) -> None:
+    label = read_label(masks[1].parent / "a" / "label.nii.gz")
+    mask = label.array.copy()
+    mask[8:11] = 0
+    mask[17, 20, 1] = 1
+    write_volume(masks[0] / "a.nii.gz", mask, label.grid)
+    case = gallery(*masks).open(0)
+    assert [(row["id"], row["reference"]) for row in case.nodes] == [
+        (1, "R1"), (2, "R3"), (3, "none"), ("R2", "missed"),
+    ]  # fmt: skip
+    about: Any = describe(case)
+    assert about["nodes"][3]["slice"] == 9
+    assert about["nodes"][3]["volume_ml"] == pytest.approx(27 * 0.009)
+
+
 def test_masks_without_scans_and_empty_folders_say_what_to_do(
     masks: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -271,6 +286,7 @@ def test_a_reader_scrolls_jumps_to_nodes_and_changes_windows(
     page.wait(drawn, "0/19")
     page.press("PageDown")
     page.wait(drawn, "0/9")
+    assert page.value("document.querySelector('tr[data-node=\"2\"]').textContent").startswith("2R2")
     page.click("tr[data-node='3']")
     page.wait(drawn, "0/14")
     assert page.value("document.querySelector('tr[aria-selected=true]').dataset.node") == "3"
@@ -281,6 +297,7 @@ def test_a_reader_scrolls_jumps_to_nodes_and_changes_windows(
     outline = "document.getElementById('outline')"
     page.press("c")
     page.wait(f"{outline}.checked", False)
+    page.press("z")
     # Without lines the middle of a block has the value of its voxels.
     pixel = (
         "(c => {const p = c.getContext('2d'), x = c.width / 28, y = c.height / 24;"
