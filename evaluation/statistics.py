@@ -11,6 +11,8 @@ import numpy as np
 from scipy import stats
 
 from ..core.seeds import numpy_generator
+from .crossed import estimate
+from .hierarchy import hierarchical_interval
 
 Values = Mapping[str, Mapping[int, float]]
 """`values[patient][seed]`."""
@@ -28,10 +30,12 @@ class Comparison:
         mean_a: Mean of the first arm over patients.
         mean_b: Mean of the second.
         difference: First minus second.
-        ci_low: Lower end of the 95 % interval.
+        ci_low: Lower end of the 95 % interval, for other patients and other seeds.
         ci_high: Upper end.
-        p_value: Two-sided sign-flip permutation test over patients.
-        p_wilcoxon: Two-sided Wilcoxon signed-rank test.
+        p_value: Two-sided p value of no difference, for other patients and other seeds.
+        p_patients: Sign-flip permutation test over patients, for these very seeds.
+        p_wilcoxon: Wilcoxon signed-rank test over patients, for these very seeds.
+        bootstrap: Ends of the hierarchical bootstrap's 95 % interval.
         n_patients: Patients that both arms have.
         n_seeds: Seeds that both arms have.
         supported: Whether there are enough seeds and patients to speak of a difference.
@@ -45,7 +49,9 @@ class Comparison:
     ci_low: float
     ci_high: float
     p_value: float
+    p_patients: float
     p_wilcoxon: float
+    bootstrap: tuple[float, float]
     n_patients: int
     n_seeds: int
     supported: bool
@@ -57,8 +63,10 @@ def paired_comparison(
 ) -> Comparison:
     """Compare two arms on the patients and seeds that both have.
 
-    The unit is the patient: seeds are averaged within a patient for the tests. The interval comes
-    from a hierarchical bootstrap that draws patients, and seeds of the whole run of an arm, anew.
+    The unit is the patient, and seeds are an axis of their own: interval and p value are those of
+    two-way random effects (`crossed.estimate`), which hold for other patients and other seeds.
+    Permutation and signed-rank test average the seeds within a patient first; their p values are
+    conditional on the seeds at hand.
 
     Args:
         a: `a[patient][seed]` of the first arm.
@@ -78,8 +86,10 @@ def paired_comparison(
     if not count:
         nan = math.nan
         note = "no patient in both arms"
-        return Comparison(name, nan, nan, nan, nan, nan, 1.0, 1.0, 0, len(seeds), False, note)
-    low, high = _interval(delta, n_bootstrap, seed)
+        none = (nan, nan)
+        ends = (1.0, 1.0, 1.0, none, 0, len(seeds), False, note)
+        return Comparison(name, nan, nan, nan, nan, nan, *ends)
+    found = estimate(delta)
     note = ""
     if len(seeds) < LEAST_SEEDS:
         note = "one seed"
@@ -90,10 +100,12 @@ def paired_comparison(
         mean_a=float(_row_means(table_a[good]).mean()),
         mean_b=float(_row_means(table_b[good]).mean()),
         difference=float(per_patient.mean()),
-        ci_low=low,
-        ci_high=high,
-        p_value=sign_flip(per_patient, seed=seed),
+        ci_low=found.low,
+        ci_high=found.high,
+        p_value=found.p_value,
+        p_patients=sign_flip(per_patient, seed=seed),
         p_wilcoxon=_wilcoxon(per_patient),
+        bootstrap=hierarchical_interval(delta, n=n_bootstrap, seed=seed),
         n_patients=count,
         n_seeds=len(seeds),
         supported=not note,
@@ -128,20 +140,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, p_values[index] * (len(p_values) - rank)))
         adjusted[index] = highest
     return adjusted
-
-
-def _interval(delta: np.ndarray, n: int, seed: int) -> tuple[float, float]:
-    """Return the percentile interval over patients (rows) and seeds (columns)."""
-    generator = numpy_generator(seed, "paired")
-    rows, columns = delta.shape
-    means = np.empty(n)
-    for i in range(n):
-        picked = delta[generator.integers(0, rows, rows)]
-        if columns > 1:
-            picked = picked[:, generator.integers(0, columns, columns)]
-        means[i] = np.nanmean(_row_means(picked)) if np.isfinite(picked).any() else np.nan
-    low, high = np.nanpercentile(means, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _wilcoxon(differences: np.ndarray) -> float:
