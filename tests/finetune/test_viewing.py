@@ -326,6 +326,41 @@ def test_a_reader_scrolls_jumps_to_nodes_and_changes_windows(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")
+def test_contours_lie_on_their_node_whether_the_air_is_shown_or_not(
+    tmp_path: Path, browse: Callable[[Path, Path], Browser]
+) -> None:
+    grid = Grid(
+        (4, 60, 80), np.array([[0, 0, -2, 80], [0, -2, 0, 60], [4, 0, 0, 0], [0, 0, 0, 1.0]])
+    )
+    ct = np.full(grid.shape, -1000, np.float32)
+    ct[:, 20:40, 30:60] = 40
+    mask = np.zeros(grid.shape, np.uint8)
+    mask[1:3, 25:30, 40:50] = 1
+    files = {"ct": write_volume(tmp_path / "raw" / "ct.nii.gz", ct, grid)}
+    case = Case("a", "a", files, write_volume(tmp_path / "raw" / "label.nii.gz", mask, grid))
+    manifest = write_manifest(tmp_path / "raw" / "manifest.csv", [case])
+    page = browse(masks_of([case], tmp_path / "masks"), manifest)
+    page.wait("document.body?.dataset.drawn", "0/2")
+    # The box around all pixels of the chosen node's blue, as shares of the picture.
+    blue = (
+        "(c => {const w = c.width, h = c.height, p = c.getContext('2d').getImageData(0,0,w,h).data;"
+        "const x = [], y = []; for (let i = 0; i < w * h; i++)"
+        " if (p[4*i+2] > p[4*i] + 80) { x.push(i % w / w); y.push(Math.floor(i / w) / h); }"
+        "return [x, y].map(v => v.length ? [Math.min(...v), Math.max(...v)] : [0, 0]).flat()})"
+        "(document.querySelector('canvas'))"
+    )
+    # 15 mm of air around the body are 8 voxels (to the nearest even of 7.5).
+    for left, top, width, height in ((22, 12, 46, 36), (0, 0, 80, 60)):
+        sides = (40 - left) / width, (50 - left) / width, (25 - top) / height, (30 - top) / height
+        until = time.monotonic() + 20
+        while np.abs(np.array(page.value(blue)) - sides).max() > 0.015:
+            assert time.monotonic() < until, (page.value(blue), sides)
+            time.sleep(0.05)
+        page.press("z")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")
 def test_a_case_that_cannot_be_read_is_named_on_the_page(
     masks: tuple[Path, Path], browse: Callable[[Path, Path], Browser]
 ) -> None:
