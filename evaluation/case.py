@@ -10,7 +10,7 @@ from ..core.errors import DataError
 from ..core.geometry import Grid
 from ..core.types import IGNORE
 from .detection import detection_metrics, volume_metrics
-from .lesions import lesion_metrics
+from .lesions import Lesions, lesion_metrics
 from .surface import surface_metrics
 
 
@@ -43,7 +43,11 @@ def case_metrics(
     known = reference != IGNORE
     p, g = (prediction == label) & known, (reference == label) & known
     ml = grid.voxel_ml
-    both, volume, truth = (float(x.sum()) * ml for x in (p & g, p, g))
+    box = _box(p | g)
+    near_p, near_g = p[box], g[box]
+    both, volume, truth = (
+        float(np.count_nonzero(x)) * ml for x in (near_p & near_g, near_p, near_g)
+    )
     union = volume + truth - both
     numbers = {
         "dice": 2 * both / (volume + truth) if union else 1.0,
@@ -53,14 +57,14 @@ def case_metrics(
         "reference_volume_ml": truth,
         "volume_error_ml": volume - truth,
     }
-    box = _box(p | g)
-    numbers |= surface_metrics(p[box], g[box], grid) if union else surface_metrics(p, g, grid)
+    numbers |= surface_metrics(near_p, near_g, grid) if union else surface_metrics(p, g, grid)
     if bool(volume) != bool(truth):
         # The penalty is the diagonal of the whole image, not of the box.
         numbers |= surface_metrics(p, g, grid)
-    numbers |= lesion_metrics(p[box], g[box], grid)
-    numbers |= detection_metrics(p[box], g[box], grid)
-    numbers |= volume_metrics(p[box], g[box], grid)
+    lesions = (Lesions.of(near_p), Lesions.of(near_g))
+    numbers |= lesion_metrics(near_p, near_g, grid, lesions)
+    numbers |= detection_metrics(near_p, near_g, grid, lesions)
+    numbers |= volume_metrics(near_p, near_g, grid)
     if volumes and "pet" in volumes:
         pet = volumes["pet"]
         numbers["tlg_error"] = float(pet[p].sum(dtype=float) - pet[g].sum(dtype=float)) * ml

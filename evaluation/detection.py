@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from ..core.components import components
 from ..core.geometry import Grid
+from .lesions import Lesions
 from .metrics_table import SIZE_BANDS
 from .nodes import axes_mm
 
@@ -18,7 +18,10 @@ STRICT_IOU = 0.5
 
 
 def detection_metrics(
-    prediction: np.ndarray, reference: np.ndarray, grid: Grid
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    grid: Grid,
+    lesions: tuple[Lesions, Lesions] | None = None,
 ) -> dict[str, float]:
     """Match lesions one to one and return counts, sensitivity and sensitivity by short axis.
 
@@ -28,11 +31,17 @@ def detection_metrics(
     Source:
         HECKTOR 2025, F1agg at IoU 0.3; connectivity and one-to-one rule are stated here, since the
         challenge does not.
+
+    Args:
+        prediction: Booleans `[D, H, W]`.
+        reference: The same.
+        grid: Where they lie.
+        lesions: Of both, if they are known.
     """
-    predicted, n_predicted = components(prediction)
-    truth, n_truth = components(reference)
-    found = _match(predicted, n_predicted, truth, n_truth)
-    strict = _match(predicted, n_predicted, truth, n_truth, STRICT_IOU)
+    ours, theirs = lesions or (Lesions.of(prediction), Lesions.of(reference))
+    n_predicted, n_truth = ours.count, theirs.count
+    iou = _overlaps(ours, theirs, prediction | reference)
+    found, strict = _match(iou), _match(iou, STRICT_IOU)
     numbers = {
         "lesion_tp": float(len(found)),
         "lesion_fp": float(n_predicted - len(found)),
@@ -42,7 +51,7 @@ def detection_metrics(
         "lesion_precision": len(found) / n_predicted if n_predicted else math.nan,
         "lesion_sensitivity": len(found) / n_truth if n_truth else math.nan,
     }
-    return numbers | _by_size(truth, found, grid)
+    return numbers | _by_size(theirs, found, grid)
 
 
 def volume_metrics(prediction: np.ndarray, reference: np.ndarray, grid: Grid) -> dict[str, float]:
@@ -58,27 +67,26 @@ def volume_metrics(prediction: np.ndarray, reference: np.ndarray, grid: Grid) ->
     }
 
 
-def _match(
-    predicted: np.ndarray, n_predicted: int, truth: np.ndarray, n_truth: int, least: float = IOU
-) -> set[int]:
-    """Return the reference lesions that have a match with an IoU above `least`."""
-    if not n_predicted or not n_truth:
-        return set()
-    both = np.zeros((n_predicted + 1, n_truth + 1))
-    inside = (predicted > 0) | (truth > 0)
-    np.add.at(both, (predicted[inside], truth[inside]), 1)
+def _overlaps(ours: Lesions, theirs: Lesions, inside: np.ndarray) -> np.ndarray:
+    """Return the IoU of each predicted with each reference lesion."""
+    both = np.zeros((ours.count + 1, theirs.count + 1))
+    np.add.at(both, (ours.labels[inside], theirs.labels[inside]), 1)
     sizes_p, sizes_t = both.sum(1)[1:, None], both.sum(0)[None, 1:]
     overlap = both[1:, 1:]
-    iou = overlap / (sizes_p + sizes_t - overlap)
-    iou[iou <= least] = 0
+    return overlap / (sizes_p + sizes_t - overlap)
+
+
+def _match(iou: np.ndarray, least: float = IOU) -> set[int]:
+    """Return the reference lesions that have a match with an IoU above `least`."""
+    iou = np.where(iou > least, iou, 0)
     rows, columns = linear_sum_assignment(-iou)
     return {int(c) + 1 for r, c in zip(rows, columns, strict=True) if iou[r, c] > 0}
 
 
-def _by_size(truth: np.ndarray, found: set[int], grid: Grid) -> dict[str, float]:
+def _by_size(truth: Lesions, found: set[int], grid: Grid) -> dict[str, float]:
     counts = {name: [0, 0] for name in SIZE_BANDS}
-    for number, box in enumerate(ndimage.find_objects(truth), 1):
-        _, short = axes_mm(truth[box] == number, grid.spacing)
+    for number, box in enumerate(truth.boxes, 1):
+        _, short = axes_mm(truth.labels[box] == number, grid.spacing)
         name = next(n for n, (low, high) in SIZE_BANDS.items() if low <= short < high)
         counts[name][0] += number in found
         counts[name][1] += 1
@@ -95,6 +103,6 @@ def _without_overlap(mask: np.ndarray, other: np.ndarray) -> float:
     if not count:
         return 0.0
     touched = np.zeros(count + 1, bool)
-    touched[np.unique(labels[other])] = True
+    touched[labels[mask & other]] = True
     touched[0] = True
-    return float(np.bincount(labels.ravel(), minlength=count + 1)[~touched].sum())
+    return float(np.bincount(labels[mask], minlength=count + 1)[~touched].sum())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -14,7 +16,35 @@ from .surface import surface_metrics
 DISTANCES = ("hd95_mm", "assd_mm", "nsd_2mm")
 
 
-def lesion_metrics(prediction: np.ndarray, reference: np.ndarray, grid: Grid) -> dict[str, float]:
+@dataclass(frozen=True)
+class Lesions:
+    """The components of a mask with 26 neighbours. Final.
+
+    Attributes:
+        labels: int32 `[D, H, W]`, numbers from 1 on.
+        count: How many there are.
+    """
+
+    labels: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> Lesions:
+        """Find them."""
+        return cls(*components(mask))
+
+    @cached_property
+    def boxes(self) -> list[tuple[slice, ...]]:
+        """The box of each."""
+        return ndimage.find_objects(self.labels)
+
+
+def lesion_metrics(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    grid: Grid,
+    lesions: tuple[Lesions, Lesions] | None = None,
+) -> dict[str, float]:
     """Return the means over lesions of Dice, HD95, ASSD and surface Dice.
 
     Lesions are components with 26 neighbours. Each reference lesion is compared with the union of
@@ -30,13 +60,11 @@ def lesion_metrics(prediction: np.ndarray, reference: np.ndarray, grid: Grid) ->
         prediction: Booleans `[D, H, W]`; may be cut to a box around both masks.
         reference: The same.
         grid: The whole image: its extent is the penalty.
+        lesions: Of both, if they are known.
     """
-    predicted, n_predicted = components(prediction)
-    truth, n_truth = components(reference)
-    boxes_p, boxes_t = ndimage.find_objects(predicted), ndimage.find_objects(truth)
-    pairs = np.unique(
-        np.stack([truth[reference & prediction], predicted[reference & prediction]]), axis=1
-    )
+    ours, theirs = lesions or (Lesions.of(prediction), Lesions.of(reference))
+    both = reference & prediction
+    pairs = np.unique(np.stack([theirs.labels[both], ours.labels[both]]), axis=1)
     missed = {
         "dice": 0.0,
         "hd95_mm": grid_diagonal(grid),
@@ -44,14 +72,15 @@ def lesion_metrics(prediction: np.ndarray, reference: np.ndarray, grid: Grid) ->
         "nsd_2mm": 0.0,
     }
     rows: list[dict[str, float]] = []
-    for number in range(1, n_truth + 1):
+    for number in range(1, theirs.count + 1):
         mates = pairs[1][pairs[0] == number]
         if not mates.size:
             rows.append(missed)
             continue
-        box = _around([boxes_t[number - 1], *(boxes_p[m - 1] for m in mates)])
-        rows.append(_pair(np.isin(predicted[box], mates), truth[box] == number, grid))
-    rows += [missed] * (n_predicted - len(set(pairs[1].tolist())))
+        box = _around([theirs.boxes[number - 1], *(ours.boxes[m - 1] for m in mates)])
+        found, truth = np.isin(ours.labels[box], mates), theirs.labels[box] == number
+        rows.append(_pair(found, truth, grid))
+    rows += [missed] * (ours.count - len(set(pairs[1].tolist())))
     names = {name: f"lesion_{name}" for name in ("dice", *DISTANCES)}
     return {
         name: math.fsum(row[key] for row in rows) / len(rows) if rows else math.nan

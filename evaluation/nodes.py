@@ -7,6 +7,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,10 @@ PEAK_MM = (3 * 1000 / (4 * math.pi)) ** (1 / 3)
 
 FIXED_SUV = (2.5, 4.0)
 """Fixed thresholds of MTV that tools use."""
+
+_TURNS = np.arange(8) * math.pi / 8
+DIRECTIONS = np.stack([np.cos(_TURNS), np.sin(_TURNS)])
+"""Eight directions of the plane, `[2, 8]`; every other lies within pi / 16 of one."""
 
 
 def node_table(
@@ -111,9 +116,11 @@ def axes_mm(inside: np.ndarray, spacing: Sequence[float]) -> tuple[float, float]
         spacing: mm along depth, height, width.
     """
     best = (0.0, 0.0)
-    for part in inside:
-        if part.any():
-            best = max(best, _axes_of_slice(part, spacing[1], spacing[2]))
+    found = [_corners(part) * np.array(spacing[1:]) for part in inside if part.any()]
+    for reach, points in sorted(((_reach(x), x) for x in found), key=itemgetter(0), reverse=True):
+        if reach < best[0]:
+            break  # no further slice is as long
+        best = max(best, _axes_of_slice(points))
     return best
 
 
@@ -141,11 +148,23 @@ def write_nodes(folder: Path, name: str, rows: Sequence[Row]) -> None:
     write_text(folder / f"{name}_nodes.csv", text.getvalue())
 
 
-def _axes_of_slice(part: np.ndarray, height_mm: float, width_mm: float) -> tuple[float, float]:
-    """Return the diameters of one slice between the corners of its voxels."""
-    index = np.argwhere(part)
-    corners = (index[:, None, :] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(-1, 2)
-    points = np.unique(corners, axis=0) * np.array([height_mm, width_mm])
+def _corners(part: np.ndarray) -> np.ndarray:
+    """Return the corners of the voxels at both ends of each row: the others lie between them."""
+    rows = np.flatnonzero(part.any(1))
+    lines = part[rows]
+    ends = (lines.argmax(1), lines.shape[1] - lines[:, ::-1].argmax(1))
+    return np.concatenate([np.stack([rows + low, x], 1) for low in (0, 1) for x in ends])
+
+
+def _reach(points: np.ndarray) -> float:
+    """Return a length that the diameter cannot exceed, at most 2 % above it."""
+    along = points @ DIRECTIONS
+    return float((along.max(0) - along.min(0)).max() / math.cos(math.pi / 16) * (1 + 1e-9))
+
+
+def _axes_of_slice(points: np.ndarray) -> tuple[float, float]:
+    """Return the diameters of one slice between the corners of its voxels, in mm."""
+    points = np.unique(points, axis=0)
     with contextlib.suppress(QhullError):
         points = points[ConvexHull(points).vertices]
     distances = squareform(pdist(points))

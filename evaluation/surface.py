@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import ndimage
 from scipy.spatial import KDTree
 
 from ..core.geometry import Grid
@@ -48,8 +47,12 @@ def surface_metrics(
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
-    """Return the indices of the surface voxels, found inside the mask's own box."""
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    part = np.pad(mask[box], 1)
-    inner = np.asarray(ndimage.binary_erosion(part), bool)
-    return np.argwhere(part & ~inner) - 1 + [s.start for s in box]
+    """Return the indices of the surface voxels: those with a face neighbour outside."""
+    padded = np.pad(mask, 1)
+    flat = padded.ravel()
+    inside = np.flatnonzero(flat)
+    _, height, width = padded.shape
+    inner = np.ones(len(inside), bool)
+    for step in (1, width, height * width):
+        inner &= flat[inside - step] & flat[inside + step]
+    return np.stack(np.unravel_index(inside[~inner], padded.shape), 1) - 1
