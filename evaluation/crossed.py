@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from .runs import row_means
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -56,8 +58,8 @@ def estimate(table: np.ndarray) -> Estimate:
     test that averages the seeds away first takes the seeds at hand for all that there are; where
     runs differ from seed to seed it finds differences between equal methods in up to 4 of 10
     studies (`benchmarks/false_alarms.py`). With one seed that is all that can be done, and the
-    interval is that of a t test over patients. Patients without a value for some seed are left out;
-    if fewer than two remain, seeds are averaged after all.
+    interval is that of a t test over patients. Seeds without any value are left out, and patients
+    without a value for some other seed; if fewer than two remain, seeds are averaged after all.
 
     Source:
         The analysis of several readers and several cases: Obuchowski and Rockette, Commun Stat
@@ -67,9 +69,10 @@ def estimate(table: np.ndarray) -> Estimate:
     Args:
         table: `[patients, seeds]`, NaN where there is no value.
     """
+    table = table[:, np.isfinite(table).any(0)]
     whole = table[np.isfinite(table).all(1)] if table.shape[1] > 1 else table
     if len(whole) < 2:
-        whole = _row_means(table)[:, None]
+        whole = row_means(table)[:, None]
     whole = whole[np.isfinite(whole).all(1)]
     patients, seeds = whole.shape
     if patients == 0:
@@ -107,9 +110,3 @@ def _squares(table: np.ndarray) -> tuple[float, float]:
 
 def _quantile(share: float, freedom: float) -> float:
     return float(stats.t.ppf(share, freedom))
-
-
-def _row_means(table: np.ndarray) -> np.ndarray:
-    known = np.isfinite(table)
-    count = known.sum(1)
-    return np.where(count > 0, np.where(known, table, 0).sum(1) / np.maximum(count, 1), np.nan)

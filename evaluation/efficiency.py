@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from ..core.seeds import numpy_generator
+from .hierarchy import weighted_means, weights, weights_of_all
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,20 @@ def labels_needed(
     arm: Mapping[int, np.ndarray],
     other: np.ndarray,
     *,
+    draws: Sequence[Hashable] | None = None,
     n: int = 1000,
     seed: int = 0,
 ) -> LabelsNeeded:
     """Return how many labelled patients `arm` needs to reach the mean of `other`.
 
     The means of the arm are made to rise with the labels (isotonic regression) and joined by
-    straight lines over the logarithm of their number. Patients and seeds are resampled, the same
+    straight lines over the logarithm of their number. Patients and runs are resampled, the same
     ones in both arms.
 
     Args:
-        arm: `[patients, seeds]` for each number of labelled patients.
-        other: `[patients, seeds]` of the arm to reach; the same patients and seeds.
+        arm: `[patients, runs]` for each number of labelled patients; higher is better.
+        other: `[patients, runs]` of the arm to reach; the same patients and runs.
+        draws: Draw of labelled patients of each run; see `hierarchy.weights`.
         n: Bootstrap samples.
         seed: Seed.
 
@@ -58,23 +60,16 @@ def labels_needed(
         raise ValueError("a curve has two numbers of labels at least")
     numbers = sorted(arm)
     cube = np.stack([*(arm[number] for number in numbers), other])
-    _, patients, seeds = cube.shape
-    generator = numpy_generator(seed, "labels needed")
-    rows = generator.multinomial(patients, np.full(patients, 1 / patients), n).astype(float)
-    columns = generator.multinomial(seeds, np.full(seeds, 1 / seeds), n).astype(float)
-    means = _means(cube, rows, columns)
-    full = _means(cube, np.ones((1, patients)), np.ones((1, seeds)))[0]
+    _, patients, runs = cube.shape
+    full = weighted_means(cube, np.ones((1, patients)), weights_of_all(draws, runs))[0]
+    means = weighted_means(cube, *weights((patients, runs), draws=draws, n=n, seed=seed))
+    means = means[np.isfinite(means).all(1)]
+    if not np.isfinite(full).all() or not len(means):
+        return LabelsNeeded(float(full[-1]), math.nan, math.nan, math.nan, math.nan)
     samples = np.array([_cross(numbers, mean[:-1], mean[-1]) for mean in means])
     low, high = (float(x) for x in np.quantile(samples, [0.025, 0.975], method="inverted_cdf"))
     needed = _cross(numbers, full[:-1], full[-1])
     return LabelsNeeded(float(full[-1]), needed, low, high, float(np.isfinite(samples).mean()))
-
-
-def _means(cube: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    known = np.isfinite(cube)
-    total = np.einsum("np,aps,ns->na", rows, np.where(known, cube, 0.0), columns, optimize=True)
-    count = np.einsum("np,aps,ns->na", rows, known.astype(float), columns, optimize=True)
-    return total / np.maximum(count, 1e-12)
 
 
 def _cross(numbers: list[int], means: np.ndarray, target: float) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from scipy import stats
 
-from ..core.seeds import numpy_generator
+from .hierarchy import ends, weighted_means, weights, weights_of_all
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Ranking:
     Attributes:
         order: Arms, the best first.
         ranks: Rank of each arm, 1 the best; equal arms share their mean rank.
+        spans: Ends of the interval that holds 95 % of an arm's ranks over bootstrap samples.
         shares: `shares[arm][k]`: share of bootstrap samples in which the arm has rank `k + 1`.
         tau: Mean of Kendall's tau between the ranks of a sample and those of all patients; 1 if
             they never change.
@@ -26,6 +27,7 @@ class Ranking:
 
     order: tuple[str, ...]
     ranks: Mapping[str, float]
+    spans: Mapping[str, tuple[float, float]]
     shares: Mapping[str, tuple[float, ...]]
     tau: float
 
@@ -33,34 +35,33 @@ class Ranking:
 def rank(
     tables: Mapping[str, np.ndarray],
     *,
+    draws: Sequence[Hashable] | None = None,
     higher_is_better: bool = True,
     way: Literal["mean then rank", "rank then mean"] = "mean then rank",
     n: int = 1000,
     seed: int = 0,
 ) -> Ranking:
-    """Rank arms over patients, and resample patients and seeds to see how stable the ranks are.
+    """Rank arms over patients, and resample patients and runs to see how stable the ranks are.
 
     Source:
         Wiesenfarth et al., "Methods and open-source toolkit for analyzing and visualizing challenge
-        results", Sci Rep 2021, arXiv:1910.05121; we resample seeds, too.
+        results", Sci Rep 2021, arXiv:1910.05121; we resample runs, too.
 
     Args:
-        tables: `[patients, seeds]` of each arm, all of the same patients and seeds, NaN where there
+        tables: `[patients, runs]` of each arm, all of the same patients and runs, NaN where there
             is no value.
+        draws: Draw of labelled patients of each run; see `hierarchy.weights`.
         higher_is_better: Whether a larger value is better.
         way: `mean then rank` ranks the means of the arms; `rank then mean` ranks the arms on each
-            patient (the seeds of a patient averaged), and these ranks' means.
+            patient (the runs of a patient averaged), and these ranks' means.
         n: Bootstrap samples.
         seed: Seed.
     """
     names = list(tables)
     cube = np.stack([tables[name] for name in names]) * (1 if higher_is_better else -1)
-    generator = numpy_generator(seed, "ranks")
-    _, patients, seeds = cube.shape
-    full = _ranks(cube, np.ones((1, patients)), np.ones((1, seeds)), way)[0]
-    rows = generator.multinomial(patients, np.full(patients, 1 / patients), n).astype(float)
-    columns = generator.multinomial(seeds, np.full(seeds, 1 / seeds), n).astype(float)
-    samples = _ranks(cube, rows, columns, way)
+    _, patients, runs = cube.shape
+    full = _ranks(cube, np.ones((1, patients)), weights_of_all(draws, runs), way)[0]
+    samples = _ranks(cube, *weights((patients, runs), draws=draws, n=n, seed=seed), way)
     shares = {
         name: tuple(float((np.round(samples[:, i]) == k + 1).mean()) for k in range(len(names)))
         for i, name in enumerate(names)
@@ -69,24 +70,22 @@ def rank(
     known = [tau for tau in taus if tau == tau]
     order = tuple(names[i] for i in np.argsort(full, kind="stable"))
     ranks = {name: float(full[i]) for i, name in enumerate(names)}
-    return Ranking(order, ranks, shares, float(np.mean(known)) if known else 1.0)
+    spans = {name: ends(samples[:, i]) for i, name in enumerate(names)}
+    return Ranking(order, ranks, spans, shares, float(np.mean(known)) if known else 1.0)
 
 
 def _ranks(cube: np.ndarray, rows: np.ndarray, columns: np.ndarray, way: str) -> np.ndarray:
     """Return ranks `[samples, arms]`; the arms come first in `cube`, higher is better."""
-    known = np.isfinite(cube)
-    filled = np.where(known, cube, 0.0)
     if way == "mean then rank":
-        total = np.einsum("np,aps,ns->na", rows, filled, columns, optimize=True)
-        count = np.einsum("np,aps,ns->na", rows, known.astype(float), columns, optimize=True)
-        return stats.rankdata(-_divide(total, count), axis=1)
-    total = np.einsum("aps,ns->nap", filled, columns, optimize=True)
-    count = np.einsum("aps,ns->nap", known.astype(float), columns, optimize=True)
-    each = stats.rankdata(-_divide(total, count), axis=1)
-    mean = np.einsum("np,nap->na", rows, each) / rows.sum(1, keepdims=True)
-    return stats.rankdata(mean, axis=1)
+        return stats.rankdata(-_known(weighted_means(cube, rows, columns)), axis=1)
+    means = np.stack(
+        [weighted_means(cube[:, [p]], np.ones((len(columns), 1)), columns)
+         for p in range(cube.shape[1])]
+    )  # fmt: skip
+    each = stats.rankdata(-_known(means), axis=2)
+    return stats.rankdata(np.einsum("np,pna->na", rows, each), axis=1)
 
 
-def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+def _known(means: np.ndarray) -> np.ndarray:
     """Return means; an arm without any value is worse than all."""
-    return np.where(count > 0, total / np.maximum(count, 1e-12), -np.inf)
+    return np.where(np.isfinite(means), means, -np.inf)

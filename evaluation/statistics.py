@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import stats
@@ -13,12 +13,10 @@ from scipy import stats
 from ..core.seeds import numpy_generator
 from .crossed import estimate
 from .hierarchy import hierarchical_interval
-
-Values = Mapping[str, Mapping[int, float]]
-"""`values[patient][seed]`."""
+from .runs import Values, align, models, row_means
 
 EXACT_UP_TO = 14
-LEAST_SEEDS = 2
+LEAST_SEEDS, LEAST_PATIENTS = 2, 5
 
 
 @dataclass(frozen=True)
@@ -30,16 +28,18 @@ class Comparison:
         mean_a: Mean of the first arm over patients.
         mean_b: Mean of the second.
         difference: First minus second.
-        ci_low: Lower end of the 95 % interval, for other patients and other seeds.
+        ci_low: Lower end of the 95 % interval, for other patients, draws and seeds.
         ci_high: Upper end.
-        p_value: Two-sided p value of no difference, for other patients and other seeds.
-        p_patients: Sign-flip permutation test over patients, for these very seeds.
-        p_wilcoxon: Wilcoxon signed-rank test over patients, for these very seeds.
+        p_value: Two-sided p value of no difference, for other patients, draws and seeds.
+        p_patients: Sign-flip permutation test over patients, for these very runs.
+        p_wilcoxon: Wilcoxon signed-rank test over patients, for these very runs.
         bootstrap: Ends of the hierarchical bootstrap's 95 % interval.
         n_patients: Patients that both arms have.
         n_seeds: Seeds that both arms have.
+        n_draws: Draws of the labelled patients that both arms have.
         supported: Whether there are enough seeds and patients to speak of a difference.
         note: Why not, if not.
+        table: The differences, `[patients, models]` as in `runs.models`.
     """
 
     name: str
@@ -54,62 +54,87 @@ class Comparison:
     bootstrap: tuple[float, float]
     n_patients: int
     n_seeds: int
+    n_draws: int
     supported: bool
     note: str
+    table: np.ndarray = field(repr=False, compare=False)
 
 
 def paired_comparison(
     a: Values, b: Values, *, name: str = "", n_bootstrap: int = 2000, seed: int = 0
 ) -> Comparison:
-    """Compare two arms on the patients and seeds that both have.
+    """Compare two arms on the patients and runs that both have.
 
-    The unit is the patient, and seeds are an axis of their own: interval and p value are those of
-    two-way random effects (`crossed.estimate`), which hold for other patients and other seeds.
-    Permutation and signed-rank test average the seeds within a patient first; their p values are
-    conditional on the seeds at hand.
+    The unit is the patient, and runs are an axis of their own: interval and p value are those of
+    two-way random effects (`crossed.estimate`), which hold for other patients, other draws of the
+    labelled patients and other seeds. Permutation and signed-rank test average the runs within a
+    patient first; their p values are conditional on the runs at hand.
 
     Args:
-        a: `a[patient][seed]` of the first arm.
+        a: `a[patient][run]` of the first arm; a run is a seed, or a draw and a seed.
         b: The same of the second.
         name: What is compared.
         n_bootstrap: Resamples.
         seed: Seed of resampling and permutation.
     """
-    patients = sorted(set(a) & set(b))
-    seeds = sorted({s for p in patients for s in set(a[p]) & set(b[p])})
-    table_a, table_b = _table(a, patients, seeds), _table(b, patients, seeds)
+    both = align([a, b])
+    table_a, table_b = both.cube
     delta = table_a - table_b
-    per_patient = _row_means(delta)
+    per_patient = row_means(delta)
     good = np.isfinite(per_patient)
     delta, per_patient = delta[good], per_patient[good]
-    count = len(per_patient)
-    if not count:
-        nan = math.nan
-        note = "no patient in both arms"
-        none = (nan, nan)
-        ends = (1.0, 1.0, 1.0, none, 0, len(seeds), False, note)
-        return Comparison(name, nan, nan, nan, nan, nan, *ends)
-    found = estimate(delta)
-    note = ""
-    if len(seeds) < LEAST_SEEDS:
-        note = "one seed"
-    elif count < 5:
-        note = f"{count} patients"
+    if not len(per_patient):
+        return _nothing(name, both.n_seeds, both.n_draws)
+    base = float(row_means(np.where(np.isfinite(delta), table_b[good], np.nan)).mean())
+    table = models(delta, both.draws)
+    found = estimate(table)
+    note = _too_few(len(per_patient), both.n_seeds)
     return Comparison(
         name=name,
-        mean_a=float(_row_means(table_a[good]).mean()),
-        mean_b=float(_row_means(table_b[good]).mean()),
-        difference=float(per_patient.mean()),
+        mean_a=base + found.mean,
+        mean_b=base,
+        difference=found.mean,
         ci_low=found.low,
         ci_high=found.high,
         p_value=found.p_value,
         p_patients=sign_flip(per_patient, seed=seed),
         p_wilcoxon=_wilcoxon(per_patient),
-        bootstrap=hierarchical_interval(delta, n=n_bootstrap, seed=seed),
-        n_patients=count,
-        n_seeds=len(seeds),
+        bootstrap=hierarchical_interval(delta, draws=both.draws, n=n_bootstrap, seed=seed),
+        n_patients=len(per_patient),
+        n_seeds=both.n_seeds,
+        n_draws=both.n_draws,
         supported=not note,
         note=note,
+        table=table,
+    )
+
+
+def _too_few(patients: int, seeds: int) -> str:
+    """Say what there is too little of to speak of a difference; empty if there is enough."""
+    if seeds < LEAST_SEEDS:
+        return "one seed"
+    return f"{patients} patients" if patients < LEAST_PATIENTS else ""
+
+
+def _nothing(name: str, seeds: int, draws: int) -> Comparison:
+    nan = math.nan
+    return Comparison(
+        name=name,
+        mean_a=nan,
+        mean_b=nan,
+        difference=nan,
+        ci_low=nan,
+        ci_high=nan,
+        p_value=1.0,
+        p_patients=1.0,
+        p_wilcoxon=1.0,
+        bootstrap=(nan, nan),
+        n_patients=0,
+        n_seeds=seeds,
+        n_draws=draws,
+        supported=False,
+        note="no patient in both arms",
+        table=np.zeros((0, 0)),
     )
 
 
@@ -146,15 +171,3 @@ def _wilcoxon(differences: np.ndarray) -> float:
     if not differences.any():
         return 1.0
     return float(stats.wilcoxon(differences, method="auto").pvalue)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _table(values: Values, patients: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-    return np.array(
-        [[values[p].get(s, math.nan) for s in seeds] for p in patients], dtype=float
-    ).reshape(len(patients), len(seeds))
-
-
-def _row_means(table: np.ndarray) -> np.ndarray:
-    count = np.isfinite(table).sum(1)
-    total = np.where(np.isfinite(table), table, 0).sum(1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -70,6 +70,12 @@ def test_patients_without_a_value_for_a_seed_are_left_out() -> None:
     assert estimate(holed) == estimate(np.delete(table, 2, 0))
 
 
+def test_a_seed_without_any_value_is_left_out() -> None:
+    table = np.random.default_rng(2).normal(0, 1, (6, 3))
+    wider = np.column_stack([table, np.full(6, np.nan)])
+    assert estimate(wider) == estimate(table)
+
+
 @pytest.mark.parametrize(
     ("table", "p_value"),
     [(np.zeros((0, 2)), 1.0), (np.ones((1, 3)), 1.0), (np.ones((4, 2)), 0.0)],

@@ -41,26 +41,51 @@ def test_draws_that_differ_spread_more_than_their_seeds() -> None:
     assert counts / 4000 == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
 
 
-def test_a_pooled_difference_resamples_whole_patients_in_both_arms() -> None:
+def slow_dscagg(arm: dict[str, np.ndarray], rows: np.ndarray, columns: np.ndarray) -> float:
+    """Return the mean over runs of 2 sum I / sum (P + G), run by run and patient by patient."""
+    found = []
+    for run in columns:
+        top = sum(2 * arm["intersection_ml"][p, run] for p in rows)
+        below = sum(arm["volume_ml"][p, run] + arm["reference_volume_ml"][p, run] for p in rows)
+        found.append(top / below)
+    return float(np.mean(found))
+
+
+def arm(generator: np.random.Generator, gain: float) -> dict[str, np.ndarray]:
+    volume = np.tile(np.linspace(5, 60, 9)[:, None], (1, 3))
+    overlap = generator.uniform(0.3, 0.7, volume.shape) + gain
+    return {
+        "intersection_ml": volume * overlap,
+        "volume_ml": volume * 1.1,
+        "reference_volume_ml": volume,
+    }
+
+
+def test_a_pooled_metric_resamples_whole_patients_and_runs() -> None:
     generator = np.random.default_rng(1)
-
-    def arm(gain: float) -> dict[str, np.ndarray]:
-        volume = np.linspace(5, 60, 9)
-        return {
-            "intersection_ml": volume * (0.5 + gain),
-            "volume_ml": volume * 1.1,
-            "reference_volume_ml": volume,
-        }
-
-    value, low, high = cluster_interval(arm(0.1), dscagg, arm(0.0))
-    assert value == pytest.approx(2 * 0.1 / 2.1)
-    assert (low, high) == (pytest.approx(value), pytest.approx(value))
-    hard = arm(0.0)
-    hard["intersection_ml"] = hard["intersection_ml"] * generator.uniform(0.3, 1, 9)
-    found, low, high = cluster_interval(hard, dscagg, n=4000)
-    samples = []
-    for _ in range(3000):
-        pick = generator.integers(0, 9, 9)
-        samples.append(dscagg({k: v[pick].sum()[None] for k, v in hard.items()})[0])
-    assert found == pytest.approx(dscagg({k: v.sum()[None] for k, v in hard.items()})[0])
+    own = arm(generator, 0.1)
+    value, low, high = cluster_interval(own, dscagg, n=4000)
+    samples = [
+        slow_dscagg(own, generator.integers(0, 9, 9), generator.integers(0, 3, 3))
+        for _ in range(2000)
+    ]
+    assert value == pytest.approx(slow_dscagg(own, np.arange(9), np.arange(3)))
     assert (low, high) == pytest.approx(np.percentile(samples, [2.5, 97.5]), abs=0.015)
+
+
+def test_both_arms_of_a_pooled_difference_see_the_same_samples() -> None:
+    base = arm(np.random.default_rng(2), 0.0)
+    better = base | {"intersection_ml": base["intersection_ml"] + 0.1 * base["volume_ml"]}
+    value, low, high = cluster_interval(better, dscagg, base)
+    assert value == pytest.approx(2 * 0.1 * 1.1 / 2.1)
+    assert (low, high) == (pytest.approx(value), pytest.approx(value))
+
+
+def test_every_draw_counts_the_same_however_many_seeds_it_has() -> None:
+    own = {
+        "intersection_ml": np.array([[1.0, 1.0, 1.0, 0.0]]),
+        "volume_ml": np.ones((1, 4)),
+        "reference_volume_ml": np.ones((1, 4)),
+    }
+    assert cluster_interval(own, dscagg, draws=[0, 0, 0, 1])[0] == pytest.approx(0.5)
+    assert cluster_interval(own, dscagg)[0] == pytest.approx(0.75)

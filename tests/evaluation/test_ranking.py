@@ -34,10 +34,22 @@ def test_clear_ranks_are_stable_and_close_ones_are_not() -> None:
     base = generator.normal(0.6, 0.1, (15, 3))
     clear = rank({"a": base + 0.2, "b": base})
     assert clear.shares["a"] == (1.0, 0.0)
+    assert clear.spans == {"a": (1.0, 1.0), "b": (2.0, 2.0)}
     assert clear.tau == 1.0
     close = rank({"a": base, "b": base + generator.normal(0, 0.1, base.shape)})
     assert 0.05 < close.shares["a"][0] < 0.95
+    assert close.spans["a"] == (1.0, 2.0)
     assert close.tau < 0.95
+
+
+def test_one_lucky_draw_makes_ranks_unstable_though_it_has_many_seeds() -> None:
+    """A wins by 1 in draw 0 (five seeds) and loses by 0.9 in draw 1 (one seed)."""
+    a = np.tile(np.array([[1.0] * 5 + [-0.9]]), (6, 1))
+    tables = {"a": a, "b": np.zeros_like(a)}
+    assert rank(tables).shares["b"][0] < 0.1
+    by_draw = rank(tables, draws=[0] * 5 + [1])
+    assert by_draw.order == ("a", "b")
+    assert by_draw.shares["b"][0] == pytest.approx(0.25, abs=0.05)
 
 
 def test_missing_values_count_for_nobody() -> None:

@@ -52,6 +52,28 @@ def test_no_common_patient() -> None:
     assert (got.supported, got.note) == (False, "no patient in both arms")
 
 
+def test_seeds_of_one_draw_are_no_runs_of_their_own() -> None:
+    """Draws decide the difference, seeds hardly: five seeds per draw make nothing surer."""
+    generator = np.random.default_rng(4)
+    of_draws = generator.normal(0.05, 0.05, 3)
+    patients = generator.normal(0, 0.02, 12)
+    a = {
+        str(p): {
+            (d, s): patients[p] + of_draws[d] + generator.normal(0, 0.001)
+            for d in range(3)
+            for s in range(5)
+        }
+        for p in range(12)
+    }
+    b = {patient: dict.fromkeys(runs, 0.0) for patient, runs in a.items()}
+    got = paired_comparison(a, b)
+    table = np.array([[np.mean([a[p][d, s] for s in range(5)]) for d in range(3)] for p in a])
+    assert (got.n_draws, got.n_seeds) == (3, 5)
+    assert got.table == pytest.approx(table[np.argsort(list(a))])
+    reach = stats.t.ppf(0.975, 2) * table.mean(0).std(ddof=1) / np.sqrt(3)
+    assert got.ci_high - got.difference == pytest.approx(reach, rel=0.1)
+
+
 def test_the_exact_sign_flip_by_hand() -> None:
     d = np.array([0.3, 0.1, -0.05])
     means = [abs(sum(s * x for s, x in zip(signs, d, strict=True))) / 3
