@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,25 @@ def reliability(probability: np.ndarray, truth: np.ndarray, bins: int = 10) -> R
         return Reliability(count, confidence, frequency, float("nan"), float("nan"))
     ece = float(np.nansum(count * np.abs(confidence - frequency)) / p.size)
     return Reliability(count, confidence, frequency, ece, float(((p - t) ** 2).mean()))
+
+
+def pooled(parts: Sequence[Reliability]) -> Reliability:
+    """Return the reliability of all values of several, such as those of the cases of a cohort."""
+    count = np.sum([part.count for part in parts], 0)
+    filled = np.where(count > 0, count, np.nan)
+    confidence, frequency = (
+        np.sum([np.nan_to_num(value) * part.count for part, value in pairs], 0) / filled
+        for pairs in (
+            [(part, part.confidence) for part in parts],
+            [(part, part.frequency) for part in parts],
+        )
+    )
+    total = count.sum()
+    if not total:
+        return Reliability(count, confidence, frequency, float("nan"), float("nan"))
+    ece = float(np.nansum(count * np.abs(confidence - frequency)) / total)
+    brier = sum(part.brier * part.count.sum() for part in parts if part.count.any()) / total
+    return Reliability(count, confidence, frequency, ece, float(brier))
 
 
 def near_foreground(

@@ -128,6 +128,46 @@ def intervals(
     return _svg(height + 18 * rows + 8, f"{y_label} over {x_label}", [*parts, *legend])
 
 
+def scatter(
+    points: Sequence[tuple[float, float]],
+    levels: Sequence[tuple[str, float]],
+    x_label: str,
+    y_label: str,
+) -> str:
+    """Draw points and named horizontal lines, as of a Bland-Altman plot."""
+    known = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+    if not known:
+        return ""
+    height, bottom, left, right = 260, 34, 62, 110
+    flat = [(name, y) for name, y in levels if math.isfinite(y)]
+    x0, x1 = min(x for x, _ in known), max(x for x, _ in known)
+    heights = [y for _, y in known] + [y for _, y in flat] + [0.0]
+    y0, y1 = min(heights), max(heights)
+    x1, y1 = (x1 if x1 > x0 else x0 + 1), (y1 if y1 > y0 else y0 + 1)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (
+            left + (x - x0) / (x1 - x0) * (WIDTH - left - right - 10),
+            10 + (1 - (y - y0) / (y1 - y0)) * (height - bottom - 20),
+        )
+
+    parts = [_text(left - 6, place(x0, y)[1] + 4, f"{y:g}", "end") for y in _ticks(y0, y1)]
+    parts += [
+        _text(place(x, y0)[0], height - bottom + 12, f"{x:g}", "middle") for x in _ticks(x0, x1)
+    ]
+    parts.append(_text((left + WIDTH - right) / 2, height - 4, x_label, "middle"))
+    for name, value in flat:
+        y = place(x0, value)[1]
+        parts.append(_line(left, y, WIDTH - right, y, "mark"))
+        parts.append(_text(WIDTH - right + 6, y + 4, name, "start"))
+    for x, y in known:
+        across, down = place(x, y)
+        parts.append(
+            f'<circle cx="{across:.1f}" cy="{down:.1f}" r="4" fill="{COLOURS[0]}" opacity=".75"/>'
+        )
+    return _svg(height, f"{y_label} over {x_label}", parts)
+
+
 def _legend(names: Sequence[str], below: float) -> tuple[list[str], int]:
     """Return the legend in two columns, and its rows."""
     parts = []

@@ -16,6 +16,7 @@ class Metric:
         empty: Its value when a mask is empty.
         better: Which direction is better.
         pooled: Whether it exists for a cohort only.
+        pet: Whether it needs a PET scan.
     """
 
     title: str
@@ -23,6 +24,7 @@ class Metric:
     empty: str
     better: Literal["higher", "lower", "neither"] = "higher"
     pooled: bool = False
+    pet: bool = False
 
 
 METRICS: dict[str, Metric] = {
@@ -107,6 +109,28 @@ METRICS: dict[str, Metric] = {
     ),
     "volume_error_ml": Metric(
         "Volume error (ml)", "predicted minus reference volume", "as defined", "neither"
+    ),
+    "tlg_error": Metric(
+        "TLG error (SUV ml)",
+        "predicted minus reference sum over nodes of SUVmean times volume; a mask's MTV is its "
+        "volume",
+        "an empty mask has 0",
+        "neither",
+        pet=True,
+    ),
+    "suv_max_error": Metric(
+        "SUVmax error",
+        "SUVmax of the hottest node, predicted minus reference",
+        "one empty: undefined",
+        "neither",
+        pet=True,
+    ),
+    "suv_peak_error": Metric(
+        "SUVpeak error",
+        "highest mean SUV over a sphere of 1 ml centred in a node, predicted minus reference",
+        "one empty: undefined",
+        "neither",
+        pet=True,
     ),
     "sensitivity_lt5": Metric(
         "< 5 mm", "sensitivity of lesions with a short axis below 5 mm", "no lesion: undefined"

@@ -18,6 +18,7 @@ from ..datasets.store import CaseStore, StoredCase
 from ..evaluation.case import case_metrics
 from ..evaluation.cohort import cohort_metrics
 from ..evaluation.pictures import case_picture
+from ..evaluation.scores import CaseScores, score_case, summary
 from .inference import Precision, predict_case
 from .segmenter import Segmenter
 from .settings import InferenceSettings
@@ -47,8 +48,9 @@ def assess(
     which a case has nothing that the segmenter knows is left out for that case. Conditions that
     leave the segmenter the same modalities share one prediction.
 
-    Writes `metrics.json` (condition, case, patient and metrics), `cohort.json`, `cases.csv`, and
-    one picture of each case under the first condition.
+    Writes `metrics.json` (condition, case, patient and metrics), `cohort.json`, `cases.csv`,
+    `scores.json` (FROC and calibration under each condition), and one picture of each case under
+    the first condition.
 
     Args:
         segmenter: To be measured.
@@ -61,8 +63,10 @@ def assess(
         progress: Told after each case.
     """
     results: Results = {condition: {} for condition in conditions}
+    scores: dict[str, dict[str, CaseScores]] = {condition: {} for condition in conditions}
     for number, name in enumerate(ids, 1):
         case, seen = store[name], {}
+        reference = np.asarray(case.label)
         for condition in conditions:
             names = tuple(
                 m
@@ -76,14 +80,23 @@ def assess(
                     segmenter, case, settings, modalities=names, precision=precision
                 )
                 mask = probability.argmax(0).astype(np.uint8)
-                seen[names] = _metrics(case, mask, segmenter.classes)
+                worth = score_case(name, 1 - probability[0], reference, case.grid)
+                seen[names] = _metrics(case, mask, segmenter.classes), worth
                 if condition == conditions[0]:
-                    _draw(folder / f"{name}.png", case, mask, seen[names]["dice"])
-            results[condition][name] = seen[names]
+                    _draw(folder / f"{name}.png", case, mask, seen[names][0]["dice"])
+            results[condition][name], scores[condition][name] = seen[names]
         if progress:
             progress(number, len(ids), name)
     patients = {name: store.rows[name]["patient"] for name in ids}
     _write(folder, results, patients)
+    write_json(
+        folder / "scores.json",
+        {
+            condition: summary(own.values(), len({patients[name] for name in own}))
+            for condition, own in scores.items()
+            if own
+        },
+    )
     return results
 
 

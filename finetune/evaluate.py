@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,22 +12,21 @@ import numpy as np
 
 from ..core.case import Case
 from ..core.errors import DataError
-from ..core.files import write_json
+from ..core.files import read_json, write_json
 from ..core.geometry import Grid
-from ..core.modality import modality
-from ..core.types import IGNORE
 from ..datasets.manifest import read_manifest
-from ..datasets.nifti import ENDINGS, read_label, read_volume
-from ..datasets.resampling import resample
+from ..datasets.nifti import ENDINGS
 from ..evaluation.agreement import agreement
 from ..evaluation.case import case_metrics
 from ..evaluation.cohort import cohort_metrics
 from ..evaluation.metrics_table import METRICS
-from ..evaluation.nodes import Row, node_table
-from .assessment import Numbers, Progress, measure, write_rows
+from ..evaluation.page import write_evaluation_page
+from ..evaluation.scores import CaseScores, summary
+from .assessment import Numbers, Progress, write_rows
+from .evaluate_case import measure_case
 
-TOLERANCE_MM = 0.1
-"""Headers of other tools round; a tenth of a millimetre moves no voxel."""
+MEASURES = ("volume_ml", "tlg", "suv_max", "suv_peak")
+"""What agreement is told of; the volume of the mask is its MTV."""
 
 SHOWN = ("dice", "dscagg", "f1agg", "nsd_2mm", "hd95_mm", "fpv_ml", "fnv_ml")
 
@@ -72,9 +72,10 @@ def evaluate(
 ) -> Evaluation:
     """Measure `<case>.nii.gz` in a folder against the labels of a manifest or folder.
 
-    Writes `cases.csv`, `nodes.csv` (the nodes of both masks) and `cohort.json` with the definition
-    and the empty rule of every metric. A class that a case holds in neither mask counts there by
-    the empty rule.
+    Writes `cases.csv`, `nodes.csv` (the nodes of both masks), `cohort.json` and `report.html` with
+    the definition and the empty rule of every metric. Where probabilities lie beside every mask,
+    as `hilum predict` writes them, there are FROC and calibration, too. A class that a case holds
+    in neither mask counts there by the empty rule.
 
     Args:
         predictions: Folder of masks, on the grids of the labels.
@@ -94,10 +95,13 @@ def evaluate(
     found: dict[int, dict[str, Numbers]] = {}
     grids: dict[str, Grid] = {}
     nodes: list[dict[str, Any]] = []
+    scores: list[CaseScores] = []
     for number, case in enumerate(chosen, 1):
-        numbers, grids[case.id], rows = _one(case, files[case.id])
-        nodes += rows
-        for value, metrics in numbers.items():
+        one = measure_case(case, files[case.id])
+        grids[case.id] = one.grid
+        nodes += one.nodes
+        scores += [one.scores] if one.scores is not None else []
+        for value, metrics in one.numbers.items():
             found.setdefault(value, {})[case.id] = metrics
         if progress:
             progress(number, len(chosen), case.id)
@@ -108,10 +112,13 @@ def evaluate(
         found[value] = {name: (own | missing)[name] for name in grids}
     found = dict(sorted(found.items()))
     cohort = {value: cohort_metrics(own, patients) for value, own in found.items()}
-    more = _agreement(found)
+    more: dict[str, Any] = {"agreement": _agreement(found)}
+    if len(scores) == len(chosen):
+        more["scores"] = summary(scores, len(set(patients.values())))
     if by_site:
         more["sites"] = _by_site(found, chosen)
     _write(out, found, cohort, patients, nodes, more)
+    write_evaluation_page(out / "report.html", read_json(out / "cohort.json"), found)
     return Evaluation(found, cohort, out)
 
 
@@ -149,18 +156,20 @@ def _in_folder(folder: Path) -> list[Case]:
     return found
 
 
-def _agreement(found: dict[int, dict[str, Numbers]]) -> dict[str, Any]:
-    """Return how predicted and reference volumes agree over the cases of each class."""
+def _agreement(found: dict[int, dict[str, Numbers]]) -> dict[int, Any]:
+    """Return how predicted and reference measures agree over the cases of each class."""
     return {
-        "volume_agreement": {
-            value: asdict(
+        value: {
+            name: asdict(
                 agreement(
-                    [m["volume_ml"] for m in own.values()],
-                    [m["reference_volume_ml"] for m in own.values()],
+                    [m.get(name, math.nan) for m in own.values()],
+                    [m.get(f"reference_{name}", math.nan) for m in own.values()],
                 )
             )
-            for value, own in found.items()
+            for name in MEASURES
+            if any(f"reference_{name}" in metrics for metrics in own.values())
         }
+        for value, own in found.items()
     }
 
 
@@ -193,37 +202,6 @@ def _prediction(folder: Path, case: Case) -> Path:
     )
 
 
-def _one(case: Case, file: Path) -> tuple[dict[int, Numbers], Grid, list[dict[str, Any]]]:
-    """Return metrics by class, the grid, and the nodes of both masks."""
-    assert case.label is not None
-    reference, prediction = read_label(case.label, case.id), read_label(file, case.id)
-    if not prediction.grid.same_as(reference.grid, TOLERANCE_MM):
-        raise DataError(
-            "the prediction must lie on the grid of the label",
-            case=case.id,
-            file=file,
-            found=f"{_about(prediction.grid)} against {_about(reference.grid)}",
-            remedy="bring it back to the grid of the original scan",
-        )
-    grid, axes, flips = reference.grid.canonical()
-    turned = tuple(axis for axis in range(3) if flips[axis])
-    ours, truth = (np.flip(x.array.transpose(axes), turned) for x in (prediction, reference))
-    volumes = {}
-    for name, scan in case.volumes.items():
-        # Metrics need uptake only; density would cost a large file.
-        if modality(name).unit == "SUV":
-            volume = read_volume(scan, case.id)
-            volumes[name] = resample(volume.array, volume.grid, grid, fill=modality(name).fill)
-    known = truth != IGNORE
-    values = {int(v) for x in (ours[known], truth[known]) for v in np.unique(x)} - {0, IGNORE}
-    numbers = measure(ours, truth, grid, volumes, sorted(values | {1}))
-    rows = []
-    for kind, mask in (("prediction", ours), ("reference", np.where(known, truth, 0))):
-        table: list[Row] = node_table(mask, grid, volumes)
-        rows += [{"case": case.id, "mask": kind, **row} for row in table]
-    return numbers, grid, rows
-
-
 def _write(
     out: Path,
     found: dict[int, dict[str, Numbers]],
@@ -240,16 +218,10 @@ def _write(
     write_rows(out / "cases.csv", rows)
     write_rows(out / "nodes.csv", nodes)
     definitions = {
-        name: {"definition": metric.definition, "empty": metric.empty}
+        name: {"title": metric.title, "definition": metric.definition, "empty": metric.empty}
         for name, metric in METRICS.items()
     }
     write_json(
         out / "cohort.json",
         {"cases": len(patients), "classes": cohort, "definitions": definitions, **more},
     )
-
-
-def _about(grid: Grid) -> str:
-    spacing = " x ".join(f"{s:.4g}" for s in grid.spacing)
-    origin = ", ".join(f"{v:.2f}" for v in grid.affine[:3, 3])
-    return f"{grid.shape} voxels of {spacing} mm from ({origin})"

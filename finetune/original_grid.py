@@ -64,9 +64,9 @@ def mask_on_source(foreground: np.ndarray, prepared: PreparedCase) -> np.ndarray
     return mask
 
 
-def uncertainty_on_source(uncertainty: np.ndarray, prepared: PreparedCase) -> np.ndarray:
-    """Return an uncertainty map on the original grid, to three decimals (they compress well)."""
-    found = restore_probability(uncertainty, prepared)
+def map_on_source(values: np.ndarray, prepared: PreparedCase) -> np.ndarray:
+    """Return a map of 0 to 1 on the original grid, to three decimals (they compress well)."""
+    found = restore_probability(values, prepared)
     return np.round(found, 3, out=found)
 
 

@@ -23,7 +23,7 @@ from ..evaluation.pictures import case_picture
 from .assessment import Progress
 from .ensemble import Predictor, load_predictor, segmenter_folders
 from .inference import Precision, Uncertainty, usable
-from .original_grid import Maps, mask_on_source, nodes_on_source, uncertainty_on_source
+from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
 from .prediction import check_uncertainty, predict_maps, preparation
 from .prediction_inputs import Inputs, find_cases
 from .prediction_page import write_page
@@ -44,6 +44,7 @@ class PredictSettings:
         precision: Of the network.
         pictures: Whether to draw each case.
         uncertainty: Measure to map, if any.
+        probability: Whether to write the probability of the foreground.
     """
 
     inference: InferenceSettings
@@ -51,6 +52,7 @@ class PredictSettings:
     precision: Precision = "auto"
     pictures: bool = True
     uncertainty: Uncertainty | None = None
+    probability: bool = False
 
 
 def predict(
@@ -65,6 +67,7 @@ def predict(
     precision: Precision = "auto",
     pictures: bool = True,
     uncertainty: Uncertainty | None = None,
+    probability: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Segment cases wherever they are.
@@ -72,7 +75,8 @@ def predict(
     Each case is brought to the segmenter's spacing, predicted, and the probabilities are taken back
     to the grid of its reference file (CT, where there is one), where the mask is decided. Writes
     `<case>.nii.gz`, `<case>_nodes.csv` and `.json`, `<case>_report.json`, `<case>.png` and `.html`,
-    with `uncertainty` also `<case>_uncertainty.nii.gz`, and `summary.json` with times.
+    with `uncertainty` also `<case>_uncertainty.nii.gz`, with `probability`
+    `<case>_probability.nii.gz`, and `summary.json` with times.
     A case that is there already, from the same files and weights, is not predicted again: a call
     that was interrupted goes on. A bad case does not stop the others.
 
@@ -89,6 +93,7 @@ def predict(
         precision: Of the network.
         pictures: Whether to draw each case.
         uncertainty: Map it, and give its mean in each node; see `inference.predict_slabs`.
+        probability: Write the probability of the foreground (all classes) to three decimals.
         progress: Told after each case.
 
     Returns:
@@ -104,7 +109,7 @@ def predict(
     usable(model, model.modalities, asked)
     window = inference or model.config.inference
     window = (window.fast() if fast else window).changed(**(changes or {}))
-    settings = PredictSettings(window, asked, precision, pictures, uncertainty)
+    settings = PredictSettings(window, asked, precision, pictures, uncertainty, probability)
     check_uncertainty(model, window, uncertainty)
     found = find_cases(inputs, model, out)
     rows: dict[str, Any] = read_json(out / SUMMARY)["cases"] if (out / SUMMARY).is_file() else {}
@@ -163,6 +168,7 @@ def _files(case: str, settings: PredictSettings) -> list[str]:
     ends = [".nii.gz", "_report.json", "_nodes.json", "_nodes.csv"]
     ends += [".png", ".html"] * settings.pictures
     ends += ["_uncertainty.nii.gz"] * (settings.uncertainty is not None)
+    ends += ["_probability.nii.gz"] * settings.probability
     return [case + end for end in ends]
 
 
@@ -196,7 +202,11 @@ def _predict_one(
     files = _files(case.id, settings)
     if maps.uncertainty is not None:
         name = f"{case.id}_uncertainty.nii.gz"
-        write_volume(out / name, uncertainty_on_source(maps.uncertainty, prepared), grid)
+        write_volume(out / name, map_on_source(maps.uncertainty, prepared), grid)
+    if settings.probability:
+        total = maps.foreground.sum(0) if len(maps.foreground) > 1 else maps.foreground[0]
+        name = f"{case.id}_probability.nii.gz"
+        write_volume(out / name, map_on_source(total, prepared), grid)
     write_volume(out / files[0], mask, grid, np.uint8)
     ended = time.monotonic()
     row = {

@@ -20,7 +20,7 @@ from ..datasets.store import PreparedCase
 from ..evaluation.nodes import Row
 from .ensemble import Predictor, members_of
 from .inference import FLIPS, Precision, Uncertainty, predict_slabs, usable
-from .original_grid import Maps, mask_on_source, nodes_on_source, uncertainty_on_source
+from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
 from .settings import InferenceSettings
 
 Scan = str | Path | Volume
@@ -98,7 +98,7 @@ def segment(
             prepared.source_grid,
             nodes,
             names,
-            None if doubt is None else uncertainty_on_source(doubt, prepared),
+            None if doubt is None else map_on_source(doubt, prepared),
         )
 
 

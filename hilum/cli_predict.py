@@ -69,6 +69,9 @@ def predict(
     uncertainty: Annotated[
         Uncertainty | None, typer.Option(help="Write a map of it, and its mean in each node.")
     ] = None,
+    probability: Annotated[
+        bool, typer.Option("--probability", help="Write the probability of the foreground.")
+    ] = False,
 ) -> None:
     """Segment scans: masks on the original CT grid, node table, overlays."""
     from hilum.finetune.predict import load
@@ -93,6 +96,7 @@ def predict(
         changes=changes,
         pictures=pictures,
         uncertainty=uncertainty.value if uncertainty else None,
+        probability=probability,
     )
     if watch:
         from hilum.finetune.watching import watch as wait

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from hilum.core.files import read_json
 from hilum.core.geometry import Grid, IntTriple
 from hilum.datasets.manifest import write_manifest
 from hilum.datasets.nifti import write_volume
+from hilum.evaluation.metrics_table import METRICS
+from hilum.evaluation.nodes import node_table, write_nodes
 from hilum.finetune.evaluate import evaluate
 
 SIDES: IntTriple = (12, 14, 16)
@@ -157,8 +160,9 @@ def test_a_plain_folder_of_references_gives_the_same_numbers(tmp_path: Path) -> 
     expected = evaluate(folder, manifest, tmp_path / "out").cases[1]
     found = evaluate(folder, tmp_path / "truth", tmp_path / "plain").cases[1]
     for name, metrics in found.items():
-        own = {key: value for key, value in expected[name].items() if key != "tlg_error"}
+        own = {key: value for key, value in expected[name].items() if key in metrics}
         assert metrics == pytest.approx(own, nan_ok=True)
+        assert not any("suv" in key or "tlg" in key for key in metrics)
     (tmp_path / "truth" / "c1.nii.gz").write_bytes((tmp_path / "truth/a1.nii.gz").read_bytes())
     with pytest.raises(DataError, match=r"case c1: .* must have a prediction"):
         evaluate(folder, tmp_path / "truth", tmp_path / "more")
@@ -179,4 +183,53 @@ def test_each_site_and_the_agreement_of_volumes_are_told(tmp_path: Path) -> None
     about = read_json(tmp_path / "out" / "cohort.json")
     dice = {site: own["1"]["dice"]["value"] for site, own in about["sites"].items()}
     assert dice == {"north": 1, "unknown": 0}
-    assert about["volume_agreement"]["1"]["bias"] == pytest.approx(-60 * 0.012 / 2)
+    agreement = about["agreement"]["1"]
+    assert agreement["volume_ml"]["bias"] == pytest.approx(-60 * 0.012 / 2)
+    assert agreement["tlg"]["bias"] == pytest.approx(-60 * 0.012 / 2), "SUV 1"
+    assert agreement["suv_peak"]["n"] == 1, "nothing is hottest in an empty mask"
+
+
+def test_the_report_names_every_metric_with_its_definition_and_empty_rule(tmp_path: Path) -> None:
+    both = mask((1, 1, 1, 1), (7, 8, 9, 1))
+    manifest, folder = cohort(tmp_path, {"a&1": (mask((1, 1, 1, 1)), both), "b1": (both, both)})
+    found = evaluate(folder, manifest, tmp_path / "out", by_site=True)
+    text = (tmp_path / "out" / "report.html").read_text()
+    for name in found.cohort[1]:
+        metric = METRICS[name]
+        assert f"<td>{escape(metric.title)}</td>" in text
+        assert escape(metric.definition) in text
+        assert escape(metric.empty) in text
+    assert "a&amp;1" in text
+    assert "No FROC" in text
+    assert "TLG" in text
+
+
+@pytest.mark.parametrize("beside", ["table", "map"])
+def test_scores_beside_the_masks_give_froc_and_calibration(tmp_path: Path, beside: str) -> None:
+    both = mask((1, 1, 1, 1), (7, 8, 9, 1))
+    pairs = {"a1": (both, mask((1, 1, 1, 1))), "b1": (mask(), mask((1, 1, 1, 1)))}
+    manifest, folder = cohort(tmp_path, pairs)
+    assert "scores" not in read_json(evaluate(folder, manifest, tmp_path / "o").out / "cohort.json")
+    for name, (prediction, _) in pairs.items():
+        # The first node is surer than the second.
+        values = prediction * np.where(np.arange(SIDES[0]) < 5, 0.9, 0.6)[:, None, None]
+        if beside == "map":
+            write_volume(folder / f"{name}_probability.nii.gz", values.astype(np.float32), GRID)
+        else:
+            rows = node_table(prediction, GRID, probability=values)
+            write_nodes(folder, name, rows[::-1])
+    found = read_json(evaluate(folder, manifest, tmp_path / "out").out / "cohort.json")["scores"]
+    assert found["froc"]["thresholds"] == pytest.approx([0.9, 0.6], abs=1e-6)
+    assert found["froc"]["false_positives"] == [0, 0.5]
+    assert found["froc"]["sensitivity"] == [0.5, 0.5]
+    assert found["nodes"]["ece"] == pytest.approx((0.1 + 0.6) / 2, abs=1e-6)
+    assert ("voxels_near_foreground" in found) == (beside == "map")
+    assert "FROC" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_table_of_other_nodes_gives_no_scores(tmp_path: Path) -> None:
+    manifest, folder = cohort(tmp_path, {"a1": (mask((1, 1, 1, 1)), mask((1, 1, 1, 1)))})
+    other = mask((7, 8, 9, 1))
+    write_nodes(folder, "a1", node_table(other, GRID, probability=other * 0.7))
+    found = read_json(evaluate(folder, manifest, tmp_path / "out").out / "cohort.json")
+    assert "scores" not in found

@@ -241,6 +241,26 @@ def test_uncertainty_lies_on_the_original_grid_and_in_the_node_table(
     assert_array_equal(read_label(tmp_path / "plain" / "p1.nii.gz").array, mask.array)
 
 
+def test_the_probability_lies_on_the_original_grid_and_agrees_with_mask_and_table(
+    config, tmp_path: Path
+) -> None:
+    case = write_case(tmp_path, "p1", GRIDS["axial, flipped like a scanner's"], PET)
+    torch.manual_seed(0)
+    segmenter = Segmenter(config(prior=0.49))
+    how = {"precision": "32", "pictures": False}
+    predict(segmenter, case.volumes, tmp_path / "out", **how)
+    assert not list((tmp_path / "out").glob("*probability*"))
+    predict(segmenter, case.volumes, tmp_path / "out", probability=True, **how)
+    found = read_volume(tmp_path / "out" / "p1_probability.nii.gz")
+    mask = read_label(tmp_path / "out" / "p1.nii.gz")
+    assert found.grid.same_as(mask.grid)
+    sure = np.abs(found.array - 0.5) > 0.001  # rounded to three decimals
+    assert_array_equal((found.array > 0.5)[sure], mask.array[sure])
+    rows = read_json(tmp_path / "out" / "p1_nodes.json")
+    best = max(row["probability_max"] for row in rows)
+    assert found.array.max() == pytest.approx(best, abs=1e-3)
+
+
 def test_the_mask_is_the_same_however_many_slabs_it_is_made_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,11 @@ def test_a_run_leaves_everything_that_a_study_reads(store: CaseStore, tmp_path: 
     assert 0 <= metrics["ct"]["case_4"]["metrics"]["dice"] <= 1
     with (out / "test" / "cases.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == 5
+    scores = read_json(out / "test" / "scores.json")
+    assert list(scores) == ["ct+pet", "ct", "pet"]
+    near = scores["ct"]["voxels_near_foreground"]
+    assert sum(near["count"]) > 0
+    assert 0 <= near["ece"] <= 1
     for name in ("test/case_4.png", "test/case_5.png", "test/cohort.json", "DONE"):
         assert (out / name).is_file()
     assert len(list((out / "pictures").glob("*.png"))) == 2
