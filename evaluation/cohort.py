@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ..core.seeds import numpy_generator
+from .hierarchy import Pool, weighted_means, weights
 from .metrics_table import METRICS, SIZE_BANDS
+from .runs import Run, draw_of, row_means
 
 BOOTSTRAPS = 2000
-Sums = dict[str, float]
 
-_SUMS = (
+SUMS = (
     "intersection_ml",
     "volume_ml",
     "reference_volume_ml",
@@ -29,54 +30,76 @@ _SUMS = (
 def cohort_metrics(
     cases: Mapping[str, Mapping[str, float]],
     patients: Mapping[str, str] | None = None,
+    runs: Mapping[str, Run] | None = None,
     *,
     n_bootstrap: int = BOOTSTRAPS,
     seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Return value, 95 % interval and number of patients of every metric.
 
-    Means are over patients, each the mean of its cases (and seeds). DSCagg, F1agg and sensitivity
+    Means are over patients, each the mean of its cases (and runs). DSCagg, F1agg and sensitivity
     by size pool the sums of all cases. Intervals are percentiles of a bootstrap that draws whole
-    patients. Undefined values (NaN) are left out, and `n` says how many patients are in.
+    patients; with `runs` also the trained models anew, draws of labelled patients before seeds.
+    Undefined values (NaN) are left out, and `n` says how many patients are in.
 
     Args:
         cases: Metrics of each case, from `case_metrics`.
         patients: Patient of each case; without it each case is a patient.
+        runs: Run that each case was measured in; without it one model measured all.
         n_bootstrap: Resamples.
         seed: Seed of the resampling.
     """
-    groups: dict[str, list[Mapping[str, float]]] = defaultdict(list)
+    groups: dict[str, dict[Run, list[Mapping[str, float]]]] = defaultdict(lambda: defaultdict(list))
     for name, metrics in cases.items():
-        groups[patients[name] if patients else name].append(metrics)
+        patient = patients[name] if patients else name
+        groups[patient][runs[name] if runs else 0].append(metrics)
     names = sorted(groups)
     if not names:
         return {}
-    draws = numpy_generator(seed, "cohort").integers(0, len(names), (n_bootstrap, len(names)))
+    columns = list(dict.fromkeys(run for own in groups.values() for run in own))
+    cells = [[groups[name].get(run, []) for run in columns] for name in names]
+    resampling = _weights(len(names), columns, n_bootstrap, seed)
     found: dict[str, dict[str, float]] = {}
     for metric in METRICS:
         if METRICS[metric].pooled or metric.startswith("sensitivity_"):
             continue
-        values = np.array([_mean([c.get(metric, math.nan) for c in groups[n]]) for n in names])
+        table = np.array(
+            [[_mean([c.get(metric, math.nan) for c in own]) for own in row] for row in cells]
+        )
+        values = row_means(table)
         if np.isfinite(values).any():
-            found[metric] = _with_interval(values, draws)
+            samples = weighted_means(table[None], *resampling)[:, 0]
+            known = np.isfinite(values)
+            found[metric] = _row(float(values[known].mean()), samples, int(known.sum()))
     sums = {
-        key: np.array([sum(c.get(key, 0.0) for c in groups[n]) for n in names]) for key in _SUMS
+        key: np.array([[sum(c.get(key, 0.0) for c in own) for own in row] for row in cells])
+        for key in SUMS
     }
-    for metric, pool in _POOLED.items():
+    for metric, pool in POOLS.items():
         if metric == "f1agg_50" and not all("lesion_tp_50" in case for case in cases.values()):
             continue  # Measured before this count was kept: a zero would be wrong.
-        found[metric] = _pooled(sums, pool, draws)
+        found[metric] = _pooled(sums, pool, resampling)
     return found
 
 
+def _weights(
+    patients: int, runs: Sequence[Run], n: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often each patient and each run is in each sample."""
+    picks = numpy_generator(seed, "cohort").integers(0, patients, (n, patients))
+    rows = np.zeros((n, patients))
+    np.add.at(rows, (np.arange(n)[:, None], picks), 1)
+    draws = [draw_of(run) for run in runs]
+    return rows, weights((1, len(runs)), draws=draws, n=n, seed=seed)[1]
+
+
 def _pooled(
-    sums: Mapping[str, np.ndarray],
-    pool: Callable[[Mapping[str, np.ndarray]], np.ndarray],
-    draws: np.ndarray,
+    sums: Mapping[str, np.ndarray], pool: Pool, resampling: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, float]:
-    value = float(pool({key: row.sum()[None] for key, row in sums.items()})[0])
-    resampled = pool({key: row[draws].sum(1) for key, row in sums.items()})
-    return _row(value, resampled, draws.shape[1])
+    rows, columns = resampling
+    value = float(pool({key: table.sum()[None] for key, table in sums.items()})[0])
+    samples = pool({key: ((rows @ table) * columns).sum(1) for key, table in sums.items()})
+    return _row(value, samples, rows.shape[1])
 
 
 def dscagg(sums: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -96,24 +119,17 @@ def f1agg_50(sums: Mapping[str, np.ndarray]) -> np.ndarray:
     return _ratio(2 * sums["lesion_tp_50"], lesions)
 
 
-def _sensitivity(band: str) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+def _sensitivity(band: str) -> Pool:
     return lambda sums: _ratio(sums[f"found_{band}"], sums[f"lesions_{band}"])
 
 
-_POOLED: dict[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]] = {
+POOLS: dict[str, Pool] = {
     "dscagg": dscagg,
     "f1agg": f1agg,
     "f1agg_50": f1agg_50,
     **{f"sensitivity_{band}": _sensitivity(band) for band in SIZE_BANDS},
 }
-
-
-def _with_interval(values: np.ndarray, draws: np.ndarray) -> dict[str, float]:
-    with np.errstate(invalid="ignore"):
-        picked = values[draws]
-        count = np.isfinite(picked).sum(1)
-        means = np.where(count > 0, np.nansum(picked, 1) / np.maximum(count, 1), np.nan)
-    return _row(float(np.nanmean(values)), means, int(np.isfinite(values).sum()))
+"""Metrics that pool the sums over cases, by name."""
 
 
 def _row(value: float, resampled: np.ndarray, n: int) -> dict[str, float]:

@@ -52,6 +52,22 @@ def test_the_interval_is_that_of_a_plain_bootstrap() -> None:
     assert got["ci_high"] == pytest.approx(high, abs=0.004)
 
 
+def test_with_runs_the_interval_is_that_of_patients_and_models() -> None:
+    """Patients are alike and the three models are not: drawing patients alone would see nothing."""
+    of_models = (0.5, 0.6, 0.7)
+    cases = {f"{p}/{r}": {"dice": of_models[r]} for p in range(8) for r in range(3)}
+    patients = {name: name.split("/")[0] for name in cases}
+    runs = {name: int(name.split("/")[1]) for name in cases}
+    alone = cohort_metrics(cases, patients)["dice"]
+    assert (alone["ci_low"], alone["ci_high"]) == pytest.approx((0.6, 0.6))
+    both = cohort_metrics(cases, patients, runs)["dice"]
+    draws = np.random.default_rng(0).choice(of_models, (20_000, 3)).mean(1)
+    assert both["value"] == pytest.approx(0.6)
+    assert (both["ci_low"], both["ci_high"]) == pytest.approx(
+        tuple(np.percentile(draws, [2.5, 97.5])), abs=0.02
+    )
+
+
 def test_one_patient_has_no_interval() -> None:
     assert math.isnan(cohort_metrics({"a": {"dice": 0.5}})["dice"]["ci_low"])
 
