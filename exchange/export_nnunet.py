@@ -1,4 +1,4 @@
-"""Export a residual encoder to nnU-Net: a checkpoint that it loads, and nnssl's plan."""
+"""Export an encoder to nnU-Net: a checkpoint that it fine-tunes from, and nnssl's plan."""
 
 from __future__ import annotations
 
@@ -13,26 +13,30 @@ from ..core.errors import CheckpointError
 from ..core.files import write_json, write_text
 from ..core.registry import build
 from ..encoders import ENCODERS
-
-NETWORK = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
-IMPORTED = ["conv_op", "norm_op", "dropout_op", "nonlin"]
+from .nnunet_networks import Counterpart, counterpart
 
 
 def export_nnunet(folder: Path, part: Path, tolerance: float) -> dict[str, Any]:
-    """Write `checkpoint.pth`, `adaptation_plan.json`, `architecture.json` and a README.
+    """Write `checkpoint.pth`, `adaptation_plan.json`, a README and, for U-Nets, `architecture.json`.
 
-    nnU-Net's `-pretrained_weights` wants every weight of its network but those of the segmentation
-    layers, so the checkpoint also holds a decoder, as nnU-Net initialises it. nnssl's plan names
-    the keys of the encoder and of the stem: tools that follow it take these alone.
-    """
+    `nnUNetv2_train_pretrained` follows nnssl's plan, which lies in the checkpoint, and takes the
+    encoder. `nnUNetv2_train -pretrained_weights` wants every weight of its network but those of
+    the segmentation layers, so the checkpoint also holds a decoder, as nnU-Net initialises it.
+    """  # noqa: E501 - one line
     config = read_config(folder)
-    encoder = _encoder(folder, config)
-    architecture = architecture_of(encoder)
-    network = _network(architecture, len(config.modalities))
-    weights = _weights(encoder, network)
-    plan = adaptation_plan(config, architecture)
+    name, channels = str(config.architecture.get("name")), len(config.modalities)
+    encoder = build(ENCODERS, config.architecture, in_channels=channels)
+    load_weights(encoder, read_weights(folder), threshold=1.0)
+    theirs = counterpart(name, encoder, channels)
+    plan = adaptation_plan(config, theirs)
+    # The state repeats a tensor under each of its names, as nnU-Net looks for all of them.
+    state = theirs.network.state_dict()
     checkpoint = {
-        "network_weights": weights,
+        "network_weights": {
+            key: value.detach().cpu().clone()
+            for key, value in state.items()
+            if ".seg_layers." not in key
+        },
         "nnssl_adaptation_plan": plan,
         "trainer_name": f"hilum {config.pretext.get('name', 'pretraining')}",
         "init_args": {},
@@ -44,129 +48,97 @@ def export_nnunet(folder: Path, part: Path, tolerance: float) -> dict[str, Any]:
     }
     torch.save(checkpoint, part / "checkpoint.pth")
     write_json(part / "adaptation_plan.json", plan)
-    write_json(part / "architecture.json", architecture)
-    write_text(part / "README.md", _readme(config))
-    image = torch.rand((1, encoder.in_channels, *config.patch))
-    largest = difference(encoder, network.get_submodule("encoder"), image)
+    if theirs.kwargs is not None:
+        write_json(part / "architecture.json", architecture_of(theirs))
+    write_text(part / "README.md", _readme(config, theirs))
+    image = torch.rand((1, encoder.in_channels, *(theirs.patch or config.patch)))
+    largest = difference(encoder, theirs, image)
     if largest > tolerance:
         raise CheckpointError(
             f"features in nnU-Net's network must equal ours within {tolerance:g}", found=largest
         )
-    return {"tensors": len(weights), "largest_difference": largest, "tolerance": tolerance}
+    count = len(checkpoint["network_weights"])
+    return {"tensors": count, "largest_difference": largest, "tolerance": tolerance}
 
 
-def architecture_of(encoder: nn.Module) -> dict[str, Any]:
-    """Return the network of an encoder in the words of an nnU-Net plans file."""
-    inner: Any = encoder.get_submodule("inner")
-    stages = len(inner.output_channels)
+def architecture_of(theirs: Counterpart) -> dict[str, Any]:
+    """Return the network as `architecture` of a configuration in an nnU-Net plans file."""
     return {
-        "network_class_name": NETWORK,
-        "arch_kwargs": {
-            "n_stages": stages,
-            "features_per_stage": list(inner.output_channels),
-            "conv_op": "torch.nn.modules.conv.Conv3d",
-            "kernel_sizes": [[3, 3, 3]] * stages,
-            "strides": [list(step) for step in inner.strides],
-            "n_blocks_per_stage": [len(stage.blocks) for stage in inner.stages],
-            "n_conv_per_stage_decoder": [1] * (stages - 1),
-            "conv_bias": True,
-            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-        },
-        "_kw_requires_import": IMPORTED,
+        "network_class_name": theirs.name,
+        "arch_kwargs": theirs.kwargs,
+        "_kw_requires_import": theirs.imported,
     }
 
 
-def adaptation_plan(config: EncoderConfig, architecture: dict[str, Any]) -> dict[str, Any]:
-    """Return nnssl's description of how a network takes over the weights."""
+def adaptation_plan(config: EncoderConfig, theirs: Counterpart) -> dict[str, Any]:
+    """Return nnssl's description of how a network takes over the weights.
+
+    The class is named with its module, and its arguments are given: nnU-Net builds what
+    `ResEncL` alone names with fixed stages, whatever the arguments say.
+    """
+    patch = list(theirs.patch or config.patch)
     return {
         "architecture_plans": {
-            "arch_class_name": "ResEncL",
-            "arch_kwargs": architecture["arch_kwargs"],
-            "arch_kwargs_requiring_import": architecture["_kw_requires_import"],
+            "arch_class_name": theirs.name,
+            "arch_kwargs": theirs.kwargs,
+            "arch_kwargs_requiring_import": theirs.imported,
         },
         "pretrain_plan": {
-            "spacing": list(config.spacing),
-            "patch_size": list(config.patch),
-            "orientation": config.orientation,
-            "modalities": list(config.modalities),
-            "intensity": config.intensity,
-            "pretext": config.pretext,
+            "plans_name": "hilum",
+            "configurations": {
+                "3d_fullres": {
+                    "spacing": list(config.spacing),
+                    "patch_size": patch,
+                    "orientation": config.orientation,
+                    "modalities": list(config.modalities),
+                    "intensity": config.intensity,
+                    "pretext": config.pretext,
+                }
+            },
         },
         "pretrain_num_input_channels": len(config.modalities),
         "recommended_downstream_patchsize": list(config.patch),
-        "key_to_encoder": "encoder.stages",
-        "key_to_stem": "encoder.stem",
-        "keys_to_in_proj": ["encoder.stem.convs.0.conv", "encoder.stem.convs.0.all_modules.0"],
-        "key_to_lpe": None,
+        **theirs.keys,
     }
 
 
 @torch.no_grad()
-def difference(ours: nn.Module, theirs: nn.Module, image: Tensor) -> float:
+def difference(ours: nn.Module, theirs: Counterpart, image: Tensor) -> float:
     """Return the largest absolute difference between the features of two encoders."""
-    pairs = zip(ours.eval()(image), theirs.eval()(image), strict=True)
+    found = theirs.features(theirs.network.eval(), image)
+    pairs = zip(ours.eval()(image)[theirs.ours], found, strict=True)
     return max(float((a - b).abs().max()) for a, b in pairs)
 
 
-def _encoder(folder: Path, config: EncoderConfig) -> Any:
-    name = config.architecture.get("name")
-    if name != "resenc":
-        raise CheckpointError(
-            "nnU-Net's residual network takes resenc encoders",
-            file=folder,
-            found=name,
-            remedy="pretrain with encoder.name=resenc, or export to huggingface or state_dict",
-        )
-    encoder = build(ENCODERS, config.architecture, in_channels=len(config.modalities))
-    load_weights(encoder, read_weights(folder), threshold=1.0)
-    return encoder
-
-
-def _network(architecture: dict[str, Any], channels: int) -> nn.Module:
-    """Return nnU-Net's network for a plan, decoder initialised as there, from a fixed seed."""
-    from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
-
-    values = dict(architecture["arch_kwargs"])
-    values |= {"conv_op": nn.Conv3d, "norm_op": nn.InstanceNorm3d, "nonlin": nn.LeakyReLU}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = ResidualEncoderUNet(channels, num_classes=2, deep_supervision=True, **values)
-        network.apply(network.initialize)
-    return network
-
-
-def _weights(encoder: nn.Module, network: nn.Module) -> dict[str, Tensor]:
-    """Fill the network's encoder, and return every tensor but those of segmentation layers.
-
-    The state repeats a tensor under each of its names, as nnU-Net looks for all of them.
-    """
-    inner = encoder.get_submodule("inner").state_dict()
-    network.get_submodule("encoder").load_state_dict(inner)
-    state = network.state_dict()
-    return {n: v.detach().cpu().clone() for n, v in state.items() if ".seg_layers." not in n}
-
-
-def _readme(config: EncoderConfig) -> str:
+def _readme(config: EncoderConfig, theirs: Counterpart) -> str:
     channels = "\n".join(f"{i}. {name}" for i, name in enumerate(config.modalities))
-    spacing = " x ".join(f"{s:g}" for s in config.spacing)
-    return f"""# Residual encoder for nnU-Net
+    spacing = " ".join(f"{s:g}" for s in config.spacing)
+    trainer = "PretrainedTrainer" if theirs.kwargs else "PretrainedTrainer_Primus"
+    older = (
+        ""
+        if theirs.kwargs is None
+        else f"""
+## With `-pretrained_weights` (any nnU-Net v2)
+
+1. Put `architecture.json` as `architecture` of your configuration into `nnUNetPlans.json`
+   (patch {list(config.patch)}, spacing {spacing} mm, depth first).
+2. `nnUNetv2_train DATASET 3d_fullres FOLD -p PLANS -pretrained_weights checkpoint.pth`
+"""
+    )
+    return f"""# {theirs.name.rpartition(".")[2]} for nnU-Net
 
 Trained by hilum ({config.pretext.get("name", "unknown pretext")}); licence: \
 {config.licence or "not stated"}. The encoder is trained, the decoder is new.
 
-1. Plan with `architecture.json` as `architecture` of your configuration in `nnUNetPlans.json`
-   (patch {list(config.patch)}, spacing {spacing} mm, depth first).
-2. `nnUNetv2_train DATASET 3d_fullres FOLD -p PLANS -pretrained_weights checkpoint.pth`
+## With nnssl's adaptation plan (nnU-Net with `nnUNetv2_train_pretrained`)
 
+1. `nnUNetv2_plan_and_preprocess -d ID --verify_dataset_integrity`
+2. `nnUNetv2_preprocess_like_nnssl -d ID -n NAME -pc checkpoint.pth -am fixed -os {spacing}`
+3. `nnUNetv2_train_pretrained ID 3d_fullres FOLD -p ptPlans__NAME____... -tr {trainer}`
+{older}
 Channels, in this order:
 
 {channels}
 
-Tools that follow nnssl's adaptation plan find it in the checkpoint and in `adaptation_plan.json`.
-Intensities were scaled as the plan's `intensity` says, not by nnU-Net's z-score.
+Intensities were scaled as `intensity` in `adaptation_plan.json` says, not by nnU-Net's z-score.
 """
