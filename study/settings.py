@@ -32,7 +32,12 @@ class StudySettings(Settings):
     reference: dict[str, Any] = Field(
         default_factory=dict, description="levels that the others are compared with"
     )
-    metric: str = Field("dice", description="per-case metric of the paired comparisons")
+    metric: str = Field(
+        "dice", description="metric of the comparisons, of cases or pooled (dscagg, f1agg)"
+    )
+    margin: float = Field(
+        0.02, gt=0, description="largest difference of that metric that does not matter"
+    )
     conditions: list[str] = Field(
         default_factory=list, description="modality subsets at test time, such as 'ct' or 'ct+pet'"
     )
