@@ -88,7 +88,7 @@ def assess(
         if progress:
             progress(number, len(ids), name)
     patients = {name: store.rows[name]["patient"] for name in ids}
-    _write(folder, results, patients)
+    write_results(folder, results, patients)
     write_json(
         folder / "scores.json",
         {
@@ -169,7 +169,8 @@ def _draw(file: Path, case: StoredCase, mask: np.ndarray, dice: float) -> None:
     case_picture(file, volumes, case.grid, reference, mask, title=f"{case.id}: Dice {dice:.3f}")
 
 
-def _write(folder: Path, results: Results, patients: Mapping[str, str]) -> None:
+def write_results(folder: Path, results: Results, patients: Mapping[str, str]) -> None:
+    """Write `cases.csv`, `cohort.json` and `metrics.json` of the cases under each condition."""
     rows = [
         {"condition": condition, "case": name, "patient": patients[name], **metrics}
         for condition, cases in results.items()

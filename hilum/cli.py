@@ -24,7 +24,7 @@ from hilum.cli_study import KeyValues, Workers, study
 from hilum.cli_view import view
 from hilum.cli_weights import describe_any, import_weights
 from hilum.console import clean_stop, say
-from hilum.core.errors import Stopped, UserError
+from hilum.core.errors import SettingsError, Stopped, UserError
 
 app = typer.Typer(
     name="hilum",
@@ -110,17 +110,36 @@ def finetune(
     settings: KeyValues = None,
     config: Config = None,
     dry_run: DryRun = False,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Cross-validate: OUT/fold_0 and so on, an ensemble.")
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rounds on pseudo-labels of the round before: OUT/round_1, ..."),
+    ] = None,
 ) -> None:
     """Train a segmenter from n labelled patients; the segmenter folder is OUT/segmenter."""
     from hilum.core.settings import load
     from hilum.finetune.settings import FinetuneSettings
 
     resolved = load(FinetuneSettings, config or [], settings or [])
+    if folds and rounds:
+        raise SettingsError("--folds and --rounds cannot go together", remedy="choose one")
     if dry_run:
         return _show(resolved)
-    from hilum.finetune.run import finetune as run
+    if folds:
+        from hilum.finetune.folds import cross_validate
 
-    say(f"segmenter: {run(resolved, out)}")
+        ensemble = cross_validate(resolved, out, folds, say=say)
+        say(f"ensemble of {folds}: {ensemble}")
+    elif rounds:
+        from hilum.finetune.rounds import self_train
+
+        say(f"segmenter: {self_train(resolved, out, rounds, say=say)}")
+    else:
+        from hilum.finetune.run import finetune as run
+
+        say(f"segmenter: {run(resolved, out)}")
     return None
 
 

@@ -1,0 +1,83 @@
+"""Cross-validate: a segmenter per fold, each tested on patients that it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..core.errors import SettingsError
+from ..core.files import read_json
+from ..core.settings import validate
+from ..datasets.splits import SplitSettings, make_split
+from ..datasets.store import CaseStore
+from .assessment import Numbers, Results, dice_of, write_results
+from .run import finetune
+from .settings import FinetuneSettings
+
+Say = Callable[[str], None]
+
+
+def cross_validate(
+    settings: FinetuneSettings, out: str | Path, folds: int, *, say: Say = print
+) -> Path:
+    """Train and test a segmenter for each fold, and pool the test results of all patients.
+
+    Writes a run folder `fold_<k>` each, and in `test` the tables of `assessment.assess` over all
+    folds: every labelled patient once, predicted by the segmenter that did not train on them. The
+    folder as a whole is an ensemble: `hilum predict OUT` averages the folds. A call that was
+    stopped goes on; folds that are done are left alone.
+
+    Args:
+        settings: Of every fold; `split.test`, `folds` and `fold` are set here.
+        out: Folder of the folds.
+        folds: How many.
+        say: Gets a line now and then.
+
+    Returns:
+        `out`, which `hilum predict` reads as an ensemble.
+
+    Raises:
+        SettingsError: If the settings say how to test in another way.
+    """
+    out = Path(out)
+    runs = [_of_fold(settings, folds, fold) for fold in range(folds)]
+    store = CaseStore(settings.store)
+    for run in runs:
+        make_split(store, run.split)  # every fold is possible before the first begins
+    for fold, run in enumerate(runs):
+        say(f"fold {fold + 1} of {folds}")
+        finetune(run, out / f"fold_{fold}", say=say)
+    results, patients = pooled(out, folds)
+    if not results:
+        return out
+    write_results(out / "test", results, patients)
+    for condition, cases in results.items():
+        if cases:
+            dice = dice_of(results, condition)
+            say(f"test Dice with {condition}: {dice:.4f} over {len(cases)} cases of all folds")
+    return out
+
+
+def pooled(out: Path, folds: int) -> tuple[Results, dict[str, str]]:
+    """Return the metrics of every test case under each condition, and the patient of each."""
+    results: Results = {}
+    patients: dict[str, str] = {}
+    for fold in range(folds):
+        file = out / f"fold_{fold}" / "test" / "metrics.json"
+        found = read_json(file) if file.is_file() else {}
+        for condition, cases in found.items():
+            own: dict[str, Numbers] = results.setdefault(condition, {})
+            for name, row in cases.items():
+                own[name], patients[name] = row["metrics"], row["patient"]
+    return results, patients
+
+
+def _of_fold(settings: FinetuneSettings, folds: int, fold: int) -> FinetuneSettings:
+    if settings.split.test not in ("manifest", "fold"):
+        raise SettingsError(
+            "folds decide which patients test",
+            found=f"split.test={settings.split.test}",
+            remedy="leave split.test out, or train one segmenter without --folds",
+        )
+    split = settings.split.model_dump() | {"test": "fold", "folds": folds, "fold": fold}
+    return settings.model_copy(update={"split": validate(SplitSettings, split)})
