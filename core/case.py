@@ -21,6 +21,7 @@ class Case:
         site: Centre or scanner; empty if unknown.
         split: `train`, `test`, or empty if not assigned.
         partial: The label marks only some of what is there: unmarked voxels are unknown.
+        anatomy: File of a mask that numbers organs, where no node can be; any grid.
     """
 
     id: str
@@ -30,3 +31,10 @@ class Case:
     site: str = ""
     split: str = ""
     partial: bool = False
+    anatomy: Path | None = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """All files by modality, `label` and `anatomy`."""
+        more = {"label": self.label, "anatomy": self.anatomy}
+        return self.volumes | {name: file for name, file in more.items() if file is not None}

@@ -13,7 +13,7 @@ from ..core.errors import DataError, SettingsError
 from ..core.files import atomic_path
 from ..core.modality import modality
 
-OTHER = ("case", "patient", "label", "site", "split", "partial")
+OTHER = ("case", "patient", "label", "site", "split", "partial", "anatomy")
 """Columns that are no modality."""
 
 _SPLITS = ("", "train", "test")
@@ -79,19 +79,24 @@ def scan_manifest(path: str | Path) -> tuple[list[Case], list[DataError]]:
 def write_manifest(path: str | Path, cases: Sequence[Case]) -> Path:
     """Write cases; paths inside the manifest's folder become relative, so that it can move.
 
-    The column `partial` is there only if the label of a case is.
+    The columns `partial` and `anatomy` are there only if a case has it.
     """
     path = Path(path)
     modalities = list(dict.fromkeys(name for case in cases for name in case.volumes))
-    last = ["partial"] if any(case.partial for case in cases) else []
+    flags = any(case.partial for case in cases), any(case.anatomy for case in cases)
+    last = [name for name, asked in zip(("partial", "anatomy"), flags, strict=True) if asked]
     with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["case", "patient", *modalities, "label", "site", "split", *last])
         for case in cases:
             files = [case.volumes.get(name) for name in modalities]
             row = [_relative(file, path.parent) for file in [*files, case.label]]
-            flag = ["yes" if case.partial else ""] if last else []
-            writer.writerow([case.id, case.patient, *row, case.site, case.split, *flag])
+            more = {
+                "partial": "yes" if case.partial else "",
+                "anatomy": _relative(case.anatomy, path.parent),
+            }
+            rest = [more[name] for name in last]
+            writer.writerow([case.id, case.patient, *row, case.site, case.split, *rest])
     return path
 
 
@@ -220,6 +225,7 @@ def case_of_row(row: dict[str, str], where: str, folder: Path) -> Case:
         site=row.get("site", ""),
         split=split,
         partial=_PARTIAL[partial],
+        anatomy=_absolute(row["anatomy"], folder) if row.get("anatomy") else None,
     )
 
 

@@ -90,7 +90,8 @@ def _prepare_one(case: Case, out: Path, settings: PrepareSettings, recipe: Any) 
         folder = out / case.id
         seen = _stamps(case)
         inputs = _inputs(case, folder / "inputs.json", seen)
-        key = hash_of([recipe, case.patient, case.site, case.split, inputs])
+        about = [recipe, case.patient, case.site, case.split, inputs]
+        key = hash_of([*about, *(["partial"] if case.partial else [])])
         if (folder / "case.json").exists() and (folder / f"{key}.key").exists():
             write_json(folder / "inputs.json", {"seen": seen, "hashes": inputs})
             return case.id, ""
@@ -111,9 +112,8 @@ def _prepare_one(case: Case, out: Path, settings: PrepareSettings, recipe: Any) 
 
 def _stamps(case: Case) -> dict[str, list[object]]:
     """Return path, size and time of each file."""
-    files = {**case.volumes, **({"label": case.label} if case.label else {})}
     stamps: dict[str, list[object]] = {}
-    for name, file in files.items():
+    for name, file in case.files.items():
         if not file.is_file():
             raise DataError(
                 "the file must exist", case=case.id, file=file, remedy="mend the manifest"
@@ -129,8 +129,7 @@ def _inputs(case: Case, noted: Path, seen: dict[str, list[object]]) -> dict[str,
         before = read_json(noted)
         if before["seen"] == seen:
             return before["hashes"]
-    files = {**case.volumes, **({"label": case.label} if case.label else {})}
-    return {name: hash_of_file(file) for name, file in files.items()}
+    return {name: hash_of_file(file) for name, file in case.files.items()}
 
 
 def _claim(out: Path, recipe: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from ..core.settings import Settings
 from .body import Body, find_body
 from .boxes import box_of
 from .nifti import Volume, read_grid, read_label, read_volume
+from .partial_labels import anatomy_on, with_unknown
 from .prepare_checks import (
     check_classes,
     check_overlap,
@@ -112,20 +113,23 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
         check_classes(case, label)
         mask = resample(label.array.astype(np.uint8, copy=False), label.grid, crop, order=0)
         notes.extend(label_notes(label, mask, crop))
-    files = {**case.volumes, **({} if case.label is None else {"label": case.label})}
+    images, regions = _images(volumes, crop, factors, settings.order), _regions(volumes, crop, body)
+    if mask is not None and case.partial:
+        ct = images[list(volumes).index("ct")] if "ct" in volumes else None
+        mask = with_unknown(mask, (regions & 1).astype(bool), ct, anatomy_on(case, crop))
     return PreparedCase(
         id=case.id,
         patient=case.patient,
         site=case.site,
         split=case.split,
-        images=_images(volumes, crop, factors, settings.order),
+        images=images,
         modalities=tuple(volumes),
-        regions=_regions(volumes, crop, body),
+        regions=regions,
         label=mask,
         grid=crop,
         source_grid=source,
         factors=factors,
-        inputs={name: hash_of_file(file) for name, file in files.items()},
+        inputs={name: hash_of_file(file) for name, file in case.files.items()},
         partial=case.partial,
         notes=tuple(note for note in notes if note),
         moved=moved,
