@@ -90,8 +90,31 @@ class TransformersNetwork(FlatNetwork):
 
     def forward(self, slices: Tensor) -> list[Tensor]:
         """Map slices to the features of several depths."""
+        if isinstance(self.net, transformers.HieraBackbone):
+            return _hiera(self.net, slices)
         maps = self.net(slices).feature_maps
         return [maps[i] for i in self.order]
+
+
+def _hiera(net: transformers.HieraBackbone, slices: Tensor) -> list[Tensor]:
+    """Return the normed maps of every stage of a Hiera.
+
+    The backbone of transformers (5.24) leaves out that its blocks want tokens ordered by mask unit,
+    as `HieraModel` orders them: with pretrained weights its maps are not those of the network.
+    """
+    from transformers.models.hiera.modeling_hiera import unroll
+
+    config: Any = net.config
+    rows = unroll(
+        net.embeddings(slices)[0],
+        image_shape=(slices.shape[2], slices.shape[3]),
+        patch_stride=config.patch_stride,
+        schedule=[config.query_stride] * (len(config.depths) - 1),
+    )
+    stages = net.encoder(rows, output_hidden_states=True).reshaped_hidden_states
+    norms = net.hidden_states_norms.values()
+    pairs = zip(norms, stages[1:], strict=True)
+    return [norm(x).permute(0, 3, 1, 2).contiguous() for norm, x in pairs]
 
 
 def _config(name: str, size: str, side: int) -> dict[str, Any]:

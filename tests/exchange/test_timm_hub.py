@@ -109,3 +109,45 @@ def test_a_cnn_runs_slice_by_slice_where_that_is_asked_for(tmp_path: Path, rebui
         assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     assert read_config(folder).architecture["model"] == "timm/resnet10t"
     assert report.covered == 1
+
+
+TOKENS = {"embed_dim": 24, "depth": 3, "num_heads": 2}
+STAGES = {"embed_dim": 4, "stages": [1, 1, 1, 1], "num_heads": 1}
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "asked"),
+    [
+        ("vit_small_patch16_dinov3", TOKENS, {}),
+        ("hiera_tiny_224", STAGES, {}),
+        ("vit_small_patch14_dinov2", TOKENS, {"name": "slices"}),
+    ],
+)
+def test_transformers_run_slice_by_slice_with_the_side_of_their_positions(
+    tmp_path: Path, rebuilt, model: str, settings: dict, asked: dict
+) -> None:
+    """DINOv3 turns its tokens and Hiera pools them: there is no 3D form, so slices are the way."""
+    side = 56 if "14" in model else 64
+    network = timm.create_model(model, pretrained=False, img_size=side, **settings).eval()
+    for parameter in network.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    save_for_hf(network, str(tmp_path / "hub"), model_config={"num_classes": 0})
+    folder, report = import_weights(
+        "auto", tmp_path / "hub", tmp_path / "e", modalities=["ct", "pet"],
+        architecture={**asked, "settings": settings},
+    )  # fmt: skip
+    architecture = read_config(folder).architecture
+    assert architecture["name"] == "slices"
+    assert architecture["model"] == f"timm/{model}"
+    assert architecture.get("side") == (None if "dinov3" in model else side)
+    encoder, gray = rebuilt(folder), torch.randn(2, 1, side, side)
+    with torch.no_grad():
+        wanted = network.forward_intermediates(  # pyright: ignore[reportCallIssue]
+            gray.repeat(1, 3, 1, 1), indices=encoder.flat.indices, norm="vit" in model,
+            intermediates_only=True, output_fmt="NCHW",
+        )  # fmt: skip
+        found = encoder.flat(gray.repeat(1, 2, 1, 1))
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert report.covered == 1
+    assert "3 colours summed" in next(iter(report.adapted.values()))

@@ -66,7 +66,7 @@ def test_a_videomae_gives_its_tokens(tmp_path: Path, rebuilt) -> None:
     assert read_config(folder).patch == (8, 32, 32)
 
 
-@pytest.mark.parametrize("kind", ["convnext", "swin", "dinov3"])
+@pytest.mark.parametrize("kind", ["convnext", "swin", "dinov3", "hiera"])
 def test_other_backbones_give_their_maps_slice_by_slice(tmp_path: Path, rebuilt, kind: str) -> None:
     import transformers
 
@@ -77,8 +77,9 @@ def test_other_backbones_give_their_maps_slice_by_slice(tmp_path: Path, rebuilt,
             "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2,
             "intermediate_size": 96, "num_register_tokens": 4,
         },
+        "hiera": {"embed_dim": 4, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1]},
     }  # fmt: skip
-    names = {"convnext": "ConvNext", "swin": "Swin", "dinov3": "DINOv3ViT"}
+    names = {"convnext": "ConvNext", "swin": "Swin", "dinov3": "DINOv3ViT", "hiera": "Hiera"}
     config = getattr(transformers, names[kind] + "Config")(**settings[kind])
     network = getattr(transformers, names[kind] + "Model")(config).eval()
     network.save_pretrained(tmp_path / "hub")
@@ -88,14 +89,15 @@ def test_other_backbones_give_their_maps_slice_by_slice(tmp_path: Path, rebuilt,
     encoder, gray = rebuilt(folder), torch.randn(1, 1, 224, 224)
     with torch.no_grad():
         wanted = network(gray.repeat(1, 3, 1, 1), output_hidden_states=True)
-        found = encoder.flat.net(gray.repeat(1, 2, 1, 1)).feature_maps[-1]
+        found = encoder.flat(gray.repeat(1, 2, 1, 1))[-1]
     if kind == "dinov3":
         theirs = wanted.last_hidden_state[:, 5:].transpose(1, 2).reshape(found.shape)
     elif kind == "convnext":
         norm = encoder.flat.net.hidden_states_norms["stage4"]
         theirs = norm(wanted.last_hidden_state)
     else:
-        last = wanted.reshaped_hidden_states[-1].permute(0, 2, 3, 1)
+        last = wanted.reshaped_hidden_states[-1]
+        last = last if kind == "hiera" else last.permute(0, 2, 3, 1)
         norm = encoder.flat.net.hidden_states_norms["stage4"]
         theirs = norm(last).permute(0, 3, 1, 2)
     assert_close(found, theirs.detach(), rtol=0, atol=1e-5)
