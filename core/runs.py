@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from .errors import RunError, Stopped
 from .files import read_json, write_json, write_text
 from .locks import Lock, Watch, take
@@ -28,6 +30,9 @@ RUNTIME_ONLY = {"workers", "threads", "tracking"}
 
 BESIDE = {"lock", "lock.claim", "cell.json", "failed.json", "log.txt", "stop"}
 """Files that a study or a lock puts into a folder before the run does."""
+
+BEFORE_A_STEP = {"config.yaml", "status.json", "data.json", "split.json", "load_report.json"}
+"""Files of a run that has not trained."""
 
 WATCH = Watch()
 """What this process has seen of other runners' heartbeats."""
@@ -143,7 +148,9 @@ class RunFolder:
                     remedy="choose another output folder",
                 )
             return
-        old, new = _flat(read_yaml(config)), _flat(json.loads(settings.model_dump_json()))
+        if self._never_began():
+            return
+        old, new = _flat(_filled(config, settings)), _flat(json.loads(settings.model_dump_json()))
         changed = [
             f"{key} was {old.get(key)!r}, now {new.get(key)!r}"
             for key in sorted(old.keys() | new.keys())
@@ -157,6 +164,20 @@ class RunFolder:
                 remedy="choose another output folder, or repeat it with -c "
                 f"{self.path / 'config.yaml'}",
             )
+
+    def _never_began(self) -> bool:
+        """Forget a run that failed before its first step, as on a misspelt name; say whether so.
+
+        Nothing is lost, and the corrected command may use the folder.
+        """
+        status = self.path / "status.json"
+        if not status.exists() or read_json(status).get("state") != "failed":
+            return False
+        if {p.name for p in self.path.iterdir()} - BEFORE_A_STEP - BESIDE:
+            return False
+        for name in BEFORE_A_STEP:
+            (self.path / name).unlink(missing_ok=True)
+        return True
 
     def _own(self) -> None:
         """End at once if another runner has taken the folder over."""
@@ -187,6 +208,15 @@ class RunFolder:
                 **more,
             },
         )
+
+
+def _filled(config: Path, settings: Settings) -> dict[str, Any]:
+    """Return the settings of a run, with the defaults of those that did not exist when it began."""
+    old = read_yaml(config)
+    try:
+        return json.loads(type(settings).model_validate(old).model_dump_json())
+    except ValidationError:
+        return old
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

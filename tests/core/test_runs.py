@@ -70,6 +70,44 @@ def test_other_settings_are_refused_but_other_workers_are_not(tmp_path: Path) ->
         pass
 
 
+def fail(run: Path, seed: int, file: str) -> None:
+    with RunFolder.open(run, Config(seed=seed), "toy"):
+        (run / file).write_text("{}")
+        raise ValueError("no such task")
+
+
+def test_a_run_that_failed_before_its_first_step_gives_way_to_corrected_settings(
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "r"
+    with pytest.raises(ValueError, match="no such task"):
+        fail(run, 0, "data.json")
+    with RunFolder.open(run, Config(seed=1), "toy"):
+        assert not (run / "data.json").exists()
+    with pytest.raises(ValueError, match="no such task"):
+        fail(run, 1, "metrics.jsonl")
+    with (
+        pytest.raises(RunError, match="other settings, found seed was 1, now 2"),
+        RunFolder.open(run, Config(seed=2), "toy"),
+    ):
+        pass
+
+
+def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(tmp_path: Path) -> None:
+    run = tmp_path / "r"
+    with RunFolder.open(run, Config(), "toy"):
+        pass
+    (run / "config.yaml").write_text("workers: 0\n")
+    with RunFolder.open(run, Config(), "toy"):
+        pass
+    (run / "config.yaml").write_text("workers: 0\n")
+    with (
+        pytest.raises(RunError, match="seed was 0, now 1"),
+        RunFolder.open(run, Config(seed=1), "toy"),
+    ):
+        pass
+
+
 def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with (
