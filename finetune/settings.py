@@ -172,6 +172,13 @@ class FinetuneSettings(Settings):
         build(LOSSES, named)
         return named
 
+    @field_validator("trainer")
+    @classmethod
+    def _whole_weights(cls, trainer: TrainerSettings) -> TrainerSettings:
+        if trainer.strategy == "fsdp":
+            raise ValueError("fine-tuning freezes and thaws whole weights: set strategy to ddp")
+        return trainer
+
     @model_validator(mode="after")
     def _something_to_adapt(self) -> FinetuneSettings:
         for name, asked in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ..datasets.augmentation import PairedAugmentation
 from ..datasets.batch import Batch
 from ..training.optimisation import LightningOptimiser, configure
 from ..training.settings import TrainerSettings
+from ..training.sharding import shard, touch, whole_state
 from ..training.tracking import log_pictures
 from .base import PretextBatch, PretextTask
 from .monitors import Monitors
@@ -53,6 +55,24 @@ class PretrainModule(pl.LightningModule):
         self.monitors = monitors
         self.task, self.augmentation = task, augmentation
         self.spacing, self.settings, self.seed, self.folder = spacing, settings, seed, pictures
+        self._whole: list[PretextTask] = []  # a list, so that it is no submodule
+
+    def configure_model(self) -> None:
+        """Divide a copy of the task over the processes, if the run is sharded."""
+        if self._device_mesh is None or self._whole:
+            return
+        self._whole = [self.task]
+        self.task = copy.deepcopy(self.task)
+        shard(self, self._device_mesh["data_parallel"], "training_step", "validation_step")
+
+    def on_train_end(self) -> None:
+        """Give a divided task back as one."""
+        if not self._whole:
+            return
+        state = whole_state(self.task)
+        self.task = self._whole.pop()
+        if state:  # the first process has it
+            self.task.load_state_dict(state)
 
     @property
     def _many(self) -> bool:
@@ -66,7 +86,7 @@ class PretrainModule(pl.LightningModule):
             self.view(batch, True, "train", int(self.trainer.global_step), part)
         )
         self._log("train", terms, batch)
-        return loss
+        return touch(self, loss) if self._whole else loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Take a step, and let the task follow it before a checkpoint can be written."""

@@ -18,6 +18,7 @@ from ..datasets.batch import Batch, collate
 from ..datasets.patches import PatchDataset
 from ..datasets.splits import SplitSettings, make_split
 from ..datasets.store import CaseStore
+from ..training.sharding import gathered
 from .linear_probe import best_cut, fit_ridge, hypercolumns, nearest, score_maps
 from .settings import ProbeSettings
 
@@ -73,7 +74,8 @@ class VoxelProbe(pl.Callback):
         step = int(trainer.global_step)
         due = (step // self.validate_every) % self.settings.every == 0
         if due or step >= self.steps:
-            values: dict[str, Any] = dict(self.measure(pl_module.get_submodule("task.encoder")))
+            with gathered(pl_module):
+                values: dict[str, Any] = dict(self.measure(pl_module.get_submodule("task.encoder")))
             pl_module.log_dict(values)
 
     @torch.no_grad()

@@ -8,6 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from .sharding import like, whole
+
 
 class AveragedWeights(pl.Callback):
     """An exponential moving average of the parameters.
@@ -31,10 +33,17 @@ class AveragedWeights(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin at the parameters, or carry a loaded average to their device."""
+        self._settle(trainer, pl_module)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Do so again: a sharded run loads its state behind `on_fit_start`."""
+        self._settle(trainer, pl_module)
+
+    def _settle(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._step = trainer.global_step
         old = self.average
         self.average = {
-            name: old[name].to(p) if name in old else p.detach().clone()
+            name: like(old[name], p) if name in old else p.detach().clone()
             for name, p in pl_module.named_parameters()
         }
 
@@ -72,7 +81,7 @@ class AveragedWeights(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average."""
-        return {"average": dict(self.average)}
+        return {"average": {name: whole(value) for name, value in self.average.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a saved average."""
@@ -87,10 +96,10 @@ class AveragedWeights(pl.Callback):
         first = {id(p): name for name, p in pl_module.named_parameters()}
         # Some libraries register one parameter under two names; both stand in the state.
         for name, parameter in pl_module.named_parameters(remove_duplicate=False):
-            checkpoint["state_dict"][name] = self._raw[first[id(parameter)]]
+            checkpoint["state_dict"][name] = whole(self._raw[first[id(parameter)]])
 
 
 @torch.no_grad()
 def _copy(values: dict[str, Tensor], module: pl.LightningModule) -> None:
     for name, parameter in module.named_parameters():
-        parameter.copy_(values[name])
+        parameter.copy_(like(values[name], parameter))

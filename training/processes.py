@@ -20,7 +20,7 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from pytorch_lightning.strategies import DDPStrategy, Strategy
+from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from ..core.errors import SettingsError
 from ..core.runs import RunFolder
@@ -51,17 +51,25 @@ def environment(settings: TrainerSettings) -> ClusterEnvironment:
 
 
 def strategy(settings: TrainerSettings) -> Strategy | str:
-    """Return how gradients are shared: data-parallel, or not at all.
+    """Return how gradients are shared: data-parallel, sharded too, or not at all.
 
     A hidden modality leaves its parameters without a gradient in that step, hence the search for
     unused ones.
     """
     if settings.processes == 1:
         return "auto"
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if settings.strategy == "fsdp":
+        return ModelParallelStrategy(
+            data_parallel_size=settings.processes,
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,  # one whole file, which any number can resume from
+            process_group_backend=backend,
+        )
     return DDPStrategy(
         find_unused_parameters=True,
         gradient_as_bucket_view=True,
-        process_group_backend="nccl" if torch.cuda.is_available() else "gloo",
+        process_group_backend=backend,
     )
 
 

@@ -46,9 +46,22 @@ class TrainerSettings(Settings):
     precision: Literal["auto", "32", "bf16"] = Field(
         "auto", description="auto: bf16 where the device is faster with it, else 32 bit"
     )
+    compile: Literal["off", "on", "graphs"] = Field(
+        "off",
+        description="on: torch.compile, a minute at the start; graphs: with CUDA graphs, for small "
+        "networks on a GPU",
+    )
+    channels_last: bool = Field(
+        False, description="3D maps with channels last in memory; for convolutions on a GPU"
+    )
     threads: int | None = Field(None, ge=1, description="processor threads; empty: what is free")
     devices: int = Field(
         1, ge=1, description="processes per machine, each with a GPU if there are; data-parallel"
+    )
+    strategy: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto",
+        description="how several processes share the work: ddp (as auto) copies the weights, fsdp "
+        "divides weights, gradients and optimiser state among them; fsdp for pretraining only",
     )
     nodes: int = Field(1, ge=1, description="machines; above 1, start with srun or torchrun")
     workers: int = Field(0, ge=0, description="processes that read patches; 0: the main one reads")

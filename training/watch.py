@@ -18,6 +18,7 @@ from ..core.runs import RunFolder
 from ..core.seeds import derive
 from .checkpoints import write_weights
 from .settings import TrainerSettings
+from .sharding import whole
 
 try:
     import resource
@@ -98,7 +99,7 @@ class Gradients(pl.Callback):
     ) -> None:
         """Clip and check the gradient."""
         norm = torch.nn.utils.clip_grad_norm_(pl_module.parameters(), self.clip or math.inf)
-        self.norm = float(norm)
+        self.norm = float(whole(norm))
         self.rates = {
             str(group.get("name", number)): group["lr"]
             for number, group in enumerate(optimizer.param_groups)
