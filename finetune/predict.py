@@ -23,6 +23,7 @@ from ..evaluation.pictures import case_picture
 from .assessment import Progress
 from .ensemble import Predictor, load_predictor, segmenter_folders
 from .inference import Precision, Uncertainty, usable
+from .landmarks import name_stations
 from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
 from .prediction import check_uncertainty, predict_maps, preparation
 from .prediction_inputs import Inputs, find_cases
@@ -154,10 +155,11 @@ def load(segmenter: Given) -> tuple[Predictor, str]:
 
 def _key(case: Case, identity: str, settings: PredictSettings) -> str:
     """Return what must be equal for a prediction to be as good as a new one."""
-    for name, file in case.volumes.items():
+    used = {name: file for name, file in case.files.items() if name != "label"}
+    for name, file in used.items():
         if not file.is_file():
             raise DataError(f"the {name} file must exist", case=case.id, file=file)
-    files = {name: hash_of_file(file) for name, file in case.volumes.items()}
+    files = {name: hash_of_file(file) for name, file in used.items()}
     inference = settings.inference.model_dump()
     how = [settings.modalities, inference, settings.precision, settings.uncertainty]
     return hash_of([identity, how, files])
@@ -197,7 +199,7 @@ def _predict_one(
     predicted = time.monotonic()
     grid = prepared.source_grid
     mask = mask_on_source(maps.foreground, prepared)
-    nodes = nodes_on_source(mask, grid, case, prepared, maps)
+    nodes = name_stations(nodes_on_source(mask, grid, case, prepared, maps), case)
     write_nodes(out, case.id, nodes)
     files = _files(case.id, settings)
     if maps.uncertainty is not None:

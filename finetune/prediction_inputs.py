@@ -43,7 +43,8 @@ def find_cases(inputs: Inputs, model: Predictor, out: Path) -> Found:
 
     Args:
         inputs: A path, or the file of each modality of one case, which goes by the name of the
-            first file, or of its folder if the file is named after its modality.
+            first file, or of its folder if the file is named after its modality. `anatomy` may
+            name a mask of organs or stations.
         model: What predicts; says which modalities are of use.
         out: Folder of the results.
 
@@ -69,12 +70,13 @@ def find_cases(inputs: Inputs, model: Predictor, out: Path) -> Found:
 
 
 def _of_files(volumes: dict[str, Path], model: Predictor) -> Case:
+    anatomy = volumes.pop("anatomy", None)
     check_known(model, volumes)
     name, file = next(iter(volumes.items()))
     stem = stem_of(file) or file.stem
     if stem.lower() == name:
         stem = file.resolve().parent.name or stem
-    return Case(check_id(stem, file), stem, volumes)
+    return Case(check_id(stem, file), stem, volumes, anatomy=anatomy)
 
 
 def _in_folder(folder: Path, out: Path) -> Found:

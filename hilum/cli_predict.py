@@ -42,6 +42,10 @@ def predict(
     manifest: Annotated[Path | None, typer.Option(help="manifest.csv of the cases.")] = None,
     ct: Annotated[Path | None, typer.Option(help="CT of one case.")] = None,
     pet: Annotated[Path | None, typer.Option(help="PET of one case, in SUV.")] = None,
+    anatomy: Annotated[
+        Path | None,
+        typer.Option(help="Mask of organs or stations of that case: names each node's place."),
+    ] = None,
     modalities: Annotated[
         str | None, typer.Option(help="Use only these, as in `ct` or `ct,pet`.")
     ] = None,
@@ -79,10 +83,13 @@ def predict(
 
     volumes = {name: file for name, file in (("ct", ct), ("pet", pet)) if file}
     given = [one for one in (input, manifest, watch, volumes) if one]
+    if anatomy and not volumes:
+        raise UserError("--anatomy goes with --ct or --pet; a manifest has a column anatomy")
     if len(given) != 1:
         raise UserError(
             "give either --manifest or the volumes of one case (--ct, --pet) or --input or --watch"
         )
+    volumes |= {"anatomy": anatomy} if anatomy else {}
     changes = {
         "flips": flips.value if flips else None,
         "overlap": overlap,

@@ -241,6 +241,24 @@ def test_uncertainty_lies_on_the_original_grid_and_in_the_node_table(
     assert_array_equal(read_label(tmp_path / "plain" / "p1.nii.gz").array, mask.array)
 
 
+def test_a_mask_of_organs_names_the_place_of_each_node(
+    threshold: Segmenter, tmp_path: Path
+) -> None:
+    grid = GRIDS["axial, flipped like a scanner's"]
+    case = write_case(tmp_path, "p1", grid, PET)
+    organs = write_volume(tmp_path / "organs.nii.gz", np.full(grid.shape, 4, np.uint8), grid)
+    (tmp_path / "organs.json").write_text('{"4": "mediastinum"}')
+    predict(threshold, case.volumes, tmp_path / "out", pictures=False)
+    assert "station" not in read_json(tmp_path / "out" / "p1_nodes.json")[0]
+    files = case.volumes | {"anatomy": organs}
+    predict(threshold, files, tmp_path / "out", pictures=False)
+    rows = read_json(tmp_path / "out" / "p1_nodes.json")
+    assert {row["station"] for row in rows} == {"mediastinum"}
+    missing = case.volumes | {"anatomy": tmp_path / "no.nii.gz"}
+    with pytest.raises(DataError, match="the anatomy file must exist"):
+        predict(threshold, missing, tmp_path / "out", pictures=False)
+
+
 def test_the_probability_lies_on_the_original_grid_and_agrees_with_mask_and_table(
     config, tmp_path: Path
 ) -> None:
