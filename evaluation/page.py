@@ -16,7 +16,7 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding
 color-scheme:light dark}h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 td,th{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #8884;vertical-align:top}
-td:first-child,th:first-child,.text{text-align:left}.wide{overflow-x:auto}
+td:not(.text){white-space:nowrap}td:first-child,th:first-child,.text{text-align:left}.wide{overflow-x:auto}
 svg{max-width:100%;height:auto}.note{opacity:.75;font-size:.9rem}
 """
 Numbers = Mapping[str, float]
@@ -67,7 +67,9 @@ def _metrics(metrics: Mapping[str, Numbers], definitions: Mapping[str, Mapping[s
             m = metrics[name]
             interval = f"[{_number(m['ci_low'])}, {_number(m['ci_high'])}]"
             numbers = [_number(m["value"]), interval, f"{m['n']:.0f}"]
-            rows.append([about["title"], *numbers, about["definition"], about["empty"]])
+            title = about["title"]
+            title = f"Sensitivity, {title}" if name.startswith("sensitivity_") else title
+            rows.append([title, *numbers, about["definition"], about["empty"]])
     head = ["metric", "value", "95 %", "n", "definition", "empty masks"]
     return "<h2>Metrics</h2>" + _table(head, rows, text=(4, 5))
 

@@ -196,7 +196,7 @@ def test_the_report_names_every_metric_with_its_definition_and_empty_rule(tmp_pa
     text = (tmp_path / "out" / "report.html").read_text()
     for name in found.cohort[1]:
         metric = METRICS[name]
-        assert f"<td>{escape(metric.title)}</td>" in text
+        assert f"{escape(metric.title)}</td>" in text
         assert escape(metric.definition) in text
         assert escape(metric.empty) in text
     assert "a&amp;1" in text
