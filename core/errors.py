@@ -69,6 +69,10 @@ class RunError(UserError):
     """A run folder is in use, or belongs to other settings."""
 
 
+class DiskError(UserError):
+    """There is no room, or no permission, to write; what comes next would fail, too."""
+
+
 class Stopped(Exception):  # noqa: N818 - a clean stop is no error
     """A run was asked to stop, has saved its state, and the same command carries on.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import UserError
+from .errors import DiskError, UserError
 
 
 @contextmanager
@@ -71,13 +73,14 @@ def full_disk(error: OSError, path: Path) -> Exception:
         "EROFS": ("the folder must be writable", "choose another output folder"),
         "EACCES": ("the folder must be writable", "mend its permissions or choose another folder"),
     }
-    import errno
-
     name = errno.errorcode.get(error.errno or 0, "")
+    # numpy says no more than how many items it could not write.
+    if error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", str(error)):
+        name = "ENOSPC"
     if name not in remedies:
         return error
     rule, remedy = remedies[name]
-    return UserError(rule, file=path, found=error.strerror, remedy=remedy)
+    return DiskError(rule, file=path, found=error.strerror or error, remedy=remedy)
 
 
 def write_text(path: str | Path, text: str) -> None:

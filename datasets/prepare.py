@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.case import Case
-from ..core.errors import DataError, StoreError, UserError
+from ..core.errors import DataError, DiskError, StoreError, UserError
 from ..core.files import hash_of, hash_of_file, read_json, write_json
 from .foreground import nodes_of
 from .manifest import read_manifest
@@ -105,6 +105,8 @@ def _prepare_one(case: Case, out: Path, settings: PrepareSettings, recipe: Any) 
         write_case(folder, prepared, nodes, points, settings.storage)
         write_json(folder / "inputs.json", {"seen": seen, "hashes": inputs})
         (folder / f"{key}.key").touch()
+    except DiskError:
+        raise
     except UserError as error:
         return case.id, str(error)
     return case.id, ""

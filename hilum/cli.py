@@ -49,6 +49,14 @@ def main() -> None:
     except Stopped as stop:
         print(stop, file=sys.stderr)
         raise SystemExit(stop.exit_code) from None
+    except OSError as error:
+        from hilum.core.files import full_disk
+
+        problem = full_disk(error, error.filename or "a file")
+        if problem is error:
+            raise
+        print(f"error: {problem}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 @app.command()
