@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from ..core.checkpoints import load_weights, read_config, read_weights
-from ..core.errors import CheckpointError, UserError
+from ..core.errors import CheckpointError
 from ..core.files import hash_of_file, write_text
 from ..core.registry import build
 from ..encoders import ENCODERS
 from ..encoders.base import Encoder
 from ..finetune.segmenter import Segmenter
 from .exporting import export, kind_of
+from .hub import cache_folder, cached, check_repo, download, place_of
 
 FILES = ("config.json", "model.safetensors", "README.md")
 SUMS = "SHA256SUMS"
-CACHE = "HILUM_CACHE"
-"""Environment variable: the folder that holds networks by name."""
 
 
 def save_pretrained(folder: str | Path, out: str | Path) -> Path:
@@ -86,8 +84,11 @@ def push_to_hub(
             remedy="write it first: hilum export huggingface FOLDER --out DIR",
         )
     check_sums(source)
-    _check_name(name)
-    api = _hub().HfApi() if api is None else api
+    check_repo(name)
+    if api is None:
+        from huggingface_hub import HfApi
+
+        api = HfApi()
     address = api.create_repo(name, private=private, exist_ok=True)
     allowed = [*FILES, SUMS, "export.json"]
     api.upload_folder(
@@ -110,15 +111,6 @@ def export_huggingface(folder: Path, part: Path, tolerance: float) -> dict[str, 
     return {"layout": "huggingface_hub"}
 
 
-def cache_folder() -> Path:
-    """Return the folder of networks by name: `HILUM_CACHE`, else below the user's cache."""
-    chosen = os.environ.get(CACHE)
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "hilum"
-
-
 def locate(name: str | Path, *, revision: str | None = None, network: bool = False) -> Path:
     """Return the folder of a network by path or hub name; downloads only if told to.
 
@@ -130,43 +122,22 @@ def locate(name: str | Path, *, revision: str | None = None, network: bool = Fal
     text = str(name)
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1:
         raise CheckpointError("the folder must exist", file=text)
-    _check_name(text)
-    by_hand = cache_folder() / text.replace("/", "--")
+    check_repo(text)
+    by_hand = place_of(text)
     if by_hand.is_dir():
         return by_hand
-    hub = _hub()
     wanted = [*FILES, SUMS]
     for cache in (cache_folder(), None):
-        try:
-            found = hub.snapshot_download(
-                text,
-                revision=revision,
-                cache_dir=cache,
-                local_files_only=True,
-                allow_patterns=wanted,
-            )
-        except (OSError, ValueError):
-            continue
-        if all((Path(found) / file).is_file() for file in FILES[:2]):
-            return Path(found)
+        found = cached(text, wanted, cache, revision)
+        if found is not None and all((found / file).is_file() for file in FILES[:2]):
+            return found
     if not network:
         raise CheckpointError(
             f"{text} must be on this machine, as no network was asked for",
             found=f"neither a folder nor in {cache_folder()}",
             remedy=f"put {' and '.join(FILES[:2])} into {by_hand}, or ask for the network",
         )
-    try:
-        return Path(
-            hub.snapshot_download(
-                text, revision=revision, cache_dir=cache_folder(), allow_patterns=wanted
-            )
-        )
-    except Exception as error:
-        raise CheckpointError(
-            f"{text} must be on the hub and within reach",
-            found=" ".join(str(error).split())[:200],
-            remedy=f"put {' and '.join(FILES[:2])} into {by_hand}",
-        ) from None
+    return download(text, wanted, revision=revision)
 
 
 def check_sums(folder: Path, sha256: str | None = None) -> None:
@@ -187,29 +158,6 @@ def check_sums(folder: Path, sha256: str | None = None) -> None:
                 found=found,
                 remedy="the file was changed or cut off: fetch it again",
             )
-
-
-def _check_name(name: str) -> None:
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(name)
-        if name.count("/") != 1:
-            raise ValueError(name)
-    except ValueError:
-        raise CheckpointError(
-            "a name on the hub must be written owner/name", found=repr(name)
-        ) from None
-
-
-def _hub() -> Any:
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise UserError(
-            "the hub needs huggingface_hub", remedy="pip install huggingface_hub"
-        ) from None
-    return huggingface_hub
 
 
 def _card(folder: Path) -> str:

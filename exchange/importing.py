@@ -21,6 +21,7 @@ from ..encoders import ENCODERS
 from ..encoders.base import Encoder
 from .channels import Channels, adapt_stem, check_channels
 from .hints import hint
+from .hub import find_weights
 from .positions import fit_kernel, resize_embedding
 from .reading import ForeignFile, read_foreign
 from .source import Recipe, Request, WeightSource
@@ -82,14 +83,16 @@ def import_weights(
     threshold: float = 0.9,
     sha256: str | None = None,
     licence: str = "",
+    network: bool = False,
 ) -> tuple[Path, LoadReport]:
     """Write an encoder folder from weights of another tool, and `load_report.json` in it.
 
-    Nothing is downloaded, and nothing in the file is run.
+    Nothing is downloaded unless asked for, and nothing in the file is run.
 
     Args:
         source: Name in `SOURCES`, or `auto`.
-        file: The weights file, or a folder in HuggingFace's layout.
+        file: The weights file, a folder in HuggingFace's layout, or a name on the hub,
+            `owner/name` or `owner/name/file`.
         out: The encoder folder; replaced if it exists.
         modalities: Modality of each input channel of the encoder, in order.
         spacing: mm along depth, height, width that the weights are good for; by default what the
@@ -100,6 +103,7 @@ def import_weights(
         threshold: Least share of the encoder's numbers that the file must cover.
         sha256: Expected digest of the file.
         licence: Of the weights; by default that of the published ones.
+        network: Whether a name on the hub may be downloaded; without, caches alone are looked at.
 
     Returns:
         The folder and the report.
@@ -115,7 +119,7 @@ def import_weights(
         modality(name)
     if spacing is not None and (len(spacing) != 3 or min(spacing) <= 0):
         raise SettingsError("spacing must be three numbers above 0", found=list(spacing))
-    foreign = read_foreign(file, sha256)
+    foreign = read_foreign(find_weights(file, network=network), sha256)
     request = Request(tuple(modalities), dict(architecture or {}), dict(rename or {}))
     done = fill(foreign, request, source, channels)
     if done.report.covered < threshold:
@@ -125,7 +129,8 @@ def import_weights(
             found=_short(done.report),
             remedy=hint(foreign, done.encoder, done.recipe, done.report),
         )
-    folder = save_encoder(out, done.encoder, _config(foreign, request, done, spacing, licence))
+    config = _config(foreign, request, done, spacing, licence, file)
+    folder = save_encoder(out, done.encoder, config)
     write_json(folder / REPORT, done.report.as_json())
     return folder, done.report
 
@@ -249,6 +254,7 @@ def _config(
     done: Imported,
     spacing: Sequence[float] | None,
     licence: str,
+    file: str | Path,
 ) -> EncoderConfig:
     recipe, about = done.recipe, SOURCES[done.source]
     if spacing is None and recipe.spacing is None:
@@ -271,7 +277,7 @@ def _config(
                 "source": done.source,
                 "home": about.home,
                 "why": done.why,
-                "file": foreign.path.name,
+                "file": Path(file).name if Path(file).exists() else str(file),
                 "sha256": foreign.sha256,
                 "container": foreign.kind,
                 "group": foreign.group,

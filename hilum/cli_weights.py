@@ -22,7 +22,10 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.b
 @clean_stop
 def import_weights(
     source: Annotated[str, typer.Argument(help="As in nnssl or voco; `auto` finds out.")],
-    file: Annotated[Path, typer.Argument(help="Weights file, or folder as HuggingFace has it.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Weights file, folder, or owner/name[/file][@revision] on the hub."),
+    ],
     out: Annotated[Path, typer.Option(help="Encoder folder to write.")],
     modalities: Annotated[str, typer.Option(help="One per input channel, as in ct,pet.")],
     architecture: Architecture = None,
@@ -38,6 +41,9 @@ def import_weights(
     threshold: Annotated[float, typer.Option(help="Least share of the encoder to cover.")] = 0.9,
     sha256: Annotated[str | None, typer.Option(help="Expected digest of the file.")] = None,
     licence: Annotated[str, typer.Option(help="Of the weights; empty: as published.")] = "",
+    network: Annotated[
+        bool, typer.Option("--network", help="Download a name on the hub, if it is not cached.")
+    ] = False,
 ) -> None:
     """Write an encoder folder from weights of another tool; KEY=VALUE sets its architecture."""
     from hilum.core.checkpoints import read_config
@@ -55,6 +61,7 @@ def import_weights(
         threshold=threshold,
         sha256=sha256,
         licence=licence,
+        network=network,
     )
     imported = read_config(folder).extra["imported"]
     say(f"{imported['source']}: {imported['why']}")
@@ -69,8 +76,11 @@ def import_weights(
 
 def describe_any(path: Path) -> Iterable[str]:
     """Say what a folder of ours or a weights file of any tool is."""
+    from hilum.exchange.hub import find_weights, parse_name
     from hilum.inventory import describe
 
+    if not path.exists() and parse_name(str(path)):
+        path = find_weights(path)
     if path.is_file() or (path.is_dir() and _foreign(path)):
         from hilum.exchange.looking import look
 
