@@ -11,6 +11,7 @@ from ..core.geometry import IntTriple
 from .augmentation import PairedAugmentation
 from .loader import PatchLoader
 from .patches import PatchDataset
+from .prefetch import OnDevice
 from .store import CaseStore
 
 VALIDATION_SEED = 0
@@ -109,7 +110,7 @@ class PatchData(pl.LightningDataModule):
         if self.trainer and not self.validation:
             self.trainer.limit_val_batches = 0
 
-    def train_dataloader(self) -> PatchLoader:
+    def train_dataloader(self) -> PatchLoader | OnDevice:
         """Return the batches of the steps that are left; its length is that of the whole run.
 
         Each optimiser step takes the next items of the run, dealt out to the processes in turn.
@@ -120,7 +121,10 @@ class PatchData(pl.LightningDataModule):
         batches = self.steps * self.accumulate
         total = batches * self.batch_size * world
         left = range(total // self.steps * self.done + rank, total, world)
-        return self._loader(self._training(total), left, batches)
+        loader = self._loader(self._training(total), left, batches)
+        if self.trainer is None or not self._on_gpu():
+            return loader
+        return OnDevice(loader, self.trainer.strategy.root_device)
 
     def val_dataloader(self) -> PatchLoader | list[PatchLoader]:
         """Return the fixed validation batches at the network's sides; an empty list for none."""

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..datasets.datamodule import PatchData
 from ..datasets.loader import PatchLoader
+from ..datasets.prefetch import OnDevice
 
 
 class WholeCases(Dataset[dict[str, list[str]]]):
@@ -36,7 +37,7 @@ class CaseValidation(pl.LightningDataModule):
         super().__init__()
         self.patches, self.ids = patches, tuple(ids)
 
-    def train_dataloader(self) -> PatchLoader:
+    def train_dataloader(self) -> PatchLoader | OnDevice:
         """Return the batches of the steps that are left."""
         self.patches.trainer = self.trainer
         return self.patches.train_dataloader()

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..core.registry import build
@@ -19,7 +19,7 @@ from ..datasets.augmentation import PairedAugmentation
 from ..datasets.batch import Batch
 from ..datasets.store import CaseStore
 from ..training.budget import place
-from ..training.optimisation import LightningOptimiser, parameter_groups, rate_at
+from ..training.optimisation import LightningOptimiser, adamw, parameter_groups, rate_at
 from ..training.settings import TrainerSettings
 from ..training.tracking import log_pictures
 from . import LOSSES
@@ -65,6 +65,10 @@ class FinetuneModule(pl.LightningModule):
         self._taught = 0
         # Voxels that prediction and reference share, and both have, per validation case.
         self._counts: dict[str, np.ndarray] = {}
+
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Return what takes the time of a step."""
+        return (self.segmenter.strategy,)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Augment, predict, and return the loss."""
@@ -168,7 +172,7 @@ class FinetuneModule(pl.LightningModule):
             rates.append(lambda step, first=first: factor_at(step, first, trainer))
             if of_encoder and self.settings.transfer.pull:
                 group["weight_decay"] = 0.0
-        optimiser = torch.optim.AdamW(groups, lr=trainer.learning_rate)
+        optimiser = adamw(groups, trainer.learning_rate)
         schedule = LambdaLR(optimiser, rates)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

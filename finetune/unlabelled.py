@@ -13,6 +13,7 @@ from ..core.seeds import derive
 from ..datasets.augmentation import PairedAugmentation
 from ..datasets.datamodule import PatchData
 from ..datasets.loader import PatchLoader
+from ..datasets.prefetch import OnDevice
 from ..datasets.splits import Split
 from ..datasets.store import CaseStore
 from .data import CaseValidation
@@ -22,7 +23,9 @@ from .settings import FinetuneSettings
 class BothLoaders:
     """Batches of one loader that hold the batches of another as `unlabelled`. Final."""
 
-    def __init__(self, labelled: PatchLoader, unlabelled: PatchLoader) -> None:
+    def __init__(
+        self, labelled: PatchLoader | OnDevice, unlabelled: PatchLoader | OnDevice
+    ) -> None:
         self.labelled, self.unlabelled = labelled, unlabelled
 
     def __len__(self) -> int:

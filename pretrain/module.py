@@ -9,7 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core.geometry import Triple
 from ..core.seeds import derive, torch_generator
@@ -78,6 +78,10 @@ class PretrainModule(pl.LightningModule):
     def _many(self) -> bool:
         """Whether to change validation patches, always alike: equal views would teach nothing."""
         return self.task.views > 1
+
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Return what takes the time of a step."""
+        return (self.task.encoder,)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from .acceleration import fused
 from .settings import TrainerSettings
 
 
@@ -44,7 +45,7 @@ def configure(
     groups = parameter_groups(parts, settings.learning_rate, settings.weight_decay)
     optimiser: torch.optim.Optimizer
     if name == "adamw":
-        optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        optimiser = adamw(groups, settings.learning_rate)
     else:
         optimiser = torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.99, nesterov=True)
     schedule = LambdaLR(
@@ -53,18 +54,24 @@ def configure(
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def adamw(groups: list[dict[str, Any]], learning_rate: float) -> torch.optim.AdamW:
+    """Return AdamW; its step is one fused kernel where the parameters are on a GPU."""
+    held = [parameter for group in groups for parameter in group["params"]]
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=fused(held) or None)
+
+
 def parameter_groups(
     parts: Mapping[str, tuple[nn.Module | Sequence[nn.Parameter], float]],
     learning_rate: float,
     weight_decay: float,
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Return optimiser groups, two for each part: with and without weight decay.
 
     Norms, biases and other parameters of at most one axis do not decay. Each group carries the
     `name` of its part, by which the learning rate is logged.
     """
     seen: set[int] = set()
-    groups: list[dict[str, object]] = []
+    groups: list[dict[str, Any]] = []
     for name, (module, factor) in parts.items():
         held = module.parameters() if isinstance(module, nn.Module) else module
         own = [p for p in held if p.requires_grad and id(p) not in seen]

@@ -20,6 +20,7 @@ from ..core.errors import CheckpointError
 from ..core.precision import autocast_dtype, guard_bf16_conv3d
 from ..core.runs import RunFolder
 from ..core.settings import read_yaml
+from .acceleration import accelerate
 from .budget import TimeBudget
 from .checkpoints import BEST, AtomicCheckpoints, Checkpoints, best_weights
 from .ema import AveragedWeights
@@ -98,6 +99,7 @@ def fit(
             rows.clock = lambda: trainer.global_step
         if trainer.precision != "32-true":
             guard_bf16_conv3d(module)
+        accelerate(module, settings)
         _train(trainer, module, data, checkpoint, stop)
         _choose_weights(module, run, keeper, average)
         summary = _summary(trainer, module, keeper)
