@@ -58,7 +58,19 @@ class Evaluation:
                         f"  {METRICS[name].title:<10} {m['value']:8.3f}  "
                         f"[{m['ci_low']:.3f}, {m['ci_high']:.3f}]  {m['n']:.0f} patients"
                     )
-        return [*rows, f"tables in {self.out}"]
+        return [*rows, *self._notes(), f"tables in {self.out}"]
+
+    def _notes(self) -> list[str]:
+        """Say which classes one side never has: often values of another data set."""
+        notes = []
+        for value, cases in self.cases.items():
+            for key, side in (("reference_volume_ml", "reference"), ("volume_ml", "prediction")):
+                if not any(numbers[key] for numbers in cases.values()):
+                    notes.append(
+                        f"note: class {value} is in no {side}; if it has another number there, "
+                        "map the values of the masks first"
+                    )
+        return notes
 
 
 def evaluate(
