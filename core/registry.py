@@ -60,7 +60,13 @@ def look_up(
 ) -> tuple[type[T], dict[str, Any]]:
     """Return the class that `spec` names and its own parameters, checked."""
     params = dict(spec)
-    name = str(params.pop("name", None))
+    if "name" not in params:
+        raise SettingsError(
+            "parameters need the name of what they belong to",
+            found=", ".join(params) or "nothing",
+            remedy=f"add name: one of {', '.join(table)}",
+        )
+    name = str(params.pop("name"))
     if name not in table:
         raise SettingsError(
             f"unknown name {name!r}{did_you_mean(name, table)}",

@@ -86,6 +86,17 @@ class PretrainSettings(Settings):
     )
     init_from: Path | None = Field(None, description="encoder folder to go on from; empty: none")
 
+    @field_validator("encoder")
+    @classmethod
+    def _usual_encoder(cls, encoder: dict[str, Any]) -> dict[str, Any]:
+        """Let `encoder.size=tiny` mean the default encoder."""
+        return {"name": "resenc", **encoder}
+
+    @field_validator("task")
+    @classmethod
+    def _usual_task(cls, task: dict[str, Any]) -> dict[str, Any]:
+        return {"name": "masked_autoencoder", **task}
+
     @field_validator("patch")
     @classmethod
     def _positive(cls, patch: IntTriple) -> IntTriple:

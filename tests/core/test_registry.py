@@ -27,7 +27,7 @@ def test_the_run_gives_what_the_spec_does_not() -> None:
     ("spec", "message"),
     [
         ({"name": "blok"}, "unknown name 'blok', did you mean 'block'"),
-        ({"heads": 1}, "unknown name 'None'"),
+        ({"heads": 1}, "need the name .* found heads; add name: one of block"),
         ({"name": "block", "head": 1}, "'block' has no 'head', did you mean 'heads'"),
         ({"name": "block", "channels": 1}, "'block' has no 'channels'"),
     ],

@@ -235,6 +235,12 @@ def test_bad_settings_are_one_clear_error(
         settings_of(store, **changes)
 
 
+def test_parameters_without_a_name_are_those_of_the_default() -> None:
+    chosen = load(PretrainSettings, [], ["store=s", "encoder.size=tiny", "task.ratio=0.5"])
+    assert chosen.encoder == {"name": "resenc", "size": "tiny"}
+    assert chosen.task == {"name": "masked_autoencoder", "ratio": 0.5}
+
+
 def test_settings_survive_their_file(store: CaseStore, tmp_path: Path) -> None:
     settings = settings_of(store, init_from=tmp_path / "encoder")
     write_yaml(tmp_path / "c.yaml", settings)
