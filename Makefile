@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 export WANDB_MODE ?= offline
 
-.PHONY: setup demo test check lint bench real clean
+.PHONY: setup demo test check lint bench bench-full real clean
 
 setup: $(STAMP)
 
@@ -33,8 +33,22 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-bench: setup
-	$(BIN)/python -P benchmarks/run.py
+# The peers live in an environment of their own; `make bench BENCH=.venv` takes the one that is there.
+BENCH ?= .venv-bench
+
+$(BENCH)/.bench: pyproject.toml
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --upgrade pip
+	$(BENCH)/bin/python -m pip install --quiet --editable ".[fast,blosc2,peers]"
+	touch $(BENCH)/.bench
+
+# Quick: under ten minutes on two free cores; prints targets and ratios.
+bench: $(BENCH)/.bench
+	HILUM_BENCH_QUICK=1 OMP_NUM_THREADS=1 $(BENCH)/bin/python benchmarks/run.py
+
+# Everything, about an hour; makes docs/performance.md and its pictures anew.
+bench-full: $(BENCH)/.bench
+	OMP_NUM_THREADS=1 $(BENCH)/bin/python benchmarks/run.py
 
 clean:
 	rm -rf demo build dist *.egg-info .pytest_cache .ruff_cache

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -31,7 +33,9 @@ def nnunet_prepared(folder: Path, patch: IntTriple) -> tuple[Path, object, dict]
 
     number = int(DATASET[7:10])
     extract_fingerprints([number], num_processes=1, verbose=False)
-    plans = plan_experiments([number], overwrite_target_spacing=(2.0, 2.0, 2.0))
+    # The planner asks torch for as many threads as there are augmenting processes: not for none.
+    with mock.patch.dict(os.environ, {"nnUNet_n_proc_DA": "1"}):
+        plans = plan_experiments([number], overwrite_target_spacing=(2.0, 2.0, 2.0))
     torch.set_num_threads(1)
     preprocess([number], configurations=("3d_fullres",), num_processes=(1,))
     base = folder / "preprocessed" / maybe_convert_to_dataset_name(number)

@@ -13,7 +13,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 Action = Callable[[int], object]
-RESULTS = Path(__file__).parent / "results"
+QUICK = bool(os.environ.get("HILUM_BENCH_QUICK"))
+"""Whether `make bench` runs: fewer rounds, and results beside the committed ones."""
+RESULTS = Path(__file__).parent / "results" / ("quick" if QUICK else "")
+PACKAGES = ("hilum", "torch", "numpy", "scipy", "numba", "monai", "nnunetv2", "blosc2")
+
+
+class Took(float):
+    """Seconds that an action has measured itself, because part of it should not count."""
 
 
 def compare(
@@ -25,8 +32,9 @@ def compare(
 
     Args:
         what: Title of the row.
-        ways: Actions by name, ours first; each gets the number of the round.
-        rounds: How often each runs.
+        ways: Actions by name, ours first; each gets the number of the round. One that returns
+            `Took` says itself how long it was.
+        rounds: How often each runs; a third of it if quick.
         items: How many items (patches, cases) one action makes; times are per item.
 
     Returns:
@@ -34,14 +42,20 @@ def compare(
         other way costs (median and range over the rounds).
     """
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
+    for number in range((max(2, rounds // 3) if QUICK else rounds) + 1):
         names = list(ways) if number % 2 else list(ways)[::-1]
         for name in names:
             began = time.process_time()
-            ways[name](number)
+            found = ways[name](number)
+            took = found if isinstance(found, Took) else time.process_time() - began
             if number:
-                times[name].append((time.process_time() - began) / items)
-    ours = next(iter(ways))
+                times[name].append(took / items)
+    return row_of(what, times)
+
+
+def row_of(what: str, times: Mapping[str, Sequence[float]]) -> dict[str, object]:
+    """Return a row of seconds per item, one per round, of each way, ours first."""
+    ours = next(iter(times))
     ratios = {
         name: spread([b / max(a, 1e-9) for a, b in zip(times[ours], values, strict=True)])
         for name, values in times.items()
@@ -59,22 +73,39 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def write(name: str, command: str, rows: Sequence[Mapping[str, object]]) -> Path:
+def machine(threads: str = "one thread") -> str:
+    """Describe the machine: processor, cores, memory, GPU, and the threads that were used."""
+    name, gib = platform.machine(), 0.0
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        name = named[0] if named else name
+    if hasattr(os, "sysconf"):
+        gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    gpu = "no GPU"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        gpu = torch.cuda.get_device_name()
+    return f"{name}, {os.cpu_count()} cores, {gib:.0f} GiB, {gpu}, {threads}"
+
+
+def write(
+    name: str, command: str, rows: Sequence[Mapping[str, object]], threads: str = "one thread"
+) -> Path:
     """Write rows with what they were measured on to `results/<name>.json`."""
-    packages = ("hilum", "torch", "numpy", "scipy", "numba", "monai", "nnunetv2", "blosc2")
     versions = {}
-    for package in packages:
+    for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "not installed"
     about = {
         "command": command,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread",
+        "machine": machine(threads),
         "versions": versions,
         "rows": rows,
     }
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(exist_ok=True, parents=True)
     file = RESULTS / f"{name}.json"
     file.write_text(json.dumps(about, indent=1) + "\n")
     return file
