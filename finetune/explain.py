@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from math import factorial
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -66,23 +66,36 @@ def shapley(value: Value, names: Sequence[str], nothing: float) -> Maps:
     return found
 
 
+class Contributions(NamedTuple):
+    """What a prediction stands on.
+
+    Attributes:
+        probability: Of foreground, float32 `[D, H, W]`.
+        parts: Shapley value of each modality that the case has, of this shape.
+        drops: What the probability loses if that modality alone is taken away.
+    """
+
+    probability: np.ndarray
+    parts: Maps
+    drops: Maps
+
+
 def contributions(
     segmenter: Segmenter, case: StoredCase, *, precision: Precision = "auto"
-) -> tuple[np.ndarray, Maps]:
+) -> Contributions:
     """Return the probability of foreground and each modality's part of it.
 
     The parts sum to the probability minus the share of foreground that the segmenter expected
-    before training (`prior`), its answer to no modality at all.
+    before training (`prior`), its answer to no modality at all. What is lost without a modality
+    (ablation) does not sum to anything: modalities that agree can replace each other.
 
     Args:
         segmenter: To be explained.
         case: A prepared case.
         precision: Of the network.
-
-    Returns:
-        float32 `[D, H, W]`, and a map of this shape per modality that the case has.
     """
     names = usable(segmenter, case.modalities, None, case.id)
+    nothing = segmenter.config.prior * (segmenter.classes - 1)
     predicted: dict[frozenset[str], np.ndarray] = {}
 
     def value(chosen: frozenset[str]) -> np.ndarray:
@@ -91,9 +104,10 @@ def contributions(
         predicted[chosen] = 1 - probability[0]
         return predicted[chosen]
 
-    nothing = segmenter.config.prior * (segmenter.classes - 1)
     parts = shapley(value, names, nothing)
-    return predicted[frozenset(names)], parts
+    whole = predicted[frozenset(names)]
+    drops = {name: whole - predicted.get(frozenset(names) - {name}, nothing) for name in names}
+    return Contributions(whole, parts, drops)
 
 
 @torch.inference_mode()
@@ -122,16 +136,14 @@ def insights(segmenter: Segmenter, case: StoredCase) -> Maps:
     return dict(zip(keys, cast(Tensor, found)[0].numpy(), strict=False))
 
 
-def node_rows(
-    probability: np.ndarray, parts: Mapping[str, np.ndarray], grid: Grid, case: str
-) -> list[dict[str, float | str | int]]:
+def node_rows(found: Contributions, grid: Grid, case: str) -> list[dict[str, float | str | int]]:
     """Return what each predicted node (probability above 1/2) stands on, the largest first.
 
     Returns:
-        `case, node, centroid_mm, volume_ml, probability`, and per modality `part_<name>`, the mean
-        over the node, which sum to the probability minus the prior.
+        `case, node, centroid_mm, volume_ml, probability`, and per modality `part_<name>` and
+        `drop_<name>`, means over the node; the parts sum to the probability minus the prior.
     """
-    labels, count = components(probability > 0.5)
+    labels, count = components(found.probability > 0.5)
     rows: list[dict[str, float | str | int]] = []
     for number in range(1, count + 1):
         inside = labels == number
@@ -141,9 +153,10 @@ def node_rows(
             "node": 0,
             "centroid_mm": " ".join(f"{float(v):.1f}" for v in centre),
             "volume_ml": float(inside.sum() * grid.voxel_ml),
-            "probability": float(probability[inside].mean()),
+            "probability": float(found.probability[inside].mean()),
         }
-        rows.append(row | {f"part_{m}": float(x[inside].mean()) for m, x in parts.items()})
+        row |= {f"part_{m}": float(x[inside].mean()) for m, x in found.parts.items()}
+        rows.append(row | {f"drop_{m}": float(x[inside].mean()) for m, x in found.drops.items()})
     rows.sort(key=lambda row: -float(row["volume_ml"]))
     for number, row in enumerate(rows, 1):
         row["node"] = number
@@ -161,8 +174,9 @@ def explain(
 ) -> Path:
     """Write what each prediction stands on, and return the table of nodes.
 
-    Per case `<case>_part_<modality>.nii.gz`, the strategy's own maps as `<case>_<map>.nii.gz`, and
-    `<case>.png`; for all `nodes.csv`. Everything lies on the prepared grid.
+    Per case `<case>_part_<modality>.nii.gz`, `<case>_drop_<modality>.nii.gz` and `<case>.png`; if
+    the strategy has maps of itself `<case>_<map>.nii.gz` and `<case>_maps.png`; for all
+    `nodes.csv`. Everything lies on the prepared grid.
 
     Args:
         segmenter: To be explained.
@@ -172,18 +186,21 @@ def explain(
         precision: Of the network.
         progress: Told after each case.
     """
-    from .explain_picture import part_picture
+    from .explain_picture import map_picture, part_picture
 
     rows = []
     for number, name in enumerate(ids, 1):
         case = store[name]
-        probability, parts = contributions(segmenter, case, precision=precision)
-        for key, part in parts.items():
-            write_volume(folder / f"{name}_part_{key}.nii.gz", part, case.grid)
-        for key, found in insights(segmenter, case).items():
-            write_volume(folder / f"{name}_{key}.nii.gz", found, case.grid)
-        part_picture(folder / f"{name}.png", case, probability, parts)
-        rows += node_rows(probability, parts, case.grid, name)
+        found = contributions(segmenter, case, precision=precision)
+        own = insights(segmenter, case)
+        named = {f"part_{key}": part for key, part in found.parts.items()}
+        named |= {f"drop_{key}": drop for key, drop in found.drops.items()}
+        for key, volume in (named | own).items():
+            write_volume(folder / f"{name}_{key}.nii.gz", volume, case.grid)
+        part_picture(folder / f"{name}.png", case, found.probability, found.parts)
+        if own:
+            map_picture(folder / f"{name}_maps.png", case, found.probability, own)
+        rows += node_rows(found, case.grid, name)
         if progress:
             progress(number, len(ids), name)
     write_rows(folder / "nodes.csv", rows)

@@ -77,6 +77,31 @@ class DeformableFusion(FusionStrategy):
             fused.append(masked_mean(found, present))
         return self.decoder(fused)
 
+    def insight(self, volumes: Volumes, available: Available) -> dict[str, Tensor]:
+        """Return how far each modality looks away from a voxel, at the finest level that looks.
+
+        Returns:
+            `offset_<name>`: length of the mean offset, weighted as what is found there, in voxels
+            of the image; 0 where there is no other modality.
+        """
+        present = presence(self, available)
+        for level, maps in enumerate(encode(self, volumes, present)):
+            if f"{self.modalities[0]}_{level}" not in self.look:
+                continue
+            first = self.modalities[0]
+            sides = zip(volumes[first].shape[2:], maps[first].shape[2:], strict=True)
+            stride = maps[first].new_tensor([whole / part for whole, part in sides])
+            found = {}
+            for name, own in maps.items():
+                seen, some = others_mean(maps, present, name)
+                weights, offsets = self.look[f"{name}_{level}"].where(own, seen)  # pyright: ignore
+                mean = (weights.unsqueeze(3) * offsets).sum(2).mean(1)
+                length = (mean * stride.view(1, 3, 1, 1, 1)).norm(dim=1, keepdim=True)
+                looks = some & present[name]
+                found[f"offset_{name}"] = torch.where(looks, length, torch.zeros_like(length))
+            return found
+        return {}
+
 
 class DeformableAttention(nn.Module):
     """What each voxel of one map finds at learned places of another.
@@ -106,13 +131,7 @@ class DeformableAttention(nn.Module):
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
         """Return `[B, C, D, H, W]` for two maps of that shape."""
         batch, channels, *sides = own.shape
-        both = torch.cat([self.norm(own), self.norm(other)], 1)
-        grid = (batch, self.heads, self.points, *sides)
-        weights = self.weights(both).view(grid).softmax(2)
-        # Bounded and smooth: a voxel cannot look at the other end of the patient.
-        offsets = self.reach * self.offsets(both).tanh().view(
-            batch, self.heads, self.points, 3, *sides
-        )
+        weights, offsets = self.where(own, other)
         value = self.value(self.norm(other)).unflatten(1, (self.heads, -1)).flatten(0, 1)
         total = torch.zeros_like(value)
         for point in range(self.points):
@@ -122,6 +141,15 @@ class DeformableAttention(nn.Module):
             )
             total = total + weights[:, :, point].flatten(0, 1).unsqueeze(1) * seen
         return self.out(total.view(batch, channels, *sides))
+
+    def where(self, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weights `[B, heads, points, ...]` and offsets `[B, heads, points, 3, ...]`."""
+        batch, _, *sides = own.shape
+        both = torch.cat([self.norm(own), self.norm(other)], 1)
+        weights = self.weights(both).view(batch, self.heads, self.points, *sides).softmax(2)
+        # Bounded and smooth: a voxel cannot look at the other end of the patient.
+        offsets = self.reach * self.offsets(both).tanh()
+        return weights, offsets.view(batch, self.heads, self.points, 3, *sides)
 
 
 def _places(offsets: Tensor) -> Tensor:

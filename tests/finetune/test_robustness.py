@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from typer.testing import CliRunner
 
+from hilum.cli import app
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import write_json
 from hilum.core.settings import validate
@@ -22,6 +25,7 @@ from hilum.finetune.robustness import (
 )
 from hilum.finetune.robustness_report import lines
 from hilum.finetune.segmenter import Segmenter
+from hilum.training.run_log import read_run
 
 SMALL = {
     "shifts": (0, 12),
@@ -112,3 +116,39 @@ def test_without_a_case_that_has_it_all_there_is_no_matrix(
     with pytest.raises(DataError, match=r"labelled case with ct\+pet"):
         robustness(threshold, store, ["case_5"], tmp_path, settings())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_matrix_is_a_wandb_table_that_an_offline_run_keeps(
+    threshold: Segmenter, store: CaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read back from the run's own file: every row and every column of `robustness.csv`."""
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    asked = settings(tracking={"mode": "offline", "project": "toys", "group": "g"})
+    table = robustness(threshold, store, ["case_0", "case_1"], tmp_path, asked)
+    log = read_run(tmp_path)
+    assert (log.project, log.group, log.job_type) == ("toys", "g", "test")
+    assert log.config["scales"] == [0.5, 1]
+    (row,) = [row["robustness"] for row in log.history if "robustness" in row]
+    (file,) = tmp_path.rglob(Path(row["path"]).name)
+    kept = json.loads(file.read_text())
+    with (tmp_path / "robustness.csv").open() as stream:
+        lines_of_csv = list(csv.DictReader(stream))
+    assert kept["columns"][:2] == ["row", "modalities"]
+    assert [line[0] for line in kept["data"]] == [line["row"] for line in lines_of_csv]
+    place = kept["columns"].index("dice")
+    assert [line[place] for line in kept["data"]] == pytest.approx([r["dice"] for r in table])
+
+
+def test_evaluate_knows_the_matrix_too(tmp_path: Path) -> None:
+    """`hilum evaluate --robustness` is `hilum robustness`, settings and all."""
+    run = CliRunner()
+    folder = [str(tmp_path / "segmenter"), str(tmp_path / "store"), "--out", str(tmp_path / "o")]
+    ours = run.invoke(app, ["evaluate", *folder, "--robustness"]).exception
+    theirs = run.invoke(app, ["robustness", *folder]).exception
+    assert "a case store must hold store.json" in str(ours)
+    assert str(ours) == str(theirs)
+    wrong = run.invoke(app, ["evaluate", *folder, "--robustness", "shift=3"]).exception
+    assert "did you mean 'shifts'" in str(wrong)
+    plain = run.invoke(app, ["evaluate", *folder, "a=1"]).exception
+    assert "only --robustness has settings" in str(plain)
