@@ -31,14 +31,16 @@ CAUSES: dict[str, dict[str, float]] = {
     "patients and single runs differ": {"patient": 0.1, "seed": 0.02, "both": 0.1, "draw": 0.02},
     "runs differ a lot": {"patient": 0.05, "seed": 0.05, "both": 0.05, "draw": 0.05},
 }
+ONCE = "runs differ a lot, and so would other draws than the only one"
 POOLED = "DSCagg: runs differ"
 PICTURE = Path(__file__).parent.parent / "docs" / "pictures" / "false_alarms.png"
 COLOURS = ("#0072b2", "#d55e00", "#009e73")
 
 
 def world(shape: tuple[int, int, int], cause: dict[str, float], **more: float) -> World:
-    """Return a world of this many patients, seeds and draws."""
+    """Return a world of this many patients, seeds and draws; a single draw is no chance in it."""
     patients, seeds, draws = shape
+    cause = {**cause, "draw": cause.get("draw", 0) if draws > 1 else 0}
     return World(patients, seeds, draws=draws, **{**cause, **more})  # pyright: ignore[reportArgumentType]
 
 
@@ -51,6 +53,8 @@ def measure() -> list[dict[str, Any]]:
             apart = false_equalities(world(shape, spread, mean=0.05), 0.05, STUDIES)
             rows.append(row(cause, shape, shares) | {"false_equalities": apart})
             print(rows[-1], flush=True)
+    unseen = world((18, 5, 1), CAUSES["runs differ a lot"], draw=0.05)
+    rows.append(row(ONCE, (18, 5, 1), false_alarms(unseen, STUDIES)))
     for shape in SHAPES:
         spread = {"patient": 0.5, "seed": 0.2, "both": 0.3, "draw": 0.2}
         rows.append(row(POOLED, shape, pooled_false_alarms(world(shape, spread), STUDIES)))

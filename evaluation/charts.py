@@ -11,8 +11,8 @@ ROW = 26
 LEFT = 440
 LETTER = 6.6
 """Width of a letter on average, as generous as fonts differ."""
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56a0d3", "#7f5fc0", "#5f6b76")
-"""Okabe and Ito, darkened where they would not stand out on white."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#c46a9b", "#8a6d00", "#4a94c9", "#7f5fc0", "#5f6b76")
+"""Okabe and Ito, darkened where they would not stand out on white (3 to 1, and so on dark)."""
 
 Bar = tuple[str, float, float, float]
 """Name, value, lower and upper end of its interval."""
@@ -20,13 +20,13 @@ Bar = tuple[str, float, float, float]
 
 def bars(rows: Sequence[Bar], label: str) -> str:
     """Draw one horizontal bar per row with its interval."""
-    high = max((_finite(upper, value) for _, value, _, upper in rows), default=1.0)
+    high = max((finite(upper, value) for _, value, _, upper in rows), default=1.0)
     return _rows(rows, label, 0.0, high, from_zero=True)
 
 
 def forest(rows: Sequence[Bar], label: str) -> str:
     """Draw differences as points with intervals around a line at zero."""
-    ends = [_finite(x, value) for _, value, low, up in rows for x in (low, up, value)] or [1.0]
+    ends = [finite(x, value) for _, value, low, up in rows for x in (low, up, value)] or [1.0]
     reach = max(abs(x) for x in ends) or 1.0
     return _rows(rows, label, -reach, reach, from_zero=False)
 
@@ -50,15 +50,15 @@ def lines(
         )
 
     parts = []
-    for tick in _ticks(y0, y1):
+    for tick in ticks(y0, y1):
         _, y = place(x0, tick)
         parts.append(
-            _line(left, y, WIDTH - 10, y, "grid") + _text(left - 6, y + 4, f"{tick:g}", "end")
+            stroke(left, y, WIDTH - 10, y, "grid") + words(left - 6, y + 4, f"{tick:g}", "end")
         )
-    for tick in _ticks(x0, x1):
+    for tick in ticks(x0, x1):
         x, _ = place(tick, y0)
-        parts.append(_text(x, height - bottom + 16, f"{tick:g}", "middle"))
-    parts.append(_text((left + WIDTH) / 2, height - 2, x_label, "middle"))
+        parts.append(words(x, height - bottom + 16, f"{tick:g}", "middle"))
+    parts.append(words((left + WIDTH) / 2, height - 2, x_label, "middle"))
     for number, (_, curve) in enumerate(series):
         path = " ".join(
             f"{x:.1f},{y:.1f}" for x, y in (place(*p) for p in curve if math.isfinite(p[1]))
@@ -68,7 +68,7 @@ def lines(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8" {dash}/>'
         )
     legend, count = _legend([name for name, _ in series], height)
-    return _svg(height + 18 * count + 8, f"{y_label} over {x_label}", [*parts, *legend])
+    return frame(height + 18 * count + 8, f"{y_label} over {x_label}", [*parts, *legend])
 
 
 def intervals(
@@ -88,8 +88,8 @@ def intervals(
     if not points:
         return ""
     xs = sorted({p[0] for p in points})
-    y0 = min(_finite(p[2], p[1]) for p in points)
-    y1 = max(_finite(p[3], p[1]) for p in points)
+    y0 = min(finite(p[2], p[1]) for p in points)
+    y1 = max(finite(p[3], p[1]) for p in points)
     y1 = y1 if y1 > y0 else y0 + 1
     span = math.log(xs[-1] / xs[0]) or 1.0
 
@@ -101,12 +101,12 @@ def intervals(
         )
 
     parts = []
-    for tick in _ticks(y0, y1):
+    for tick in ticks(y0, y1):
         _, y = place(xs[0], tick)
-        parts.append(_line(left, y, WIDTH - 10, y, "grid"))
-        parts.append(_text(left - 6, y + 4, f"{tick:g}", "end"))
-    parts += [_text(place(x, y0)[0], height - bottom + 16, f"{x:g}", "middle") for x in xs]
-    parts.append(_text((left + WIDTH) / 2, height - 4, x_label, "middle"))
+        parts.append(stroke(left, y, WIDTH - 10, y, "grid"))
+        parts.append(words(left - 6, y + 4, f"{tick:g}", "end"))
+    parts += [words(place(x, y0)[0], height - bottom + 16, f"{x:g}", "middle") for x in xs]
+    parts.append(words((left + WIDTH) / 2, height - 4, x_label, "middle"))
     for number, (_, curve) in enumerate(series):
         colour, dash = _style(number)
         aside = (number - (len(series) - 1) / 2) * 7  # so that intervals do not hide each other
@@ -125,7 +125,7 @@ def intervals(
                     f'stroke="{colour}" stroke-width="1.4"/>'
                 )
     legend, rows = _legend([name for name, _ in series], height)
-    return _svg(height + 18 * rows + 8, f"{y_label} over {x_label}", [*parts, *legend])
+    return frame(height + 18 * rows + 8, f"{y_label} over {x_label}", [*parts, *legend])
 
 
 def scatter(
@@ -151,21 +151,21 @@ def scatter(
             10 + (1 - (y - y0) / (y1 - y0)) * (height - bottom - 20),
         )
 
-    parts = [_text(left - 6, place(x0, y)[1] + 4, f"{y:g}", "end") for y in _ticks(y0, y1)]
+    parts = [words(left - 6, place(x0, y)[1] + 4, f"{y:g}", "end") for y in ticks(y0, y1)]
     parts += [
-        _text(place(x, y0)[0], height - bottom + 12, f"{x:g}", "middle") for x in _ticks(x0, x1)
+        words(place(x, y0)[0], height - bottom + 12, f"{x:g}", "middle") for x in ticks(x0, x1)
     ]
-    parts.append(_text((left + WIDTH - right) / 2, height - 4, x_label, "middle"))
+    parts.append(words((left + WIDTH - right) / 2, height - 4, x_label, "middle"))
     for name, value in flat:
         y = place(x0, value)[1]
-        parts.append(_line(left, y, WIDTH - right, y, "mark"))
-        parts.append(_text(WIDTH - right + 6, y + 4, name, "start"))
+        parts.append(stroke(left, y, WIDTH - right, y, "mark"))
+        parts.append(words(WIDTH - right + 6, y + 4, name, "start"))
     for x, y in known:
         across, down = place(x, y)
         parts.append(
             f'<circle cx="{across:.1f}" cy="{down:.1f}" r="4" fill="{COLOURS[0]}" opacity=".75"/>'
         )
-    return _svg(height, f"{y_label} over {x_label}", parts)
+    return frame(height, f"{y_label} over {x_label}", parts)
 
 
 def _legend(names: Sequence[str], below: float) -> tuple[list[str], int]:
@@ -176,7 +176,7 @@ def _legend(names: Sequence[str], below: float) -> tuple[list[str], int]:
         colour, dash = _style(number)
         parts.append(
             f'<line x1="{x}" y1="{y - 4}" x2="{x + 22}" y2="{y - 4}" stroke="{colour}" '
-            f'stroke-width="2.5" {dash}/>' + _text(x + 28, y, name, "start")
+            f'stroke-width="2.5" {dash}/>' + words(x + 28, y, name, "start")
         )
     return parts, -(-len(names) // 2)
 
@@ -189,10 +189,10 @@ def _rows(rows: Sequence[Bar], label: str, low: float, high: float, *, from_zero
         return LEFT + (min(max(x, low), high) - low) / span * (WIDTH - LEFT - 70)
 
     parts = []
-    for tick in _ticks(low, high):
+    for tick in ticks(low, high):
         x = place(tick)
         parts.append(
-            _line(x, 4, x, height - 34, "grid") + _text(x, height - 20, f"{tick:g}", "middle")
+            stroke(x, 4, x, height - 34, "grid") + words(x, height - 20, f"{tick:g}", "middle")
         )
     for number, (name, value, lower, upper) in enumerate(rows):
         y = 14 + number * ROW
@@ -208,19 +208,19 @@ def _rows(rows: Sequence[Bar], label: str, low: float, high: float, *, from_zero
         else:
             parts.append(f'<circle cx="{place(value):.1f}" cy="{y}" r="4.5" fill="{COLOURS[0]}"/>')
         if math.isfinite(lower) and math.isfinite(upper):
-            parts.append(_line(place(lower), y, place(upper), y, "mark"))
+            parts.append(stroke(place(lower), y, place(upper), y, "mark"))
         sign = "" if from_zero else "+"
-        parts.append(_text(WIDTH - 6, y + 5, f"{value:{sign}.3f}", "end"))
+        parts.append(words(WIDTH - 6, y + 5, f"{value:{sign}.3f}", "end"))
     if low < 0 < high:
-        parts.append(_line(place(0), 2, place(0), height - 34, "mark"))
-    parts.append(_text((LEFT + WIDTH - 70) / 2 + 30, height - 4, label, "middle"))
-    return _svg(height, label, parts)
+        parts.append(stroke(place(0), 2, place(0), height - 34, "mark"))
+    parts.append(words((LEFT + WIDTH - 70) / 2 + 30, height - 4, label, "middle"))
+    return frame(height, label, parts)
 
 
 def _name(name: str, y: float) -> list[str]:
     """Return a name left of its row, in two lines if it is too long for one."""
     if len(name) * LETTER <= LEFT - 14:
-        return [_text(LEFT - 10, y + 5, name, "end")]
+        return [words(LEFT - 10, y + 5, name, "end")]
     middle = name.find(" against ")
     if middle < 0:
         middle = name.rfind(" ", 0, len(name) // 2 + 1)
@@ -228,10 +228,11 @@ def _name(name: str, y: float) -> list[str]:
     most = int((LEFT - 14) / LETTER)
     short = [half if len(half) <= most else half[: most - 1] + "…" for half in halves]
     places = [y - 1, y + 11] if len(short) == 2 else [y + 5]
-    return [_text(LEFT - 10, at, half, "end") for half, at in zip(short, places, strict=True)]
+    return [words(LEFT - 10, at, half, "end") for half, at in zip(short, places, strict=True)]
 
 
-def _svg(height: float, title: str, parts: Sequence[str]) -> str:
+def frame(height: float, title: str, parts: Sequence[str]) -> str:
+    """Return an SVG of the common width around its parts."""
     return (
         f'<svg viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" role="img" '
         f'xmlns="http://www.w3.org/2000/svg" font-family="system-ui,sans-serif" font-size="12.5">'
@@ -240,15 +241,17 @@ def _svg(height: float, title: str, parts: Sequence[str]) -> str:
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+def stroke(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    """Return a line; its kind, `grid` or `mark`, has the look."""
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
+def words(x: float, y: float, text: str, anchor: str) -> str:
+    """Return a text that starts, ends or is centred at a place."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Return about five round numbers between two ends."""
     raw = (high - low) / 5
     base = 10 ** math.floor(math.log10(raw))
@@ -263,5 +266,6 @@ def _style(number: int) -> tuple[str, str]:
     return COLOURS[number % len(COLOURS)], dash
 
 
-def _finite(value: float, otherwise: float) -> float:
+def finite(value: float, otherwise: float) -> float:
+    """Return a value, or another one if it is not finite."""
     return value if math.isfinite(value) else otherwise

@@ -88,7 +88,7 @@ def paired_comparison(
     base = float(row_means(np.where(np.isfinite(delta), table_b[good], np.nan)).mean())
     table = models(delta, both.draws)
     found = estimate(table)
-    note = _too_few(len(per_patient), both.n_seeds)
+    note = too_few(len(per_patient), both.n_seeds)
     return Comparison(
         name=name,
         mean_a=base + found.mean,
@@ -109,7 +109,7 @@ def paired_comparison(
     )
 
 
-def _too_few(patients: int, seeds: int) -> str:
+def too_few(patients: int, seeds: int) -> str:
     """Say what there is too little of to speak of a difference; empty if there is enough."""
     if seeds < LEAST_SEEDS:
         return "one seed"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .compare import higher_is_better
+from .figures import folders_of, picture_of
 from .page import paragraph, picture
-from .results import Row, arm
+from .results import Row
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .report import Findings
+    from .findings import Findings
 
 SHOWN = 4
 """Patients in the gallery."""
@@ -20,42 +20,43 @@ def worst(found: Findings) -> list[tuple[Row, float]]:
     """Return, per patient, the row of the best arm that went worst, the hardest patients first.
 
     The best arm, because the failures of a weak one say little; one row per patient, because the
-    seeds of a patient fail alike. The number is the mean over all arms and seeds.
+    runs of a patient fail alike. The number is the mean over all arms and runs.
     """
-    metric = found.study.metric
+    metric = found.case_metric
+    sign = 1 if higher_is_better(metric) else -1
     rows = [
         row
         for row in found.rows
         if row.condition == found.full
-        and row.metrics.get(metric, float("nan")) == row.metrics[metric]
+        and row.metrics.get(metric, float("nan")) == row.metrics.get(metric)
     ]
-    arms = [a for a in found.of(found.full) if metric in a.metrics]
+    arms = found.ranked()
     if not rows or not arms:
         return []
-    best = max(arms, key=lambda a: a.metrics[metric]["value"]).arm
     hard: dict[str, list[float]] = {}
     for row in rows:
         hard.setdefault(row.patient, []).append(row.metrics[metric])
     mean = {patient: sum(values) / len(values) for patient, values in hard.items()}
     own: dict[str, Row] = {}
-    for row in sorted(rows, key=lambda row: row.metrics[metric]):
-        if arm(row.levels) == best:
+    for row in sorted(rows, key=lambda row: sign * row.metrics[metric]):
+        if row.arm == arms[0].arm:
             own.setdefault(row.patient, row)
-    ranked = sorted(own, key=lambda patient: mean[patient])[:SHOWN]
+    ranked = sorted(own, key=lambda patient: sign * mean[patient])[:SHOWN]
     return [(own[patient], mean[patient]) for patient in ranked]
 
 
 def section(found: Findings) -> str:
     """Show the worst cases with their overlay and their errors."""
     shown = []
+    folders = folders_of(found)
     for row, mean in worst(found):
-        file = _overlay(found, row)
+        file = picture_of(folders, row)
         if file is not None:
-            shown.append(picture(file, _caption(row, mean, found.study.metric)))
+            shown.append(picture(file, _caption(row, mean, found.case_metric)))
     if not shown:
         return ""
-    text = "The patients that all arms found hardest, as the best arm's worst seed segmented them."
-    return paragraph(text) + '<div class="stack">' + "".join(shown) + "</div>"
+    text = "The patients that all arms found hardest, as the best arm's worst run segmented them."
+    return paragraph(text) + "".join(shown)
 
 
 def _caption(row: Row, mean: float, metric: str) -> str:
@@ -69,11 +70,3 @@ def _caption(row: Row, mean: float, metric: str) -> str:
         errors.append(f"volume {m['volume_error_ml']:+.1f} ml")
     what = f": {', '.join(errors)}" if errors else ""
     return f"{row.case}, {metric} {m[metric]:.3f} (mean of all arms {mean:.3f}){what}"
-
-
-def _overlay(found: Findings, row: Row) -> Path | None:
-    for entry in found.entries:
-        if entry.cell.levels == row.levels and entry.cell.stage == "finetune":
-            file = entry.cell.folder / "test" / f"{row.case}.png"
-            return file if file.exists() else None
-    return None

@@ -7,37 +7,73 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-STYLE = """
-:root{--ink:#1b2430;--soft:#586472;--line:#d8dee6;--ground:#fff;--panel:#f5f7fa;--link:#0b5cad;
---good:#0a6b3d;--bad:#a1260d}
-@media(prefers-color-scheme:dark){:root{--ink:#e7ebf0;--soft:#a3aebb;--line:#37414d;--ground:#12171d;
---panel:#1b222a;--link:#7db8f5;--good:#5fd39a;--bad:#ff9d85}}
+from . import strips
+
+LIGHT = {
+    "ink": "#1b2430", "soft": "#586472", "line": "#d8dee6", "ground": "#ffffff",
+    "panel": "#f5f7fa", "link": "#0b5cad", "good": "#0a6b3d", "bad": "#a1260d",
+    "mark": "#0b4f86", "bar": "#9cc3e6",
+}  # fmt: skip
+DARK = {
+    "ink": "#e7ebf0", "soft": "#a3aebb", "line": "#37414d", "ground": "#12171d",
+    "panel": "#1b222a", "link": "#7db8f5", "good": "#5fd39a", "bad": "#ff9d85",
+    "mark": "#8fc4f7", "bar": "#2f5f8a",
+}  # fmt: skip
+
+
+def _colours(scheme: dict[str, str]) -> str:
+    return ":root{" + ";".join(f"--{name}:{value}" for name, value in scheme.items()) + "}"
+
+
+STYLE = f"""
+{_colours(LIGHT)}
+@media screen and (prefers-color-scheme:dark){{{_colours(DARK)}}}
+""" + """
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:62rem;padding:1.5rem 1rem 4rem;background:var(--ground);
-color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+html{-webkit-text-size-adjust:100%}
+body{margin:0 auto;max-width:66rem;padding:1.5rem 1rem 4rem;background:var(--ground);
+color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;
+overflow-wrap:break-word}
 h1{font-size:1.7rem;line-height:1.2;margin:.2rem 0 .6rem}
-h2{font-size:1.2rem;margin:2.4rem 0 .6rem;padding-top:.6rem;border-top:1px solid var(--line)}
-p,li{max-width:46rem}a{color:var(--link)}
+h2{font-size:1.25rem;margin:2.4rem 0 .6rem;padding-top:.8rem;border-top:1px solid var(--line)}
+h3{font-size:1rem;margin:1.4rem 0 .3rem}
+p,li{max-width:46rem}ul{padding-left:1.2rem}li{margin:.2rem 0}a{color:var(--link)}
 .soft,figcaption,caption{color:var(--soft);font-size:.9rem}
 .lead{font-size:1.1rem}
+.skip{position:absolute;left:-99rem}.skip:focus{left:1rem;top:.5rem;background:var(--ground);
+padding:.3rem .6rem;z-index:2}
 nav{display:flex;flex-wrap:wrap;gap:.3rem 1rem;font-size:.9rem;margin:1rem 0}
+nav a{padding:.15rem 0}
 .scroll{overflow-x:auto;margin:.8rem 0}
-table{border-collapse:collapse;font-size:.9rem;min-width:28rem}
+table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding-bottom:.4rem}
 th,td{padding:.3rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}
-th{font-weight:600}tr.best td{background:var(--panel);font-weight:600}
+thead th{font-weight:600;vertical-align:bottom;white-space:normal}
+th:first-child,td:first-child{text-align:left;padding-left:0}
+tbody th{font-weight:400;white-space:normal;min-width:9rem;max-width:22rem}
+td.text{text-align:left;white-space:normal;min-width:9rem}
+tr.best th,tr.best td{background:var(--panel);font-weight:600}
 td small{color:var(--soft);font-weight:400}
-figure{margin:1rem 0}figure img,figure svg{max-width:100%;height:auto;border-radius:4px}
-.grid{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(18rem,1fr))}
+figure{margin:1rem 0}figure img{max-width:100%;height:auto;border-radius:4px}
+figure svg{max-width:100%;height:auto;display:block}
+.grid{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(18rem,100%),1fr))}
 code,pre{font:.85rem/1.5 ui-monospace,Menlo,Consolas,monospace}
 pre{background:var(--panel);padding:.8rem;overflow-x:auto;border-radius:4px}
 .note{background:var(--panel);border-left:3px solid var(--link);padding:.6rem .9rem;margin:1rem 0}
 .yes{color:var(--good)}.no{color:var(--bad)}
-a:focus-visible,summary:focus-visible{outline:2px solid var(--link);outline-offset:2px}
-@media print{body{max-width:none}nav{display:none}h2{break-after:avoid}
-figure,table{break-inside:avoid}}
-"""
+summary{cursor:pointer;color:var(--link);padding:.3rem 0}
+:focus-visible{outline:2px solid var(--link);outline-offset:2px}
+@media(max-width:44rem){body{padding-top:.8rem}figure .scroll svg{max-width:none;width:42rem}
+th,td{padding:.3rem .5rem}tbody th{min-width:7.5rem;max-width:11rem}}
+@media print{body{max-width:none;padding:0;font-size:10.5pt}nav,.skip{display:none}
+h2,h3,caption{break-after:avoid}figure,tr,.strip{break-inside:avoid}.scroll{overflow:visible}
+table{font-size:8.5pt}th,td{padding:.15rem .35rem;white-space:normal}a{color:inherit}}
+""" + strips.STYLE  # fmt: skip
+
+OPEN_IN_PRINT = (
+    "<script>addEventListener('beforeprint',()=>document.querySelectorAll('details')"
+    ".forEach(d=>d.open=true))</script>"
+)
 
 
 def page(title: str, body: Iterable[str]) -> str:
@@ -46,14 +82,20 @@ def page(title: str, body: Iterable[str]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>"
-        f"<body>{''.join(body)}</body></html>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
+        f'<a class="skip" href="#content">To the content</a>{"".join(body)}{OPEN_IN_PRINT}'
+        "</body></html>\n"
     )
 
 
 def section(title: str, *content: str) -> str:
     """Return a titled section that the navigation can point to."""
     return f'<section id="{anchor(title)}"><h2>{escape(title)}</h2>{"".join(content)}</section>'
+
+
+def heading(title: str) -> str:
+    """Return a title inside a section."""
+    return f"<h3>{escape(title)}</h3>"
 
 
 def navigation(titles: Sequence[str]) -> str:
@@ -74,23 +116,46 @@ def paragraph(text: str, kind: str = "") -> str:
 
 def note(text: str) -> str:
     """Return a paragraph that stands out."""
-    return f'<div class="note">{escape(text)}</div>'
+    return f'<div class="note" role="note">{escape(text)}</div>'
+
+
+def folded(summary: str, *content: str) -> str:
+    """Return what a reader may want to see: closed on screen, open in print."""
+    return f"<details><summary>{escape(summary)}</summary>{''.join(content)}</details>"
 
 
 def table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", best: int | None = None
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    caption: str = "",
+    best: int | None = None,
+    text: Sequence[int] = (),
 ) -> str:
-    """Return a table; cells are HTML already. `best` is the row to bring out."""
+    """Return a table that scrolls sideways where the window is narrow.
+
+    Args:
+        head: Names of the columns.
+        rows: Cells as HTML; the first of a row is its heading.
+        caption: What the table shows.
+        best: Row to bring out.
+        text: Columns that hold words, which wrap and are aligned left.
+    """
     cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(
-        f"<tr{' class=best' if number == best else ''}>"
-        + "".join(f"<td>{cell}</td>" for cell in row)
-        + "</tr>"
+        f"<tr{' class=best' if number == best else ''}>" + _cells(row, text) + "</tr>"
         for number, row in enumerate(rows)
     )
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
     rows_html = f"<thead><tr>{cells}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="scroll" tabindex="0"><table>{title}{rows_html}</table></div>'
+    return _scroll(f"<table>{title}{rows_html}</table>", caption or f"Table of {head[0]}")
+
+
+def _cells(row: Sequence[str], text: Sequence[int]) -> str:
+    found = "".join(
+        f"<td{' class=text' if number in text else ''}>{cell}</td>"
+        for number, cell in enumerate(row[1:], 1)
+    )
+    return f'<th scope="row">{row[0]}</th>{found}'
 
 
 def picture(file: Path, caption: str) -> str:
@@ -103,8 +168,13 @@ def picture(file: Path, caption: str) -> str:
 
 
 def drawing(svg: str, caption: str) -> str:
-    """Return an SVG with its caption."""
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+    """Return an SVG with its caption; it scrolls sideways where the window is narrow."""
+    return f"<figure>{_scroll(svg, caption)}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def strip_chart(html: str, caption: str) -> str:
+    """Return a chart of `strips` with its caption."""
+    return f"<figure>{html}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def bullets(items: Iterable[str]) -> str:
@@ -119,3 +189,14 @@ def interval(value: float, low: float, high: float, digits: int = 3, sign: bool 
     form = f"{'+' if sign else ''}.{digits}f"
     ends = f" <small>[{low:{form}}, {high:{form}}]</small>" if low == low else ""
     return f"{value:{form}}{ends}"
+
+
+def p_value(value: float) -> str:
+    """Return a p value as papers print it."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _scroll(content: str, label: str) -> str:
+    # Focusable, so that the arrow keys scroll it; a region, so that its name is read.
+    name = f'role="region" aria-label="{escape(label)}"'
+    return f'<div class="scroll" tabindex="0" {name}>{content}</div>'

@@ -1,65 +1,36 @@
-"""The report of a study: one HTML file that needs nothing else, and its tables as CSV."""
+"""The report of a study: one HTML file that needs nothing else, and its tables as CSV and LaTeX."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 
 from ..core.files import write_text
-from . import gallery, labels, sections
+from . import gallery, result_sections, sections, statistics_sections
 from .citations import bibtex
-from .compare import ArmSummary, Paired, compare, summarise
+from .findings import Findings, find
 from .ledger import Entry
 from .page import navigation, page, paragraph, section
-from .results import Row, collect, write_csv
+from .results import write_csv
 from .settings import StudySettings
 from .tables import write_tables
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What a study found; `page` is where it is written up.
-
-    Attributes:
-        page: The report.
-        study: Settings of the study.
-        entries: Every cell with its state.
-        rows: One row per cell, test case and condition.
-        arms: Metrics of each arm under each condition.
-        pairs: Comparisons with the reference, under the full condition.
-    """
-
-    page: Path
-    study: StudySettings
-    entries: Sequence[Entry]
-    rows: Sequence[Row]
-    arms: Sequence[ArmSummary] = field(default_factory=list)
-    pairs: Sequence[Paired] = field(default_factory=list)
-
-    @property
-    def full(self) -> str:
-        """The condition with every modality."""
-        seen = list(dict.fromkeys(row.condition for row in self.rows))
-        return max(seen, key=lambda name: name.count("+"), default="")
-
-    def of(self, condition: str) -> list[ArmSummary]:
-        """Return the arms under one condition."""
-        return [arm for arm in self.arms if arm.condition == condition]
-
 
 SECTIONS: dict[str, Callable[[Findings], str]] = {
     "Answer": sections.answer,
     "Cohort and splits": sections.cohort,
-    "Results": sections.results,
-    "Paired comparisons": sections.comparisons,
-    "Labels needed": labels.section,
-    "When a modality is missing": sections.conditions,
-    "Node size": sections.sizes,
-    "Pictures": sections.pictures,
+    "Results": result_sections.results,
+    "Paired comparisons": statistics_sections.comparisons,
+    "Effects of the factors": statistics_sections.effects,
+    "Ranking": statistics_sections.ranks,
+    "Label efficiency": statistics_sections.label_efficiency,
+    "When a modality is missing": result_sections.conditions,
+    "Robustness": result_sections.disturbances,
+    "Node size": result_sections.sizes,
+    "Cost and gain": result_sections.cost,
+    "Pictures": result_sections.pictures,
     "Failures": gallery.section,
-    "Training": sections.training,
-    "Cost": sections.cost,
+    "Training": result_sections.training,
     "What cannot be concluded": sections.limits,
     "Definitions": sections.definitions,
     "How to repeat it": sections.repeat,
@@ -68,23 +39,18 @@ SECTIONS: dict[str, Callable[[Findings], str]] = {
 
 def write_report(study: StudySettings, out: Path, entries: Sequence[Entry]) -> Findings:
     """Write `report.html`, `results.csv` and `tables/` from the cells that are done."""
-    rows = collect(entries)
-    seen = list(dict.fromkeys(row.condition for row in rows))
-    found = Findings(out / "report.html", study, entries, rows, summarise(rows, seen))
-    if rows:
-        write_csv(out / "results.csv", rows)
-        found = Findings(
-            found.page, study, entries, rows, found.arms, compare(study, rows, found.full)
-        )
+    found = find(study, out / "report.html", entries)
+    if found.rows:
+        write_csv(out / "results.csv", found.rows)
         write_tables(found, out / "tables")
         write_text(out / "tables" / "citations.bib", bibtex(sections.used(found)))
     bodies = {title: write(found) for title, write in SECTIONS.items()}
     shown = {title: body for title, body in bodies.items() if body}
     content = [
-        f"<header><h1>{study.name}</h1>",
+        f"<header><h1>{escape(study.name)}</h1>",
         paragraph(study.question, "lead") if study.question else "",
         navigation(list(shown)),
-        "</header><main>",
+        '</header><main id="content">',
         *(section(title, body) for title, body in shown.items()),
         "</main>",
     ]

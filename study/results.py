@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..core.files import atomic_path, read_json
+from ..evaluation.cohort import POOLS, SUMS
+from ..evaluation.pseudovalues import pseudovalues
+from ..evaluation.runs import Run, align
 from .ledger import Entry
+
+DRAWS = ("split.draw", "split.seed", "draw")
+FOLDS = ("split.fold", "fold")
+SEEDS = ("seed",)
+REPEATS = (*DRAWS, *FOLDS, *SEEDS)
+"""Factors that repeat an arm by chance. Folds test other patients, so they are no runs."""
+
+PatientRuns = dict[str, dict[Run, float]]
 
 
 @dataclass(frozen=True)
@@ -22,6 +36,16 @@ class Row:
     case: str
     patient: str
     metrics: dict[str, float]
+
+    @cached_property
+    def arm(self) -> str:
+        """Name of the arm."""
+        return arm(self.levels)
+
+    @cached_property
+    def run(self) -> Run:
+        """Draw of the labelled patients, and seed."""
+        return run_of(self.levels)
 
 
 def collect(entries: Sequence[Entry]) -> list[Row]:
@@ -39,8 +63,15 @@ def collect(entries: Sequence[Entry]) -> list[Row]:
 
 
 def arm(levels: Mapping[str, Any]) -> str:
-    """Return the name of an arm: every level but the seed."""
-    return " > ".join(str(level) for name, level in levels.items() if name != "seed")
+    """Return the name of an arm: every level but those of factors that repeat it by chance."""
+    return " > ".join(str(level) for name, level in levels.items() if name not in REPEATS) or "all"
+
+
+def run_of(levels: Mapping[str, Any]) -> Run:
+    """Return which repetition of its arm a cell is: the draw of its labelled patients, its seed."""
+    draws: list[Hashable] = [levels[name] for name in DRAWS if name in levels]
+    draw = draws[0] if len(draws) == 1 else " ".join(map(str, draws)) if draws else 0
+    return draw, levels.get("seed", 0)
 
 
 def by_arm(rows: Sequence[Row], condition: str) -> dict[str, list[Row]]:
@@ -48,20 +79,50 @@ def by_arm(rows: Sequence[Row], condition: str) -> dict[str, list[Row]]:
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.condition == condition:
-            groups[arm(row.levels)].append(row)
+            groups[row.arm].append(row)
     return dict(groups)
 
 
-def per_patient(rows: Sequence[Row], metric: str) -> dict[str, dict[int, float]]:
-    """Return `metric[patient][seed]`, the mean over a patient's cases; NaN values are left out."""
-    values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+def per_patient(rows: Sequence[Row], metric: str) -> PatientRuns:
+    """Return `metric[patient][run]`, the mean over a patient's cases; NaN values are left out.
+
+    A pooled metric, such as DSCagg, has pseudovalues, whose means over patients are the metric.
+    """
+    if metric in POOLS:
+        return _pseudovalues(rows, metric)
+    values: dict[str, dict[Run, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         value = row.metrics.get(metric)
         if value is not None and value == value:
-            values[row.patient][int(row.levels.get("seed", 0))].append(float(value))
+            values[row.patient][row.run].append(float(value))
     return {
-        patient: {seed: sum(v) / len(v) for seed, v in seeds.items()}
-        for patient, seeds in values.items()
+        patient: {run: sum(v) / len(v) for run, v in runs.items()}
+        for patient, runs in values.items()
+    }
+
+
+def sums_of(rows: Sequence[Row]) -> dict[str, PatientRuns]:
+    """Return what pooled metrics are made of: sums over the cases of each patient in each run."""
+    found: dict[str, PatientRuns] = {}
+    for key in SUMS:
+        values: PatientRuns = defaultdict(lambda: defaultdict(float))
+        for row in rows:
+            values[row.patient][row.run] += row.metrics.get(key, 0.0)
+        found[key] = {patient: dict(runs) for patient, runs in values.items()}
+    return found
+
+
+def _pseudovalues(rows: Sequence[Row], metric: str) -> PatientRuns:
+    aligned = {key: align([values]) for key, values in sums_of(rows).items()}
+    first = next(iter(aligned.values()))
+    # A patient whom some run did not test would leave other sums behind in each run.
+    whole = np.isfinite(first.cube[0]).all(1)
+    sums = {key: one.cube[0][whole] for key, one in aligned.items()}
+    table = pseudovalues(sums, POOLS[metric]) if whole.sum() > 1 else np.zeros((0, 0))
+    patients = [p for p, keep in zip(first.patients, whole, strict=True) if keep]
+    return {
+        patient: {run: float(v) for run, v in zip(first.runs, values, strict=True) if v == v}
+        for patient, values in zip(patients, table, strict=False)
     }
 
 

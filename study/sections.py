@@ -1,8 +1,10 @@
-"""The sections of a report, each a function of what was found; an empty string leaves one out."""
+"""How a report begins and ends: answer, cohort, limits, definitions, and how to repeat it."""
 
 from __future__ import annotations
 
 import platform
+from collections import Counter
+from collections.abc import Sequence
 from html import escape
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -11,198 +13,133 @@ from ..core.files import read_json
 from ..datasets.splits import Split, check_leakage
 from ..datasets.store import CaseStore
 from ..evaluation.metrics_table import METRICS
-from . import figures
 from .citations import cited
-from .compare import SHOWN, ArmSummary
+from .compare import ArmSummary, Paired
 from .ledger import summary
-from .page import bullets, drawing, interval, note, paragraph, picture, table
+from .page import bullets, interval, note, paragraph, table
+from .results import DRAWS
 
 if TYPE_CHECKING:
-    from .report import Findings
+    from .findings import Findings
+
+MOST_LINES = 12
+"""Comparisons that the answer spells out; of more, those that show something, and a count."""
 
 
 def answer(found: Findings) -> str:
     """Say in a few sentences what the numbers support, and how sure they are."""
-    arms = _ranked(found)
+    arms = found.ranked()
     if not arms:
         return note(f"No cell is done yet: {summary(found.entries)}.")
-    metric = found.study.metric
-    best = arms[0]
+    metric, best = found.study.metric, arms[0]
+    runs = f"{best.seeds} seeds" + (f" in {best.draws} draws" if best.draws > 1 else "")
     lines = [
-        f"Highest mean {_label(metric)} on the test patients: {best.arm}, "
-        f"{_plain(best, metric)} ({best.patients} patients, {best.seeds} seeds)."
+        f"Best {label(metric)} on the test patients: {best.arm}, {_plain(best, metric)} "
+        f"({best.patients} patients, {runs})."
     ]
-    for pair in found.pairs:
-        c = pair.comparison
-        if not c.supported:
-            verdict = f"not supported ({c.note})"
-        elif c.ci_low > 0 or c.ci_high < 0:
-            verdict = "the interval excludes zero"
-        else:
-            verdict = "no difference shown: the interval includes zero"
-        lines.append(
-            f"{pair.question}: {c.difference:+.3f} [{c.ci_low:+.3f}, {c.ci_high:+.3f}], {verdict}."
-        )
+    few = len(found.pairs) <= MOST_LINES
+    clear = [p for p in found.pairs if p.verdict(metric) in ("better", "worse")]
+    shown = found.pairs if few else clear[:MOST_LINES]
+    lines += [_sentence(pair, metric) for pair in shown]
     unfinished = [entry for entry in found.entries if entry.state != "done"]
     warning = note(f"Not every cell is done: {summary(found.entries)}.") if unfinished else ""
-    return warning + bullets(lines)
+    more = "" if few else paragraph(_counted(found.pairs, metric))
+    return warning + bullets(lines) + more
+
+
+def _sentence(pair: Paired, metric: str) -> str:
+    c = pair.comparison
+    numbers = f"{c.difference:+.3f} [{c.ci_low:+.3f}, {c.ci_high:+.3f}]"
+    return f"{pair.question}: {numbers}, {pair.verdict(metric)}."
+
+
+def _counted(pairs: Sequence[Paired], metric: str) -> str:
+    verdicts = Counter(pair.verdict(metric) for pair in pairs)
+    parts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    return f"Of {sum(verdicts.values())} comparisons: {parts}."
 
 
 def cohort(found: Findings) -> str:
     """Describe the data and show that no test patient was seen in training."""
     store = CaseStore(found.study.store)
-    rows, leaks = [], "no test patient is in a training pool, a training set or a validation set"
+    rows: dict[tuple[str, ...], int] = {}
+    checked = 0
     for entry in found.entries:
         file = entry.cell.folder / "split.json"
         if entry.cell.stage != "finetune" or not file.exists():
             continue
         split = Split.from_json(read_json(file))
         check_leakage(store, split)
-        row = [
-            str(len({store.rows[c]["patient"] for c in part})) for part in split.as_json().values()
+        checked += 1
+        parts = split.as_json().values()
+        row = [str(len({store.rows[c]["patient"] for c in part})) for part in parts]
+        row += [
+            str(sum(store.rows[c]["nodes"] for c in part)) for part in (split.train, split.test)
         ]
-        row.append(str(sum(store.rows[c]["nodes"] for c in split.train)))
-        row.append(str(sum(store.rows[c]["nodes"] for c in split.test)))
-        if row not in rows:
-            rows.append(row)
-    head = [
-        "unlabelled pool",
-        "training",
-        "validation",
-        "test",
-        "nodes in training",
-        "nodes in test",
-    ]
+        rows[tuple(row)] = rows.get(tuple(row), 0) + 1
+    head = ["unlabelled pool", "training", "validation", "test"]
+    head += ["nodes in training", "nodes in test", "cells"]
     spacing = " x ".join(f"{s:g}" for s in store.spacing)
+    leaks = "no test patient is in a training pool, a training set or a validation set"
     return (
         paragraph(
             f"{len(store)} cases with {', '.join(store.modalities)} at {spacing} mm; "
-            f"store {store.fingerprint}. Patients of each part:"
+            f"store {store.fingerprint}."
         )
-        + table(head, rows)
-        + paragraph(f"Leakage check on every cell: {leaks}.")
-    )
-
-
-def results(found: Findings) -> str:
-    """Show every arm with patient-level intervals, the best first."""
-    arms = _ranked(found)
-    if not arms:
-        return ""
-    columns = [name for name in SHOWN if any(name in arm.metrics for arm in arms)]
-    rows = [[escape(arm.arm), *(_cell(arm, name) for name in columns)] for arm in arms]
-    metric = found.study.metric
-    return drawing(
-        figures.bars(found, metric),
-        f"Mean {_label(metric)} per arm with 95 % interval over patients",
-    ) + table(
-        ["arm", *map(_label, columns)],
-        rows,
-        f"Test patients, {found.full}: value [95 % bootstrap interval over patients]",
-        best=0,
-    )
-
-
-def comparisons(found: Findings) -> str:
-    """Show paired differences with the reference."""
-    if not found.pairs:
-        return ""
-    rows = [
-        [
-            escape(pair.question),
-            interval(c.difference, c.ci_low, c.ci_high, sign=True),
-            f"{pair.p_adjusted:.3f}",
-            str(c.n_patients),
-            str(c.n_seeds),
-            '<span class="yes">yes</span>' if c.supported else f"no: {escape(c.note)}",
-        ]
-        for pair in found.pairs
-        for c in [pair.comparison]
-    ]
-    reference = ", ".join(f"{k} = {v}" for k, v in found.study.reference.items())
-    return (
-        paragraph(
-            f"Differences of {_label(found.study.metric)}, patient by patient, seeds averaged "
-            f"within a patient. Reference: {reference}. One factor differs in each row."
+        + table(head, [[*row, str(count)] for row, count in rows.items()], "Patients of each part")
+        + paragraph(
+            f"Leakage check on each of the {checked} cells: {leaks}."
+            if checked
+            else "No cell has a split yet, so nothing could be checked for leakage."
         )
-        + drawing(
-            figures.forest(found), "Paired differences with 95 % intervals; zero is no difference"
-        )
-        + table(["comparison", "difference", "p (Holm)", "patients", "seeds", "enough seeds"], rows)
     )
-
-
-def conditions(found: Findings) -> str:
-    """Show each arm when it gets only some of the modalities."""
-    seen = list(dict.fromkeys(row.condition for row in found.rows))
-    if len(seen) < 2:
-        return ""
-    metric = found.study.metric
-    rows = []
-    for arm in _ranked(found):
-        others = {other.condition: other for other in found.arms if other.arm == arm.arm}
-        rows.append(
-            [escape(arm.arm), *(_cell(others[c], metric) if c in others else "–" for c in seen)]
-        )
-    return paragraph("The same networks, given only some of the modalities at test time.") + table(
-        ["arm", *seen], rows, f"{_label(metric)} by the modalities given"
-    )
-
-
-def sizes(found: Findings) -> str:
-    """Show sensitivity by short axis."""
-    arms = _ranked(found)
-    names = [
-        n for n in METRICS if n.startswith("sensitivity_") and any(n in a.metrics for a in arms)
-    ]
-    if not names:
-        return ""
-    rows = [[escape(arm.arm), *(_cell(arm, name, 2) for name in names)] for arm in arms]
-    return table(["arm", *map(_label, names)], rows, "Sensitivity per node by short axis")
-
-
-def pictures(found: Findings) -> str:
-    """Show predictions of the best arm, the worst case included, and reconstructions."""
-    shown = []
-    for arm in _ranked(found)[:1]:
-        shown += figures.overlays(found, arm.arm)
-    shown += figures.reconstructions(found)
-    return '<div class="stack">' + "".join(picture(file, text) for file, text in shown) + "</div>"
-
-
-def training(found: Findings) -> str:
-    """Show the curves that the cells logged."""
-    drawings = figures.curves(found)
-    return '<div class="grid">' + "".join(drawing(svg, text) for svg, text in drawings) + "</div>"
-
-
-def cost(found: Findings) -> str:
-    """Show what each arm costs beside what it gains."""
-    rows, metric = [], found.study.metric
-    for arm in _ranked(found):
-        numbers = figures.cost_of(found, arm.arm)
-        rows.append([escape(arm.arm), *numbers, _cell(arm, metric)])
-    head = ["arm", "parameters (M)", "GFLOPs per patch", "training time (s)", _label(metric)]
-    return table(head, rows) if rows else ""
 
 
 def limits(found: Findings) -> str:
     """Say what these numbers cannot show."""
     seeds = {arm.seeds for arm in found.arms}
+    draws = {arm.draws for arm in found.arms}
     patients = max((arm.patients for arm in found.arms), default=0)
     pretrained = [e for e in found.entries if e.cell.stage == "pretrain"]
-    lines = [
-        f"{patients} test patients: differences smaller than the intervals stay hidden.",
-        "The intervals cover the choice of test patients. Labelled training patients were drawn "
-        "once, so another draw may rank the arms otherwise."
-        if "split.draw" not in found.study.factors
-        else "Labelled patients were drawn several times; draws are averaged within a patient.",
-        "Every arm had the same number of steps; longer training may change the order.",
-    ]
-    if seeds and max(seeds) < 3:
-        lines.append("Fewer than three seeds: treat each difference as a hint.")
+    lines = [f"{patients} test patients: differences smaller than the intervals stay hidden."]
+    if max(draws, default=1) < 2 and not any(name in found.study.factors for name in DRAWS):
+        lines.append(
+            "Labelled training patients were drawn once: how another draw would rank the arms is "
+            "in no interval. Add the factor split.draw to see it."
+        )
+    elif draws and max(draws) < 4:
+        lines.append(
+            f"{max(draws)} draws of labelled patients: if draws differ a lot, about one in ten "
+            "intervals misses the truth instead of one in twenty."
+        )
+    if seeds and max(seeds) < 2:
+        lines.append("One seed: no difference between arms is supported.")
+    elif seeds and max(seeds) < 3:
+        lines.append(
+            "Two seeds: if runs differ a lot, about one in ten intervals misses the truth instead "
+            "of one in twenty. Three seeds keep the promise."
+        )
+    lines.append("Every arm had the same number of steps; longer training may change the order.")
+    failed = [e for e in found.entries if e.state == "failed"]
+    if failed:
+        names = ", ".join(e.cell.name for e in failed[:3]) + (", ..." if len(failed) > 3 else "")
+        lines.append(f"{len(failed)} cells failed and are in no number: {names}.")
     if len(pretrained) == 1:
         lines.append("One pretraining run feeds all pretrained arms; its own variance is not seen.")
+    elif pretrained:
+        lines.append(
+            "Each encoder was pretrained once; how another run of the same pretraining would do is "
+            "not seen unless the seed is a factor of it."
+        )
+    if any(not pair.comparison.supported for pair in found.pairs):
+        lines.append(
+            "Comparisons marked 'not supported' have too few seeds or patients for any verdict, "
+            "whatever their p value."
+        )
+    lines.append(
+        "'No difference shown' is not 'equal': only the equivalence test, within the margin of "
+        f"{found.study.margin:g}, speaks of equality."
+    )
     if "phantom" in found.study.name or "demo" in found.study.name:
         lines.append("Phantoms are not patients: they test the method, not its clinical value.")
     return bullets(lines)
@@ -211,11 +148,17 @@ def limits(found: Findings) -> str:
 def definitions(found: Findings) -> str:
     """Define every metric that the report shows, with its rule for empty masks."""
     used = [name for name in METRICS if any(name in arm.metrics for arm in found.arms)]
-    rows = [[_label(n), escape(METRICS[n].definition), escape(METRICS[n].empty)] for n in used]
-    wrapped = [
-        [a, f'<span class="wrap">{b}</span>', f'<span class="wrap">{c}</span>'] for a, b, c in rows
-    ]
-    return table(["metric", "definition", "empty masks"], wrapped) if rows else ""
+    rows = [[label(n), escape(METRICS[n].definition), escape(METRICS[n].empty)] for n in used]
+    methods = (
+        "Intervals of arms: hierarchical bootstrap over patients, draws of labelled patients and "
+        "seeds. Differences: patient by patient and run by run, judged by two-way random effects, "
+        "so that they hold for other patients and other runs; p values adjusted by Holm's method "
+        "over all comparisons of a factor. Beside them: sign-flip permutation and Wilcoxon "
+        "signed-rank test over patients (for these very runs), the hierarchical bootstrap, a "
+        "cluster bootstrap for pooled metrics, and two one-sided tests for equivalence."
+    )
+    shown = table(["metric", "definition", "empty masks"], rows, "Metrics", text=(1, 2))
+    return (paragraph(methods) + shown) if rows else ""
 
 
 def repeat(found: Findings) -> str:
@@ -223,9 +166,10 @@ def repeat(found: Findings) -> str:
     out = found.page.parent
     packages = ("torch", "pytorch-lightning", "monai", "timm", "transformers", "numpy", "wandb")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     return (
         f"<pre>hilum study run {escape(str(out / 'study.yaml'))} --out {escape(str(out))}</pre>"
-        + paragraph(f"hilum {version('hilum')}, Python {platform.python_version()}, {versions}.")
+        + paragraph(f"Environment: hilum {version('hilum')}, {machine}, {versions}.")
         + paragraph(
             "Every run logged to W&B offline. To upload: wandb sync --sync-all, in a run folder."
         )
@@ -245,24 +189,20 @@ def used(found: Findings) -> set[str]:
     }
 
 
-def _ranked(found: Findings) -> list[ArmSummary]:
-    metric = found.study.metric
-    arms = [arm for arm in found.of(found.full) if metric in arm.metrics]
-    return sorted(arms, key=lambda arm: -arm.metrics[metric]["value"])
-
-
-def _cell(arm: ArmSummary, metric: str, digits: int = 3) -> str:
+def cell(arm: ArmSummary, metric: str, digits: int = 3) -> str:
+    """Return a metric of an arm with its interval, as HTML."""
     if metric not in arm.metrics:
         return "–"
     value = arm.metrics[metric]
-    places = 1 if metric.endswith("_mm") or metric.endswith("_ml") else digits
+    places = 1 if metric.endswith(("_mm", "_ml")) else digits
     return interval(value["value"], value["ci_low"], value["ci_high"], places)
+
+
+def label(metric: str) -> str:
+    """Return the title of a metric."""
+    return getattr(METRICS.get(metric), "title", "") or metric.replace("_", " ")
 
 
 def _plain(arm: ArmSummary, metric: str) -> str:
     value = arm.metrics[metric]
     return f"{value['value']:.3f} [{value['ci_low']:.3f}, {value['ci_high']:.3f}]"
-
-
-def _label(metric: str) -> str:
-    return getattr(METRICS.get(metric), "title", "") or metric.replace("_", " ")

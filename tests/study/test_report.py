@@ -17,7 +17,8 @@ from hilum.pretrain import TASKS
 from hilum.study import gallery, labels
 from hilum.study.citations import ALWAYS, CITATIONS, bibtex, cited
 from hilum.study.compare import compare, summarise
-from hilum.study.report import Findings
+from hilum.study.factors import factors, ranking
+from hilum.study.findings import Findings
 from hilum.study.results import Row
 from hilum.study.settings import StudySettings
 from hilum.study.tables import escape, write_tables
@@ -54,9 +55,18 @@ def rows() -> list[Row]:
 
 @pytest.fixture
 def found(tmp_path: Path) -> Findings:
-    own = rows()
-    arms, pairs = summarise(own, ["ct+pet"]), compare(study(), own, "ct+pet")
-    return Findings(tmp_path / "report.html", study(), [], own, arms, pairs)
+    own, asked = rows(), (study(), rows(), "ct+pet")
+    return Findings(
+        tmp_path / "report.html",
+        study(),
+        [],
+        own,
+        summarise(own, ["ct+pet"]),
+        compare(*asked),
+        factors(*asked),
+        ranking(*asked),
+        labels.needed(*asked),
+    )
 
 
 def test_the_number_of_labels_is_found_in_every_way_to_write_it() -> None:
@@ -76,7 +86,25 @@ def test_a_curve_holds_the_mean_over_patients_at_each_number(found: Findings) ->
         (5, round(base + 0.2, 6)),
     ]
     assert lines["mae"][0][1] == pytest.approx(base + 0.05)
-    assert "<svg" in labels.section(found)
+
+
+def test_labels_needed_are_where_the_curve_crosses(found: Findings) -> None:
+    """Pretrained has 0.05 more at 1 label and rises by 0.2 up to 5; scratch reaches 0.2 at 5."""
+    needed = {one.labels: one for one in found.needed}
+    assert {(one.line, one.other) for one in found.needed} == {("mae", "scratch")}
+    assert needed[1].found.needed == 1
+    assert needed[5].found.needed == pytest.approx(5**0.75)
+    assert labels.text(needed[5].found, 5).startswith("3.3 [")
+
+
+def test_effects_and_ranks_are_those_that_the_rows_were_made_with(found: Findings) -> None:
+    main = {effect.name: effect.estimate.mean for effect in found.factors.main}
+    assert main == {"pretext: mae": pytest.approx(0.05), "labels: 5": pytest.approx(0.2)}
+    [both] = found.factors.interactions
+    assert (both.name, both.estimate.mean) == ("pretext: mae x labels: 5", pytest.approx(0))
+    assert found.factors.note == ""
+    assert found.ranking is not None
+    assert found.ranking.order == ("mae > 5", "scratch > 5", "mae > 1", "scratch > 1")
 
 
 def test_the_hardest_patient_comes_first_with_its_errors(found: Findings) -> None:
@@ -91,12 +119,8 @@ def test_the_hardest_patient_comes_first_with_its_errors(found: Findings) -> Non
 
 def test_the_tables_hold_what_the_report_compares(found: Findings, tmp_path: Path) -> None:
     files = write_tables(found, tmp_path / "tables")
-    assert sorted(file.name for file in files) == [
-        "arms.csv",
-        "arms.tex",
-        "comparisons.csv",
-        "comparisons.tex",
-    ]
+    names = ("arms", "comparisons", "cost", "effects", "interactions", "labels_needed", "ranking")
+    assert sorted(f.name for f in files) == [f"{n}.{e}" for n in names for e in ("csv", "tex")]
     with (tmp_path / "tables" / "comparisons.csv").open() as stream:
         table = list(csv.DictReader(stream))
     assert [row["comparison"] for row in table] == [
@@ -104,6 +128,7 @@ def test_the_tables_hold_what_the_report_compares(found: Findings, tmp_path: Pat
         "mae > 5 against scratch > 5",
     ]
     assert all(float(row["difference"]) == pytest.approx(0.05) for row in table)
+    assert {(row["verdict"], row["draws"], row["seeds"]) for row in table} == {("better", "1", "2")}
     text = (tmp_path / "tables" / "arms.tex").read_text()
     assert text.count(r"\\") == 5
     assert r"mae $>$ 5" in text
