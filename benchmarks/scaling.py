@@ -36,7 +36,7 @@ READ = 1.3
 """Sides of the box that is read over those of the patch, on average, cubed below."""
 LINK = 25e9
 """Bytes per second that gradients travel with between machines (200 Gb/s)."""
-BATCH = 8
+BATCHES = {"residual encoder, base": 8, "ViT-B on visible tokens": 64}
 """Patches per GPU and step."""
 
 
@@ -111,7 +111,7 @@ def hours(folder: Path) -> str:
             rate = PEAK * share / (3 * row["tflop_forward"] * 1e12)
             spent = [10**k * LOOKS / rate / 3600 for k in (3, 4, 5, 6)]
             read = rate * SIDE**3 * READ**3 * BYTES / 1e9
-            text = ", ".join(f"{h:,.0f}" if h >= 10 else f"{h:.1f}" for h in spent)
+            text = ", ".join(f"{h:,.0f}" if h >= 10 else f"{h:.2g}" for h in spent)
             lines.append(
                 f"| {row['what']} | {100 * share:.0f} % | {text} | {rate:.0f} "
                 f"| {rate * each:.1f} | {read:.2f} |"
@@ -123,17 +123,20 @@ def efficiency(folder: Path) -> str:
     """Return the share of a step that is left when gradients travel, hidden or not."""
     made = json.loads((folder / "scaling.json").read_text())["rows"]
     lines = [
-        "| network | GPUs | step, ms | gradients, ms | efficiency, nothing hidden | all hidden |",
+        "| network, batch of a GPU | GPUs | step, ms | gradients, ms "
+        "| efficiency, nothing hidden | all hidden |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in made:
-        step = BATCH * 3 * row["tflop_forward"] * 1e12 / (PEAK * SHARES[1])
+        batch = BATCHES[row["what"]]
+        step = batch * 3 * row["tflop_forward"] * 1e12 / (PEAK * SHARES[1])
         for gpus in (2, 8, 64, 256):
             travel = 2 * (gpus - 1) / gpus * 4 * row["parameters"] / LINK
             plain = step / (step + travel)
             hidden = step / max(step, step / 3 + travel)
             lines.append(
-                f"| {row['what']} | {gpus} | {1000 * step:.0f} | {1000 * travel:.0f} "
+                f"| {row['what']}, {batch} patches | {gpus} "
+                f"| {1000 * step:.0f} | {1000 * travel:.0f} "
                 f"| {100 * plain:.0f} % | {100 * hidden:.0f} % |"
             )
     return "\n".join(lines)

@@ -25,12 +25,18 @@ FILES = (
 )
 COMPARED = ("startup", "data", "transport", "preparing", "resampling", "epoch", "pretext")
 COMPARED += ("prediction", "evaluating", "encoders")
+MEASURED = (*COMPARED, "fusion", "growth", "scale", "memory_use", "processes", "study")
 
 
 def three(values: Sequence[float]) -> str:
     """Return a median with its range."""
-    low, middle, high = values
-    return f"{middle:.3g} ({low:.3g} to {high:.3g})"
+    low, middle, high = map(short, values)
+    return f"{middle} ({low} to {high})"
+
+
+def short(value: float) -> str:
+    """Return three digits of a number, all of one above a thousand."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def compared(folder: Path, names: Sequence[str] = COMPARED) -> str:
@@ -56,9 +62,11 @@ def targets(folder: Path) -> str:
 def machines(folder: Path) -> str:
     """Return which machine and versions each file of results is from."""
     lines = ["| results | machine | torch | nnU-Net | MONAI |", "| --- | --- | --- | --- | --- |"]
-    for file in sorted(folder.glob("*.json")):
+    for file in [folder / f"{name}.json" for name in sorted(MEASURED)]:
+        if not file.is_file():
+            continue
         about = json.loads(file.read_text())
-        has = about["versions"]
+        has = about.get("versions", {})
         versions = " | ".join(has.get(name, "") for name in ("torch", "nnunetv2", "monai"))
         lines.append(f"| `{file.stem}.json` | {about['machine']} | {versions} |")
     return "\n".join(lines)
