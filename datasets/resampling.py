@@ -20,6 +20,9 @@ from .scratch import empty
 SLAB = 2**24
 """Voxels of a target that are made at once."""
 
+BORDER = 12
+"""Voxels by which scipy continues an image before its filter; what is beyond counts 1e-7."""
+
 
 def resample(
     array: np.ndarray,
@@ -175,17 +178,29 @@ def _spline(
     """Return the matrix of cubic B-spline interpolation, and which outputs lie inside the source.
 
     A row holds the spline's basis at one point times the filter that makes the spline pass through
-    the samples (mirrored at the border): the whole of scipy's order 3 as one matrix. When
-    down-sampling, the basis is as wide as the target's voxel instead, without the filter, so that
-    nothing aliases.
+    the samples: the whole of scipy's order 3, mode `nearest`, as one matrix. When down-sampling,
+    the basis is as wide as the target's voxel instead, without the filter, so that nothing aliases.
 
     Source:
         Unser, "Splines", IEEE Signal Processing Magazine 1999.
     """
     centre = np.arange(n_out) * scale + offset
     inside = (centre >= -0.5) & (centre <= n_in - 0.5)
-    place = np.clip(centre, 0, n_in - 1)
-    width = max(abs(scale), 1.0) if antialias else 1.0
+    if antialias and abs(scale) > 1:
+        weights = _basis(np.clip(centre, 0, n_in - 1), n_in, abs(scale))
+        return (weights / weights.sum(1, keepdims=True)).astype(np.float32), inside
+    # The border voxel goes on beyond it, far enough for the filter to forget what comes then.
+    wide = n_in + 2 * BORDER
+    weights = _basis(np.clip(centre, -0.5, n_in - 0.5) + BORDER, wide, 1.0)
+    weights = weights @ ndimage.spline_filter1d(np.eye(wide), 3, axis=0, mode="mirror")
+    result = weights[:, BORDER:-BORDER]
+    result[:, 0] += weights[:, :BORDER].sum(1)
+    result[:, -1] += weights[:, -BORDER:].sum(1)
+    return result.astype(np.float32), inside
+
+
+def _basis(place: np.ndarray, n_in: int, width: float) -> np.ndarray:
+    """Return the cubic B-spline of each sample at each place, mirrored at the border."""
     reach = int(np.ceil(2 * width))
     around = np.floor(place)[:, None].astype(int) + np.arange(-reach, reach + 2)
     far = np.abs(place[:, None] - around) / width
@@ -193,12 +208,9 @@ def _spline(
     period = max(2 * (n_in - 1), 1)
     index = np.abs(around) % period
     index = np.where(index > n_in - 1, period - index, index)
-    weights = np.zeros((n_out, n_in))
-    np.add.at(weights, (np.arange(n_out)[:, None], index), basis)
-    weights /= weights.sum(1, keepdims=True)
-    if width == 1.0 and n_in > 1:
-        weights = weights @ ndimage.spline_filter1d(np.eye(n_in), 3, axis=0, mode="mirror")
-    return weights.astype(np.float32), inside
+    weights = np.zeros((len(place), n_in))
+    np.add.at(weights, (np.arange(len(place))[:, None], index), basis)
+    return weights
 
 
 def _nearest(
