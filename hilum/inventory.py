@@ -180,13 +180,17 @@ def _purpose(entry: object) -> str:
     return (entry.__doc__ or "").strip().splitlines()[0] if entry.__doc__ else str(entry)
 
 
-def _rows(model: Any, prefix: str) -> Iterable[tuple[str, str, str]]:
+def _rows(model: Any, prefix: str, above: object = None) -> Iterable[tuple[str, str, str]]:
+    """Yield name, meaning and default of each setting; a group may have defaults of its own."""
     for name, field in model.model_fields.items():
         inner = field.annotation
+        if above is not None:
+            default = getattr(above, name)
+        elif field.is_required():
+            default = None if hasattr(inner, "model_fields") else "required"
+        else:
+            default = field.get_default(call_default_factory=True)
         if hasattr(inner, "model_fields"):
-            yield from _rows(inner, f"{prefix}{name}.")
+            yield from _rows(inner, f"{prefix}{name}.", default)
             continue
-        default = (
-            "required" if field.is_required() else field.get_default(call_default_factory=True)
-        )
         yield f"{prefix}{name}", field.description or "", str(default)

@@ -74,6 +74,14 @@ def test_every_setting_has_a_description(command: str) -> None:
         assert len(line.split("  ", 1)[1].strip().split(" [")[0]) > 3, line
 
 
+def test_a_setting_inside_a_group_shows_the_default_of_the_group() -> None:
+    from hilum.inventory import settings_of
+
+    lines = settings_of("finetune")
+    assert any(line.startswith("augmentation.scale.high ") and "[1.25]" in line for line in lines)
+    assert [line.split()[0] for line in lines if line.endswith("[required]")] == ["store"]
+
+
 def test_the_doctor_names_versions_and_precision() -> None:
     ran = hilum("doctor")
     assert ran.returncode == 0, ran.stdout
