@@ -45,7 +45,7 @@ def lines(
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
-            left + (x - x0) / (x1 - x0) * (WIDTH - left - 10),
+            left + (x - x0) / (x1 - x0) * (WIDTH - left - 26),
             10 + (1 - (y - y0) / (y1 - y0)) * (height - bottom - 10),
         )
 

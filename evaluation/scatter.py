@@ -11,10 +11,17 @@ Spot = tuple[str, float, float, float, float]
 """Name, x (above 0), y, and the ends of the interval of y."""
 
 
-def scatter(spots: Sequence[Spot], x_label: str, y_label: str) -> str:
-    """Draw numbered points over a logarithmic x axis; the numbers are those of the rows beside it.
+FEW = 8
+"""Up to so many points are all numbered."""
 
-    Names stand in a table, not beside the points, where those of close points would overlap.
+
+def scatter(
+    spots: Sequence[Spot], x_label: str, y_label: str, *, higher_is_better: bool = True
+) -> str:
+    """Draw points over a logarithmic x axis, numbered as the rows of the table beside it.
+
+    Of many points only those have a number that no other beats in both x and y: others would
+    overlap, and nobody would choose them.
     """
     known = [
         (number, spot)
@@ -23,6 +30,7 @@ def scatter(spots: Sequence[Spot], x_label: str, y_label: str) -> str:
     ]
     if not known:
         return ""
+    front = _front([s for _, s in known], higher_is_better)
     height, left, bottom = 340, 52, 44
     x0, x1 = min(s[1] for _, s in known), max(s[1] for _, s in known)
     y0 = min(finite(s[3], s[2]) for _, s in known)
@@ -55,8 +63,20 @@ def scatter(spots: Sequence[Spot], x_label: str, y_label: str) -> str:
                 f'y2="{place(x, high)[1]:.1f}" stroke="{COLOURS[0]}" opacity="0.45"/>'
             )
         parts.append(f'<circle cx="{across:.1f}" cy="{down:.1f}" r="4.5" fill="{COLOURS[0]}"/>')
-        parts.append(words(across + 7, down - 5, str(number), "start"))
+        if len(known) <= FEW or (x, y) in front:
+            parts.append(words(across + 7, down - 5, str(number), "start"))
     return frame(height, f"{y_label} over {x_label}", parts)
+
+
+def _front(spots: Sequence[Spot], higher_is_better: bool) -> set[tuple[float, float]]:
+    """Return the points for which nothing is both cheaper and better."""
+    sign = 1 if higher_is_better else -1
+    found, best = set(), -math.inf
+    for _, x, y, _, _ in sorted(spots, key=lambda spot: (spot[1], -sign * spot[2])):
+        if sign * y > best:
+            best = sign * y
+            found.add((x, y))
+    return found
 
 
 def _decades(low: float, high: float) -> list[float]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+JOURNALS = ("IEEE", "Journal", "Analysis", "Nature", "TMLR", "Reports", "Annals", "Radiology")
+JOURNALS += ("Communications",)
+"""What the name of a journal has, and no conference's."""
+
 
 class Reference(NamedTuple):
     """One publication.
@@ -33,7 +37,7 @@ class Reference(NamedTuple):
     def bibtex(self, key: str) -> str:
         """Return a BibTeX entry."""
         kind, place = ("misc", "") if not self.venue else ("inproceedings", "booktitle")
-        if any(word in self.venue for word in ("IEEE", "Journal", "Analysis", "Nature", "TMLR")):
+        if any(word in self.venue for word in JOURNALS):
             kind, place = "article", "journal"
         fields = {"author": self.authors, "title": f"{{{self.title}}}", "year": str(self.year)}
         if place:
@@ -98,6 +102,11 @@ CITATIONS: dict[str, Reference] = {
         "CVPR", 2024, "arXiv:2402.17300",
     ),
     "resenc": R("Isensee, F. and others", "nnU-Net Revisited", "MICCAI", 2024, "arXiv:2404.09556"),
+    "plainconv": R(
+        "Isensee, F. and others",
+        "nnU-Net: A Self-Configuring Method for Deep Learning-Based Biomedical Image Segmentation",
+        "Nature Methods", 2021, "doi:10.1038/s41592-020-01008-z",
+    ),
     "segresnet": R(
         "Myronenko, A.", "3D MRI Brain Tumor Segmentation Using Autoencoder Regularization",
         "BrainLes", 2018, "arXiv:1810.11654",
@@ -184,10 +193,46 @@ CITATIONS: dict[str, Reference] = {
         "Holm, S.", "A Simple Sequentially Rejective Multiple Test Procedure",
         "Scandinavian Journal of Statistics", 1979,
     ),
+    "random_effects": R(
+        "Obuchowski, N. A. and Rockette, H. E.",
+        "Hypothesis Testing of Diagnostic Accuracy for Multiple Readers and Multiple Tests: An "
+        "ANOVA Approach with Dependent Observations",
+        "Communications in Statistics: Simulation and Computation", 1995,
+    ),
+    "pseudovalues": R(
+        "Dorfman, D. D. and Berbaum, K. S. and Metz, C. E.",
+        "Receiver Operating Characteristic Rating Analysis: Generalization to the Population of "
+        "Readers and Patients with the Jackknife Method",
+        "Investigative Radiology", 1992,
+    ),
+    "bootstrap": R(
+        "Owen, A. B.", "The Pigeonhole Bootstrap", "Annals of Applied Statistics", 2007
+    ),
+    "equivalence": R(
+        "Schuirmann, D. J.",
+        "A Comparison of the Two One-Sided Tests Procedure and the Power Approach for Assessing "
+        "the Equivalence of Average Bioavailability",
+        "Journal of Pharmacokinetics and Biopharmaceutics", 1987, "doi:10.1007/BF01068419",
+    ),
+    "ranking": R(
+        "Wiesenfarth, M. and others",
+        "Methods and Open-Source Toolkit for Analyzing and Visualizing Challenge Results",
+        "Scientific Reports", 2021, "arXiv:1910.05121",
+    ),
 }  # fmt: skip
 """References by the name of a method, as in the settings of a run."""
 
-ALWAYS = ("dscagg", "fpv", "monai", "holm")
+ALWAYS = (
+    "dscagg",
+    "fpv",
+    "monai",
+    "random_effects",
+    "pseudovalues",
+    "bootstrap",
+    "holm",
+    "equivalence",
+    "ranking",
+)
 
 
 def cited(names: Iterable[str]) -> dict[str, Reference]:

@@ -130,7 +130,9 @@ def compare(study: StudySettings, rows: Sequence[Row], condition: str) -> list[P
             if levels[name][factor] != base and other in at
         ]
         results = [
-            paired_comparison(values[name], values[other], name=f"{name} against {other}")
+            paired_comparison(
+                values[name], values[other], name=_question(levels[name], factor, base)
+            )
             for name, other in pairs
         ]
         adjusted = [
@@ -149,6 +151,14 @@ def compare(study: StudySettings, rows: Sequence[Row], condition: str) -> list[P
             for number, ((name, other), result) in enumerate(zip(pairs, results, strict=True))
         ]
     return found
+
+
+def _question(levels: Mapping[str, object], factor: str, base: object) -> str:
+    """Return `mae against scratch (fusion late, labels 8)`."""
+    rest = ", ".join(
+        f"{name} {level}" for name, level in levels.items() if name not in (factor, *REPEATS)
+    )
+    return f"{levels[factor]} against {base}" + (f" ({rest})" if rest else "")
 
 
 def _key(levels: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

@@ -50,8 +50,11 @@ caption{text-align:left;padding-bottom:.4rem}
 th,td{padding:.3rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 thead th{font-weight:600;vertical-align:bottom;white-space:normal}
 th:first-child,td:first-child{text-align:left;padding-left:0}
-tbody th{font-weight:400;white-space:normal;min-width:9rem;max-width:22rem}
-td.text{text-align:left;white-space:normal;min-width:9rem}
+caption span{display:block;position:sticky;left:0;max-width:min(46rem,calc(100vw - 2rem))}
+tbody th{font-weight:400;white-space:normal;min-width:14rem;max-width:24rem;position:sticky;left:0;
+background:var(--ground)}
+th.text,td.text{text-align:left}td.text{white-space:normal;min-width:9rem}
+small small{font-size:1em}
 tr.best th,tr.best td{background:var(--panel);font-weight:600}
 td small{color:var(--soft);font-weight:400}
 figure{margin:1rem 0}figure img{max-width:100%;height:auto;border-radius:4px}
@@ -63,12 +66,16 @@ pre{background:var(--panel);padding:.8rem;overflow-x:auto;border-radius:4px}
 .yes{color:var(--good)}.no{color:var(--bad)}
 summary{cursor:pointer;color:var(--link);padding:.3rem 0}
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
-@media(max-width:44rem){body{padding-top:.8rem}figure .scroll svg{max-width:none;width:42rem}
-th,td{padding:.3rem .5rem}tbody th{min-width:7.5rem;max-width:11rem}}
+@media(max-width:44rem){body{padding-top:.8rem}
+figure .scroll svg,figure .scroll img{max-width:none;width:42rem}
+th,td{padding:.3rem .5rem}tbody th{min-width:7rem;max-width:9rem}}
 @media print{body{max-width:none;padding:0;font-size:10.5pt}nav,.skip{display:none}
 h2,h3,caption{break-after:avoid}figure,tr,.strip{break-inside:avoid}.scroll{overflow:visible}
 table{font-size:8.5pt}th,td{padding:.15rem .35rem;white-space:normal}a{color:inherit}}
 """ + strips.STYLE  # fmt: skip
+
+MOST_ROWS, FEW_MORE = 24, 4
+"""Rows of a table before the rest is folded; not for a few more."""
 
 OPEN_IN_PRINT = (
     "<script>addEventListener('beforeprint',()=>document.querySelectorAll('details')"
@@ -130,8 +137,9 @@ def table(
     caption: str = "",
     best: int | None = None,
     text: Sequence[int] = (),
+    most: int = MOST_ROWS,
 ) -> str:
-    """Return a table that scrolls sideways where the window is narrow.
+    """Return a table that scrolls sideways where the window is narrow, and folds very many rows.
 
     Args:
         head: Names of the columns.
@@ -139,13 +147,21 @@ def table(
         caption: What the table shows.
         best: Row to bring out.
         text: Columns that hold words, which wrap and are aligned left.
+        most: Rows that are shown at once.
     """
-    cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    if len(rows) > most + FEW_MORE:
+        more = f"{len(rows) - most} more rows"
+        rest = table(head, rows[most:], f"{caption} (continued)", text=text, most=len(rows))
+        return table(head, rows[:most], caption, best, text) + folded(more, rest)
+    cells = "".join(
+        f'<th scope="col"{" class=text" if number in text else ""}>{escape(name)}</th>'
+        for number, name in enumerate(head)
+    )
     body = "".join(
         f"<tr{' class=best' if number == best else ''}>" + _cells(row, text) + "</tr>"
         for number, row in enumerate(rows)
     )
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    title = f"<caption><span>{escape(caption)}</span></caption>" if caption else ""
     rows_html = f"<thead><tr>{cells}</tr></thead><tbody>{body}</tbody>"
     return _scroll(f"<table>{title}{rows_html}</table>", caption or f"Table of {head[0]}")
 
@@ -162,8 +178,9 @@ def picture(file: Path, caption: str) -> str:
     """Return a PNG baked into the page; the caption is its alternative text, too."""
     data = base64.b64encode(file.read_bytes()).decode()
     return (
-        f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        "<figure>"
+        + _scroll(f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}">', caption)
+        + f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
 

@@ -6,9 +6,9 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ..evaluation.metrics_table import METRICS, SIZE_BANDS
-from ..evaluation.scatter import scatter
+from ..evaluation.scatter import FEW, scatter
 from . import figures
-from .compare import SHOWN, ArmSummary
+from .compare import SHOWN, ArmSummary, higher_is_better
 from .page import drawing, interval, paragraph, picture, strip_chart, table
 from .sections import cell, label
 from .strips import Strip, bars
@@ -143,8 +143,12 @@ def cost(found: Findings) -> str:
     head = ["arm", "parameters (M)", "GFLOPs per patch", "training (s)", label(metric)]
     reference = ", ".join(f"{k} = {v}" for k, v in found.study.reference.items()) or "none named"
     against = f"Gain over the arm at the reference ({reference}) and else the same"
-    chart = scatter(spots[:MOST_ROWS], "seconds of fine-tuning, mean over runs", label(metric))
+    x_label = "seconds of fine-tuning, mean over runs"
+    better = higher_is_better(metric)
+    chart = scatter(spots, x_label, label(metric), higher_is_better=better)
     caption = f"{label(metric)} against training time; numbers as in the table"
+    if len(spots) > FEW:
+        caption += ", for arms that no other beats in both"
     return (drawing(chart, caption) if chart else "") + table([*head, "gain"], rows, against)
 
 

@@ -55,8 +55,8 @@ def _sentence(pair: Paired, metric: str) -> str:
 
 def _counted(pairs: Sequence[Paired], metric: str) -> str:
     verdicts = Counter(pair.verdict(metric) for pair in pairs)
-    parts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
-    return f"Of {sum(verdicts.values())} comparisons: {parts}."
+    parts = "; ".join(f"{verdict}: {count}" for verdict, count in verdicts.most_common())
+    return f"Verdicts of all {sum(verdicts.values())} comparisons: {parts}."
 
 
 def cohort(found: Findings) -> str:

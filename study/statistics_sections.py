@@ -33,7 +33,7 @@ def comparisons(found: Findings) -> str:
         for c in [pair.comparison]
     ]
     margin = found.study.margin
-    head = ["comparison", "difference", "p (Holm)", f"p of equality within {margin:g}", "verdict"]
+    head = ["comparison", "verdict", "difference", "p (Holm)", f"p of equality within {margin:g}"]
     return (
         paragraph(
             f"Differences of {label(metric)}, patient by patient and run by run; one factor "
@@ -45,7 +45,7 @@ def comparisons(found: Findings) -> str:
             "Paired differences with 95 % intervals; the line at zero is no difference"
             + _some(len(found.pairs), "comparisons"),
         )
-        + table(head, [_verdict_row(p, metric) for p in found.pairs], "Verdicts", text=(4,))
+        + table(head, [_verdict_row(p, metric) for p in found.pairs], "Verdicts", text=(1,))
         + folded("Other tests, the bootstrap, and pooled metrics", _others(found.pairs))
     )
 
@@ -57,10 +57,10 @@ def _verdict_row(pair: Paired, metric: str) -> list[str]:
     shown = f'<span class="{kind}">{verdict}</span>' if kind else escape(verdict)
     return [
         escape(pair.question),
+        shown,
         interval(c.difference, c.ci_low, c.ci_high, sign=True),
         p_value(pair.p_adjusted),
         p_value(pair.equal.p_value) if pair.equal else "–",
-        shown,
     ]
 
 
@@ -205,7 +205,9 @@ def label_efficiency(found: Findings) -> str:
                 "Labelled patients that an arm needs to reach what another one reaches, on a curve "
                 f"made to rise with the logarithm of their number; '> {most}' is out of reach."
             ),
-            table(head, rows, f"Factor {factor}; intervals resample patients, draws and seeds"),
+            table(
+                head, rows, f"Factor {factor}; intervals resample patients, draws, seeds", text=(1,)
+            ),
         ]
     return "".join(parts)
 

@@ -30,10 +30,9 @@ background:var(--mark);border:2px solid var(--mark)}
 .axis .track{background:none;height:1.3rem}
 .axis .tick{position:absolute;transform:translateX(-50%);font-size:.8rem}
 .axis .unit{text-align:right;font-size:.8rem}
-@media(max-width:44rem){.strip{grid-template-columns:minmax(0,1fr) auto;
+@media(max-width:44rem){.strip{grid-template-columns:minmax(0,1fr) 10.8rem;
 padding:.35rem 0;border-bottom:1px solid var(--line)}
-.strip .name{grid-column:1/-1}.axis{border:0}.axis .name{display:none}
-.strip .number{min-width:7.6rem}}
+.strip .name{grid-column:1/-1}.axis{border:0}.axis .name{display:none}}
 """
 
 

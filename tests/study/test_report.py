@@ -124,8 +124,8 @@ def test_the_tables_hold_what_the_report_compares(found: Findings, tmp_path: Pat
     with (tmp_path / "tables" / "comparisons.csv").open() as stream:
         table = list(csv.DictReader(stream))
     assert [row["comparison"] for row in table] == [
-        "mae > 1 against scratch > 1",
-        "mae > 5 against scratch > 5",
+        "mae against scratch (labels 1)",
+        "mae against scratch (labels 5)",
     ]
     assert all(float(row["difference"]) == pytest.approx(0.05) for row in table)
     assert {(row["verdict"], row["draws"], row["seeds"]) for row in table} == {("better", "1", "2")}
