@@ -10,6 +10,7 @@ from ..core.errors import DataError, SettingsError
 from ..core.geometry import IntTriple
 from .augmentation import PairedAugmentation
 from .loader import PatchLoader
+from .organs import check_organs
 from .patches import PatchDataset
 from .prefetch import OnDevice
 from .store import CaseStore
@@ -53,6 +54,7 @@ class PatchData(pl.LightningDataModule):
         accumulate: int = 1,
         validation_batches: int = 8,
         views: int = 1,
+        organs: Sequence[int] = (),
     ) -> None:
         """Say what the run draws.
 
@@ -77,6 +79,7 @@ class PatchData(pl.LightningDataModule):
             validation_batches: How many fixed batches validate, half of them on nodes.
             views: How many random views the module makes of each patch; above 1, the loader reads
                 `augmentation.read_shape()` and leaves the changes to the module, GPU or not.
+            organs: Numbers of organs that the labels of training patches have, too.
         """
         super().__init__()
         counts = {"batch_size": batch_size, "steps": steps, "accumulate": accumulate}
@@ -92,7 +95,8 @@ class PatchData(pl.LightningDataModule):
         self.seed, self.foreground, self.hard, self.labelled = seed, foreground, hard, labelled
         self.modalities = tuple(modalities or store.modalities)
         self.workers, self.validation_batches = workers, validation_batches
-        self.later = views > 1
+        self.later, self.organs = views > 1, tuple(organs)
+        check_organs([store[name] for name in self.ids if organs], self.organs, store.path)
         self.done = 0
         dataset = self._training(0)
         if dataset.foreground and not dataset.with_nodes:
@@ -175,6 +179,7 @@ class PatchData(pl.LightningDataModule):
             hard=self.hard,
             inner=self.patch,
             augmentation=None if read else self.augmentation,
+            organs=self.organs,
         )
 
     def _validating(self) -> PatchDataset:

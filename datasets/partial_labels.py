@@ -50,7 +50,7 @@ def anatomy_on(case: Case, grid: Grid) -> np.ndarray | None:
     """Return the number of the organ at each voxel of a grid, 0 elsewhere; `None` if unknown.
 
     Raises:
-        DataError: If the mask lies elsewhere.
+        DataError: If the mask lies elsewhere, or has numbers above 255.
     """
     if case.anatomy is None:
         return None
@@ -59,7 +59,14 @@ def anatomy_on(case: Case, grid: Grid) -> np.ndarray | None:
         raise DataError(
             "the mask of organs must lie on the patient", case=case.id, file=case.anatomy
         )
-    return resample(found.array, found.grid, grid, order=0)
+    if found.array.max(initial=0) > 255:
+        raise DataError(
+            "organs must have numbers from 1 to 255",
+            case=case.id,
+            file=case.anatomy,
+            found=int(found.array.max()),
+        )
+    return resample(found.array.astype(np.uint8), found.grid, grid, order=0)
 
 
 def organ_names(file: Path) -> dict[int, str]:

@@ -17,6 +17,7 @@ from ..core.types import IGNORE
 from .augmentation import PairedAugmentation
 from .augmentation_plan import Plan
 from .batch import Sample
+from .organs import with_organs
 from .store import CaseStore, StoredCase
 
 
@@ -49,6 +50,7 @@ class PatchDataset(Dataset[Sample]):
         jitter: float = 0.25,
         augmentation: PairedAugmentation | None = None,
         augment: bool = True,
+        organs: Sequence[int] = (),
     ) -> None:
         """Choose what to draw from.
 
@@ -71,6 +73,8 @@ class PatchDataset(Dataset[Sample]):
             augmentation: Changes each patch while it is read: what will happen is drawn first, and
                 only the box that it needs is read. Items are then ready for the network.
             augment: Whether `augmentation` changes anything at random, or encodes only.
+            organs: Numbers of organs to have in the label above its classes; see
+                `organs.with_organs`.
         """
         self.store, self.ids, self.shape, self.length, self.seed = (
             store,
@@ -83,7 +87,7 @@ class PatchDataset(Dataset[Sample]):
         self.foreground = foreground if labelled else 0.0
         self.hard = hard if labelled else 0.0
         self.labelled, self.inner, self.jitter = labelled, inner or shape, jitter
-        self.augmentation, self.augment = augmentation, augment
+        self.augmentation, self.augment, self.organs = augmentation, augment, tuple(organs)
         self._check_settings()
         self._check_cases()
         self.with_nodes = self._having("nodes") if self.foreground > 0 else ()
@@ -179,6 +183,9 @@ class PatchDataset(Dataset[Sample]):
             label = patch.label
             if label is None:
                 label = np.full(sides, IGNORE, np.uint8)
+            if self.organs:
+                first = max(self.store.classes, 2)
+                label = with_organs(label, case, start.tolist(), self.organs, first)
             sample["label"] = torch.from_numpy(label)[None]
         return sample
 

@@ -114,9 +114,10 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
         mask = resample(label.array.astype(np.uint8, copy=False), label.grid, crop, order=0)
         notes.extend(label_notes(label, mask, crop))
     images, regions = _images(volumes, crop, factors, settings.order), _regions(volumes, crop, body)
+    organs = anatomy_on(case, crop) if mask is not None else None
     if mask is not None and case.partial:
         ct = images[list(volumes).index("ct")] if "ct" in volumes else None
-        mask = with_unknown(mask, (regions & 1).astype(bool), ct, anatomy_on(case, crop))
+        mask = with_unknown(mask, (regions & 1).astype(bool), ct, organs)
     return PreparedCase(
         id=case.id,
         patient=case.patient,
@@ -133,6 +134,7 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
         partial=case.partial,
         notes=tuple(note for note in notes if note),
         moved=moved,
+        anatomy=organs,
     )
 
 

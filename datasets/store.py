@@ -57,6 +57,7 @@ class PreparedCase:
         partial: Whether voxels outside of the label are unknown, not background.
         notes: What the user should know of the case.
         moved: 4 x 4 matrix in RAS mm of each modality that was registered to the reference.
+        anatomy: uint8 `[D, H, W]`, number of the organ, or `None`.
     """
 
     id: str
@@ -74,6 +75,7 @@ class PreparedCase:
     partial: bool = False
     notes: tuple[str, ...] = ()
     moved: dict[str, list[list[float]]] = field(default_factory=dict)
+    anatomy: np.ndarray | None = None
 
 
 class StoredCase:
@@ -237,7 +239,7 @@ def write_case(
     """Write one case whole or not at all."""
     hot, spot = hot_spots(case.images, case.modalities, case.label, case.grid.spacing, case.id)
     with atomic_folder(folder) as part:
-        arrays = {"images": case.images, "regions": case.regions, "label": case.label}
+        arrays = {n: getattr(case, n) for n in ("images", "regions", "label", "anatomy")}
         for name, array in arrays.items():
             if array is not None:
                 write_array(part / f"{name}.{storage}", array)

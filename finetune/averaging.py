@@ -20,8 +20,8 @@ from .segmenter import Segmenter, SegmenterConfig, read_segmenter_config
 Score = Callable[[Segmenter], float]
 """Larger is better; measured on validation cases, never on those of the test."""
 
-ALIKE = ("modalities", "classes", "encoder", "fusion", "decoder", "deep_supervision", "spacing",
-         "orientation", "intensity")  # fmt: skip
+ALIKE = ("modalities", "classes", "organs", "encoder", "fusion", "decoder", "deep_supervision",
+         "spacing", "orientation", "intensity")  # fmt: skip
 """What segmenters must share so that a mean of their weights means something."""
 
 

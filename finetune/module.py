@@ -17,6 +17,7 @@ from ..core.seeds import torch_generator
 from ..core.types import IGNORE
 from ..datasets.augmentation import PairedAugmentation
 from ..datasets.batch import Batch
+from ..datasets.organs import split_organs
 from ..datasets.store import CaseStore
 from ..training.budget import place
 from ..training.optimisation import LightningOptimiser, adamw, parameter_groups, rate_at
@@ -27,6 +28,7 @@ from .adaptation import Adaptation, encoder_rate
 from .inference import predict_case
 from .mean_teacher import MeanTeacher
 from .missing import chance, hide, lesson
+from .organ_head import folded, organ_loss
 from .segmenter import Segmenter
 from .settings import FinetuneSettings
 
@@ -63,6 +65,7 @@ class FinetuneModule(pl.LightningModule):
             else None
         )
         self._taught = 0
+        self._organs = torch.empty(0)
         # Voxels that prediction and reference share, and both have, per validation case.
         self._counts: dict[str, np.ndarray] = {}
 
@@ -88,6 +91,11 @@ class FinetuneModule(pl.LightningModule):
 
     def _loss(self, batch: Batch, batch_idx: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of an augmented batch, with modalities hidden as the schedule says."""
+        if self.segmenter.config.organs:
+            label, self._organs = split_organs(
+                cast(Tensor, batch.get("label")), self.segmenter.classes
+            )
+            batch["label"] = label
         rule, available = self.settings.missing, batch["available"]
         step = int(self.trainer.global_step) if rule.dropout else 0
         p = chance(rule, self._place() if rule.dropout else 0, self.settings.trainer.steps)
@@ -109,8 +117,13 @@ class FinetuneModule(pl.LightningModule):
         self, batch: Batch, available: Tensor
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return the finest logits, the loss with what the strategy adds to it, and its terms."""
-        logits = self.segmenter(batch["image"], available)
+        every = self.segmenter(batch["image"], available, organs=True)
+        logits = [folded(level, self.segmenter.classes) for level in every]
         loss, terms = self.criterion(logits, cast(Tensor, batch.get("label")))
+        if self.segmenter.config.organs:
+            apart = organ_loss(every, self._organs)
+            loss = loss + self.settings.organs.weight * apart
+            terms["organ_loss"] = apart.detach()
         for name, penalty in self.segmenter.strategy.penalty().items():
             loss, terms[name] = loss + penalty, penalty.detach()
         return logits[0], loss, terms

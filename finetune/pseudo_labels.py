@@ -187,6 +187,8 @@ def _label_case(
     with atomic_folder(folder) as part:
         for name in ("images", "regions"):
             _link(case.folder / f"{name}.{storage}", part / f"{name}.{storage}")
+        if (case.folder / f"anatomy.{storage}").is_file():
+            _link(case.folder / f"anatomy.{storage}", part / f"anatomy.{storage}")
         write_array(part / f"label.{storage}", label)
         np.savez(
             part / "foreground.npz",

@@ -156,6 +156,7 @@ def _config(store: CaseStore, settings: FinetuneSettings, asked: Sequence[str]) 
         {
             "modalities": tuple(name for name in asked if name in seen),
             "classes": max(store.classes, 2),
+            "organs": len(settings.organs.numbers),
             "encoder": encoder,
             "fusion": settings.fusion,
             "deep_supervision": settings.deep_supervision,
@@ -230,6 +231,7 @@ def _patches(
         modalities=segmenter.modalities,
         foreground=settings.foreground,
         workers=trainer.workers,
+        organs=settings.organs.numbers,
     )
 
 

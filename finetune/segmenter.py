@@ -25,6 +25,7 @@ from ..encoders.decoder import PyramidDecoder
 from ..fusion import STRATEGIES
 from .adapters import has_adapters, merged
 from .linear_decoder import LinearDecoder
+from .organ_head import folded
 from .settings import InferenceSettings
 
 FORMAT = 1
@@ -36,6 +37,7 @@ class SegmenterConfig(Settings):
     format: int = Field(FORMAT, description="version of this schema")
     modalities: tuple[str, ...] = Field(min_length=1, description="modality of each channel")
     classes: int = Field(2, ge=2, description="classes, background included")
+    organs: int = Field(0, ge=0, description="organs that the heads learn beside the classes")
     encoder: dict[str, Any] = Field(description="name and parameters of every encoder")
     fusion: dict[str, Any] = Field(description="name and parameters of the fusion strategy")
     decoder: Literal["pyramid", "linear"] = Field(
@@ -131,16 +133,18 @@ class Segmenter(nn.Module):
 
         return segment(self, named_scans(self.modalities, inputs, named))
 
-    def forward(self, image: Volume, available: Available) -> list[Tensor]:
+    def forward(self, image: Volume, available: Available, organs: bool = False) -> list[Tensor]:
         """Predict logits, finest (full resolution) first.
 
         Args:
             image: One channel per modality on the scale of `core.modality`; what an absent
                 modality holds does not matter.
             available: Which modalities each case has; at least one.
+            organs: Whether to give organs behind the classes; else they are background.
         """
         volumes = {name: image[:, i : i + 1] for i, name in enumerate(self.modalities)}
-        return self.strategy(volumes, available)
+        levels = self.strategy(volumes, available)
+        return levels if organs else [folded(level, self.classes) for level in levels]
 
     def save(self, folder: str | Path, card: str = "") -> Path:
         """Write a segmenter folder (weights, `config.json`, model card), whole or not at all.
@@ -188,11 +192,10 @@ class Segmenter(nn.Module):
 
     def _decoder(self, channels: Sequence[int], strides: Sequence[IntTriple]) -> nn.Module:
         config = self.config
+        outputs = config.classes + config.organs
         if config.decoder == "linear":
-            return LinearDecoder(channels, strides, config.classes, config.prior)
-        return PyramidDecoder(
-            channels, strides, config.classes, config.deep_supervision, config.prior
-        )
+            return LinearDecoder(channels, strides, outputs, config.prior)
+        return PyramidDecoder(channels, strides, outputs, config.deep_supervision, config.prior)
 
 
 def encoder_inputs(

@@ -15,6 +15,7 @@ from ..datasets.splits import SplitSettings
 from ..training.settings import TrainerSettings
 from . import LOSSES
 from .missing import MissingSettings
+from .organ_settings import OrganSettings
 from .unlabelled_settings import PseudoSettings, TeacherSettings
 
 TRAINER: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.1, "ema": 0.99}
@@ -145,6 +146,10 @@ class FinetuneSettings(Settings):
     pseudo: PseudoSettings = Field(
         default_factory=lambda: validate(PseudoSettings, {}),
         description="pseudo-labels for the unlabelled cases of the pool",
+    )
+    organs: OrganSettings = Field(
+        default_factory=lambda: validate(OrganSettings, {}),
+        description="organs to learn beside the nodes",
     )
     trainer: TrainerSettings = Field(
         default_factory=lambda: validate(TrainerSettings, TRAINER),
