@@ -14,6 +14,7 @@ ENCODERS: LazyTable[Encoder] = LazyTable(
     "hilum.encoders",
     {
         "resenc": "ResencEncoder",
+        "plainconv": "PlainconvEncoder",
         "segresnet": "SegresnetEncoder",
         "mednext": "MednextEncoder",
         "resnet3d": "Resnet3DEncoder",

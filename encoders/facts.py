@@ -65,6 +65,15 @@ FAMILIES: dict[str, Family] = {
         },
         "strides per axis by `strides`",
     ),
+    "plainconv": Family(
+        "Convolutions with instance norm, two a stage, the first of which strides.",
+        {
+            "tiny": Preset(880_128, _cubes(1, 2, 4, 8)),
+            "small": Preset(3_515_904, _cubes(1, 2, 4, 8)),
+            "base": Preset(14_025_984, _cubes(1, 2, 4, 8, 16, 32)),
+        },
+        "strides per axis by `strides`",
+    ),
     "segresnet": Family(
         "Pre-activation residual blocks, a stride of 2 between levels.",
         {

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dynamic_network_architectures.building_blocks.residual_encoders import ResidualEncoder
 from torch import Tensor, nn
 
-from ..core.errors import SettingsError
-from ..core.geometry import IntTriple
-from .base import Encoder, preset
+from .base import Encoder
 from .recompute import recompute
-from .strides import cumulative, triple
+from .stages import stages_of
+from .strides import cumulative
 
 SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "tiny": ((16, 32, 64, 128), (1, 1, 1, 1)),
@@ -59,7 +58,7 @@ class ResencEncoder(Encoder):
         checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
-        channels, counts, steps = _stages(size, features, blocks, strides)
+        channels, counts, steps = stages_of(SIZES, size, features, blocks, strides, "blocks")
         inner = ResidualEncoder(
             in_channels,
             len(channels),
@@ -89,28 +88,3 @@ class ResencEncoder(Encoder):
     def forward(self, image: Tensor) -> list[Tensor]:
         """Map an image to one feature map per stage."""
         return self.inner(image)
-
-
-def _stages(
-    size: str,
-    features: Sequence[int] | None,
-    blocks: Sequence[int] | None,
-    strides: Sequence[int | Sequence[int]] | None,
-) -> tuple[tuple[int, ...], tuple[int, ...], list[IntTriple]]:
-    """Return channels, blocks and stride of each stage, checked."""
-    wide, deep = preset(size, SIZES)
-    channels = wide if features is None else tuple(features)
-    counts = deep[: len(channels)] if blocks is None else tuple(blocks)
-    steps = [triple(s) for s in ([1] + [2] * (len(channels) - 1) if strides is None else strides)]
-    if not len(channels) == len(counts) == len(steps) > 0:
-        raise SettingsError(
-            "features, blocks and strides must have one entry per stage",
-            found=f"{len(channels)}, {len(counts)} and {len(steps)} entries",
-            remedy="give all three",
-        )
-    if min(*channels, *counts, *(side for step in steps for side in step)) < 1:
-        raise SettingsError(
-            "features, blocks and strides must be at least 1",
-            found=f"{channels}, {counts}, {steps}",
-        )
-    return channels, counts, steps

@@ -10,7 +10,7 @@ from typing import Any
 from ..core.errors import CheckpointError
 from .positions import cube
 from .reading import ForeignFile
-from .residual_unet import is_residual, residual_architecture, residual_weights
+from .residual_unet import architecture_of, encoder_weights, is_plain, is_residual
 from .source import Recipe, Request, WeightSource, prefix_before, renamed
 
 PLAN = "nnssl_adaptation_plan"
@@ -44,13 +44,15 @@ class NnsslSource(WeightSource):
         plan = foreign.about.get(PLAN) or {}
         if (prefix := prefix_before(foreign.tensors, EMBED)) is not None:
             recipe = _primus(foreign, prefix, plan, request)
-        elif is_residual(foreign.tensors, prefix := _prefix(plan)):
-            weights, unused = residual_weights(foreign.tensors, prefix)
+        elif is_residual(foreign.tensors, prefix := _prefix(plan)) or is_plain(
+            foreign.tensors, prefix
+        ):
+            weights, unused = encoder_weights(foreign.tensors, prefix)
             strides = _arch_kwargs(plan).get("strides")
-            recipe = Recipe(residual_architecture(foreign, weights, strides), weights, unused)
+            recipe = Recipe(architecture_of(foreign, weights, strides), weights, unused)
         else:
             raise CheckpointError(
-                "nnssl's network must be a residual encoder or a Primus",
+                "nnssl's network must be a residual or plain encoder or a Primus",
                 file=foreign.path,
                 found=plan.get("architecture_plans", {}).get("arch_class_name", "unknown names"),
             )
@@ -124,7 +126,9 @@ def _grid(
 
 
 def _prefix(plan: Mapping[str, Any]) -> str:
-    return str(plan.get("key_to_stem", "encoder.stem")).removesuffix("stem")
+    # A plain encoder's stem is its first stage.
+    stem = str(plan.get("key_to_stem", "encoder.stem"))
+    return stem.removesuffix("stages.0").removesuffix("stem")
 
 
 def _arch_kwargs(plan: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.errors import CheckpointError
 from .reading import ForeignFile
-from .residual_unet import is_plain, is_residual, residual_architecture, residual_weights
+from .residual_unet import architecture_of, encoder_weights, is_plain, is_residual
 from .source import Recipe, Request, WeightSource
 
 NAMES = {"ct": "ct", "pet": "pet", "pt": "pet", "suv": "pet", "mri": "mr", "mr": "mr", "us": "us"}
@@ -15,9 +15,9 @@ NAMES = {"ct": "ct", "pet": "pet", "pt": "pet", "suv": "pet", "mri": "mr", "mr":
 
 
 class NnunetSource(WeightSource):
-    """`checkpoint_final.pth` of a residual-encoder preset; anisotropic kernels are widened."""
+    """`checkpoint_final.pth` of a residual or plain U-Net; anisotropic kernels are widened."""
 
-    title = "nnU-Net v2 (ResEnc presets)"
+    title = "nnU-Net v2 (default and ResEnc plans)"
     home = "https://github.com/MIC-DKFZ/nnUNet"
     licence = ""
     obtain = "fold_0/checkpoint_final.pth of a training, or of a published model"
@@ -32,18 +32,18 @@ class NnunetSource(WeightSource):
 
     def recipe(self, foreign: ForeignFile, request: Request) -> Recipe:
         """Read stages from the names, strides and spacing from the plans."""
-        if not is_residual(foreign.tensors):
+        if not is_residual(foreign.tensors) and not is_plain(foreign.tensors):
             raise CheckpointError(
-                "nnU-Net's network must have residual encoder blocks",
+                "nnU-Net's network must be its default U-Net or one with residual blocks",
                 file=foreign.path,
-                found="a plain convolutional U-Net" if is_plain(foreign.tensors) else "other names",
-                remedy="train or take one of the presets nnUNetResEncUNetMPlans, L or XL",
+                found=f"names such as {next(iter(foreign.tensors))}",
             )
-        weights, unused = residual_weights(foreign.tensors)
+        weights, unused = encoder_weights(foreign.tensors)
         configuration = _configuration(foreign)
         kwargs = (configuration.get("architecture") or {}).get("arch_kwargs") or {}
-        strides = kwargs.get("strides")
-        recipe = Recipe(residual_architecture(foreign, weights, strides), weights, unused)
+        # Plans of before version 2.4 have no architecture, but the strides under another name.
+        strides = kwargs.get("strides") or configuration.get("pool_op_kernel_sizes")
+        recipe = Recipe(architecture_of(foreign, weights, strides), weights, unused)
         recipe.pretext = "supervised segmentation (nnU-Net)"
         recipe.seen = _channels(foreign)
         if "spacing" in configuration and len(configuration["spacing"]) == 3:

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from ..core.errors import CheckpointError
 
-RESIDUAL = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
+UNETS = {
+    "resenc": "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
+    "plainconv": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+}
 IMPORTED = ["conv_op", "norm_op", "dropout_op", "nonlin"]
 PRIMUS = {(396, 12, 6): "PrimusS", (792, 12, 12): "PrimusB", (864, 16, 12): "PrimusM",
           (1056, 24, 16): "PrimusL"}  # fmt: skip
@@ -54,29 +57,33 @@ def counterpart(name: str, encoder: nn.Module, channels: int) -> Counterpart:
     Raises:
         CheckpointError: If nnU-Net has no such network.
     """
-    if name == "resenc":
-        return _residual(encoder, channels)
+    if name in ("resenc", "plainconv"):
+        return _unet(name, encoder, channels)
     if name == "primus":
         return _primus(encoder, channels)
     raise CheckpointError(
-        "nnU-Net's networks take resenc and primus encoders",
+        "nnU-Net's networks take resenc, plainconv and primus encoders",
         found=name,
         remedy="pretrain with one of them, or export to huggingface or state_dict",
     )
 
 
-def residual_kwargs(encoder: nn.Module) -> dict[str, Any]:
-    """Return what builds the U-Net around a residual encoder, in the words of a plans file."""
+def unet_kwargs(encoder: nn.Module) -> dict[str, Any]:
+    """Return what builds the U-Net around an encoder, in the words of a plans file."""
     inner: Any = encoder.get_submodule("inner")
     stages = len(inner.output_channels)
+    if hasattr(inner, "stem"):
+        depths = {"n_blocks_per_stage": [len(stage.blocks) for stage in inner.stages]}
+    else:
+        depths = {"n_conv_per_stage": [len(stage[0].convs) for stage in inner.stages]}
     return {
         "n_stages": stages,
         "features_per_stage": list(inner.output_channels),
         "conv_op": "torch.nn.modules.conv.Conv3d",
         "kernel_sizes": [[3, 3, 3]] * stages,
         "strides": [list(step) for step in inner.strides],
-        "n_blocks_per_stage": [len(stage.blocks) for stage in inner.stages],
-        "n_conv_per_stage_decoder": [1] * (stages - 1),
+        **depths,
+        "n_conv_per_stage_decoder": [1 if hasattr(inner, "stem") else 2] * (stages - 1),
         "conv_bias": True,
         "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
         "norm_op_kwargs": {"eps": 1e-5, "affine": True},
@@ -87,22 +94,23 @@ def residual_kwargs(encoder: nn.Module) -> dict[str, Any]:
     }
 
 
-def _residual(encoder: nn.Module, channels: int) -> Counterpart:
-    from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
+def _unet(name: str, encoder: nn.Module, channels: int) -> Counterpart:
+    from dynamic_network_architectures.architectures import unet
 
-    kwargs = residual_kwargs(encoder)
+    kwargs, kind = unet_kwargs(encoder), UNETS[name]
     classes = {"conv_op": nn.Conv3d, "norm_op": nn.InstanceNorm3d, "nonlin": nn.LeakyReLU}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = ResidualEncoderUNet(
+        network: nn.Module = getattr(unet, kind.rpartition(".")[2])(
             channels, num_classes=2, deep_supervision=True, **(kwargs | classes)
         )
-        network.apply(network.initialize)
+        network.apply(network.initialize)  # pyright: ignore[reportArgumentType]
     network.get_submodule("encoder").load_state_dict(encoder.get_submodule("inner").state_dict())
-    first = "encoder.stem.convs.0"
+    stem = "encoder.stem" if name == "resenc" else "encoder.stages.0"
+    first = f"{stem}.convs.0" if name == "resenc" else f"{stem}.0.convs.0"
     keys = {
         "key_to_encoder": "encoder.stages",
-        "key_to_stem": "encoder.stem",
+        "key_to_stem": stem,
         "keys_to_in_proj": [f"{first}.conv", f"{first}.all_modules.0"],
         "key_to_lpe": None,
     }
@@ -110,7 +118,7 @@ def _residual(encoder: nn.Module, channels: int) -> Counterpart:
     def features(theirs: nn.Module, image: Tensor) -> list[Tensor]:
         return theirs.get_submodule("encoder")(image)
 
-    return Counterpart(RESIDUAL, kwargs, IMPORTED, keys, None, network, features, slice(None))
+    return Counterpart(kind, kwargs, IMPORTED, keys, None, network, features, slice(None))
 
 
 def _primus(encoder: nn.Module, channels: int) -> Counterpart:

@@ -1,4 +1,4 @@
-"""Read nnU-Net's residual encoder from its names: widths, blocks, and what hilum calls them."""
+"""Read nnU-Net's encoders, residual or plain, from names: widths, blocks, what hilum calls them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_plain(tensors: Mapping[str, Tensor], prefix: str = "encoder.") -> bool:
     return f"{prefix}stages.0.0.convs.0.conv.weight" in tensors
 
 
-def residual_weights(
+def encoder_weights(
     tensors: Mapping[str, Tensor], prefix: str = "encoder."
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Return the encoder's tensors under our names, and the names left over.
@@ -79,6 +79,42 @@ def residual_architecture(
         "blocks": [blocks[stage] for stage in sorted(blocks)],
         "strides": steps,
     }
+
+
+def plain_architecture(
+    foreign: ForeignFile, weights: Mapping[str, Tensor], strides: Sequence[Any] | None
+) -> dict[str, Any]:
+    """Return our `plainconv` with the stages of the file; see `residual_architecture`."""
+    found: dict[int, int] = {}
+    for name in weights:
+        if place := re.match(r"inner\.stages\.(\d+)\.0\.convs\.(\d+)\.", name):
+            stage, number = int(place[1]), int(place[2])
+            found[stage] = max(found.get(stage, 0), number + 1)
+    if sorted(found) != list(range(len(found))) or not found:
+        raise CheckpointError(
+            "the file must hold every stage of the encoder",
+            file=foreign.path,
+            found=f"stages {sorted(found)}",
+        )
+    features = [
+        int(weights[f"inner.stages.{stage}.0.convs.0.conv.weight"].shape[0])
+        for stage in sorted(found)
+    ]
+    steps = [1] + [2] * (len(found) - 1) if strides is None else [_plain(s) for s in strides]
+    return {
+        "name": "plainconv",
+        "features": features,
+        "convolutions": [found[stage] for stage in sorted(found)],
+        "strides": steps,
+    }
+
+
+def architecture_of(
+    foreign: ForeignFile, weights: Mapping[str, Tensor], strides: Sequence[Any] | None
+) -> dict[str, Any]:
+    """Return our encoder with the stages of the file, residual or plain."""
+    plain = any(name.startswith("inner.stages.0.0.convs.") for name in weights)
+    return (plain_architecture if plain else residual_architecture)(foreign, weights, strides)
 
 
 def _plain(stride: Any) -> Any:

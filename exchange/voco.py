@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.errors import CheckpointError
 from .reading import ForeignFile
-from .residual_unet import is_plain
 from .source import Recipe, Request, WeightSource
 from .swin_names import is_swin, swin_recipe
 
@@ -32,11 +30,6 @@ class VocoSource(WeightSource):
 
     def recipe(self, foreign: ForeignFile, request: Request) -> Recipe:
         """Read every size from the shapes: B, L and H differ in width alone."""
-        if is_plain(foreign.tensors):
-            raise CheckpointError(
-                "VoCo's weights must be of its Swin UNETR", file=foreign.path,
-                found="its plain convolutional nnU-Net, which has no encoder here",
-            )  # fmt: skip
         recipe = swin_recipe(foreign)
         recipe.pretext, recipe.spacing = "VoCo (overlap contrast)", (1.5, 1.5, 1.5)
         recipe.patch = (64, 64, 64)

@@ -29,6 +29,9 @@ from hilum.encoders.decoder import PyramidDecoder
 
 TINY: dict[str, dict[str, Any]] = {
     "resenc": {"features": [4, 8, 8], "blocks": [1, 1, 1], "strides": [1, 2, [1, 2, 2]]},
+    "plainconv": {
+        "features": [4, 8, 8], "convolutions": [1, 2, 1], "strides": [1, 2, [1, 2, 2]],
+    },
     "segresnet": {"filters": 8, "blocks": [1, 1, 1]},
     "mednext": {"width": 4, "blocks": [1, 1, 1], "expansion": [2, 2, 2], "strides": [2, [1, 2, 2]]},
     "resnet3d": {"fine": 4},
@@ -44,7 +47,7 @@ TINY: dict[str, dict[str, Any]] = {
         "adapter_rank": 2,
     },
     "vit_slices": {"width": 12, "depth": 1, "heads": 2, "features": [4, 4, 6, 8]},
-}
+}  # fmt: skip
 SIDES = (32, 64, 32)
 NOT_COMPILED = {
     "slices": "transformers collects its maps by hooks, which break the graph",

@@ -18,12 +18,18 @@ from hilum.core.settings import validate
 from hilum.encoders import ENCODERS
 from hilum.exchange.exporting import export
 from hilum.exchange.importing import import_weights
-from hilum.exchange.nnunet_networks import residual_kwargs
+from hilum.exchange.nnunet_networks import unet_kwargs
 
 RESIDUAL: dict[str, Any] = {
     "name": "resenc",
     "features": [4, 8, 12],
     "blocks": [1, 2, 1],
+    "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]],
+}
+PLAIN: dict[str, Any] = {
+    "name": "plainconv",
+    "features": [4, 8, 12],
+    "convolutions": [1, 2, 2],
     "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]],
 }
 PRIMUS: dict[str, Any] = {"name": "primus", "size": "small", "trained": [16, 24, 32]}
@@ -54,7 +60,7 @@ def like_nnunet(file: Path, channels: int = 2) -> nn.Module:
     pretrained = next(iter(plan["pretrain_plan"]["configurations"].values()))
     assert len(pretrained["spacing"]) == len(pretrained["patch_size"]) == 3
     how = plan["architecture_plans"]
-    if how["arch_class_name"].endswith("ResidualEncoderUNet"):
+    if how["arch_class_name"].endswith(("PlainConvUNet", "ResidualEncoderUNet")):
         network = get_network_from_plans(
             how["arch_class_name"], how["arch_kwargs"], how["arch_kwargs_requiring_import"],
             channels, 5, allow_init=True, deep_supervision=False,
@@ -83,10 +89,16 @@ def tokens(network: nn.Module, image: Tensor) -> Tensor:
     return found.transpose(1, 2).reshape(small.shape)
 
 
-def test_nnunets_own_function_loads_our_encoder(tmp_path: Path) -> None:
+unets = pytest.mark.parametrize("architecture", [RESIDUAL, PLAIN], ids=lambda spec: spec["name"])
+
+
+@unets
+def test_nnunets_own_function_loads_our_encoder(
+    tmp_path: Path, architecture: dict[str, Any]
+) -> None:
     from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 
-    ours, source = encoder_folder(tmp_path / "source", RESIDUAL)
+    ours, source = encoder_folder(tmp_path / "source", architecture)
     out = export(source, "nnunet", tmp_path / "out")
     plan = read_json(out / "architecture.json")
     torch.manual_seed(7)
@@ -104,9 +116,10 @@ def test_nnunets_own_function_loads_our_encoder(tmp_path: Path) -> None:
     assert tuple(network(image)[0].shape) == (2, 5, 8, 16, 12)
 
 
-def test_the_plan_leads_nnunet_to_our_residual_encoder(tmp_path: Path) -> None:
+@unets
+def test_the_plan_leads_nnunet_to_our_encoder(tmp_path: Path, architecture: dict[str, Any]) -> None:
     """Stages, strides and all: a class name alone would give the fixed ResEnc-L."""
-    ours, source = encoder_folder(tmp_path / "source", RESIDUAL)
+    ours, source = encoder_folder(tmp_path / "source", architecture)
     out = export(source, "nnunet", tmp_path / "out")
     network: Any = like_nnunet(out / "checkpoint.pth")
     image = torch.randn(2, 2, 8, 16, 12)
@@ -125,8 +138,11 @@ def test_the_plan_leads_nnunet_to_our_primus(tmp_path: Path) -> None:
     assert not (out / "architecture.json").exists()
 
 
-def test_our_own_import_reads_the_checkpoint_again(tmp_path: Path) -> None:
-    _, source = encoder_folder(tmp_path / "source", RESIDUAL)
+@unets
+def test_our_own_import_reads_the_checkpoint_again(
+    tmp_path: Path, architecture: dict[str, Any]
+) -> None:
+    _, source = encoder_folder(tmp_path / "source", architecture)
     out = export(source, "nnunet", tmp_path / "out")
     folder, report = import_weights(
         "auto", out / "checkpoint.pth", tmp_path / "back", modalities=["ct", "pet"]
@@ -152,14 +168,16 @@ def test_the_plan_names_keys_that_the_checkpoint_has(tmp_path: Path) -> None:
 def test_base_is_nnunets_resenc_l() -> None:
     with torch.device("meta"):
         encoder = build(ENCODERS, {"name": "resenc", "size": "base"}, in_channels=1)
-    kwargs = residual_kwargs(encoder)
+    kwargs = unet_kwargs(encoder)
     assert kwargs["features_per_stage"] == [32, 64, 128, 256, 320, 320]
     assert kwargs["n_blocks_per_stage"] == [1, 3, 4, 6, 6, 6]
 
 
 def test_encoders_that_nnunet_lacks_are_refused(tmp_path: Path) -> None:
     _, source = encoder_folder(tmp_path / "source", {"name": "unet3d", "features": 4})
-    with pytest.raises(CheckpointError, match="take resenc and primus encoders, found unet3d"):
+    with pytest.raises(
+        CheckpointError, match="take resenc, plainconv and primus encoders, found unet3d"
+    ):
         export(source, "nnunet", tmp_path / "out")
     odd = {**PRIMUS, "width": 48, "depth": 2, "heads": 4}
     _, source = encoder_folder(tmp_path / "odd", odd)
@@ -168,7 +186,7 @@ def test_encoders_that_nnunet_lacks_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("architecture", [RESIDUAL, PRIMUS], ids=lambda spec: spec["name"])
+@pytest.mark.parametrize("architecture", [RESIDUAL, PLAIN, PRIMUS], ids=lambda spec: spec["name"])
 def test_nnunets_pretrained_trainer_builds_and_fills_its_network(
     tmp_path: Path, architecture: dict[str, Any]
 ) -> None:
@@ -191,7 +209,7 @@ def test_nnunets_pretrained_trainer_builds_and_fills_its_network(
     image = torch.randn(1, 2, *PATCH)
     network.eval()
     with torch.no_grad():
-        found = network.encoder(image) if architecture is RESIDUAL else [tokens(network, image)]
+        found = [tokens(network, image)] if architecture is PRIMUS else network.encoder(image)
         for one, other in zip(ours(image)[-len(found) :], found, strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
     assert not mismatch

@@ -62,6 +62,17 @@ PLANS: dict[str, Any] = {
                 "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
             },
         },
+        "3d_plain": {
+            "inherits_from": "3d_fullres",
+            "architecture": {
+                "network_class_name": UNET + "PlainConvUNet",
+                "arch_kwargs": {
+                    **{k: v for k, v in KWARGS.items() if k != "n_blocks_per_stage"},
+                    "n_conv_per_stage": [1, 1, 2],
+                },
+                "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+            },
+        },
         "3d_child": {"inherits_from": "3d_fullres", "batch_size": 3},
     },
 }
@@ -141,10 +152,52 @@ def test_a_wrong_number_of_channels_is_one_clear_error(tmp_path: Path, trained) 
     assert not (tmp_path / "e").exists()
 
 
-def test_a_plain_unet_is_refused_by_name(tmp_path: Path) -> None:
+def test_the_default_unet_gives_nnunets_features(tmp_path: Path, rebuilt, trained) -> None:
+    """What most published models are: plain convolutions, some of 1 x 3 x 3."""
+    network = trained(tmp_path / "c.pth", "CT", configuration="3d_plain")
+    assert isinstance(network, PlainConvUNet)
+    folder, report = import_weights("auto", tmp_path / "c.pth", tmp_path / "e", modalities=["ct"])
+    x = torch.randn(1, 1, 8, 12, 16)
+    for ours, theirs in zip(rebuilt(folder)(x), network.encoder(x), strict=True):
+        assert_close(ours, theirs, rtol=0, atol=1e-5)
+    assert report.covered == 1
+    assert all(name.startswith("decoder.") for name in report.unexpected)
+    assert read_config(folder).architecture == {
+        "name": "plainconv", "features": [4, 8, 8], "convolutions": [1, 1, 2],
+        "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]],
+    }  # fmt: skip
+
+
+def test_a_flat_file_of_the_default_unet_is_read_and_the_lack_of_plans_told(tmp_path: Path) -> None:
+    """As VoCo publishes its nnU-Net."""
     network = PlainConvUNet(
-        1, 2, [4, 8], nn.Conv3d, 3, [1, 2], 1, 2, 1, norm_op=nn.InstanceNorm3d
+        1, 2, [4, 8], nn.Conv3d, 3, [1, 2], 1, 2, 1, conv_bias=True,
+        norm_op=nn.InstanceNorm3d, norm_op_kwargs={"eps": 1e-5, "affine": True},
     )  # fmt: skip
     torch.save({"network_weights": network.state_dict()}, tmp_path / "p.pth")
-    with pytest.raises(CheckpointError, match="plain convolutional U-Net"):
-        import_weights("auto", tmp_path / "p.pth", tmp_path / "e", modalities=["ct"])
+    folder, report = import_weights("auto", tmp_path / "p.pth", tmp_path / "e", modalities=["ct"])
+    assert report.covered == 1
+    assert any("no plans" in note for note in read_config(folder).extra["imported"]["notes"])
+
+
+def test_strides_are_read_from_plans_of_before_2_4(tmp_path: Path, rebuilt) -> None:
+    """TotalSegmentator's and other models of 2023 have no `architecture` in their plans."""
+    strides: list[Any] = [[1, 1, 1], [1, 2, 2]]
+    network: Any = PlainConvUNet(
+        1, 2, [4, 8], nn.Conv3d, 3, strides, 2, 2, 1, conv_bias=True,
+        norm_op=nn.InstanceNorm3d, norm_op_kwargs={"eps": 1e-5, "affine": True},
+        nonlin=nn.LeakyReLU, nonlin_kwargs={"inplace": True},
+    ).eval()  # fmt: skip
+    configuration = {
+        "pool_op_kernel_sizes": strides, "conv_kernel_sizes": [[3, 3, 3]] * 2,
+        "patch_size": [8, 12, 16], "spacing": [3.0, 1.5, 1.5], "UNet_class_name": "PlainConvUNet",
+    }  # fmt: skip
+    plans = {"configurations": {"3d_fullres": configuration}}
+    args = {"plans": plans, "configuration": "3d_fullres", "dataset_json": dataset("CT")}
+    content = {"network_weights": network.state_dict(), "init_args": args}
+    torch.save(content, tmp_path / "old.pth")
+    folder, _ = import_weights("auto", tmp_path / "old.pth", tmp_path / "e", modalities=["ct"])
+    x = torch.randn(1, 1, 8, 12, 16)
+    for ours, theirs in zip(rebuilt(folder)(x), network.encoder(x), strict=True):
+        assert_close(ours, theirs, rtol=0, atol=1e-5)
+    assert read_config(folder).architecture["strides"] == strides
