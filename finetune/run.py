@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from .data import CaseValidation
 from .inference import evaluating
 from .module import FinetuneModule
 from .pseudo_labels import check_labeller, labels_of_run
+from .scoreboard import show
 from .segmenter import Segmenter, SegmenterConfig, encoder_inputs
 from .settings import FinetuneSettings
 from .transfer import TransferReport, check_unseen, transfer
@@ -93,7 +93,9 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
             segmenter.save(folder)
             if settings.evaluate_test and split.test:
                 results = _test(segmenter, settings, store, split, conditions, run, say)
-                summary |= _show(results, run.path / "test", tracker)
+                summary |= show(results, run.path / "test", tracker)
+            if tracker is not None:
+                tracker.log_folder(f"segmenter-{tracking.id or run.path.name}", "model", folder)
         run.finish(summary)
     return folder
 
@@ -277,19 +279,3 @@ def _test(
         if results[condition]:
             say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")
     return results
-
-
-def _show(results: Results, folder: Path, tracker: Tracker | None) -> dict[str, float]:
-    """Return the scalars of the test, and log them with the worst and the best case."""
-    first = next(iter(results))
-    scores = {name: dice_of(results, name) for name in results}
-    scalars = {f"test/dice_{name}": s for name, s in scores.items() if not math.isnan(s)}
-    if tracker is not None:
-        import wandb
-
-        tracker.summarise(scalars)
-        ranked = sorted(results[first], key=lambda name: results[first][name]["dice"])
-        files = [folder / f"{name}.png" for name in dict.fromkeys([*ranked[:1], *ranked[-1:]])]
-        # One key each: W&B shows a list only if all pictures have one size.
-        tracker.log_now({f"test/{file.stem}": wandb.Image(str(file)) for file in files})
-    return scalars

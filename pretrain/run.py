@@ -27,6 +27,7 @@ from ..core.modality import modality
 from ..core.registry import build
 from ..core.runs import RunFolder
 from ..core.seeds import derive
+from ..core.settings import read_yaml
 from ..datasets.augmentation import PairedAugmentation
 from ..datasets.datamodule import PatchData
 from ..datasets.store import CaseStore
@@ -34,6 +35,7 @@ from ..encoders import ENCODERS
 from ..encoders.base import Encoder
 from ..training.checkpoints import write_weights
 from ..training.processes import follows
+from ..training.tracking import tracked
 from ..training.trainer import fit
 from . import TASKS
 from .base import PretextTask
@@ -103,10 +105,24 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
         )
         # The last weights, not the best: the loss of a few patches is no measure of transfer.
         probe = _probe(store, settings, names, augmentation)
-        summary = fit(module, data, run, settings.trainer, seed=settings.seed, callbacks=probe)
-        if not run.follower:
+        if run.follower:
+            fit(module, data, run, settings.trainer, seed=settings.seed, callbacks=probe)
+            return folder
+        tracking = settings.trainer.tracking
+        with tracked(run.path, tracking, read_yaml(run.path / "config.yaml")) as tracker:
+            summary = fit(
+                module,
+                data,
+                run,
+                settings.trainer,
+                seed=settings.seed,
+                callbacks=probe,
+                tracker=tracker,
+            )
             _save(folder, task, store, settings, names, summary)
-            run.finish(summary)
+            if tracker is not None:
+                tracker.log_folder(f"encoder-{tracking.id or run.path.name}", "model", folder)
+        run.finish(summary)
         return folder
 
 

@@ -73,6 +73,10 @@ def run(
     with control.cancellable(out):
         failed = run_cells(cells, own, workers=workers, report=say)
     page = report(file, out, settings, tracking=own)
+    from .tracking import sync_command
+
+    if command := sync_command(out):
+        say(f"to see it on W&B: {command}")
     if failed:
         raise UserError(
             "every cell must succeed",

@@ -50,6 +50,7 @@ def run_cell(
             return
         check_data(cell)
         cell.folder.mkdir(parents=True, exist_ok=True)
+        _sweep(cell.folder)
         about = {"stage": cell.stage, "levels": cell.levels, "key": cell.key, "recipe": cell.recipe}
         write_json(cell.folder / "cell.json", notes(cell.folder) | about)
         report(f"starting  {cell.stage} {cell.name}")
@@ -88,6 +89,14 @@ def _claimed(cell: Cell) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a runner that was killed had half written, unless somebody else works here."""
+    if WATCH.owner(folder / "lock") is None:
+        for part in folder.rglob(".part-*"):
+            with contextlib.suppress(OSError):
+                part.unlink()
 
 
 def note_failure(cell: Cell, message: str) -> None:
@@ -166,9 +175,12 @@ def _told(cell: Cell, tracking: dict[str, Any]) -> None:
 
 
 def _command(cell: Cell, tracking: dict[str, Any]) -> None:
+    from .results import arm
+
     own = {
         **tracking,
-        "group": tracking.get("group") or ("pretrain" if cell.stage == "pretrain" else "finetune"),
+        # W&B averages over a group: repetitions of an arm by chance.
+        "group": tracking.get("group") or f"{cell.stage} {arm(cell.levels)}",
         "job_type": cell.stage,
         "name": cell.name,
         "id": tracking.get("id") or cell.key,

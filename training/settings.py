@@ -17,7 +17,7 @@ class TrackingSettings(Settings):
         description="offline writes files for `wandb sync`; online without a key is offline",
     )
     project: str = Field("hilum", min_length=1, description="W&B project; a study sets its name")
-    group: str | None = Field(None, description="runs that belong together, such as a study")
+    group: str | None = Field(None, description="runs that W&B averages, such as seeds of an arm")
     job_type: str | None = Field(None, description="pretrain, finetune, test or ablate")
     name: str | None = Field(None, description="readable name of the run")
     tags: tuple[str, ...] = Field((), description="such as fusion:early or labels:10")

@@ -45,7 +45,7 @@ class Slurm:
         rows = self("squeue", "--noheader", "--array", "--format", "%i %t %r").splitlines()
         return dict(row.split(" ", 1) for row in rows)
 
-    def drained(self, seconds: float = 240) -> None:
+    def drained(self, seconds: float = 400) -> None:
         """Wait until the queue is empty."""
         wait_for(lambda: not self.jobs(), seconds, lambda: str(self.jobs()))
 
