@@ -64,6 +64,21 @@ def test_a_claimed_cell_is_neither_announced_nor_written_to(tmp_path: Path) -> N
     assert not worker.busy(cell)
 
 
+def test_what_a_killed_runner_had_half_written_goes_with_the_next_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_command", lambda cell, tracking: None)
+    cell = bad(tmp_path, "p")
+    part = cell.folder / "checkpoints" / ".part-x.ckpt"
+    write_text(part, "half")
+    other = take(cell.folder / "lock", Watch())
+    worker.run_cell(cell, OFF, lambda text: None)
+    assert part.exists(), "somebody writes it now"
+    other.release()
+    worker.run_cell(cell, OFF, lambda text: None)
+    assert not part.exists()
+
+
 def test_logs_are_found_by_part_of_a_name_and_the_latest_without_one(tmp_path: Path) -> None:
     cells = [bad(tmp_path, "early"), bad(tmp_path, "late"), bad(tmp_path, "latest")]
     with pytest.raises(UserError, match="must have run"):
