@@ -167,7 +167,22 @@ class FinetuneSettings(Settings):
         None,
         description="modality subsets at test time, such as ct+pet; empty: all, then each alone",
     )
+    robustness: dict[str, Any] | None = Field(
+        None,
+        description="rows of the robustness matrix on the test patients, as in `hilum settings "
+        "robustness`; {} for the usual rows; empty: no matrix",
+    )
     licence: str = Field("", description="licence of the weights, for the model card")
+
+    @field_validator("robustness")
+    @classmethod
+    def _known_rows(cls, rows: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Find a wrong row before anything is trained."""
+        if rows is not None:
+            from .robustness import RobustnessSettings  # which needs these settings, and torch
+
+            validate(RobustnessSettings, rows)
+        return rows
 
     @field_validator("loss")
     @classmethod

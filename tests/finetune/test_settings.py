@@ -35,6 +35,7 @@ def test_resolved_settings_read_back_equal(tmp_path: Path) -> None:
         ("inference.overlap=1", "inference.overlap: .*less than 1"),
         ("prior=0.7", "prior: "),
         ("loss.dice=-1", "loss: dice must be at least 0"),
+        ("robustness.shift=[5]", "robustness: shift: unknown setting, did you mean 'shifts'"),
     ],
 )
 def test_a_wrong_value_is_one_line(override: str, message: str) -> None:
