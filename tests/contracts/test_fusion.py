@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from hilum.core.settings import validate
 from hilum.encoders.decoder import PyramidDecoder
 from hilum.encoders.resenc import ResencEncoder
+from hilum.finetune.segmenter import Segmenter, SegmenterConfig
 from hilum.fusion import STRATEGIES
 from hilum.fusion.base import FusionStrategy
+from hilum.fusion.cost import cost
 
 MODALITIES = ("ct", "pet")
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -145,3 +148,19 @@ def test_a_case_without_any_modality_is_an_error(name: str) -> None:
         ValueError, match=r"at least one modality, got none at batch position \[1\]"
     ):
         make(name)(volumes(), available)
+
+
+def test_a_training_step_of_two_patches_of_96_needs_less_than_12_gb(name: str) -> None:
+    """As fine-tuning builds it, in float32, counted without memory, with AdamW's two moments."""
+    own = {"modality": "pet"} if name == "single" else {}
+    values = {
+        "modalities": MODALITIES,
+        "encoder": {"name": "resenc", "size": "small"},
+        "fusion": {"name": name, **own},
+        "patch": (96, 96, 96),
+        "spacing": (3, 2, 2),
+    }
+    with torch.device("meta"):
+        strategy = Segmenter(validate(SegmenterConfig, values)).strategy
+    found = cost(strategy, (96, 96, 96), 2)
+    assert found.memory + 8 * found.parameters < 12e9
