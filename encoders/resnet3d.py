@@ -1,4 +1,4 @@
-"""MONAI's 3D ResNets of 10 to 50 layers, with MedicalNet's parameter names."""
+"""MONAI's 3D ResNets of 10 to 200 layers, with MedicalNet's parameter names."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .tokens import fine_level
 SIZES = {"tiny": 10, "small": 18, "base": 50}
 """Layers of each size."""
 
-LAYERS = (10, 18, 34, 50)
-"""Depths that MedicalNet publishes weights for, and that fit a usual memory."""
+LAYERS = (10, 18, 34, 50, 101, 152, 200)
+"""Depths that MedicalNet publishes weights for."""
 
 
 class Resnet3DEncoder(Encoder):
@@ -33,7 +33,7 @@ class Resnet3DEncoder(Encoder):
     Args:
         in_channels: Channels of the image.
         size: `tiny`, `small` or `base`: 10, 18 or 50 layers.
-        layers: 10, 18, 34 or 50; replaces the size's.
+        layers: 10, 18, 34, 50, 101, 152 or 200; replaces the size's.
         fine: Channels of a level at full resolution, a convolution of the image; 0 for none.
         checkpoint_activations: Whether to compute stages again in the backward pass, for memory.
     """
@@ -50,7 +50,7 @@ class Resnet3DEncoder(Encoder):
         super().__init__()
         deep = layers or preset(size, SIZES)
         if deep not in LAYERS:
-            raise SettingsError("layers must be 10, 18, 34 or 50", found=deep)
+            raise SettingsError("layers must be 10, 18, 34, 50, 101, 152 or 200", found=deep)
         self.inner = ResNetFeatures(
             f"resnet{deep}", pretrained=False, spatial_dims=3, in_channels=in_channels
         )

@@ -13,6 +13,9 @@ BLOCKS = {
     (False, (2, 2, 2, 2)): 18,
     (False, (3, 4, 6, 3)): 34,
     (True, (3, 4, 6, 3)): 50,
+    (True, (3, 4, 23, 3)): 101,
+    (True, (3, 8, 36, 3)): 152,
+    (True, (3, 24, 36, 3)): 200,
 }
 """Layers by whether blocks are bottlenecks, and by blocks of each stage."""
 
@@ -23,7 +26,7 @@ class MedicalnetSource(WeightSource):
     title = "MedicalNet (Med3D), MONAI 3D ResNets"
     home = "https://huggingface.co/TencentMedicalNet"
     licence = "MIT"
-    obtain = "resnet_10_23dataset.pth, ..., resnet_50_23dataset.pth of the model pages"
+    obtain = "resnet_10_23dataset.pth, ..., resnet_200.pth of the model pages"
 
     def recognise(self, foreign: ForeignFile) -> str:
         """Know a 3D first convolution of 7 voxels before a stage of blocks."""
@@ -48,7 +51,7 @@ class MedicalnetSource(WeightSource):
         layers = BLOCKS.get((deep, (counts[0], counts[1], counts[2], counts[3])))
         if layers is None:
             raise CheckpointError(
-                "the ResNet must have 10, 18, 34 or 50 layers",
+                "the ResNet must have 10, 18, 34, 50, 101, 152 or 200 layers",
                 file=foreign.path,
                 found=f"stages of {counts} {'bottlenecks' if deep else 'blocks'}",
             )

@@ -44,5 +44,7 @@ def test_a_shortcut_without_parameters_passes_the_gradient() -> None:
 
 
 def test_an_unknown_depth_is_refused() -> None:
-    with pytest.raises(SettingsError, match="layers must be 10, 18, 34 or 50, found 101"):
-        Resnet3DEncoder(in_channels=1, layers=101)
+    with pytest.raises(
+        SettingsError, match="layers must be 10, 18, 34, 50, 101, 152 or 200, found 26"
+    ):
+        Resnet3DEncoder(in_channels=1, layers=26)

@@ -6,13 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from monai.networks.nets import resnet10, resnet18, resnet50
+from monai.networks.nets.resnet import ResNetFeatures, resnet10, resnet18, resnet50
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from hilum.core.checkpoints import read_config
 from hilum.core.errors import CheckpointError
+from hilum.core.registry import build
+from hilum.encoders import ENCODERS
+from hilum.encoders.resnet3d import LAYERS
 from hilum.exchange.importing import import_weights
+from hilum.exchange.medicalnet import MedicalnetSource
+from hilum.exchange.reading import ForeignFile
+from hilum.exchange.source import Request
 
 
 def network(layers: int) -> nn.Module:
@@ -61,5 +67,21 @@ def test_a_depth_that_we_lack_is_named(tmp_path: Path) -> None:
     state = dict(network(10).state_dict())
     state |= {k.replace("layer1.0", "layer1.1"): v for k, v in state.items() if "layer1.0" in k}
     torch.save(state, tmp_path / "odd.pth")
-    with pytest.raises(CheckpointError, match=r"10, 18, 34 or 50.*\[2, 1, 1, 1\]"):
+    with pytest.raises(CheckpointError, match=r"10, 18, 34, 50, .* layers.*\[2, 1, 1, 1\]"):
         import_weights("auto", tmp_path / "odd.pth", tmp_path / "e", modalities=["ct"])
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_every_published_depth_is_told_by_its_blocks(layers: int) -> None:
+    """By MONAI's own networks; without memory for their numbers."""
+    with torch.device("meta"):
+        source = ResNetFeatures(f"resnet{layers}", pretrained=False, in_channels=1)
+    tensors = {f"module.{name}": value for name, value in source.state_dict().items()}
+    foreign = ForeignFile(Path("resnet.pth"), "PyTorch (zip format)", tensors)
+    assert MedicalnetSource().recognise(foreign)
+    recipe = MedicalnetSource().recipe(foreign, Request(("ct",)))
+    assert recipe.architecture == {"name": "resnet3d", "layers": layers}
+    with torch.device("meta"):
+        encoder = build(ENCODERS, recipe.architecture, in_channels=1)
+    own = {name for name in encoder.state_dict() if name.startswith("inner.")}
+    assert own == set(recipe.weights)
