@@ -36,13 +36,40 @@ app = typer.Typer(
 
 app.add_typer(study, name="study")
 
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(f"hilum {version('hilum')}")
+        raise typer.Exit
+
+
+@app.callback()
+def front_door(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say it, and stop."),
+    ] = False,
+) -> None:
+    """Multimodal fusion and transfer learning for segmenting lymph nodes in paired scans."""
+
+
+USAGE: type[Exception] = typer.BadParameter.__mro__[1]
+"""What a command is that was written wrong, whichever library typer reads commands with."""
+
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")]
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
     try:
-        app()
+        code = app(standalone_mode=False)
+    except USAGE as mistake:
+        print(_usage(mistake), end="", file=sys.stderr)
+        raise SystemExit(2) from None
+    except typer.Abort:
+        raise SystemExit(130) from None
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
@@ -57,6 +84,16 @@ def main() -> None:
             raise
         print(f"error: {problem}", file=sys.stderr)
         raise SystemExit(2) from None
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _usage(mistake: Exception) -> str:
+    """Say in one line what is wrong with the words of a command; without words, the help."""
+    text = mistake.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+    context = getattr(mistake, "ctx", None)
+    if not text or "\n" in text or context is None:
+        return text
+    return f"error: {text.rstrip('.')}; see `{context.command_path} --help`\n"
 
 
 @app.command()

@@ -53,7 +53,10 @@ def test_the_script_works_from_the_repository_root() -> None:
         (["finetune", "--out", "x", "-c", "no.yaml"], 2, "no.yaml: the settings file must exist"),
         (["predict", "s", "--out", "x"], 2, "give either --manifest or the volumes of one case"),
         (["study", "plan", "no.yaml", "--out", "x"], 2, "no.yaml: the settings file must exist"),
-        (["nonsense"], 2, "No such command"),
+        (["nonsense"], 2, "error: No such command 'nonsense'; see `hilum --help`"),
+        (["prepare", "m.csv"], 2, "error: Missing option '--out'; see `hilum prepare --help`"),
+        (["prepare", "m.csv", "--workers", "x"], 2, "error: Invalid value for '--workers'"),
+        (["study", "ruin"], 2, "error: No such command 'ruin'"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
@@ -63,6 +66,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert ran.returncode == code
     assert message in ran.stderr
     assert "Traceback" not in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir()), "nothing may be left behind"
 
 
@@ -80,6 +84,12 @@ def test_a_setting_inside_a_group_shows_the_default_of_the_group() -> None:
     lines = settings_of("finetune")
     assert any(line.startswith("augmentation.scale.high ") and "[1.25]" in line for line in lines)
     assert [line.split()[0] for line in lines if line.endswith("[required]")] == ["store"]
+
+
+def test_the_version_is_the_package_s() -> None:
+    from importlib.metadata import version
+
+    assert hilum("--version").stdout == f"hilum {version('hilum')}\n"
 
 
 def test_the_doctor_names_versions_and_precision() -> None:
