@@ -70,7 +70,8 @@ summary{cursor:pointer;color:var(--link);padding:.3rem 0}
 figure .scroll svg,figure .scroll img{max-width:none;width:42rem}
 th,td{padding:.3rem .5rem}tbody th{min-width:7rem;max-width:9rem}}
 @media print{body{max-width:none;padding:0;font-size:10.5pt}nav,.skip{display:none}
-h2,h3,caption{break-after:avoid}figure,tr,.strip{break-inside:avoid}.scroll{overflow:visible}
+h2,h3,caption{break-after:avoid}figure .scroll,tr,.strip{break-inside:avoid}
+.scroll{overflow:visible}tbody th{min-width:8rem}td small{white-space:nowrap}
 table{font-size:8.5pt}th,td{padding:.15rem .35rem;white-space:normal}a{color:inherit}}
 """ + strips.STYLE  # fmt: skip
 
