@@ -65,7 +65,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def full_disk(error: OSError, path: Path) -> Exception:
+def full_disk(error: OSError, path: str | Path) -> Exception:
     """Return the error to raise instead of `error`: one line with a remedy where there is one."""
     remedies = {
         "ENOSPC": ("the disk must have room", "free some space and run the same command again"),
