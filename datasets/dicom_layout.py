@@ -86,7 +86,6 @@ def import_dicom_layout(source: Source) -> Imported:
             continue
         conversions.append(_conversion(source, case, choice, settings))
     imported = _labelled(convert(source, conversions, imported))
-    write_json(source.out / "dicom.json", {"series": report, "unreadable": found.unreadable})
     if not imported.cases and not imported.left_out:
         raise DataError(
             "the folder must hold DICOM series of CT, PET or MR",
@@ -94,6 +93,7 @@ def import_dicom_layout(source: Source) -> Imported:
             found=f"{len(found.headers)} DICOM files and {found.other} others",
             remedy="give the folder above the studies",
         )
+    write_json(source.out / "dicom.json", {"series": report, "unreadable": found.unreadable})
     return imported.raise_if_empty("DICOM series of CT, PET or MR", source.root)
 
 
