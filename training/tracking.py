@@ -207,7 +207,8 @@ def tracked(
         tracker.close(exit_code=1)
         raise
     tracker.close()
-    if settings.id is None and tracker.sync and not tracker.online:
+    in_study = settings.id is not None or settings.job_type == "ablate"
+    if tracker.sync and not (tracker.online or in_study):
         print(f"to see it on W&B: {tracker.sync}", flush=True)  # a study tells it once for all
 
 

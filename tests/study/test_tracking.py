@@ -42,6 +42,7 @@ def table(folder: Path, log: RunLog, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_study_is_logged_by_its_scheme_and_can_be_sent_by_the_command_it_tells(
     store: Path, tmp_path: Path
 ) -> None:
@@ -49,7 +50,7 @@ def test_a_study_is_logged_by_its_scheme_and_can_be_sent_by_the_command_it_tells
     study = tiny_study(store, factors={"pretext": MAE, "seed": [0]}, reference={})
     trainer = TRAINER | {"tracking": {"mode": "offline"}}
     study.pretrain["trainer"] = trainer
-    study.finetune |= {"trainer": trainer, "pictures": 1}
+    study.finetune.update(trainer=trainer, pictures=1)
     write_yaml(tmp_path / "study.yaml", study)
     run(tmp_path / "study.yaml", out, say=lines.append)
     first, second = read(tmp_path / "study.yaml", out)[1]
