@@ -28,6 +28,7 @@ from .data import CaseValidation
 from .inference import evaluating
 from .module import FinetuneModule
 from .pseudo_labels import check_labeller, labels_of_run
+from .robustness import RobustnessSettings, robustness
 from .scoreboard import show
 from .segmenter import Segmenter, SegmenterConfig, encoder_inputs
 from .settings import FinetuneSettings
@@ -37,6 +38,7 @@ from .unlabelled import UnlabelledToo, unlabelled_patches
 Say = Callable[[str], None]
 
 DEFAULT_ENCODER: dict[str, Any] = {"name": "resenc"}
+UNTRACKED: dict[str, Any] = {"tracking": {"mode": "disabled"}}  # the run has a W&B run already
 
 
 def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -> Path:
@@ -278,4 +280,7 @@ def _test(
     for condition in conditions:
         if results[condition]:
             say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")
+    if settings.robustness is not None:
+        asked = validate(RobustnessSettings, settings.robustness | UNTRACKED)
+        robustness(segmenter, store, split.test, run.path / "robustness", asked)
     return results

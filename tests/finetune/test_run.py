@@ -58,7 +58,8 @@ def quiet(text: str) -> None:
 def test_a_run_leaves_everything_that_a_study_reads(store: CaseStore, tmp_path: Path) -> None:
     out = tmp_path / "run"
     said: list[str] = []
-    folder = finetune(settings(store), out, say=said.append)
+    own = settings(store, robustness={"shifts": [0, 4], "scales": [1], "resolutions": [0]})
+    folder = finetune(own, out, say=said.append)
     assert folder == out / "segmenter"
     assert Segmenter.from_pretrained(folder).modalities == ("ct", "pet")
     split = read_json(out / "split.json")
@@ -74,6 +75,10 @@ def test_a_run_leaves_everything_that_a_study_reads(store: CaseStore, tmp_path: 
     assert 0 <= metrics["ct"]["case_4"]["metrics"]["dice"] <= 1
     with (out / "test" / "cases.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == 5
+    with (out / "robustness" / "robustness_cases.csv").open() as stream:
+        matrix = {(row["row"], row["case"]): float(row["dice"]) for row in csv.DictReader(stream)}
+    assert ("ct+pet, shift 4 mm", "case_4") in matrix
+    assert matrix["ct", "case_5"] == pytest.approx(metrics["ct"]["case_5"]["metrics"]["dice"])
     scores = read_json(out / "test" / "scores.json")
     assert list(scores) == ["ct+pet", "ct", "pet"]
     near = scores["ct"]["voxels_near_foreground"]
@@ -93,7 +98,7 @@ def test_a_run_leaves_everything_that_a_study_reads(store: CaseStore, tmp_path: 
     assert [row["step"] for row in rows if "val/dice" in row] == [2, 4]
     assert (out / "checkpoints" / "best.safetensors").is_file()
     assert (out / "checkpoints" / "last.ckpt").is_file()
-    assert finetune(settings(store), out, say=said.append) == folder
+    assert finetune(own, out, say=said.append) == folder
     assert said[-1] == f"{out} is done"
     with pytest.raises(RunError, match=r"other settings.*seed was 0, now 1"):
         finetune(settings(store, seed=1), out, say=quiet)
