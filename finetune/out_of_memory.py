@@ -1,10 +1,11 @@
-"""Say which setting to lower, and by how much, when prediction runs out of memory."""
+"""Say which setting to lower, and by how much, when prediction or training runs out of memory."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 
 import torch
 
@@ -45,6 +46,49 @@ def memory_advice(
         ) from None
 
 
+@contextmanager
+def training_advice(
+    patch: IntTriple, batch: int, accumulate: int, step: Sequence[int]
+) -> Iterator[None]:
+    """Turn an allocation that fails while training into one line with the remedy.
+
+    Args:
+        patch: Sides of a patch.
+        batch: Patches per forward pass.
+        accumulate: Forward passes per step.
+        step: What sides of a patch must be divisible by.
+
+    Raises:
+        UserError: Instead of whatever the allocator raised.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"there must be memory for a training step of {batch} patch{'es' * (batch > 1)} of "
+            f"{_by(patch)}",
+            found=_wanted(error),
+            remedy=f"{_lower(patch, batch, accumulate, step)}; begin again in a new run folder",
+        ) from None
+
+
+def _lower(patch: IntTriple, batch: int, accumulate: int, step: Sequence[int]) -> str:
+    if batch > 1:
+        half = batch // 2
+        return (
+            f"set trainer.batch_size={half} (was {batch}), which needs "
+            f"{100 * half / batch:.0f} % of it; trainer.accumulate={accumulate * batch // half} "
+            "keeps the patches per step"
+        )
+    smaller, share = _smaller(patch, step)
+    if share == 1:
+        return "use a machine with more memory, or a smaller encoder"
+    sides = ",".join(map(str, smaller))
+    return f"set patch=[{sides}], which needs {100 * share:.0f} % of it"
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error is a failed allocation, in the words of Python, numpy or torch."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
@@ -65,10 +109,7 @@ def advice(window: IntTriple, batch: int, step: Sequence[int]) -> str:
     """
     if batch > 1:
         return f"lower --batch from {batch} to {batch // 2}, which halves what a pass needs"
-    smaller = tuple(
-        max(side * 3 // 4 // s * s, min(side, 2 * s)) for side, s in zip(window, step, strict=True)
-    )
-    share = torch.tensor(smaller).prod().item() / torch.tensor(window).prod().item()
+    smaller, share = _smaller(window, step)
     if share == 1:
         return (
             "use a machine with more memory: window and batch are the smallest that the network "
@@ -76,6 +117,14 @@ def advice(window: IntTriple, batch: int, step: Sequence[int]) -> str:
         )
     before, after = (" ".join(map(str, sides)) for sides in (window, smaller))
     return f"lower --window from {before} to {after}, which needs {100 * share:.0f} % of it"
+
+
+def _smaller(sides: IntTriple, step: Sequence[int]) -> tuple[tuple[int, ...], float]:
+    """Return sides of about three quarters, and their share of the voxels."""
+    smaller = tuple(
+        max(side * 3 // 4 // s * s, min(side, 2 * s)) for side, s in zip(sides, step, strict=True)
+    )
+    return smaller, prod(smaller) / prod(sides)
 
 
 def _wanted(error: BaseException) -> str:

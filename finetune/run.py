@@ -25,10 +25,10 @@ from ..training.tracking import Tracker, tracked
 from ..training.trainer import fit
 from .assessment import Results, assess, check_conditions, dice_of
 from .data import CaseValidation
-from .inference import evaluating
+from .inference import evaluating, steps
 from .module import FinetuneModule
+from .out_of_memory import training_advice
 from .pseudo_labels import check_labeller, labels_of_run
-from .robustness import RobustnessSettings, robustness
 from .scoreboard import show
 from .segmenter import Segmenter, SegmenterConfig, encoder_inputs
 from .settings import FinetuneSettings
@@ -38,7 +38,6 @@ from .unlabelled import UnlabelledToo, unlabelled_patches
 Say = Callable[[str], None]
 
 DEFAULT_ENCODER: dict[str, Any] = {"name": "resenc"}
-UNTRACKED: dict[str, Any] = {"tracking": {"mode": "disabled"}}  # the run has a W&B run already
 
 
 def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -> Path:
@@ -110,15 +109,18 @@ def _fit(
     split: Split,
     tracker: Tracker | None = None,
 ) -> dict[str, Any]:
-    return fit(
-        module,
-        data,
-        run,
-        settings.trainer,
-        monitor="val/dice" if split.validation else None,
-        seed=settings.seed,
-        tracker=tracker,
-    )
+    trainer = settings.trainer
+    step = steps(module.segmenter)
+    with training_advice(settings.patch, trainer.batch_size, trainer.accumulate, step):
+        return fit(
+            module,
+            data,
+            run,
+            trainer,
+            monitor="val/dice" if split.validation else None,
+            seed=settings.seed,
+            tracker=tracker,
+        )
 
 
 def flops(segmenter: Segmenter) -> int:
@@ -280,7 +282,4 @@ def _test(
     for condition in conditions:
         if results[condition]:
             say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")
-    if settings.robustness is not None:
-        asked = validate(RobustnessSettings, settings.robustness | UNTRACKED)
-        robustness(segmenter, store, split.test, run.path / "robustness", asked)
     return results
