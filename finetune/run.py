@@ -29,6 +29,7 @@ from .inference import evaluating, steps
 from .module import FinetuneModule
 from .out_of_memory import training_advice
 from .pseudo_labels import check_labeller, labels_of_run
+from .robustness import RobustnessSettings, robustness
 from .scoreboard import show
 from .segmenter import Segmenter, SegmenterConfig, encoder_inputs
 from .settings import FinetuneSettings
@@ -38,6 +39,7 @@ from .unlabelled import UnlabelledToo, unlabelled_patches
 Say = Callable[[str], None]
 
 DEFAULT_ENCODER: dict[str, Any] = {"name": "resenc"}
+UNTRACKED: dict[str, Any] = {"tracking": {"mode": "disabled"}}  # the run has a W&B run already
 
 
 def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -> Path:
@@ -282,4 +284,7 @@ def _test(
     for condition in conditions:
         if results[condition]:
             say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")
+    if settings.robustness is not None:
+        asked = validate(RobustnessSettings, settings.robustness | UNTRACKED)
+        robustness(segmenter, store, split.test, run.path / "robustness", asked)
     return results
