@@ -24,7 +24,7 @@ FILES = (
     "docs/fusion.md",
 )
 COMPARED = ("startup", "data", "transport", "preparing", "resampling", "epoch", "pretext")
-COMPARED += ("prediction", "evaluating", "encoders")
+COMPARED += ("prediction", "evaluating", "encoders", "one_patch")
 MEASURED = (*COMPARED, "fusion", "growth", "scale", "memory_use", "processes", "study")
 
 
