@@ -31,7 +31,7 @@ from .out_of_memory import training_advice
 from .pseudo_labels import check_labeller, labels_of_run
 from .robustness import RobustnessSettings, robustness
 from .scoreboard import show
-from .segmenter import Segmenter, SegmenterConfig, encoder_inputs
+from .segmenter import Segmenter, SegmenterConfig, modalities_seen
 from .settings import FinetuneSettings
 from .transfer import TransferReport, check_unseen, transfer
 from .unlabelled import UnlabelledToo, unlabelled_patches
@@ -146,7 +146,7 @@ def _modalities(store: CaseStore, settings: FinetuneSettings) -> tuple[str, ...]
 
 
 def _config(store: CaseStore, settings: FinetuneSettings, asked: Sequence[str]) -> SegmenterConfig:
-    """Return what to build; modalities that no encoder sees are left out of the segmenter.
+    """Return what to build; modalities that the strategy does not see are left out of it.
 
     Else hiding one modality at random would hide the only one that a single-modality network has.
     """
@@ -155,14 +155,13 @@ def _config(store: CaseStore, settings: FinetuneSettings, asked: Sequence[str]) 
         source = read_config(settings.init_from)
         encoder = settings.encoder or source.architecture
         origin = f"{source.pretext.get('name', 'unknown')}, data {source.data_hash or 'unknown'}"
-    seen = {name for own in encoder_inputs(settings.fusion, asked).values() for name in own}
     recipe = store.path / "prepare.json"
     prepared = read_json(recipe) if recipe.is_file() else {}
     prepared = {key: value for key, value in prepared.items() if key != "version"}
     return validate(
         SegmenterConfig,
         {
-            "modalities": tuple(name for name in asked if name in seen),
+            "modalities": modalities_seen(settings.fusion, asked),
             "classes": max(store.classes, 2),
             "organs": len(settings.organs.numbers),
             "encoder": encoder,

@@ -63,6 +63,10 @@ class SegmenterConfig(Settings):
     extra: dict[str, Any] = Field(default_factory=dict, description="anything else worth keeping")
 
 
+STRATEGY_GETS = {"modalities": None, "encoders": None, "make_decoder": None}
+"""What a fusion strategy is handed, beside its own parameters."""
+
+
 class Segmenter(nn.Module):
     """Paired volumes in, logits out. Final.
 
@@ -202,10 +206,18 @@ def encoder_inputs(
     fusion: Mapping[str, Any], modalities: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
     """Return the modalities that each encoder of a fusion strategy sees, by encoder."""
-    known = {"modalities": 0, "encoders": 0, "make_decoder": 0}
-    strategy, parameters = look_up(STRATEGIES, fusion, known)
+    strategy, parameters = look_up(STRATEGIES, fusion, STRATEGY_GETS)
     try:
         return strategy.inputs(tuple(modalities), **parameters)
+    except ValueError as error:
+        raise SettingsError(f"fusion {fusion['name']}: {error}") from None
+
+
+def modalities_seen(fusion: Mapping[str, Any], modalities: Sequence[str]) -> tuple[str, ...]:
+    """Return the modalities that a fusion strategy predicts from, in their order."""
+    strategy, parameters = look_up(STRATEGIES, fusion, STRATEGY_GETS)
+    try:
+        return strategy.sees(tuple(modalities), **parameters)
     except ValueError as error:
         raise SettingsError(f"fusion {fusion['name']}: {error}") from None
 

@@ -69,6 +69,16 @@ class FusionStrategy(nn.Module, ABC):
             **params: The strategy's own parameters, as in its settings.
         """
 
+    @classmethod
+    def sees(cls, modalities: Sequence[str], **params: object) -> tuple[str, ...]:
+        """Return the modalities that reach the prediction, in the order of `modalities`.
+
+        Those that some encoder is named to see; a strategy whose encoder sees more than its
+        weights are named after says so here.
+        """
+        seen = {name for own in cls.inputs(modalities, **params).values() for name in own}
+        return tuple(name for name in modalities if name in seen)
+
     @abstractmethod
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Predict logits, finest (full resolution) first; only the first counts at inference."""

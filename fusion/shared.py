@@ -53,6 +53,11 @@ class SharedFusion(FusionStrategy):
         """Return one encoder with one channel; it is named after the first modality's weights."""
         return {"shared": (modalities[0],)}
 
+    @classmethod
+    def sees(cls, modalities: Sequence[str], **params: object) -> tuple[str, ...]:
+        """Return every modality: all of them pass through the one encoder."""
+        return tuple(modalities)
+
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Encode all modalities in one batch, average, decode."""
         check_available(available)

@@ -51,6 +51,18 @@ def make(name: str, modalities: tuple[str, ...] = MODALITIES) -> FusionStrategy:
     return strategy.eval()
 
 
+def test_every_modality_that_it_is_said_to_see_reaches_the_prediction(name: str) -> None:
+    strategy = make(name, THREE)
+    seen = type(strategy).sees(THREE, **PARAMETERS.get(name, {}))
+    assert seen == (("pet",) if name == "single" else THREE)
+    before = volumes(1, THREE)
+    there = torch.ones(1, 3, dtype=torch.bool)
+    for changed in THREE:
+        after = {**before, changed: before[changed] + 1 + before[changed] ** 2}
+        moved = not torch.equal(strategy(before, there)[0], strategy(after, there)[0])
+        assert moved == (changed in seen), changed
+
+
 def volumes(cases: int = 3, modalities: tuple[str, ...] = MODALITIES) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(1)
     return {
