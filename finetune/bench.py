@@ -20,6 +20,7 @@ from torch import Tensor
 from ..core.precision import autocast_dtype, guard_bf16_conv3d
 from ..core.settings import validate
 from ..datasets.batch import Batch
+from ..training.acceleration import accelerate
 from .run import finetune, parts_of
 from .settings import FinetuneSettings
 
@@ -115,6 +116,10 @@ def advice(found: Bench, settings: FinetuneSettings) -> list[str]:
                 f"memory: {found.memory:.1f} of {total:.0f} GiB used; "
                 "a larger batch, patch or encoder fits (`hilum plan`)"
             )
+        if settings.trainer.compile == "off":
+            lines.append(
+                "compile: try trainer.compile=on and trainer.channels_last=true, and compare"
+            )
     elif torch.get_num_threads() < cores and settings.trainer.threads is None:
         lines.append(
             f"threads: {torch.get_num_threads()} of {cores} cores; trainer.threads={cores}"
@@ -137,6 +142,7 @@ def _bare(settings: FinetuneSettings) -> dict[str, float]:
     chosen = torch.bfloat16 if settings.trainer.precision == "bf16" else chosen
     if chosen is not None:
         guard_bf16_conv3d(module)
+    accelerate(module, settings.trainer)
     optimiser = module.configure_optimizers()["optimizer"]
     spent: dict[str, float] = defaultdict(float)
     batches = iter(data.train_dataloader())

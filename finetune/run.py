@@ -130,8 +130,10 @@ def flops(segmenter: Segmenter) -> int:
     device = next(segmenter.parameters()).device
     image = torch.zeros((1, len(segmenter.modalities), *segmenter.config.patch), device=device)
     available = torch.ones((1, len(segmenter.modalities)), dtype=torch.bool, device=device)
+    # The counter hooks what requires a gradient, and fails at views of parameters without one.
+    weights = {name: weight.detach() for name, weight in segmenter.named_parameters()}
     with evaluating(segmenter), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        segmenter(image, available)
+        torch.func.functional_call(segmenter, weights, (image, available))
     return int(counter.get_total_flops())
 
 

@@ -37,7 +37,7 @@ app = typer.Typer(
 app.add_typer(study, name="study")
 
 
-def _say_version(asked: bool) -> None:
+def _say_version(asked: bool | None) -> None:
     if asked:
         from importlib.metadata import version
 
@@ -48,9 +48,9 @@ def _say_version(asked: bool) -> None:
 @app.callback()
 def front_door(
     version: Annotated[
-        bool,
+        bool | None,
         typer.Option("--version", callback=_say_version, is_eager=True, help="Say it, and stop."),
-    ] = False,
+    ] = None,
 ) -> None:
     """Multimodal fusion and transfer learning for segmenting lymph nodes in paired scans."""
 

@@ -20,8 +20,8 @@ from hilum.finetune.predict import predict
 from hilum.finetune.segmenter import Segmenter, SegmenterConfig
 
 SPACING = (4.0, 3.0, 2.0)
-# Windows lie at the same places: MONAI moves by half a window and clips the last, hilum spreads them
-# evenly, which is the same where half windows fit. An untrained network on noise shows every other.
+# Windows lie at the same places: MONAI moves by half a window and clips the last, hilum spreads
+# them evenly, which is the same where half windows fit. An untrained network shows any other.
 SIDES = (12, 24, 32)
 
 

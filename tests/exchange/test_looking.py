@@ -54,12 +54,12 @@ def test_an_unknown_file_is_described_as_far_as_it_goes(tmp_path: Path) -> None:
     assert "float16" in text
 
 
-def test_a_known_source_without_an_encoder_says_why(tmp_path: Path) -> None:
+def test_a_plain_network_of_nnunet_names_the_command_that_imports_it(tmp_path: Path) -> None:
     weights = {
         "encoder.stages.0.0.convs.0.conv.weight": torch.ones(2, 1, 3, 3, 3),
     }
     torch.save({"network_weights": weights}, tmp_path / "p.pth")
-    assert "plain convolutional U-Net" in "\n".join(look(tmp_path / "p.pth"))
+    assert "import-weights nnunet" in "\n".join(look(tmp_path / "p.pth"))
 
 
 def test_what_is_no_weights_file_is_an_error(tmp_path: Path) -> None:

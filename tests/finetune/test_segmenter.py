@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.testing import assert_close
 from hilum.core.checkpoints import EncoderConfig, save_encoder
 from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.files import read_json, write_json
+from hilum.finetune.run import flops
 from hilum.finetune.segmenter import Segmenter, SegmenterConfig, read_segmenter_config, scale_of
 from hilum.fusion import STRATEGIES
 
@@ -39,6 +41,16 @@ def test_every_strategy_predicts_all_classes_at_full_resolution(name: str, confi
     assert [tuple(x.shape) for x in logits] == [(2, 3, 8, 12, 16), (2, 3, 4, 6, 8)]
     for key, encoder in segmenter.encoders.items():
         assert encoder.in_channels == len(segmenter.inputs[key])
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_operations_of_every_strategy_are_counted(name: str, config: Make) -> None:
+    segmenter = Segmenter(config(fusion={"name": name, **FUSION.get(name, {})}))
+    encoder = config().encoder
+    # A 3x3x3 convolution of the first stage alone costs two operations per weight and voxel.
+    least = 2 * 27 * encoder["features"][0] * math.prod(segmenter.config.patch)
+    assert least < flops(segmenter) < 10_000 * least
+    assert all(weight.requires_grad for weight in segmenter.parameters())
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
