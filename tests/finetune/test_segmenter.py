@@ -50,7 +50,6 @@ def test_the_operations_of_every_strategy_are_counted(name: str, config: Make) -
     # A 3x3x3 convolution of the first stage alone costs two operations per weight and voxel.
     least = 2 * 27 * encoder["features"][0] * math.prod(segmenter.config.patch)
     assert least < flops(segmenter) < 10_000 * least
-    assert all(weight.requires_grad for weight in segmenter.parameters())
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
