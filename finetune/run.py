@@ -131,9 +131,15 @@ def flops(segmenter: Segmenter) -> int:
     image = torch.zeros((1, len(segmenter.modalities), *segmenter.config.patch), device=device)
     available = torch.ones((1, len(segmenter.modalities)), dtype=torch.bool, device=device)
     # The counter hooks what requires a gradient, and fails at views of parameters without one.
-    weights = {name: weight.detach() for name, weight in segmenter.named_parameters()}
-    with evaluating(segmenter), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        torch.func.functional_call(segmenter, weights, (image, available))
+    learning = [weight for weight in segmenter.parameters() if weight.requires_grad]
+    try:
+        for weight in learning:
+            weight.requires_grad_(False)
+        with evaluating(segmenter), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            segmenter(image, available)
+    finally:
+        for weight in learning:
+            weight.requires_grad_(True)
     return int(counter.get_total_flops())
 
 
