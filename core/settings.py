@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from .errors import SettingsError, did_you_mean
 from .files import write_text
@@ -20,7 +20,18 @@ class Settings(BaseModel):
     and the JSON schema.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, coerce_numbers_to_str=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words(cls, values: Any) -> Any:
+        """Take words that YAML reads as numbers or truth values, such as 32, on and off."""
+        if not isinstance(values, Mapping):
+            return values
+        fields = cls.model_fields
+        return {k: _word(fields[k].annotation, v) if k in fields else v for k, v in values.items()}
 
 
 S = TypeVar("S", bound=Settings)
@@ -102,6 +113,19 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
             _merge(into[key], value)
         else:
             into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _word(annotation: Any, value: Any) -> Any:
+    """Return the choice that a user wrote for a value, if the field is a choice of words."""
+    if type(value) not in (bool, int):
+        return value
+    options = [annotation, *get_args(annotation)] if annotation is not None else []
+    choices = [word for o in options if get_origin(o) is Literal for word in get_args(o)]
+    if value in choices:
+        return value
+    written = {True: ("on", "yes", "true"), False: ("off", "no", "false")}
+    words = written[value] if isinstance(value, bool) else (str(value),)
+    return next((word for word in words if word in choices), value)
 
 
 def _line(cls: type[BaseModel], item: Any) -> str:

@@ -45,6 +45,31 @@ def test_written_settings_read_back_equal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("override", "word"),
+    [
+        ("mode=on", "on"),  # YAML's truth
+        ("mode=off", "off"),
+        ("mode=32", "32"),  # YAML's integer
+        ("mode='32'", "32"),
+        ("mode=64", 64),  # a choice that is a number
+        ("mode=null", None),
+    ],
+)
+def test_words_are_taken_as_written(override: str, word: object) -> None:
+    class Choice(Settings):
+        mode: Literal["on", "off", "32", 64] | None = "off"
+        plain: Literal["no", "32"] = "no"
+        title: str = ""
+
+    chosen = load(Choice, [], [override, "plain=no", "title=12"])
+    assert chosen.mode == word
+    assert type(chosen.mode) is type(word)
+    assert (chosen.plain, chosen.title) == ("no", "12")
+    with pytest.raises(SettingsError, match=r"mode: input should be .* found 33"):
+        load(Choice, [], ["mode=33"])
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("net.fusio=late", "net.fusio: unknown setting, did you mean 'fusion'?"),
