@@ -14,7 +14,7 @@ from ..core.errors import SettingsError
 from ..core.files import hash_of
 from ..core.runs import RUNTIME_ONLY
 from ..core.settings import S, load
-from .settings import StudySettings
+from .settings import StudySettings, covers
 
 Stage = Literal["pretrain", "finetune"]
 STAGES: tuple[Stage, ...] = ("pretrain", "finetune")
@@ -140,7 +140,7 @@ def _pretraining_cell(plan: _Plan, levels: dict[str, Any], pretrain: Any) -> Cel
 def _combinations(study: StudySettings) -> Iterator[dict[str, Any]]:
     for values in itertools.product(*study.factors.values()):
         levels = dict(zip(study.factors, values, strict=True))
-        if not any(row.items() <= levels.items() for row in study.exclude):
+        if not any(covers(row, levels) for row in study.exclude):
             yield levels
 
 

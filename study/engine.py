@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from ..core.errors import Stopped
 from .cells import Cell
+from .countdown import Countdown
 from .worker import busy, failure, no_room, run_cell, taken
 
 Report = Callable[[str], None]
@@ -44,8 +45,9 @@ def run_cells(
         Stopped: If the user asked for it; every running cell has saved its state.
         OSError | UserError: If the disk is full or read-only.
     """
+    countdown = Countdown([cell.key for cell in cells if not cell.done], report)
     if workers <= 1:
-        return _drain(cells, tracking, report, sys.stdout)
+        return _drain(cells, tracking, _Voice(report, countdown), sys.stdout)
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
     threads = max(1, (os.cpu_count() or 1) // workers)
@@ -61,7 +63,30 @@ def run_cells(
     finally:
         os.environ.clear()
         os.environ.update(before)
-    return _listen(children, queue, report)
+    return _listen(children, queue, _Voice(report, countdown))
+
+
+class _Voice:
+    """What a worker says: to the user, or by a queue to the process that the user sees."""
+
+    def __init__(self, line: Report, countdown: Countdown) -> None:
+        self.line, self.ended, self.elsewhere = line, countdown.ended, countdown.elsewhere
+
+
+class _Sender:
+    """The same, from a child process."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def line(self, text: str) -> None:
+        self._queue.put(("line", text))
+
+    def ended(self, key: str) -> None:
+        self._queue.put(("ended", key))
+
+    def elsewhere(self, key: str) -> None:
+        self._queue.put(("elsewhere", key))
 
 
 def _environment(number: int, threads: int) -> dict[str, str]:
@@ -77,7 +102,7 @@ def _environment(number: int, threads: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(threads), **own}
 
 
-def _listen(children: Sequence[Any], queue: Any, report: Report) -> list[str]:
+def _listen(children: Sequence[Any], queue: Any, voice: _Voice) -> list[str]:
     """Print what the children say until they end; pass a stop on to them."""
     failed: dict[str, None] = {}
     alive = list(children)
@@ -89,7 +114,7 @@ def _listen(children: Sequence[Any], queue: Any, report: Report) -> list[str]:
                 if kind == "failed":
                     failed[text] = None
                 else:
-                    report(text)
+                    getattr(voice, kind)(text)
             time.sleep(0.2)
     except (KeyboardInterrupt, Stopped) as stop:
         for child in alive:
@@ -111,7 +136,7 @@ def _child(cells: list[Cell], tracking: dict[str, Any], threads: int, queue: Any
         import torch
 
         torch.set_num_threads(threads)
-        failed = _drain(cells, tracking, lambda text: queue.put(("line", text)))
+        failed = _drain(cells, tracking, _Sender(queue))
     except (Stopped, KeyboardInterrupt) as stop:
         raise SystemExit(getattr(stop, "exit_code", 130)) from None
     except Exception as error:
@@ -133,25 +158,24 @@ def _follow_parent(parent: int) -> None:
 
 
 def _drain(
-    cells: Sequence[Cell], tracking: dict[str, Any], report: Report, echo: TextIO | None = None
+    cells: Sequence[Cell],
+    tracking: dict[str, Any],
+    voice: _Voice | _Sender,
+    echo: TextIO | None = None,
 ) -> list[str]:
     """Visit cells in rounds, until each is done or has failed, here or at another runner."""
     failed: dict[Path, str] = {}
     left = [cell for cell in cells if not cell.done]
-    began, first = time.monotonic(), len(left)
     while left:
         ran, later = 0, []
-        for number, cell in enumerate(left):
-            if _settled(cell, failed, report):
-                continue
-            if not _ready(cell) or not _try(cell, tracking, report, echo, failed):
+        for cell in left:
+            if _settled(cell, failed, voice.line):
+                voice.elsewhere(cell.key)
+            elif not _ready(cell) or not _try(cell, tracking, voice.line, echo, failed):
                 later.append(cell)
-                continue
-            ran += 1
-            more = len(later) + len(left) - number - 1
-            if more:
-                each = (time.monotonic() - began) / (first - more)
-                report(f"{more} cells left, about {more * each / 60:.1f} min")
+            else:
+                ran += 1
+                voice.ended(cell.key)
         left = later
         if left and not ran:
             time.sleep(PAUSE_S)  # the rest is in other runners' hands, or waits for them

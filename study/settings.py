@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -27,7 +28,8 @@ class StudySettings(Settings):
     finetune: Overrides = Field(default_factory=dict, description="constant fine-tuning settings")
     pretrain: Overrides = Field(default_factory=dict, description="constant pretraining settings")
     exclude: list[dict[str, Any]] = Field(
-        default_factory=list, description="combinations of levels to leave out"
+        default_factory=list,
+        description="combinations of levels to leave out; a list of levels stands for each of them",
     )
     reference: dict[str, Any] = Field(
         default_factory=dict, description="levels that the others are compared with"
@@ -60,7 +62,10 @@ class StudySettings(Settings):
         for place, rows in (("exclude", self.exclude), ("reference", [self.reference])):
             for row in rows:
                 for name, level in row.items():
-                    self._check_level(place, name, level)
+                    single = place != "exclude" or level in list(self.factors.get(name, ()))
+                    several = isinstance(level, list) and not single
+                    for one in level if several else [level]:
+                        self._check_level(place, name, one)
         self._check_exclude()
         return self
 
@@ -69,7 +74,7 @@ class StudySettings(Settings):
         for row in self.exclude:
             if not row:
                 raise ValueError("exclude has an empty row, which would leave out every cell")
-            if self.reference and row.items() <= self.reference.items():
+            if self.reference and covers(row, self.reference):
                 raise ValueError(f"exclude leaves out {row}, which is the reference")
             if len(row) == 1:
                 [(name, level)] = row.items()
@@ -82,6 +87,15 @@ class StudySettings(Settings):
         if name not in self.factors:
             near = did_you_mean(name, self.factors)
             raise ValueError(f"{place} names {name!r}, which is no factor of the study{near}")
-        if level not in self.factors[name]:
+        if level not in list(self.factors[name]):
             known = ", ".join(map(str, self.factors[name]))
             raise ValueError(f"{place} names level {level!r} of {name!r}; it has {known}")
+
+
+def covers(row: Mapping[str, Any], levels: Mapping[str, Any]) -> bool:
+    """Tell whether a row of `exclude` leaves a combination of levels out."""
+    return all(
+        name in levels
+        and (levels[name] == level or (isinstance(level, list) and levels[name] in level))
+        for name, level in row.items()
+    )

@@ -88,6 +88,13 @@ def test_excluded_combinations_are_left_out() -> None:
     cells = expand(study(exclude=[{"pretext": "mae", "fusion": "late"}]), OUT, "data")
     assert len(cells) == 1 + 6
     assert not [c for c in cells if c.levels == {"pretext": "mae", "fusion": "late", "seed": 0}]
+    rows = [{"pretext": ["mae", "scratch"], "fusion": "late", "seed": [1]}]
+    cells = expand(study(exclude=rows), OUT, "data")
+    late = [c.levels for c in cells if c.levels.get("fusion") == "late"]
+    assert late == [
+        {"pretext": "scratch", "fusion": "late", "seed": 0},
+        {"pretext": "mae", "fusion": "late", "seed": 0},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +103,8 @@ def test_excluded_combinations_are_left_out() -> None:
         ({"factors": {"seed": []}}, "factor 'seed' has no levels"),
         ({"exclude": [{"pretex": "mae"}]}, "exclude names 'pretex', which is no factor"),
         ({"exclude": [{"fusion": "midle"}]}, "level 'midle' of 'fusion'; it has early, late"),
+        ({"exclude": [{"fusion": ["late", "midle"]}]}, "level 'midle' of 'fusion'"),
+        ({"exclude": [{"fusion": ["late"]}]}, "all cells with level \\['late'\\] of 'fusion'"),
         ({"reference": {"seed": 7}}, "reference names level 7 of 'seed'"),
         ({"nam": "x"}, "nam: unknown setting, did you mean 'name'"),
     ],

@@ -48,6 +48,16 @@ def test_each_cell_runs_once_after_what_it_needs(
     assert runs.ran == ["p", "a", "b"], "a done cell must not run again"
 
 
+@pytest.mark.slow
+def test_two_workers_count_down_together(tmp_path: Path) -> None:
+    cells = [cell(tmp_path, name) for name in "abcd"]  # real ones, whose settings are wrong
+    lines: list[str] = []
+    failed = engine.run_cells(cells, {}, workers=2, report=lines.append)
+    assert sorted(text[0] for text in failed) == list("abcd")
+    left = [line.split(",")[0] for line in lines if " left," in line]
+    assert left == ["3 cells left", "2 cells left", "1 cell left"]
+
+
 def test_a_bad_cell_is_reported_and_the_others_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
