@@ -165,7 +165,9 @@ def _trainer(given: argparse.Namespace, manifest: Path, split: dict[str, Any], o
     number, base = int(DATASET[7:10]), given.out / "nnunet"
     for part in ("raw", "preprocessed", "results"):
         shutil.rmtree(base / part / DATASET, ignore_errors=True)
-    export_nnunet(manifest, base / "raw" / DATASET, validate(NnunetExport, {"folds": 0}))
+    # nnU-Net wants every channel of every case: those of the store, whatever else a patient has.
+    wanted = {"folds": 0, "modalities": CaseStore(given.store).modalities}
+    export_nnunet(manifest, base / "raw" / DATASET, validate(NnunetExport, wanted))
     os.environ[PROCESSES] = "1"  # the planner asks as many threads of torch
     extract_fingerprints([number], num_processes=1, verbose=False)
     spacing = CaseStore(given.store).spacing if ours else None

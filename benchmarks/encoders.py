@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,6 +24,7 @@ from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 from hilum.encoders.cost import measure, patch_for
 from hilum.encoders.facts import FAMILIES
+from hilum.encoders.tokens import as_map
 
 torch.set_num_threads(1)
 
@@ -30,9 +32,19 @@ torch.set_num_threads(1)
 def bare(name: str, encoder: Any) -> Callable[[Tensor], Any] | None:
     """Return the library's own forward pass of the network inside an encoder, if it has one."""
     inner = getattr(encoder, "inner", None)
-    if name in ("resenc", "timm_cnn", "swin", "resnet3d"):
+    if name in ("resenc", "plainconv", "timm_cnn", "swin", "resnet3d"):
         return inner
+    if name == "primus":
+        return partial(primus, encoder)
     return inner._forward if name == "segresnet" and inner is not None else None
+
+
+def primus(encoder: Any, image: Tensor) -> list[Tensor]:
+    """The library's own forward pass of its transformer, and the pyramid that hilum adds."""
+    tokens = encoder.inner["down_projection"](image)
+    grid = tuple(tokens.shape[2:])
+    seen, _ = encoder.inner["eva"](tokens.flatten(2).transpose(1, 2))
+    return encoder.pyramid(image, [as_map(seen, grid)] * len(encoder.taps))
 
 
 def backward(maps: Any) -> None:
@@ -41,7 +53,9 @@ def backward(maps: Any) -> None:
 
 def overhead(what: str, name: str, encoder: Encoder) -> dict[str, object] | None:
     """Compare a step of the encoder with one of its network, or nothing if there is no such."""
-    call, image = bare(name, encoder), torch.randn(2, 2, *patch_for(encoder.strides))
+    # A transformer of its own library takes the patch that its positions were made for alone.
+    sides = (96, 96, 96) if name == "primus" else patch_for(encoder.strides)
+    call, image = bare(name, encoder), torch.randn(2, 2, *sides)
     if call is None:
         return None
     fine = getattr(encoder, "fine", None)
@@ -50,8 +64,10 @@ def overhead(what: str, name: str, encoder: Encoder) -> dict[str, object] | None
         maps = list(call(image))
         backward([*maps, fine(image)] if fine is not None else maps)
 
+    added = ", with the full-resolution level" if fine else ""
+    added = ", with the pyramid" if name == "primus" else added
     return compare(
-        f"{what}, forward and backward{', with the full-resolution level' if fine else ''}",
+        f"{what}, forward and backward{added}",
         {"hilum": lambda _: backward(encoder(image)), "the library's network": plain},
         rounds=9,
     )
