@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from torch import Tensor
+from torch.testing import assert_close
 
 from hilum.core.checkpoints import load_weights, read_config, read_weights
 from hilum.core.registry import build
@@ -19,6 +23,26 @@ from hilum.encoders.base import Encoder
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(7)
+
+
+@pytest.fixture
+def equals(request: pytest.FixtureRequest) -> Callable[[Tensor, Tensor], None]:
+    """Assert that features are the source's within 1e-5, and note how far apart they are.
+
+    The notes go to the file that `HILUM_EQUALITY` names, a line each, for `benchmarks/equality.py`.
+    """
+    notes = os.environ.get("HILUM_EQUALITY")
+
+    def check(ours: Tensor, theirs: Tensor) -> None:
+        assert_close(ours, theirs, rtol=0, atol=1e-5)
+        if notes:
+            apart = float((ours - theirs).detach().abs().max())
+            scale = float(theirs.detach().abs().max())
+            line = {"test": request.node.nodeid, "apart": apart, "largest": scale}
+            with Path(notes).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+
+    return check
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 import torch
 from monai.networks.nets import SegResNet, SegResNetDS
 from safetensors.torch import save_file
-from torch.testing import assert_close
 
 from hilum.core.checkpoints import read_config
 from hilum.exchange.importing import import_weights
@@ -25,7 +24,7 @@ def segres(norm: str) -> SegResNetDS:
 
 @pytest.mark.parametrize("prefix", ["", "encoder.", "model.encoder.", "backbone."])
 def test_an_instance_normalised_encoder_gives_its_features(
-    tmp_path: Path, rebuilt, prefix: str
+    tmp_path: Path, equals, rebuilt, prefix: str
 ) -> None:
     network = segres("instance")
     state = {prefix + name: value for name, value in network.encoder.state_dict().items()}
@@ -34,12 +33,12 @@ def test_an_instance_normalised_encoder_gives_its_features(
     folder, report = import_weights("auto", tmp_path, tmp_path / "e", modalities=["ct"])
     x = torch.randn(1, 1, 8, 12, 16)
     for ours, theirs in zip(rebuilt(folder)(x), network.encoder._forward(x), strict=True):
-        assert_close(ours, theirs, rtol=0, atol=1e-5)
+        equals(ours, theirs)
     assert report.covered == 1
     assert report.unexpected == ["head.weight"]
 
 
-def test_ct_fms_batch_norm_is_kept(tmp_path: Path, rebuilt) -> None:
+def test_ct_fms_batch_norm_is_kept(tmp_path: Path, equals, rebuilt) -> None:
     network = segres("batch")
     torch.save({"state_dict": network.state_dict()}, tmp_path / "ct_fm.ckpt")
     folder, report = import_weights(
@@ -51,11 +50,11 @@ def test_ct_fms_batch_norm_is_kept(tmp_path: Path, rebuilt) -> None:
     assert config.architecture["norm"] == "batch"
     x = torch.randn(1, 1, 8, 12, 16)
     for ours, theirs in zip(rebuilt(folder)(x), network.encoder._forward(x), strict=True):
-        assert_close(ours, theirs, rtol=0, atol=1e-5)
+        equals(ours, theirs)
 
 
 def test_the_older_network_is_read_though_its_levels_begin_with_the_stride(
-    tmp_path: Path, rebuilt
+    tmp_path: Path, equals, rebuilt
 ) -> None:
     network = SegResNet(
         spatial_dims=3, init_filters=8, blocks_down=(1, 2, 1), blocks_up=(1, 1),
@@ -66,5 +65,5 @@ def test_the_older_network_is_read_though_its_levels_begin_with_the_stride(
     x = torch.randn(1, 1, 8, 12, 16)
     _, down = network.encode(x)
     for ours, theirs in zip(rebuilt(folder)(x), down, strict=True):
-        assert_close(ours, theirs, rtol=0, atol=1e-5)
+        equals(ours, theirs)
     assert {name.split("_")[0] for name in report.unexpected} == {"up", "conv"}

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.testing import assert_close
 
 from hilum.core.checkpoints import read_config
 from hilum.exchange.importing import import_weights, recognise
@@ -81,7 +80,7 @@ def save(path: Path, network: Unet, prefix: str, group: str) -> Path:
     [("models_genesis", "module.", "state_dict"), ("suprem", "module.backbone.", "net")],
 )
 def test_features_are_those_of_the_source(
-    tmp_path: Path, rebuilt, source: str, prefix: str, group: str
+    tmp_path: Path, equals, rebuilt, source: str, prefix: str, group: str
 ) -> None:
     network = Unet()
     file = save(tmp_path / "file.pt", network, prefix, group)
@@ -90,7 +89,7 @@ def test_features_are_those_of_the_source(
     assert report.covered == 1
     x = torch.randn(1, 1, 16, 24, 32)
     for ours, theirs in zip(rebuilt(folder)(x), network(x), strict=True):
-        assert_close(ours, theirs, rtol=0, atol=1e-5)
+        equals(ours, theirs)
     config = read_config(folder)
     assert config.architecture == {"name": "unet3d", "features": 4}
     assert any("up_tr256" in name for name in report.unexpected)

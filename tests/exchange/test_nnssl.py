@@ -72,14 +72,14 @@ def with_strides() -> dict[str, Any]:
 
 
 def test_a_residual_encoder_gives_the_features_of_the_saved_network(
-    tmp_path: Path, rebuilt
+    tmp_path: Path, equals, rebuilt
 ) -> None:
     network = unet()
     file = save(tmp_path / "a.pth", network, nnssl_adaptation_plan=with_strides())
     folder, report = import_weights("auto", file, tmp_path / "enc", modalities=["ct"])
     x = torch.randn(1, 1, 8, 12, 16)
     for ours, theirs in zip(rebuilt(folder)(x), network.encoder(x), strict=True):
-        assert_close(ours, theirs, rtol=0, atol=1e-5)
+        equals(ours, theirs)
     config = read_config(folder)
     assert report.covered == 1
     assert not report.missing
@@ -104,7 +104,7 @@ def test_both_names_of_a_convolution_and_the_decoders_copy_are_no_leftovers(
 
 @pytest.mark.parametrize("channels", ["repeat", "per_modality", "first"])
 def test_one_channel_becomes_two_under_both_names_of_the_stem(
-    tmp_path: Path, rebuilt, channels
+    tmp_path: Path, equals, rebuilt, channels
 ) -> None:
     network = unet()
     file = save(tmp_path / "a.pth", network, nnssl_adaptation_plan=with_strides())
@@ -114,7 +114,7 @@ def test_one_channel_becomes_two_under_both_names_of_the_stem(
     x, none = torch.randn(1, 1, 8, 12, 16), torch.zeros(1, 1, 8, 12, 16)
     image = torch.cat([x, x] if channels == "repeat" else [x, none], 1)
     for ours, theirs in zip(rebuilt(folder)(image), network.encoder(x), strict=True):
-        assert_close(ours, theirs, rtol=0, atol=1e-5)
+        equals(ours, theirs)
     assert list(report.adapted) == ["inner.stem.convs.0.conv.weight"]
     assert "[4, 1, 3, 3, 3] to [4, 2, 3, 3, 3]" in report.adapted["inner.stem.convs.0.conv.weight"]
     assert read_config(folder).extra["imported"]["channels"]
@@ -135,7 +135,7 @@ def test_a_file_of_s3d_without_a_plan_is_read_and_the_lack_is_told(tmp_path: Pat
 
 @pytest.mark.parametrize("prefix", ["", "encoder.", "module.", "_orig_mod."])
 def test_a_primus_gives_the_tokens_of_the_saved_network(
-    tmp_path: Path, rebuilt, prefix: str
+    tmp_path: Path, equals, rebuilt, prefix: str
 ) -> None:
     """Contrastive variants put `encoder.` before; rotary buffers are left out."""
     network = primus()
@@ -149,7 +149,7 @@ def test_a_primus_gives_the_tokens_of_the_saved_network(
     x = torch.randn(1, 1, 16, 24, 32)
     tokens = network.eva(network.down_projection(x).flatten(2).transpose(1, 2))[0]
     wanted = tokens.transpose(1, 2).unflatten(2, (2, 3, 4))
-    assert_close(rebuilt(folder)(x)[-1], wanted, rtol=0, atol=1e-5)
+    equals(rebuilt(folder)(x)[-1], wanted)
     assert report.covered == 1
     assert all(name.startswith("pyramid.") for name in report.fresh)
     assert read_config(folder).architecture["trained"] == [16, 24, 32]

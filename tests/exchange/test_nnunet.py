@@ -12,7 +12,6 @@ import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import nn
-from torch.testing import assert_close
 
 from hilum.core.checkpoints import read_config
 from hilum.core.errors import CheckpointError
@@ -116,7 +115,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
 
 
 def test_the_encoder_of_a_checkpoint_gives_nnunets_features(
-    tmp_path: Path, rebuilt, trained
+    tmp_path: Path, equals, rebuilt, trained
 ) -> None:
     """Kernels of 1 x 3 x 3 are put in the middle of zeros, which computes the same."""
     network = trained(tmp_path / "checkpoint_final.pth", "CT", "PET")
@@ -125,7 +124,7 @@ def test_the_encoder_of_a_checkpoint_gives_nnunets_features(
     )
     x = torch.randn(1, 2, 8, 12, 16)
     for ours, theirs in zip(rebuilt(folder)(x), network.encoder(x), strict=True):
-        assert_close(ours, theirs, rtol=0, atol=1e-5)
+        equals(ours, theirs)
     config = read_config(folder)
     assert report.covered == 1
     assert config.spacing == (3, 1.5, 1)
@@ -134,13 +133,15 @@ def test_the_encoder_of_a_checkpoint_gives_nnunets_features(
     assert "1x3x3 to 3x3x3" in report.adapted["inner.stem.convs.0.conv.weight"]
 
 
-def test_channels_are_taken_by_the_names_in_the_file(tmp_path: Path, rebuilt, trained) -> None:
+def test_channels_are_taken_by_the_names_in_the_file(
+    tmp_path: Path, equals, rebuilt, trained
+) -> None:
     network = trained(tmp_path / "c.pth", "CT", "PET", configuration="3d_child")
     folder, report = import_weights("auto", tmp_path / "c.pth", tmp_path / "e", modalities=["pet"])
     x = torch.randn(1, 1, 8, 12, 16)
     wanted = network.encoder(torch.cat([torch.zeros_like(x), x], 1))
     for ours, theirs in zip(rebuilt(folder)(x), wanted, strict=True):
-        assert_close(ours, theirs, rtol=0, atol=1e-5)
+        equals(ours, theirs)
     assert "channels pet of ct, pet" in report.adapted["inner.stem.convs.0.conv.weight"]
     assert read_config(folder).spacing == (3, 1.5, 1)  # what the configuration inherits
 
@@ -152,14 +153,14 @@ def test_a_wrong_number_of_channels_is_one_clear_error(tmp_path: Path, trained) 
     assert not (tmp_path / "e").exists()
 
 
-def test_the_default_unet_gives_nnunets_features(tmp_path: Path, rebuilt, trained) -> None:
+def test_the_default_unet_gives_nnunets_features(tmp_path: Path, equals, rebuilt, trained) -> None:
     """What most published models are: plain convolutions, some of 1 x 3 x 3."""
     network = trained(tmp_path / "c.pth", "CT", configuration="3d_plain")
     assert isinstance(network, PlainConvUNet)
     folder, report = import_weights("auto", tmp_path / "c.pth", tmp_path / "e", modalities=["ct"])
     x = torch.randn(1, 1, 8, 12, 16)
     for ours, theirs in zip(rebuilt(folder)(x), network.encoder(x), strict=True):
-        assert_close(ours, theirs, rtol=0, atol=1e-5)
+        equals(ours, theirs)
     assert report.covered == 1
     assert all(name.startswith("decoder.") for name in report.unexpected)
     assert read_config(folder).architecture == {
@@ -180,7 +181,7 @@ def test_a_flat_file_of_the_default_unet_is_read_and_the_lack_of_plans_told(tmp_
     assert any("no plans" in note for note in read_config(folder).extra["imported"]["notes"])
 
 
-def test_strides_are_read_from_plans_of_before_2_4(tmp_path: Path, rebuilt) -> None:
+def test_strides_are_read_from_plans_of_before_2_4(tmp_path: Path, equals, rebuilt) -> None:
     """TotalSegmentator's and other models of 2023 have no `architecture` in their plans."""
     strides: list[Any] = [[1, 1, 1], [1, 2, 2]]
     network: Any = PlainConvUNet(
@@ -199,5 +200,5 @@ def test_strides_are_read_from_plans_of_before_2_4(tmp_path: Path, rebuilt) -> N
     folder, _ = import_weights("auto", tmp_path / "old.pth", tmp_path / "e", modalities=["ct"])
     x = torch.randn(1, 1, 8, 12, 16)
     for ours, theirs in zip(rebuilt(folder)(x), network.encoder(x), strict=True):
-        assert_close(ours, theirs, rtol=0, atol=1e-5)
+        equals(ours, theirs)
     assert read_config(folder).architecture["strides"] == strides

@@ -8,7 +8,6 @@ import pytest
 import timm
 import torch
 from timm.models import save_for_hf
-from torch.testing import assert_close
 
 from hilum.core.checkpoints import read_config
 from hilum.core.errors import CheckpointError
@@ -25,7 +24,7 @@ def resnet() -> torch.nn.Module:
 
 @pytest.mark.parametrize("channels", ["repeat", "first", "per_modality"])
 def test_a_folder_of_a_cnn_gives_its_features_on_volumes_of_equal_slices(
-    tmp_path: Path, rebuilt, channels
+    tmp_path: Path, equals, rebuilt, channels
 ) -> None:
     """A gray slice in all three colours is what the summed stem sees."""
     network = resnet()
@@ -43,7 +42,7 @@ def test_a_folder_of_a_cnn_gives_its_features_on_volumes_of_equal_slices(
         found = rebuilt(folder)(torch.cat([volume, other], 1))
     for ours, theirs in zip(found, wanted, strict=True):
         # Sums of hundreds of products differ in their last bits with the order.
-        assert_close(ours[:, :, 0], theirs, rtol=1e-5, atol=1e-5)
+        equals(ours[:, :, 0], theirs)
     config = read_config(folder)
     assert config.architecture["model"] == "resnet10t"
     assert report.covered == 1
@@ -71,7 +70,7 @@ def test_another_model_than_the_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_vit_gives_its_tokens_when_one_layer_of_them_fills_the_depth(
-    tmp_path: Path, rebuilt
+    tmp_path: Path, equals, rebuilt
 ) -> None:
     network = timm.create_model(
         "vit_tiny_patch16_224", pretrained=False, img_size=32, patch_size=8, depth=2,
@@ -86,12 +85,12 @@ def test_a_vit_gives_its_tokens_when_one_layer_of_them_fills_the_depth(
     with torch.no_grad():
         wanted = network.forward_features(gray.repeat(1, 3, 1, 1))
         found = rebuilt(folder)(gray.unsqueeze(2).repeat(1, 1, 8, 1, 1))[-1]
-    assert_close(found.flatten(2).transpose(1, 2), wanted, rtol=0, atol=1e-5)
+    equals(found.flatten(2).transpose(1, 2), wanted)
     assert report.covered == 1
     assert all(name.startswith("pyramid.") for name in report.fresh)
 
 
-def test_a_cnn_runs_slice_by_slice_where_that_is_asked_for(tmp_path: Path, rebuilt) -> None:
+def test_a_cnn_runs_slice_by_slice_where_that_is_asked_for(tmp_path: Path, equals, rebuilt) -> None:
     network = resnet()
     save_for_hf(network, str(tmp_path / "hub"), model_config={"num_classes": 3})
     folder, report = import_weights(
@@ -106,7 +105,7 @@ def test_a_cnn_runs_slice_by_slice_where_that_is_asked_for(tmp_path: Path, rebui
         )
         found = encoder.flat(gray.repeat(1, 2, 1, 1))
     for ours, theirs in zip(found, wanted, strict=True):
-        assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+        equals(ours, theirs)
     assert read_config(folder).architecture["model"] == "timm/resnet10t"
     assert report.covered == 1
 
@@ -124,7 +123,7 @@ STAGES = {"embed_dim": 4, "stages": [1, 1, 1, 1], "num_heads": 1}
     ],
 )
 def test_transformers_run_slice_by_slice_with_the_side_of_their_positions(
-    tmp_path: Path, rebuilt, model: str, settings: dict, asked: dict
+    tmp_path: Path, equals, rebuilt, model: str, settings: dict, asked: dict
 ) -> None:
     """DINOv3 turns its tokens and Hiera pools them: there is no 3D form, so slices are the way."""
     side = 56 if "14" in model else 64
@@ -148,6 +147,6 @@ def test_transformers_run_slice_by_slice_with_the_side_of_their_positions(
         )  # fmt: skip
         found = encoder.flat(gray.repeat(1, 2, 1, 1))
     for ours, theirs in zip(found, wanted, strict=True):
-        assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+        equals(ours, theirs)
     assert report.covered == 1
     assert "3 colours summed" in next(iter(report.adapted.values()))

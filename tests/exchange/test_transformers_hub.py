@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.testing import assert_close
 from transformers import (
     BertConfig,
     BertModel,
@@ -29,7 +28,9 @@ def dino() -> Dinov2Config:
 
 
 @pytest.mark.parametrize("head", [False, True])
-def test_a_dinov2_gives_its_tokens_slice_by_slice(tmp_path: Path, rebuilt, head: bool) -> None:
+def test_a_dinov2_gives_its_tokens_slice_by_slice(
+    tmp_path: Path, equals, rebuilt, head: bool
+) -> None:
     network = (Dinov2ForImageClassification if head else Dinov2Model)(dino()).eval()
     network.save_pretrained(tmp_path / "hub")
     folder, report = import_weights(
@@ -40,7 +41,7 @@ def test_a_dinov2_gives_its_tokens_slice_by_slice(tmp_path: Path, rebuilt, head:
     with torch.no_grad():
         wanted = body(gray.repeat(1, 3, 1, 1)).last_hidden_state[:, 1:]
         found = encoder.vit(gray.repeat(1, 2, 1, 1)).feature_maps[-1]
-    assert_close(found.flatten(2).transpose(1, 2), wanted, rtol=0, atol=1e-5)
+    equals(found.flatten(2).transpose(1, 2), wanted)
     assert report.covered == 1
     assert not report.missing
     assert set(report.unexpected) == ({"classifier.weight", "classifier.bias"} if head else set())
@@ -48,7 +49,7 @@ def test_a_dinov2_gives_its_tokens_slice_by_slice(tmp_path: Path, rebuilt, head:
     assert read_config(folder).architecture["side"] == 56
 
 
-def test_a_videomae_gives_its_tokens(tmp_path: Path, rebuilt) -> None:
+def test_a_videomae_gives_its_tokens(tmp_path: Path, equals, rebuilt) -> None:
     config = VideoMAEConfig(
         hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=96,
         image_size=32, patch_size=8, num_frames=8, tubelet_size=2, use_mean_pooling=False,
@@ -61,13 +62,15 @@ def test_a_videomae_gives_its_tokens(tmp_path: Path, rebuilt) -> None:
         # transformers wants [B, frames, colours, H, W].
         wanted = network(gray.transpose(1, 2).repeat(1, 1, 3, 1, 1)).last_hidden_state
         found = rebuilt(folder)(gray)[-1]
-    assert_close(found.flatten(2).transpose(1, 2), wanted, rtol=0, atol=1e-5)
+    equals(found.flatten(2).transpose(1, 2), wanted)
     assert report.covered == 1
     assert read_config(folder).patch == (8, 32, 32)
 
 
 @pytest.mark.parametrize("kind", ["convnext", "swin", "dinov3", "hiera"])
-def test_other_backbones_give_their_maps_slice_by_slice(tmp_path: Path, rebuilt, kind: str) -> None:
+def test_other_backbones_give_their_maps_slice_by_slice(
+    tmp_path: Path, equals, rebuilt, kind: str
+) -> None:
     import transformers
 
     settings: dict[str, dict[str, object]] = {
@@ -100,7 +103,7 @@ def test_other_backbones_give_their_maps_slice_by_slice(tmp_path: Path, rebuilt,
         last = last if kind == "hiera" else last.permute(0, 2, 3, 1)
         norm = encoder.flat.net.hidden_states_norms["stage4"]
         theirs = norm(last).permute(0, 3, 1, 2)
-    assert_close(found, theirs.detach(), rtol=0, atol=1e-5)
+    equals(found, theirs.detach())
     assert report.covered == 1
     assert any("colours" in how for how in report.adapted.values())
     assert "weights" not in read_config(folder).architecture
