@@ -62,7 +62,7 @@ def overhead(what: str, name: str, encoder: Encoder) -> dict[str, object] | None
 
     def plain(_: int) -> None:
         maps = list(call(image))
-        backward([*maps, fine(image)] if fine is not None else maps)
+        backward([fine(image), *maps] if fine is not None else maps)
 
     added = ", with the full-resolution level" if fine else ""
     added = ", with the pyramid" if name == "primus" else added

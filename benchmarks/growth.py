@@ -23,6 +23,7 @@ from timing import QUICK, spread, write
 
 from hilum.core.geometry import IntTriple
 from hilum.core.settings import validate
+from hilum.core.small_maps import halved_small_maps
 from hilum.datasets.augmentation import AugmentationSettings, PairedAugmentation
 from hilum.datasets.loader import PatchLoader
 from hilum.datasets.patches import PatchDataset
@@ -59,10 +60,11 @@ def network(modalities: int, side: int, fusion: str) -> Segmenter:
 
 
 def step(segmenter: Segmenter, modalities: int, side: int) -> None:
-    """Take the forward and backward pass of one patch."""
+    """Take the forward and backward pass of one patch, as a run does."""
     image = torch.randn(1, modalities, side, side, side)
-    logits = segmenter(image, torch.ones((1, modalities), dtype=torch.bool))
-    torch.autograd.backward(logits, [torch.ones_like(x) for x in logits])
+    with halved_small_maps(segmenter):
+        logits = segmenter(image, torch.ones((1, modalities), dtype=torch.bool))
+        torch.autograd.backward(logits, [torch.ones_like(x) for x in logits])
 
 
 def timed(action: object, rounds: int = ROUNDS) -> tuple[float, float, float]:
@@ -98,12 +100,17 @@ def loading(store: CaseStore) -> list[dict[str, object]]:
 
 
 def waiting(store: CaseStore) -> list[dict[str, object]]:
-    """Measure how long a step of 100 ms, here spent asleep, waits for two patches of 96^3."""
+    """Measure how long a step of 100 ms, here spent asleep, waits for two patches of 96^3.
+
+    The first steps do not count: a loader that has just started has nothing in store.
+    """
     rows: list[dict[str, object]] = []
     data = patches(store, 96)
-    for workers in (1, 2):
+    for workers in (4, 2, 1):
         batches = iter(PatchLoader(data, 2, range(100), workers=workers))
-        next(batches)
+        for _ in range(10):
+            next(batches)
+            time.sleep(0.1)
         waited = 0.0
         began = time.perf_counter()
         for _ in range(30):

@@ -22,6 +22,7 @@ FILES = (
     "docs/performance.md",
     "docs/scaling.md",
     "docs/fusion.md",
+    "docs/transfer.md",
 )
 COMPARED = ("startup", "data", "transport", "preparing", "resampling", "epoch", "pretext")
 COMPARED += ("prediction", "evaluating", "encoders", "one_patch")
@@ -88,6 +89,19 @@ def costs(folder: Path) -> str:
     return "\n".join(lines)
 
 
+def equality(folder: Path) -> str:
+    """Return how far imported features are from their source's."""
+    lines = [
+        "| source | maps compared | largest difference | largest value |",
+        "| --- | --- | --- | --- |",
+    ]
+    for row in rows_of("equality", folder):
+        apart = f"{row['apart']:.1e}" if row["apart"] else "0"
+        values = f"{apart} | {row['largest']:.1f}"
+        lines.append(f"| `{row['what']}` | {row['features']} | {values} |")
+    return "\n".join(lines)
+
+
 def growth(folder: Path) -> str:
     """Return growth with the patch, the modalities, the threads and the cohort."""
     lines = ["| what | of | cost |", "| --- | --- | --- |"]
@@ -146,6 +160,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "compared": compared,
     "machines": machines,
     "cost table": costs,
+    "equality": equality,
     "growth": growth,
     "parallel": parallel,
     "summary": summary,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..core.errors import DataError, SettingsError, did_you_mean
 from ..core.precision import autocast_dtype
+from ..core.small_maps import halved_small_maps
 from ..datasets.scratch import empty
 from .ensemble import Predictor, members_of
 from .network_input import AnyCase, PaddedInput
@@ -138,6 +139,7 @@ def predict_slabs(
     step = steps(segmenter)
     with (
         evaluating(segmenter),
+        halved_small_maps(segmenter),
         memory_advice(case.id, device, window, settings.batch_size, step),
     ):
         for rows, values in sweep(plan, image.read, network, nothing):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,6 +19,7 @@ from ..core.errors import CheckpointError
 from ..core.precision import autocast_dtype, guard_bf16_conv3d
 from ..core.runs import RunFolder
 from ..core.settings import read_yaml
+from ..core.small_maps import halved_small_maps
 from .acceleration import accelerate
 from .budget import TimeBudget
 from .checkpoints import BEST, AtomicCheckpoints, Checkpoints, best_weights
@@ -29,6 +29,7 @@ from .processes import environment, strategy, together
 from .progress import WholeRunProgress
 from .settings import TrainerSettings
 from .stopping import StopRequest
+from .threads import threads
 from .tracking import Tracker, tracked
 from .watch import Draws, Gradients, Pace
 
@@ -80,7 +81,7 @@ def fit(
     """
     with ExitStack() as stack:
         stack.enter_context(_quiet())
-        stack.enter_context(_threads(settings))
+        stack.enter_context(threads(settings))
         stop = stack.enter_context(StopRequest())
         checkpoint = run.checkpoint
         own = tracker
@@ -99,6 +100,7 @@ def fit(
             rows.clock = lambda: trainer.global_step
         if trainer.precision != "32-true":
             guard_bf16_conv3d(module)
+        stack.enter_context(halved_small_maps(module))
         accelerate(module, settings)
         _train(trainer, module, data, checkpoint, stop)
         _choose_weights(module, run, keeper, average)
@@ -254,30 +256,6 @@ def _step_of(checkpoint: Path | None) -> int:
             found=" ".join(str(error).split())[:200],
             remedy="delete it to begin again",
         ) from None
-
-
-@contextmanager
-def _threads(settings: TrainerSettings) -> Iterator[None]:
-    """Use the threads that are asked for, else leave one core to each reading process."""
-    before = torch.get_num_threads()
-    free = max(1, min(before, _cores()) - settings.workers)
-    given = before if "OMP_NUM_THREADS" in os.environ else free
-    torch.set_num_threads(settings.threads or given)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _cores() -> int:
-    """Return the cores that this process may use; a container's quota counts."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quota = Path("/sys/fs/cgroup/cpu.max")
-    try:
-        share, period = quota.read_text().split()
-        return max(1, min(cores or 1, int(share) // int(period)))
-    except (OSError, ValueError):
-        return cores or 1
 
 
 @contextmanager
