@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dynamic_network_architectures.building_blocks.plain_conv_encoder import PlainConvEncoder
-from torch import Tensor, nn
+from torch import Tensor
 
 from .base import Encoder
+from .nnunet_blocks import nnunet_encoder
 from .recompute import recompute
 from .stages import stages_of
 from .strides import cumulative
@@ -51,21 +52,7 @@ class PlainconvEncoder(Encoder):
         channels, counts, steps = stages_of(
             SIZES, size, features, convolutions, strides, "convolutions"
         )
-        self.inner = PlainConvEncoder(
-            in_channels,
-            len(channels),
-            list(channels),
-            nn.Conv3d,
-            3,
-            [list(step) for step in steps],  # pyright: ignore[reportArgumentType]
-            list(counts),
-            conv_bias=True,
-            norm_op=nn.InstanceNorm3d,
-            norm_op_kwargs={"eps": 1e-5, "affine": True},
-            nonlin=nn.LeakyReLU,
-            nonlin_kwargs={"inplace": True},
-            return_skips=True,
-        )
+        self.inner = nnunet_encoder(PlainConvEncoder, in_channels, channels, steps, counts)
         self.in_channels, self.channels = in_channels, channels
         self.strides = cumulative(steps)
         self.stem = tuple(

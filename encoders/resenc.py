@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dynamic_network_architectures.building_blocks.residual_encoders import ResidualEncoder
-from torch import Tensor, nn
+from torch import Tensor
 
 from .base import Encoder
+from .nnunet_blocks import nnunet_encoder
 from .recompute import recompute
 from .stages import stages_of
 from .strides import cumulative
@@ -59,21 +60,7 @@ class ResencEncoder(Encoder):
     ) -> None:
         super().__init__()
         channels, counts, steps = stages_of(SIZES, size, features, blocks, strides, "blocks")
-        inner = ResidualEncoder(
-            in_channels,
-            len(channels),
-            list(channels),
-            nn.Conv3d,
-            3,
-            [list(step) for step in steps],  # pyright: ignore[reportArgumentType]
-            list(counts),
-            conv_bias=True,
-            norm_op=nn.InstanceNorm3d,
-            norm_op_kwargs={"eps": 1e-5, "affine": True},
-            nonlin=nn.LeakyReLU,
-            nonlin_kwargs={"inplace": True},
-            return_skips=True,
-        )
+        inner = nnunet_encoder(ResidualEncoder, in_channels, channels, steps, counts)
         self.inner = inner  # its keys are those of nnU-Net and nnssl below `encoder.`
         self.in_channels, self.channels = in_channels, channels
         self.strides = cumulative(steps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 
@@ -32,18 +32,11 @@ def memory_advice(
     Raises:
         UserError: Instead of whatever the allocator raised.
     """
-    try:
+    place = "GPU" if device.type == "cuda" else "machine"
+    windows = f"{batch} window{'s' * (batch > 1)} of {_by(window)}"
+    rule = f"the {place} must have memory for {windows} at once"
+    with _told(rule, lambda: advice(window, batch, step), case):
         yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError(
-            f"the {'GPU' if device.type == 'cuda' else 'machine'} must have memory for "
-            f"{batch} window{'s' * (batch > 1)} of {_by(window)} at once",
-            case=case,
-            found=_wanted(error),
-            remedy=advice(window, batch, step),
-        ) from None
 
 
 @contextmanager
@@ -61,17 +54,22 @@ def training_advice(
     Raises:
         UserError: Instead of whatever the allocator raised.
     """
+    patches = f"{batch} patch{'es' * (batch > 1)} of {_by(patch)}"
+    rule = f"there must be memory for a training step of {patches}"
+    again = "begin again in a new run folder"
+    with _told(rule, lambda: f"{_lower(patch, batch, accumulate, step)}; {again}"):
+        yield
+
+
+@contextmanager
+def _told(rule: str, remedy: Callable[[], str], case: str | None = None) -> Iterator[None]:
+    """Turn an allocation that fails inside of the block into one line."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(
-            f"there must be memory for a training step of {batch} patch{'es' * (batch > 1)} of "
-            f"{_by(patch)}",
-            found=_wanted(error),
-            remedy=f"{_lower(patch, batch, accumulate, step)}; begin again in a new run folder",
-        ) from None
+        raise UserError(rule, case=case, found=_wanted(error), remedy=remedy()) from None
 
 
 def _lower(patch: IntTriple, batch: int, accumulate: int, step: Sequence[int]) -> str:
