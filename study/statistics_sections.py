@@ -151,7 +151,7 @@ def ranks(found: Findings) -> str:
         [
             escape(name),
             f"{own.ranks[name]:g}",
-            f"{own.spans[name][0]:g} to {own.spans[name][1]:g}",
+            f"{round(own.spans[name][0], 1):g} to {round(own.spans[name][1], 1):g}",
             f"{100 * own.shares[name][0]:.0f} %",
         ]
         for name in own.order

@@ -157,7 +157,14 @@ def ranking(found: Findings) -> Table:
         first = own.shares[name][0]
         row: dict[str, Any] = {"arm": name, "rank": own.ranks[name]}
         rows.append(row | {"rank_low": low, "rank_high": high, "first": first, "tau": own.tau})
-        shown.append([name, f"{own.ranks[name]:g}", f"{low:g} to {high:g}", f"{100 * first:.0f} %"])
+        shown.append(
+            [
+                name,
+                f"{own.ranks[name]:g}",
+                f"{round(low, 1):g} to {round(high, 1):g}",
+                f"{100 * first:.0f} %",
+            ]
+        )
     caption = (
         f"{found.study.name}: ranks by {found.study.metric}, and in 1000 bootstrap samples of "
         f"patients, draws and seeds; Kendall's tau {own.tau:.2f}."
