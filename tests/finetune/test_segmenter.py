@@ -49,7 +49,11 @@ def test_the_operations_of_every_strategy_are_counted(name: str, config: Make) -
     encoder = config().encoder
     # A 3x3x3 convolution of the first stage alone costs two operations per weight and voxel.
     least = 2 * 27 * encoder["features"][0] * math.prod(segmenter.config.patch)
+    next(segmenter.parameters()).requires_grad_(False)
+    before = [(weight, weight.requires_grad) for weight in segmenter.parameters()]
     assert least < flops(segmenter) < 10_000 * least
+    after = [(weight, weight.requires_grad) for weight in segmenter.parameters()]
+    assert all(a[0] is b[0] and a[1] == b[1] for a, b in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
