@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 QUICK = ("startup", "transport", "evaluating", "resampling", "memory_use", "data", "epoch")
 FULL = (*QUICK, "preparing", "prediction", "pretext", "fusion", "encoders", "growth", "scale")
-FULL += ("processes", "one_patch", "scaling", "study")
+FULL += ("processes", "one_patch", "long_scan", "scaling", "study")
 
 
 def run(name: str) -> str:
