@@ -3,45 +3,65 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from statistics import fmean
 
 
 class Countdown:
     """Counts cells down, whichever worker or other runner brings them to an end.
 
+    Pretraining takes another time than fine-tuning, so each stage has a mean of its own; a stage of
+    which no cell has ended is named instead. Workers beside each other share the time.
+
     Args:
-        keys: Of the cells that are to run.
+        stages: Stage of each cell that is to run, by its key.
         report: Gets a line after each cell that ends here, until the last.
         clock: Seconds.
 
     Examples:
-        >>> times = iter([0.0, 60.0, 120.0])
-        >>> left = Countdown(["a", "b", "c", "d"], print, lambda: next(times))
-        >>> left.ended("a")
-        3 cells left, about 3.0 min
+        >>> times = iter([0.0, 60.0, 120.0, 180.0])
+        >>> stages = {"p": "pretrain", "a": "finetune", "b": "finetune", "c": "finetune"}
+        >>> left = Countdown(stages, print, lambda: next(times))
+        >>> left.ended("p", 60)
+        3 cells left, time unknown (finetune)
+        >>> left.ended("a", 60)
+        2 cells left, about 2.0 min
         >>> left.elsewhere("b")
-        >>> left.ended("c")
-        1 cell left, about 1.0 min
-        >>> left.ended("d")
+        >>> left.ended("c", 60)
     """
 
     def __init__(
         self,
-        keys: Iterable[str],
+        stages: Mapping[str, str],
         report: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._left, self._report, self._clock = set(keys), report, clock
-        self._began, self._ran = clock(), 0
+        self._left, self._report, self._clock = dict(stages), report, clock
+        self._began = clock()
+        self._took: dict[str, list[float]] = defaultdict(list)
 
-    def ended(self, key: str) -> None:
-        """Note a cell that was done or failed in this study's own workers."""
-        self._left.discard(key)
-        self._ran += 1
+    def ended(self, key: str, seconds: float) -> None:
+        """Note a cell that was done or failed in this study's own workers, and its seconds."""
+        stage = self._left.pop(key, None)
+        if stage is not None:
+            self._took[stage].append(seconds)
+        elapsed = self._clock() - self._began
         if more := len(self._left):
-            minutes = (self._clock() - self._began) / self._ran * more / 60
-            self._report(f"{more} cell{'s' * (more > 1)} left, about {minutes:.1f} min")
+            self._report(f"{more} cell{'s' * (more > 1)} left, {self._time(elapsed)}")
 
     def elsewhere(self, key: str) -> None:
         """Note a cell that another runner ended, or that cannot run."""
-        self._left.discard(key)
+        self._left.pop(key, None)
+
+    def _time(self, elapsed: float) -> str:
+        counts = Counter(self._left.values())
+        known = {stage: fmean(took) for stage, took in self._took.items()}
+        unknown = sorted(set(counts) - set(known))
+        seconds = sum(count * known.get(stage, 0) for stage, count in counts.items())
+        busy = sum(map(sum, self._took.values()))
+        minutes = seconds * elapsed / busy / 60 if busy else 0
+        if not unknown:
+            return f"about {minutes:.1f} min"
+        names = " and ".join(unknown)
+        return f"about {minutes:.1f} min beside {names}" if minutes else f"time unknown ({names})"

@@ -45,7 +45,7 @@ def run_cells(
         Stopped: If the user asked for it; every running cell has saved its state.
         OSError | UserError: If the disk is full or read-only.
     """
-    countdown = Countdown([cell.key for cell in cells if not cell.done], report)
+    countdown = Countdown({cell.key: cell.stage for cell in cells if not cell.done}, report)
     if workers <= 1:
         return _drain(cells, tracking, _Voice(report, countdown), sys.stdout)
     context = multiprocessing.get_context("spawn")
@@ -82,8 +82,8 @@ class _Sender:
     def line(self, text: str) -> None:
         self._queue.put(("line", text))
 
-    def ended(self, key: str) -> None:
-        self._queue.put(("ended", key))
+    def ended(self, key: str, seconds: float) -> None:
+        self._queue.put(("ended", key, seconds))
 
     def elsewhere(self, key: str) -> None:
         self._queue.put(("elsewhere", key))
@@ -110,11 +110,11 @@ def _listen(children: Sequence[Any], queue: Any, voice: _Voice) -> list[str]:
         while alive or not queue.empty():
             alive = [child for child in alive if child.is_alive()]
             while not queue.empty():
-                kind, text = queue.get()
+                kind, text, *rest = queue.get()
                 if kind == "failed":
                     failed[text] = None
                 else:
-                    getattr(voice, kind)(text)
+                    getattr(voice, kind)(text, *rest)
             time.sleep(0.2)
     except (KeyboardInterrupt, Stopped) as stop:
         for child in alive:
@@ -169,13 +169,14 @@ def _drain(
     while left:
         ran, later = 0, []
         for cell in left:
+            began = time.monotonic()
             if _settled(cell, failed, voice.line):
                 voice.elsewhere(cell.key)
             elif not _ready(cell) or not _try(cell, tracking, voice.line, echo, failed):
                 later.append(cell)
             else:
                 ran += 1
-                voice.ended(cell.key)
+                voice.ended(cell.key, time.monotonic() - began)
         left = later
         if left and not ran:
             time.sleep(PAUSE_S)  # the rest is in other runners' hands, or waits for them
