@@ -45,7 +45,7 @@ from hilum.finetune.settings import FinetuneSettings
 
 torch.set_num_threads(1)
 DATASET, PROCESSES = "Dataset902_Against", "nnUNet_n_proc_DA"
-METRICS = ("dice", "hd95_mm", "nsd_2mm", "lesion_sensitivity", "lesion_f1")
+METRICS = ("dice", "hd95_mm", "nsd_2mm", "lesion_sensitivity", "lesion_precision")
 FEATURES, PATCH, BATCH = (16, 32, 64, 128), (32, 32, 32), 3
 SETTINGS: dict[str, Any] = {
     "encoder": {"name": "resenc", "features": list(FEATURES), "blocks": [1, 1, 1, 1]},
