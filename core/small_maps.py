@@ -25,7 +25,7 @@ def halved_small_maps(module: nn.Module) -> Iterator[None]:
     kernel reaches are a batch of two, which oneDNN takes. Values agree but for rounding, as any two
     algorithms of a convolution do; names of parameters and everything else stay as they are.
 
-    Nothing happens to other batches, formats and devices, or to what is compiled.
+    Nothing happens to other batches, formats and devices.
     """
     found: list[nn.Conv3d] = [part for part in module.modules() if _concerned(part)]
     try:
@@ -51,7 +51,7 @@ def _concerned(part: nn.Module) -> TypeGuard[nn.Conv3d]:
 
 
 def _forward(conv: nn.Conv3d, image: Tensor) -> Tensor:
-    if not _slow(image) or torch.compiler.is_compiling():
+    if not _slow(image):
         return nn.Conv3d.forward(conv, image)
     depth, height, width = (int(side) for side in conv.padding)
     kernel = conv.kernel_size[0]
