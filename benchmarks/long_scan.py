@@ -1,6 +1,6 @@
 """Predict scans of 512 x 512 x 250 and 1000 voxels: seconds and peak memory of the whole command.
 
-`python benchmarks/long_scan.py` writes `results/long_scan.json` in five minutes. CT of 0.98 x 0.98
+`python benchmarks/long_scan.py` writes `results/long_scan.json` in a minute. CT of 0.98 x 0.98
 x 1 mm, PET of 2.5 x 2.5 x 2 mm, a tiny network of random weights at 3 mm; the mask comes back on
 the grid of the CT. Peak memory is the system's, of the process, files that are mapped included.
 """

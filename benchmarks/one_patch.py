@@ -18,6 +18,7 @@ from contextlib import nullcontext
 import torch
 from growth import network
 from timing import row_of, write
+from torch import nn
 
 from hilum.core.small_maps import halved_small_maps
 
@@ -34,12 +35,34 @@ def step(side: int, batch: int) -> float:
     return (time.process_time() - began) / batch
 
 
+LAYERS = ((16, 32), (32, 16), (64, 8), (128, 4))
+"""Channels and side of the maps of a small network, from the finest to the coarsest."""
+
 NETWORKS = {side: network(2, side, "early") for side in (32, 64)}
+
+
+def layers() -> list[dict[str, object]]:
+    """Compare the forward and backward pass of single convolutions, in turn."""
+    rows = []
+    for channels, side in LAYERS:
+        conv = nn.Conv3d(channels, channels, 3, padding=1)
+        image = torch.randn(1, channels, side, side, side, requires_grad=True)
+        found: dict[str, list[float]] = {"halved": [], "as torch does": []}
+        for number in range(8):
+            for name, times in found.items():
+                with halved_small_maps(conv) if name == "halved" else nullcontext():
+                    began = time.process_time()
+                    conv(image).sum().backward()
+                    took = time.process_time() - began
+                if number:
+                    times.append(took)
+        rows.append(row_of(f"a float32 convolution of one patch, {channels} x {side}^3", found))
+    return rows
 
 
 def main() -> None:
     """Compare, and write one file."""
-    rows = []
+    rows = layers()
     for side in NETWORKS:
         ways = (("one patch, halved", 1), ("one patch, as torch does", 1), ("two patches", 2))
         found: dict[str, list[float]] = {name: [] for name, _ in ways}

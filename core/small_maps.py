@@ -20,10 +20,11 @@ def halved_small_maps(module: nn.Module) -> Iterator[None]:
     """Convolve small maps of one patch as a batch of two halves of its depth, inside the block.
 
     In float32, torch leaves oneDNN for a convolution of its own if the batch is one and channels x
-    depth x height are at most 20,480 (`use_mkldnn` in its `Convolution.cpp`): 2 to 15 times slower,
-    forward and backward, for maps of 4 to 32 voxels a side. Two halves that overlap by what the
-    kernel reaches are a batch of two, which oneDNN takes. Values agree but for rounding, as any two
-    algorithms of a convolution do; names of parameters and everything else stay as they are.
+    depth x height are at most 20,480 (`use_mkldnn` in its `Convolution.cpp`): 1.5 to 10 times
+    slower, forward and backward, for maps of 4 to 32 voxels a side (`benchmarks/one_patch.py`). Two
+    halves that overlap by what the kernel reaches are a batch of two, which oneDNN takes. Values
+    agree but for rounding, as any two algorithms of a convolution do; names of parameters and
+    everything else stay as they are.
 
     Nothing happens to other batches, formats and devices.
     """
