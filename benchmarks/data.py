@@ -179,7 +179,7 @@ def main(names: Sequence[str]) -> None:
         rows: list[dict] = []
         store = make_store(manifest, folder / "store")
         if not names or "loaders" in names:
-            peers = nnunet_prepared(folder, (96, 96, 96))
+            peers = nnunet_prepared(folder)
             for side in (96,) if QUICK else (96, 128):
                 rows += loaders(folder, store, (side, side, side), peers)
             rows.append(scaling(store, (96, 96, 96)))

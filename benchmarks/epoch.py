@@ -75,13 +75,12 @@ class AsTheirs(nn.Module):
         return self.segmenter(image, torch.ones(image.shape[:2], dtype=torch.bool))
 
 
-def nnunet_trainer(folder: Path, module: Any) -> Any:
-    """Return nnU-Net's trainer with our network, ready to step."""
+def nnunet_trainer(prepared: tuple[Path, Any, dict], module: Any) -> Any:
+    """Return nnU-Net's trainer with our network, ready to step on what nnU-Net has prepared."""
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-    from peers import nnunet_prepared
 
-    _, manager, about = nnunet_prepared(folder, (SIDE, SIDE, SIDE))
-    plans = dict(manager.plans) | {"continue_training": False}  # pyright: ignore
+    _, manager, about = prepared
+    plans = dict(manager.plans) | {"continue_training": False}
     network = AsTheirs(module.segmenter)
     with torch.no_grad():
         levels = [x.shape[2:] for x in network(torch.zeros(1, 2, SIDE, SIDE, SIDE))]
@@ -131,13 +130,15 @@ def theirs(trainer: Any) -> Took:
 
 def main() -> None:
     """Run every comparison and write one file."""
+    from peers import nnunet_prepared
+
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         manifest = make_cohort(folder)
         point_nnunet(folder)
         store = make_store(manifest, folder / "store")
         auto, plain = settings(store, "auto"), settings(store, "32")
-        trainer = nnunet_trainer(folder, parts_of(plain)[0])
+        trainer = nnunet_trainer(nnunet_prepared(folder), parts_of(plain)[0])
         count = iter(range(10**6))
 
         def fresh() -> Path:

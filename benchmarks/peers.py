@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ Batches = Callable[[], object]
 """Makes the next batch."""
 
 
-def nnunet_prepared(folder: Path, patch: IntTriple) -> tuple[Path, object, dict]:
+def nnunet_prepared(folder: Path) -> tuple[Path, object, dict]:
     """Fingerprint, plan and preprocess with nnU-Net's own code; return folder, plans, dataset.json.
 
     The plan is fixed to the spacing of our store, so that both loaders read the same voxels.
@@ -28,22 +29,24 @@ def nnunet_prepared(folder: Path, patch: IntTriple) -> tuple[Path, object, dict]
         plan_experiments,
         preprocess,
     )
-    from nnunetv2.utilities.file_path_utilities import maybe_convert_to_dataset_name
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     number = int(DATASET[7:10])
     extract_fingerprints([number], num_processes=1, verbose=False)
     # The planner asks torch for as many threads as there are augmenting processes: not for none.
     with mock.patch.dict(os.environ, {"nnUNet_n_proc_DA": "1"}):
-        plans = plan_experiments([number], overwrite_target_spacing=(2.0, 2.0, 2.0))
+        plan_experiments([number], overwrite_target_spacing=(2.0, 2.0, 2.0))
     torch.set_num_threads(1)
     preprocess([number], configurations=("3d_fullres",), num_processes=(1,))
-    base = folder / "preprocessed" / maybe_convert_to_dataset_name(number)
-    manager = PlansManager(str(base / f"{plans}.json"))
-    from json import loads
+    return nnunet_read(folder)
 
-    about = loads((folder / "raw" / DATASET / "dataset.json").read_text())
-    return base, manager, about
+
+def nnunet_read(folder: Path) -> tuple[Path, object, dict]:
+    """Return folder, plans and dataset.json of what `nnunet_prepared` has made before."""
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    base = folder / "preprocessed" / DATASET
+    about = json.loads((folder / "raw" / DATASET / "dataset.json").read_text())
+    return base, PlansManager(str(base / "nnUNetPlans.json")), about
 
 
 def nnunet_loader(

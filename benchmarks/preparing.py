@@ -38,7 +38,7 @@ def main() -> None:
         point_nnunet(folder)
         from peers import nnunet_prepared
 
-        _, manager, about = nnunet_prepared(folder, (96, 96, 96))
+        _, manager, about = nnunet_prepared(folder)
         cases = read_manifest(manifest)
 
         def ours(order: int) -> object:

@@ -15,7 +15,17 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 QUICK = ("startup", "transport", "evaluating", "resampling", "memory_use", "data", "epoch")
-FULL = (*QUICK, "preparing", "prediction", "pretext", "fusion", "encoders", "growth", "scale")
+FULL = (
+    *QUICK,
+    "preparing",
+    "prediction",
+    "training_memory",
+    "pretext",
+    "fusion",
+    "encoders",
+    "growth",
+    "scale",
+)
 FULL += ("processes", "one_patch", "long_scan", "scaling", "study")
 
 

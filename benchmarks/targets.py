@@ -83,6 +83,10 @@ def _wait(row: Row) -> tuple[float, float, float]:
     return (100 * row["share"],) * 3
 
 
+def _share(key: str, way: str) -> Callable[[Row], tuple[float, float, float]]:
+    return lambda row: tuple(row[key][way])
+
+
 def _memory(row: Row) -> tuple[float, float, float]:
     return (row["ours_as_share_of"]["nnU-Net"],) * 3
 
@@ -91,6 +95,9 @@ LOADER = "loader with nnU-Net's augmentation, 2 x 96^3"
 EPOCH, LOOP = "a training step of an epoch", "the training loop over its bare steps"
 METRICS = "all metrics of a case of 160 x 192 x 192, 10 nodes"
 
+PEAK = _share("share_of_nnunet", "hilum")
+PEAK_32 = _share("share_of_nnunet", "hilum, float32")
+OWN_32 = _share("share_of_nnunet_own", "hilum, float32")
 SPLINE, PREPARE, STEPS = "order 3", "prepare a case", "3000 steps"
 
 TARGETS = (
@@ -103,6 +110,9 @@ TARGETS = (
     Target("prediction: nnU-Net", "prediction", "96 x 96 x 128", times("nnU-Net"), 2, True),
     Target("its bookkeeping alone: MONAI", "prediction", "overhead alone", times("MONAI"), 1, True),
     Target("its peak memory, of nnU-Net's", "prediction", "peak memory", _memory, 1, False),
+    Target("peak memory of training, of nnU-Net's", "training_memory", "", PEAK, 1, False),
+    Target("the same in float32", "training_memory", "", PEAK_32, 1, False),
+    Target("the same, mapped files left out", "training_memory", "", OWN_32, 1, False),
     Target("order-3 resampling: scipy", "resampling", SPLINE, times("scipy zoom"), 10, True),
     Target("the same: nnU-Net", "resampling", SPLINE, times("nnU-Net"), 10, True),
     Target("its distance to scipy's, of the range", "resampling", SPLINE, _apart, 1e-4, False, ""),
