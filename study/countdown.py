@@ -41,10 +41,15 @@ class Countdown:
         self._began = clock()
         self._took: dict[str, list[float]] = defaultdict(list)
 
-    def ended(self, key: str, seconds: float) -> None:
-        """Note a cell that was done or failed in this study's own workers, and its seconds."""
+    def ended(self, key: str, seconds: float | None) -> None:
+        """Note a cell that ended in this study's own workers.
+
+        Args:
+            key: Of the cell.
+            seconds: How long it took; `None` if it failed, which says nothing of the others.
+        """
         stage = self._left.pop(key, None)
-        if stage is not None:
+        if stage is not None and seconds is not None:
             self._took[stage].append(seconds)
         elapsed = self._clock() - self._began
         if more := len(self._left):

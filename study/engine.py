@@ -82,7 +82,7 @@ class _Sender:
     def line(self, text: str) -> None:
         self._queue.put(("line", text))
 
-    def ended(self, key: str, seconds: float) -> None:
+    def ended(self, key: str, seconds: float | None) -> None:
         self._queue.put(("ended", key, seconds))
 
     def elsewhere(self, key: str) -> None:
@@ -176,7 +176,8 @@ def _drain(
                 later.append(cell)
             else:
                 ran += 1
-                voice.ended(cell.key, time.monotonic() - began)
+                took = time.monotonic() - began
+                voice.ended(cell.key, None if cell.folder in failed else took)
         left = later
         if left and not ran:
             time.sleep(PAUSE_S)  # the rest is in other runners' hands, or waits for them

@@ -5,52 +5,13 @@ from __future__ import annotations
 import io
 
 import pytest
-from pydicom import Dataset, dcmread
+from pydicom import dcmread
 
 from hilum.core.errors import DataError, SettingsError
 from hilum.datasets.suv import suv_factor
 from hilum.datasets.suv_tags import read_assume
 
-
-def pet(slices: int = 3, **tags: object) -> list[Dataset]:
-    """Return headers whose factor is 70,000 g / (350e6 Bq x 1/2) = 4e-4; `None` removes a tag."""
-    drug = {
-        "RadiopharmaceuticalStartTime": "100000.00",
-        "RadionuclideTotalDose": "350000000",
-        "RadionuclideHalfLife": "6586.2",
-        "RadiopharmaceuticalStartDateTime": None,
-        "Radiopharmaceutical": None,
-    }
-    common: dict[str, object] = {
-        "Units": "BQML",
-        "CorrectedImage": ["DECY", "ATTN", "SCAT"],
-        "DecayCorrection": "START",
-        "SeriesDate": "20240515",
-        "SeriesTime": "114946.20",
-        "AcquisitionDate": "20240515",
-        "PatientWeight": "70",
-        "PatientSize": "1.75",
-        "PatientSex": "M",
-        "Manufacturer": "ACME",
-    }
-    drug |= {key: value for key, value in tags.items() if key in drug}
-    common |= {key: value for key, value in tags.items() if key not in drug}
-    headers = []
-    for index in range(slices):
-        header = _dataset(common)
-        header.RadiopharmaceuticalInformationSequence = [_dataset(drug)]
-        if "AcquisitionTime" not in common:
-            header.AcquisitionTime = f"11{49 + 3 * index}46.20"
-        headers.append(header)
-    return headers
-
-
-def _dataset(tags: dict[str, object]) -> Dataset:
-    dataset = Dataset()
-    for key, value in tags.items():
-        if value is not None:
-            setattr(dataset, key, value)
-    return dataset
+from .pet_headers import pet
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,8 @@ def test_a_bad_cell_is_reported_and_the_others_run(
         "p: DataError: case case_7: every scan must be whole",
         "a: its pretraining failed",
     ]
+    [first_left] = [line for line in lines if line.startswith("3 cells left")]
+    assert "time unknown" in first_left, "a failure says nothing of how long the others take"
     states = {entry.cell.key: entry.state for entry in ledger.read(cells)}
     assert states == {"p": "new", "q": "done", "a": "waiting", "b": "done"}
 
