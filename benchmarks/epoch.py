@@ -1,4 +1,4 @@
-"""Measure an epoch of fine-tuning against nnU-Net's loop, and our loop over its bare steps.
+"""Measure an epoch of fine-tuning against nnU-Net's loop, and our loops over their bare steps.
 
 `python benchmarks/epoch.py` writes `results/epoch.json` in ten minutes. Both loops train the same
 network on the same voxels with the same patch, batch and kinds of augmentation, from their own
@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,10 +29,13 @@ from torch import Tensor, nn
 
 from hilum.core.settings import validate
 from hilum.datasets.store import CaseStore
-from hilum.finetune import bench
-from hilum.finetune.run import parts_of
+from hilum.finetune.bench import apart, short
+from hilum.finetune.run import finetune, parts_of
 from hilum.finetune.settings import FinetuneSettings
-from hilum.training import watch
+from hilum.pretrain import bench as pretraining
+from hilum.pretrain.run import pretrain
+from hilum.pretrain.settings import PretrainSettings
+from hilum.training import bench, watch
 
 torch.set_num_threads(1)
 SIDE, STEPS = 64, 4
@@ -105,18 +109,43 @@ def nnunet_trainer(prepared: tuple[Path, Any, dict], module: Any) -> Any:
     return trainer
 
 
+def real_step(run: FinetuneSettings, folder: Path) -> float:
+    """Return seconds per step of a real run, which logs them."""
+    return bench.real(lambda place: finetune(run, place, say=lambda text: None), folder)
+
+
 def ours(run: FinetuneSettings, folder: Path) -> Took:
     """Return CPU seconds per step of a real run, what it logs of itself by that clock."""
-    short = bench._short(run, STEPS, "disabled")
     with mock.patch.object(watch, "time", CPU_CLOCK):
-        return Took(bench._real(short, folder))
+        return Took(real_step(short(run, STEPS, "disabled"), folder))
 
 
-def bare(run: FinetuneSettings) -> Took:
-    """Return CPU seconds per step of the loop that has nothing but data, model and optimiser."""
-    short = bench._short(run, STEPS, "disabled")
+def bare(run: FinetuneSettings) -> dict[str, float]:
+    """Return CPU seconds of each phase of a step that has only data, model and optimiser."""
+    own = short(run, STEPS, "disabled")
     with mock.patch.object(bench, "time", CPU_CLOCK):
-        return Took(sum(bench._bare(short).values()))
+        return bench.bare(apart(own), own.trainer, STEPS)
+
+
+def pretraining_loop(store: CaseStore, fresh: Callable[[], Path]) -> dict[str, object]:
+    """Compare the loop of pretraining with its bare steps."""
+    run = settings(store, "auto")
+    values = {"store": run.store, "modalities": run.modalities, "encoder": run.encoder}
+    values |= {"patch": run.patch, "split": run.split, "trainer": run.trainer}
+    values |= {"task": {"name": "masked_autoencoder"}}
+    own = pretraining.short(validate(PretrainSettings, values), STEPS, "disabled")
+
+    def alone(number: int) -> Took:
+        with mock.patch.object(bench, "time", CPU_CLOCK):
+            phases = bench.bare(pretraining.apart(own), own.trainer, STEPS)
+        return Took(sum(phases.values()))
+
+    def whole(number: int) -> Took:
+        with mock.patch.object(watch, "time", CPU_CLOCK):
+            return Took(bench.real(lambda place: pretrain(own, place), fresh()))
+
+    what = f"the pretraining loop over its bare steps, tiny resenc, 2 x 2 x {SIDE}^3"
+    return compare(what, {"bare steps": alone, "hilum": whole}, rounds=5)
 
 
 def theirs(trainer: Any) -> Took:
@@ -156,9 +185,13 @@ def main() -> None:
             ),
             compare(
                 f"the training loop over its bare steps, tiny resenc, 2 x 2 x {SIDE}^3",
-                {"bare steps": lambda _: bare(auto), "hilum": lambda _: ours(auto, fresh())},
+                {
+                    "bare steps": lambda _: Took(sum(bare(auto).values())),
+                    "hilum": lambda _: ours(auto, fresh()),
+                },
                 rounds=7,
             ),
+            pretraining_loop(store, fresh),
         ]
         print(write("epoch", "python benchmarks/epoch.py", rows), file=sys.stderr)
 

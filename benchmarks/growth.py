@@ -12,13 +12,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from cohort import make_cohort, make_store
-from epoch import CPU_CLOCK, STEPS, settings
+from epoch import bare, settings
 from timing import QUICK, spread, write
 
 from hilum.core.geometry import IntTriple
@@ -28,7 +27,6 @@ from hilum.datasets.augmentation import AugmentationSettings, PairedAugmentation
 from hilum.datasets.loader import PatchLoader
 from hilum.datasets.patches import PatchDataset
 from hilum.datasets.store import CaseStore
-from hilum.finetune import bench
 from hilum.finetune.segmenter import Segmenter, SegmenterConfig
 from hilum.fusion.cost import cost
 
@@ -126,9 +124,7 @@ def waiting(store: CaseStore) -> list[dict[str, object]]:
 def phases(store: CaseStore) -> dict[str, object]:
     """Say where the time of a fine-tuning step goes."""
     run = settings(store, "auto")
-    with mock.patch.object(bench, "time", CPU_CLOCK):
-        found = bench._bare(bench._short(run, STEPS, "disabled"))
-    parts = {name: round(1000 * seconds, 2) for name, seconds in found.items()}
+    parts = {name: round(1000 * seconds, 2) for name, seconds in bare(run).items()}
     return {"what": "phases of a step, tiny resenc, 2 x 2 x 64^3", "ms": parts}
 
 

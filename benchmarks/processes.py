@@ -18,11 +18,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 from cohort import make_cohort, make_store
-from epoch import CPU_CLOCK, settings
+from epoch import CPU_CLOCK, real_step, settings
 from timing import spread, write
 
 from hilum.core.settings import validate
-from hilum.finetune.bench import _real, _short
+from hilum.finetune.bench import short
 from hilum.finetune.settings import FinetuneSettings
 from hilum.training import watch
 
@@ -32,10 +32,10 @@ STEPS = 4
 
 def run(base: FinetuneSettings, devices: int, folder: Path) -> float:
     """Return seconds per step."""
-    values = _short(base, STEPS, "disabled").model_dump()
+    values = short(base, STEPS, "disabled").model_dump()
     values["trainer"] |= {"devices": devices, "batch_size": 1}
     with mock.patch.object(watch, "time", CPU_CLOCK):
-        return _real(validate(FinetuneSettings, values), folder)
+        return real_step(validate(FinetuneSettings, values), folder)
 
 
 def main() -> None:

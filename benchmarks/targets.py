@@ -93,6 +93,7 @@ def _memory(row: Row) -> tuple[float, float, float]:
 
 LOADER = "loader with nnU-Net's augmentation, 2 x 96^3"
 EPOCH, LOOP = "a training step of an epoch", "the training loop over its bare steps"
+PRETRAINING = "the pretraining loop over its bare steps"
 METRICS = "all metrics of a case of 160 x 192 x 192, 10 nodes"
 
 PEAK = _share("share_of_nnunet", "hilum")
@@ -106,6 +107,7 @@ TARGETS = (
     Target("transport of a 96^3 patch", "transport", "", ms("hilum, 2 threads"), 2, False, "ms"),
     Target("waiting at a step of 100 ms", "growth", "wait at", _wait, 2, False, "%"),
     Target("training loop over bare steps", "epoch", LOOP, times("hilum"), 1.03, False),
+    Target("the same: pretraining", "epoch", PRETRAINING, times("hilum"), 1.03, False),
     Target("epoch of fine-tuning: nnU-Net", "epoch", EPOCH, times("nnU-Net"), 2, True),
     Target("prediction: nnU-Net", "prediction", "96 x 96 x 128", times("nnU-Net"), 2, True),
     Target("its bookkeeping alone: MONAI", "prediction", "overhead alone", times("MONAI"), 1, True),

@@ -23,11 +23,11 @@ os.environ.update(nnUNet_n_proc_DA="0")
 
 import torch
 from cohort import make_cohort, make_store, point_nnunet
-from epoch import SIDE, nnunet_trainer, settings
+from epoch import SIDE, nnunet_trainer, real_step, settings
 from timing import QUICK, spread, write
 
 from hilum.datasets.store import CaseStore
-from hilum.finetune import bench
+from hilum.finetune.bench import short
 from hilum.finetune.run import parts_of
 
 torch.set_num_threads(1)
@@ -56,7 +56,7 @@ def train(way: str, folder: Path) -> None:
     else:
         own = _from_here()
         with tempfile.TemporaryDirectory() as place:
-            bench._real(bench._short(run, STEPS, "disabled"), Path(place) / "run")
+            real_step(short(run, STEPS, "disabled"), Path(place) / "run")
     print(json.dumps([_mib("VmHWM"), max(own)]))
 
 

@@ -16,15 +16,28 @@ def bench(
     settings: KeyValues = None,
     config: Config = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps that count.")] = 10,
+    pretraining: Annotated[
+        bool, typer.Option("--pretrain", help="The settings are those of `hilum pretrain`.")
+    ] = False,
 ) -> None:
-    """Say where the time of a fine-tuning run goes here, what limits it, and what to change."""
+    """Say where the time of a training run goes here, what limits it, and what to change."""
     from hilum.core.settings import load
-    from hilum.finetune.settings import FinetuneSettings
 
-    resolved = load(FinetuneSettings, config or [], settings or [])
-    from hilum.finetune.bench import advice
-    from hilum.finetune.bench import bench as run
+    if pretraining:
+        from hilum.pretrain.settings import PretrainSettings
 
-    found = run(resolved, steps)
-    for line in [*found.lines(), *advice(found, resolved)]:
+        resolved = load(PretrainSettings, config or [], settings or [])
+        from hilum.pretrain.bench import bench as pretrain
+
+        found = pretrain(resolved, steps)
+    else:
+        from hilum.finetune.settings import FinetuneSettings
+
+        resolved = load(FinetuneSettings, config or [], settings or [])
+        from hilum.finetune.bench import bench as finetune
+
+        found = finetune(resolved, steps)
+    from hilum.training.bench import advice
+
+    for line in [*found.lines(), *advice(found, resolved.trainer)]:
         say(line)

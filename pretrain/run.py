@@ -73,38 +73,10 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
         training, validation = cases(store, settings, names)
         if not run.follower:
             same_data(run, store, training, validation)
-        task = make_task(settings, names, store.spacing, run)
-        augmentation = PairedAugmentation(
-            names, settings.patch, store.spacing, settings.augmentation
-        )
-        data = PatchData(
-            store,
-            training,
-            validation,
-            patch=settings.patch,
-            augmentation=augmentation,
-            batch_size=settings.trainer.batch_size,
-            accumulate=settings.trainer.accumulate,
-            steps=settings.trainer.steps,
-            seed=derive(settings.seed, "patches"),
-            modalities=names,
-            labelled=False,
-            workers=settings.trainer.workers,
-            views=task.views,
-        )
-        module = PretrainModule(
-            task,
-            augmentation,
-            spacing=store.spacing,
-            settings=settings.trainer,
-            seed=settings.seed,
-            pictures=run.path / "pictures",
-            monitors=Monitors(settings.monitors, run.path / "replay")
-            if settings.monitors.on
-            else None,
-        )
+        module, data = _parts(settings, store, names, (training, validation), run)
+        task = module.task  # the whole one, also while a sharded run has a part of it
         # The last weights, not the best: the loss of a few patches is no measure of transfer.
-        probe = _probe(store, settings, names, augmentation)
+        probe = _probe(store, settings, names, module.augmentation)
         if run.follower:
             fit(module, data, run, settings.trainer, seed=settings.seed, callbacks=probe)
             return folder
@@ -124,6 +96,51 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
                 tracker.log_folder(f"encoder-{tracking.id or run.path.name}", "model", folder)
         run.finish(summary)
         return folder
+
+
+def parts_of(settings: PretrainSettings) -> tuple[PretrainModule, PatchData]:
+    """Return the module and the patches that a run of these settings has, without a run."""
+    store = CaseStore(settings.store)
+    names = channels(store, settings)
+    return _parts(settings, store, names, cases(store, settings, names), None)
+
+
+def _parts(
+    settings: PretrainSettings,
+    store: CaseStore,
+    names: Sequence[str],
+    chosen: tuple[Sequence[str], Sequence[str]],
+    run: RunFolder | None,
+) -> tuple[PretrainModule, PatchData]:
+    task = make_task(settings, names, store.spacing, run)
+    augmentation = PairedAugmentation(names, settings.patch, store.spacing, settings.augmentation)
+    place = None if run is None else run.path
+    module = PretrainModule(
+        task,
+        augmentation,
+        spacing=store.spacing,
+        settings=settings.trainer,
+        seed=settings.seed,
+        pictures=place and place / "pictures",
+        monitors=Monitors(settings.monitors, place / "replay")
+        if place and settings.monitors.on
+        else None,
+    )
+    data = PatchData(
+        store,
+        *chosen,
+        patch=settings.patch,
+        augmentation=augmentation,
+        batch_size=settings.trainer.batch_size,
+        accumulate=settings.trainer.accumulate,
+        steps=settings.trainer.steps,
+        seed=derive(settings.seed, "patches"),
+        modalities=names,
+        labelled=False,
+        workers=settings.trainer.workers,
+        views=task.views,
+    )
+    return module, data
 
 
 def make_task(

@@ -1,0 +1,42 @@
+"""A pretraining run for `hilum bench`: taken apart, and as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..core.settings import validate
+from ..training import bench as training
+from ..training.bench import Bench, Parts
+from .run import parts_of, pretrain
+from .settings import PretrainSettings
+
+
+def bench(settings: PretrainSettings, steps: int = 10) -> Bench:
+    """Measure a run of these settings for some steps, see `training.bench`."""
+
+    def run(mode: str, folder: Path) -> object:
+        return pretrain(short(settings, steps, mode), folder)
+
+    own = short(settings, steps, "disabled")
+    return training.bench(own.trainer, lambda: apart(own), run, steps)
+
+
+def short(settings: PretrainSettings, steps: int, mode: str) -> PretrainSettings:
+    """Return the settings of a run of a few steps without validation, probe or checkpoints."""
+    values: dict[str, Any] = settings.model_dump()
+    values["trainer"] = training.short(values["trainer"], steps, mode)
+    values["probe"]["every"] = 0
+    return validate(PretrainSettings, values)
+
+
+def apart(settings: PretrainSettings) -> Parts:
+    """Return the parts of a run of these settings."""
+    module, data = parts_of(settings)
+    return Parts(
+        module,
+        data,
+        lambda batch, step: module.view(batch, True, "train", step, 0),
+        lambda view: module.task.loss(view)[0],
+        lambda step: module.task.after_step(step, settings.trainer.steps),
+    )
