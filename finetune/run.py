@@ -21,6 +21,7 @@ from ..datasets.datamodule import PatchData
 from ..datasets.splits import Split, make_split
 from ..datasets.store import CaseStore
 from ..training.processes import follows
+from ..training.threads import readers
 from ..training.tracking import Tracker, tracked
 from ..training.trainer import fit
 from .assessment import Results, assess, check_conditions, dice_of
@@ -245,7 +246,7 @@ def _patches(
         seed=settings.seed,
         modalities=segmenter.modalities,
         foreground=settings.foreground,
-        workers=trainer.workers,
+        workers=readers(trainer),
         organs=settings.organs.numbers,
     )
 

@@ -16,6 +16,7 @@ from ..datasets.loader import PatchLoader
 from ..datasets.prefetch import OnDevice
 from ..datasets.splits import Split
 from ..datasets.store import CaseStore
+from ..training.threads import readers
 from .data import CaseValidation
 from .settings import FinetuneSettings
 
@@ -102,7 +103,7 @@ def unlabelled_patches(
         seed=derive(settings.seed, "unlabelled"),
         modalities=modalities,
         labelled=False,
-        workers=trainer.workers,
+        workers=readers(trainer),
         views=2,
     )
 

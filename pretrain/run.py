@@ -35,6 +35,7 @@ from ..encoders import ENCODERS
 from ..encoders.base import Encoder
 from ..training.checkpoints import write_weights
 from ..training.processes import follows
+from ..training.threads import readers
 from ..training.tracking import tracked
 from ..training.trainer import fit
 from . import TASKS
@@ -137,7 +138,7 @@ def _parts(
         seed=derive(settings.seed, "patches"),
         modalities=names,
         labelled=False,
-        workers=settings.trainer.workers,
+        workers=readers(settings.trainer),
         views=task.views,
     )
     return module, data

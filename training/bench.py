@@ -22,6 +22,7 @@ from ..core.precision import autocast_dtype, guard_bf16_conv3d
 from ..core.small_maps import halved_small_maps
 from .acceleration import accelerate
 from .settings import TrainerSettings
+from .threads import readers
 
 PHASES = ("data", "transfer", "augmentation", "forward", "backward", "optimiser")
 WARM = 2
@@ -145,9 +146,9 @@ def advice(found: Bench, trainer: TrainerSettings) -> list[str]:
     lines.append(f"limit: {slowest}, {100 * share[slowest]:.0f} % of a step")
     cores = os.cpu_count() or 1
     if share["data"] > 0.05:
-        more = min(max(trainer.workers * 2, 2), max(cores - 1, 1))
+        more = min(max(readers(trainer) * 2, 2), max(cores - 1, 1))
         hint = f"trainer.workers={more} reads ahead while the network computes"
-        if trainer.workers >= cores - 1:
+        if readers(trainer) >= cores - 1:
             hint = "the store lies on a slow disk, or augmentation is heavy: move it, or lighten it"
         lines.append(f"data: {100 * share['data']:.0f} % of a step is waiting; {hint}")
     on_gpu = torch.cuda.is_available()

@@ -64,7 +64,12 @@ class TrainerSettings(Settings):
         "divides weights, gradients and optimiser state among them; fsdp for pretraining only",
     )
     nodes: int = Field(1, ge=1, description="machines; above 1, start with srun or torchrun")
-    workers: int = Field(0, ge=0, description="processes that read patches; 0: the main one reads")
+    workers: int | None = Field(
+        None,
+        ge=0,
+        description="threads that read patches ahead; 0: each is read when it is due; empty: up to "
+        "4 for a GPU, 0 for a processor, which computes meanwhile",
+    )
     validate_every: int = Field(100, ge=1, description="steps between validations")
     save_every: int = Field(100, ge=1, description="steps between checkpoints of the whole state")
     log_every: int = Field(10, ge=1, description="steps between logged training metrics")

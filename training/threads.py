@@ -11,12 +11,28 @@ import torch
 
 from .settings import TrainerSettings
 
+MOST_READERS = 4
+"""Where nothing is said: what keeps a GPU busy whose step takes 100 ms (docs/performance.md)."""
+
+
+def readers(settings: TrainerSettings) -> int:
+    """Return how many threads read patches ahead: what is asked for, else what suits the device.
+
+    A GPU leaves the processor free to read, but for one core that drives it; each of several
+    processes of a machine has its share of the cores.
+    """
+    if settings.workers is not None:
+        return settings.workers
+    if not torch.cuda.is_available():
+        return 0
+    return max(1, min(MOST_READERS, _cores() // settings.devices - 1))
+
 
 @contextmanager
 def threads(settings: TrainerSettings) -> Iterator[None]:
     """Use the threads that are asked for inside the block, else leave a core to each reader."""
     before = torch.get_num_threads()
-    free = max(1, min(before, _cores()) - settings.workers)
+    free = max(1, min(before, _cores()) - readers(settings))
     given = before if "OMP_NUM_THREADS" in os.environ else free
     torch.set_num_threads(settings.threads or given)
     try:

@@ -1,0 +1,98 @@
+"""Measure the wall time of fine-tuning steps on all cores, each tool as its command runs it.
+
+`python benchmarks/epoch_wall.py` writes `results/epoch_wall.json` in five minutes. Network, patch,
+batch, data and kinds of augmentation are those of `epoch.py`; threads and reading ahead are each
+tool's own: as many processes that augment as there are cores and as many threads for the step in
+nnU-Net, all cores for the step, which reads its batch first, here. Every run has a process of its
+own, and its first steps do not count. Other work on the machine does: run it on a quiet one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from cohort import make_cohort, make_store, point_nnunet
+from epoch import SIDE, nnunet_trainer, real_step, settings
+from timing import QUICK, row_of, write
+
+from hilum.core.settings import validate
+from hilum.datasets.store import CaseStore
+from hilum.finetune.bench import short
+from hilum.finetune.run import parts_of
+from hilum.finetune.settings import FinetuneSettings
+from hilum.training.bench import WARM
+
+STEPS = 16
+ROUNDS = 2 if QUICK else 4
+CORES = os.cpu_count() or 1
+WAYS = ("hilum", "hilum, float32", "nnU-Net")
+
+
+def train(way: str, folder: Path) -> None:
+    """Train in this process, and print the seconds of a step.
+
+    Args:
+        way: One of `WAYS`.
+        folder: Holds what every way reads.
+    """
+    del os.environ["OMP_NUM_THREADS"]  # what the other comparisons work with, and no user
+    torch.set_num_threads(CORES)
+    run = settings(CaseStore(folder / "store"), "auto" if way == "hilum" else "32")
+    if way == "nnU-Net":
+        from peers import nnunet_read
+
+        point_nnunet(folder)
+        os.environ.update(nnUNet_n_proc_DA=str(CORES))
+        trainer = nnunet_trainer(nnunet_read(folder), parts_of(run)[0])
+        trainer.network.train()
+        for number in range(STEPS + WARM):
+            if number == WARM:
+                began = time.perf_counter()
+            trainer.train_step(next(trainer.dataloader_train))
+        print((time.perf_counter() - began) / STEPS, flush=True)
+        os._exit(0)  # its processes would be waited for
+    values = short(run, STEPS, "disabled").model_dump()
+    values["trainer"] |= {"threads": None}
+    with tempfile.TemporaryDirectory() as place:
+        print(real_step(validate(FinetuneSettings, values), Path(place) / "run"))
+
+
+def main() -> None:
+    """Run every way in turn and write one file."""
+    from peers import nnunet_prepared
+
+    times: dict[str, list[float]] = {way: [] for way in WAYS}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        point_nnunet(folder)
+        make_store(make_cohort(folder), folder / "store")
+        nnunet_prepared(folder)
+        for number in range(ROUNDS):
+            for way in WAYS if number % 2 == 0 else WAYS[::-1]:
+                command = [sys.executable, __file__, "--train", way, str(folder)]
+                ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                times[way].append(json.loads(ran.stdout.split()[-1]))
+    what = f"wall time of a step of an epoch on all cores, tiny resenc, 2 x 2 x {SIDE}^3, augmented"
+    file = write(
+        "epoch_wall",
+        "python benchmarks/epoch_wall.py",
+        [row_of(what, times)],
+        "each tool's own threads",
+    )
+    print(file, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    if "--train" in sys.argv:
+        train(sys.argv[-2], Path(sys.argv[-1]))
+    else:
+        main()
