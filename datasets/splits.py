@@ -60,9 +60,9 @@ def make_split(store: CaseStore, settings: SplitSettings) -> Split:
     """Divide the patients of a store.
 
     The labelled subsets of one draw are nested: the patients of `labels=2` are among those of
-    `labels=5`. Test patients are in no other part, without exception; validation patients do not
-    train, and are in the pool, where labels are not read. The order of the manifest's rows does
-    not matter.
+    `labels=5`; one of them has nodes if any patient left has. Test patients are in no other part,
+    without exception; validation patients do not train, and are in the pool, where labels are not
+    read. The order of the manifest's rows does not matter.
 
     Raises:
         DataError: If there are too few patients for what is asked.
@@ -87,7 +87,9 @@ def make_split(store: CaseStore, settings: SplitSettings) -> Split:
     ordered = [left[i] for i in drawn]
     if settings.balance_sites:
         ordered = _in_turn(ordered, _sites(store, patients))
-    train = set(ordered[:wanted])
+    # A draw of patients without any node would teach nothing: the first one drawn has some.
+    first = [p for p in ordered if any(store.rows[case].get("nodes") for case in patients[p])][:1]
+    train = set([*first, *(p for p in ordered if p not in first)][:wanted])
 
     def cases(chosen: set[str], labels: bool) -> tuple[str, ...]:
         names = [name for patient in patients if patient in chosen for name in patients[patient]]

@@ -27,6 +27,7 @@ def row(patient: int, scan: str) -> dict[str, object]:
         "patient": f"p{patient}",
         "split": split,
         "labelled": patient < 10 and scan == "a",
+        "nodes": int(patient < 10 and scan == "a"),
     }
 
 
@@ -68,6 +69,29 @@ def test_the_manifest_names_the_test_patients_and_the_pool_is_everyone_else(
 
 def test_more_labels_add_patients_and_keep_the_others(store: CaseStore) -> None:
     nested = [set(make_split(store, SplitSettings(labels=n)).train) for n in range(1, 9)]
+    assert all(small < large for small, large in pairwise(nested))
+
+
+def test_a_draw_has_a_patient_with_nodes_and_is_else_as_it_would_be(tmp_path: Path) -> None:
+    rows = [row(p, s) for p in range(12) for s in "ab"]
+    everyone = write_index(tmp_path / "all", rows)
+    for one in rows:
+        one["nodes"] = int(one["id"] == "7a")
+    rare = write_index(tmp_path / "rare", rows)
+    changed = 0
+    for draw in range(20):
+        for labels in range(1, 9):
+            settings = SplitSettings(labels=labels, draw=draw)
+            usual, found = (make_split(s, settings).train for s in (everyone, rare))
+            assert "7a" in found
+            assert len(found) == labels
+            if "7a" in usual:
+                assert found == usual
+            else:
+                assert set(found) - {"7a"} < set(usual)
+                changed += 1
+    assert changed
+    nested = [set(make_split(rare, SplitSettings(labels=n)).train) for n in range(1, 9)]
     assert all(small < large for small, large in pairwise(nested))
 
 
