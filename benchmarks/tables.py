@@ -22,11 +22,13 @@ FILES = (
     "docs/performance.md",
     "docs/scaling.md",
     "docs/fusion.md",
+    "docs/pretraining.md",
     "docs/transfer.md",
 )
 COMPARED = ("startup", "data", "transport", "preparing", "resampling", "epoch", "pretext")
-COMPARED += ("prediction", "evaluating", "encoders", "one_patch")
-MEASURED = (*COMPARED, "fusion", "growth", "scale", "memory_use", "processes", "study")
+COMPARED += ("epoch_wall", "prediction", "evaluating", "encoders", "one_patch")
+MEASURED = (*COMPARED, "fusion", "growth", "scale", "memory_use", "training_memory")
+MEASURED += ("processes", "study")
 
 
 def three(values: Sequence[float]) -> str:
@@ -86,6 +88,27 @@ def costs(folder: Path) -> str:
                 f"| {row['peak_gib']:.2f} / {row['peak_gib_batch_2']:.2f} GiB "
                 f"| {three(row['times_ours'][row['strategy']])} |"
             )
+    return "\n".join(lines)
+
+
+def tasks(folder: Path) -> str:
+    """Return what a step of each pretext task costs, and of what it is compared with."""
+    lines = ["| step | other | times that |", "| --- | --- | --- |"]
+    for row in rows_of("pretext", folder):
+        for way, times in row["times_ours"].items():
+            first = next(iter(row["ms"]))
+            what = f"`{first}`" if way in row["what"] else row["what"]
+            name = f"`{way}`" if way in row["what"] else way
+            lines.append(f"| {what} | {name} | {three(times)} |")
+    return "\n".join(lines)
+
+
+def training_memory(folder: Path) -> str:
+    """Return the peak memory of training."""
+    lines = ["| training | peak, MiB | its own, MiB |", "| --- | --- | --- |"]
+    for row in rows_of("training_memory", folder):
+        for way, mib in row["mib"].items():
+            lines.append(f"| {way} | {three(mib)} | {three(row['mib_of_its_own'][way])} |")
     return "\n".join(lines)
 
 
@@ -161,6 +184,8 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "machines": machines,
     "cost table": costs,
     "equality": equality,
+    "tasks": tasks,
+    "training memory": training_memory,
     "growth": growth,
     "parallel": parallel,
     "summary": summary,
