@@ -1,4 +1,4 @@
-"""Measure an epoch of fine-tuning against nnU-Net's loop, and our loops over their bare steps.
+"""Measure an epoch of fine-tuning against nnU-Net's loop, and our loop over its bare steps.
 
 `python benchmarks/epoch.py` writes `results/epoch.json` in ten minutes. Both loops train the same
 network on the same voxels with the same patch, batch and kinds of augmentation, from their own
@@ -12,7 +12,6 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,9 +31,6 @@ from hilum.datasets.store import CaseStore
 from hilum.finetune.bench import apart, short
 from hilum.finetune.run import finetune, parts_of
 from hilum.finetune.settings import FinetuneSettings
-from hilum.pretrain import bench as pretraining
-from hilum.pretrain.run import pretrain
-from hilum.pretrain.settings import PretrainSettings
 from hilum.training import bench, watch
 
 torch.set_num_threads(1)
@@ -127,27 +123,6 @@ def bare(run: FinetuneSettings) -> dict[str, float]:
         return bench.bare(apart(own), own.trainer, STEPS)
 
 
-def pretraining_loop(store: CaseStore, fresh: Callable[[], Path]) -> dict[str, object]:
-    """Compare the loop of pretraining with its bare steps."""
-    run = settings(store, "auto")
-    values = {"store": run.store, "modalities": run.modalities, "encoder": run.encoder}
-    values |= {"patch": run.patch, "split": run.split, "trainer": run.trainer}
-    values |= {"task": {"name": "masked_autoencoder"}}
-    own = pretraining.short(validate(PretrainSettings, values), STEPS, "disabled")
-
-    def alone(number: int) -> Took:
-        with mock.patch.object(bench, "time", CPU_CLOCK):
-            phases = bench.bare(pretraining.apart(own), own.trainer, STEPS)
-        return Took(sum(phases.values()))
-
-    def whole(number: int) -> Took:
-        with mock.patch.object(watch, "time", CPU_CLOCK):
-            return Took(bench.real(lambda place: pretrain(own, place), fresh()))
-
-    what = f"the pretraining loop over its bare steps, tiny resenc, 2 x 2 x {SIDE}^3"
-    return compare(what, {"bare steps": alone, "hilum": whole}, rounds=5)
-
-
 def theirs(trainer: Any) -> Took:
     """Return CPU seconds per step of nnU-Net's epoch."""
     trainer.network.train()
@@ -191,7 +166,6 @@ def main() -> None:
                 },
                 rounds=7,
             ),
-            pretraining_loop(store, fresh),
         ]
         print(write("epoch", "python benchmarks/epoch.py", rows), file=sys.stderr)
 

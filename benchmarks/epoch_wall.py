@@ -31,8 +31,8 @@ from hilum.finetune.run import parts_of
 from hilum.finetune.settings import FinetuneSettings
 from hilum.training.bench import WARM
 
-STEPS = 16
-ROUNDS = 2 if QUICK else 4
+STEPS = 10
+ROUNDS = 2 if QUICK else 3
 CORES = os.cpu_count() or 1
 WAYS = ("hilum", "hilum, float32", "nnU-Net")
 

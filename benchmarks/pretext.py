@@ -1,30 +1,40 @@
 """Measure steps of pretraining against nnssl's way, MONAI's masked autoencoder, and dense encoding.
 
 `python benchmarks/pretext.py` writes `results/pretext.json`. Times are CPU seconds of one thread,
-taken in turn in one process, forward and backward. nnssl itself needs a fork of its network
-library, so its step is written here with the network of that library: image times mask, the whole
-U-Net, squared error where it was hidden.
+taken in turn in one process, forward and backward; the last row has the loop of a whole run. nnssl
+itself needs a fork of its network library, so its step is written here with the network of that
+library: image times mask, the whole U-Net, squared error where it was hidden.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
 
 import torch
+from cohort import make_cohort, make_store
 from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
+from epoch import CPU_CLOCK, STEPS, settings
 from monai.networks.nets.masked_autoencoder_vit import MaskedAutoEncoderViT
-from timing import compare, write
+from timing import Took, compare, write
 from torch import Tensor, nn
 
 from hilum.core.registry import build
 from hilum.core.seeds import torch_generator
+from hilum.core.settings import validate
 from hilum.encoders import ENCODERS
 from hilum.pretrain import TASKS
+from hilum.pretrain import bench as pretraining
 from hilum.pretrain.base import PretextBatch, PretextTask
+from hilum.pretrain.run import pretrain
+from hilum.pretrain.settings import PretrainSettings
+from hilum.training import bench, watch
 
 torch.set_num_threads(1)
 
@@ -169,9 +179,31 @@ def every_task() -> list[dict[str, object]]:
     return rows
 
 
+def loop(folder: Path) -> dict[str, object]:
+    """Compare the loop of pretraining with its bare steps."""
+    run = settings(make_store(make_cohort(folder, 2), folder / "store"), "auto")
+    values = {"store": run.store, "modalities": run.modalities, "encoder": run.encoder}
+    values |= {"patch": run.patch, "split": run.split, "trainer": run.trainer}
+    values |= {"task": {"name": "masked_autoencoder"}}
+    own = pretraining.short(validate(PretrainSettings, values), STEPS, "disabled")
+
+    def alone(number: int) -> Took:
+        with mock.patch.object(bench, "time", CPU_CLOCK):
+            phases = bench.bare(pretraining.apart(own), own.trainer, STEPS)
+        return Took(sum(phases.values()))
+
+    def whole(number: int) -> Took:
+        with mock.patch.object(watch, "time", CPU_CLOCK):
+            return Took(bench.real(lambda place: pretrain(own, place), folder / f"run{number}"))
+
+    what = f"the pretraining loop over its bare steps, tiny resenc, 2 x 2 x {SIDE}^3"
+    return compare(what, {"bare steps": alone, "hilum": whole}, rounds=5)
+
+
 def main() -> None:
     """Run every comparison and write one file."""
-    rows = [dense(), *tokens(), *every_task()]
+    with tempfile.TemporaryDirectory() as temporary:
+        rows = [dense(), *tokens(), *every_task(), loop(Path(temporary))]
     print(write("pretext", "python benchmarks/pretext.py", rows))
 
 

@@ -107,7 +107,7 @@ TARGETS = (
     Target("transport of a 96^3 patch", "transport", "", ms("hilum, 2 threads"), 2, False, "ms"),
     Target("waiting at a step of 100 ms", "growth", "wait at", _wait, 2, False, "%"),
     Target("training loop over bare steps", "epoch", LOOP, times("hilum"), 1.03, False),
-    Target("the same: pretraining", "epoch", PRETRAINING, times("hilum"), 1.03, False),
+    Target("the same: pretraining", "pretext", PRETRAINING, times("hilum"), 1.03, False),
     Target("epoch of fine-tuning: nnU-Net", "epoch", EPOCH, times("nnU-Net"), 2, True),
     Target("prediction: nnU-Net", "prediction", "96 x 96 x 128", times("nnU-Net"), 2, True),
     Target("its bookkeeping alone: MONAI", "prediction", "overhead alone", times("MONAI"), 1, True),
