@@ -109,6 +109,7 @@ TARGETS = (
     Target("training loop over bare steps", "epoch", LOOP, times("hilum"), 1.03, False),
     Target("the same: pretraining", "pretext", PRETRAINING, times("hilum"), 1.03, False),
     Target("epoch of fine-tuning: nnU-Net", "epoch", EPOCH, times("nnU-Net"), 2, True),
+    Target("the same, wall time on all cores", "epoch_wall", "", times("nnU-Net"), 2, True),
     Target("prediction: nnU-Net", "prediction", "96 x 96 x 128", times("nnU-Net"), 2, True),
     Target("its bookkeeping alone: MONAI", "prediction", "overhead alone", times("MONAI"), 1, True),
     Target("its peak memory, of nnU-Net's", "prediction", "peak memory", _memory, 1, False),
