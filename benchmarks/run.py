@@ -15,18 +15,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 QUICK = ("startup", "transport", "evaluating", "resampling", "memory_use", "data", "epoch")
-FULL = (
-    *QUICK,
-    "preparing",
-    "prediction",
-    "training_memory",
-    "pretext",
-    "fusion",
-    "encoders",
-    "growth",
-    "scale",
-)
-FULL += ("processes", "one_patch", "long_scan", "scaling", "study")
+FULL = (*QUICK, "preparing", "prediction", "epoch_wall", "training_memory", "pretext", "fusion")
+FULL += ("encoders", "growth", "scale", "processes", "one_patch", "long_scan", "scaling", "study")
 
 
 def run(name: str) -> str:
