@@ -94,6 +94,8 @@ def _memory(row: Row) -> tuple[float, float, float]:
 LOADER = "loader with nnU-Net's augmentation, 2 x 96^3"
 EPOCH, LOOP = "a training step of an epoch", "the training loop over its bare steps"
 PRETRAINING = "the pretraining loop over its bare steps"
+DENSE, NNSSL = "masked autoencoder, residual encoder", "the step of nnssl"
+TOKENS, EVERY = "the same ViT encoding every token", "SimMIM, every token"
 METRICS = "all metrics of a case of 160 x 192 x 192, 10 nodes"
 
 PEAK = _share("share_of_nnunet", "hilum")
@@ -108,6 +110,8 @@ TARGETS = (
     Target("waiting at a step of 100 ms", "growth", "wait at", _wait, 2, False, "%"),
     Target("training loop over bare steps", "epoch", LOOP, times("hilum"), 1.03, False),
     Target("the same: pretraining", "pretext", PRETRAINING, times("hilum"), 1.03, False),
+    Target("masked autoencoder: nnssl's step", "pretext", DENSE, times(NNSSL), 1, True),
+    Target("its ViT: every token encoded", "pretext", TOKENS, times(EVERY), 4, True),
     Target("epoch of fine-tuning: nnU-Net", "epoch", EPOCH, times("nnU-Net"), 2, True),
     Target("the same, wall time on all cores", "epoch_wall", "", times("nnU-Net"), 2, True),
     Target("prediction: nnU-Net", "prediction", "96 x 96 x 128", times("nnU-Net"), 2, True),
