@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,8 +29,8 @@ from torch import Tensor, nn
 
 from hilum.core.settings import validate
 from hilum.datasets.store import CaseStore
-from hilum.finetune.bench import apart, short
-from hilum.finetune.run import finetune, parts_of
+from hilum.finetune.bench import apart, quietly, short
+from hilum.finetune.run import parts_of
 from hilum.finetune.settings import FinetuneSettings
 from hilum.training import bench, watch
 
@@ -107,7 +108,7 @@ def nnunet_trainer(prepared: tuple[Path, Any, dict], module: Any) -> Any:
 
 def real_step(run: FinetuneSettings, folder: Path) -> float:
     """Return seconds per step of a real run, which logs them."""
-    return bench.real(lambda place: finetune(run, place, say=lambda text: None), folder)
+    return bench.real(partial(quietly, run), folder)
 
 
 def ours(run: FinetuneSettings, folder: Path) -> Took:

@@ -9,10 +9,8 @@ own, and its first steps do not count. Other work on the machine does: run it on
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,9 +19,9 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from cohort import make_cohort, make_store, point_nnunet
+from cohort import point_nnunet
 from epoch import SIDE, nnunet_trainer, real_step, settings
-from timing import QUICK, row_of, write
+from timing import in_processes, row_of, write
 
 from hilum.core.settings import validate
 from hilum.datasets.store import CaseStore
@@ -33,7 +31,6 @@ from hilum.finetune.settings import FinetuneSettings
 from hilum.training.bench import WARM
 
 STEPS = 10
-ROUNDS = 2 if QUICK else 3
 CORES = os.cpu_count() or 1
 WAYS = ("hilum", "hilum, float32", "nnU-Net")
 
@@ -59,31 +56,24 @@ def train(way: str, folder: Path) -> None:
             if number == WARM:
                 began = time.perf_counter()
             trainer.train_step(next(trainer.dataloader_train))
-        print((time.perf_counter() - began) / STEPS, flush=True)
+        print([(time.perf_counter() - began) / STEPS], flush=True)
         for process in multiprocessing.active_children():  # they would be waited for
             process.kill()
         os._exit(0)
     values = short(run, STEPS, "disabled").model_dump()
     values["trainer"] |= {"threads": None}
     with tempfile.TemporaryDirectory() as place:
-        print(real_step(validate(FinetuneSettings, values), Path(place) / "run"))
+        print([real_step(validate(FinetuneSettings, values), Path(place) / "run")])
 
 
 def main() -> None:
     """Run every way in turn and write one file."""
-    from peers import nnunet_prepared
+    from peers import both_prepared
 
-    times: dict[str, list[float]] = {way: [] for way in WAYS}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        point_nnunet(folder)
-        make_store(make_cohort(folder), folder / "store")
-        nnunet_prepared(folder)
-        for number in range(ROUNDS):
-            for way in WAYS if number % 2 == 0 else WAYS[::-1]:
-                command = [sys.executable, __file__, "--train", way, str(folder)]
-                ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-                times[way].append(json.loads(ran.stdout.split()[-1]))
+    with tempfile.TemporaryDirectory() as folder:
+        both_prepared(Path(folder))
+        found = in_processes(__file__, WAYS, folder, rounds=3)
+    times = {way: [seconds for (seconds,) in values] for way, values in found.items()}
     what = f"wall time of a step of an epoch on all cores, tiny resenc, 2 x 2 x {SIDE}^3, augmented"
     file = write(
         "epoch_wall",

@@ -10,7 +10,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from cohort import DATASET
+from cohort import DATASET, make_cohort, make_store, point_nnunet
 
 from hilum.core.geometry import IntTriple
 from hilum.datasets.store import CaseStore
@@ -38,6 +38,13 @@ def nnunet_prepared(folder: Path) -> tuple[Path, object, dict]:
     torch.set_num_threads(1)
     preprocess([number], configurations=("3d_fullres",), num_processes=(1,))
     return nnunet_read(folder)
+
+
+def both_prepared(folder: Path) -> None:
+    """Make the synthetic cohort, our store of it as `folder/store`, and nnU-Net's data."""
+    point_nnunet(folder)
+    make_store(make_cohort(folder), folder / "store")
+    nnunet_prepared(folder)
 
 
 def nnunet_read(folder: Path) -> tuple[Path, object, dict]:

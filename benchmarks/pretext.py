@@ -16,6 +16,7 @@ from unittest import mock
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from cohort import make_cohort, make_store
@@ -194,7 +195,7 @@ def loop(folder: Path) -> dict[str, object]:
 
     def whole(number: int) -> Took:
         with mock.patch.object(watch, "time", CPU_CLOCK):
-            return Took(bench.real(lambda place: pretrain(own, place), folder / f"run{number}"))
+            return Took(bench.real(partial(pretrain, own), folder / f"run{number}"))
 
     what = f"the pretraining loop over its bare steps, tiny resenc, 2 x 2 x {SIDE}^3"
     return compare(what, {"bare steps": alone, "hilum": whole}, rounds=5)

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,29 @@ def compare(
             if number:
                 times[name].append(took / items)
     return row_of(what, times)
+
+
+def in_processes(
+    script: str, ways: Sequence[str], folder: str, *, rounds: int
+) -> dict[str, list[list[float]]]:
+    """Run every way in a process of its own per round, the order alternating.
+
+    Args:
+        script: File that takes `--train WAY FOLDER`, and ends with a line of numbers, as JSON.
+        ways: Names of the ways.
+        folder: What every way reads.
+        rounds: How often each runs.
+
+    Returns:
+        The numbers of each round, by the way.
+    """
+    found: dict[str, list[list[float]]] = {way: [] for way in ways}
+    for number in range(rounds):
+        for way in ways if number % 2 == 0 else ways[::-1]:
+            command = [sys.executable, script, "--train", way, folder]
+            ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            found[way].append(json.loads(ran.stdout.splitlines()[-1]))
+    return found
 
 
 def row_of(what: str, times: Mapping[str, Sequence[float]]) -> dict[str, object]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,9 +21,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.update(nnUNet_n_proc_DA="0")
 
 import torch
-from cohort import make_cohort, make_store, point_nnunet
+from cohort import point_nnunet
 from epoch import SIDE, nnunet_trainer, real_step, settings
-from timing import QUICK, spread, write
+from timing import in_processes, spread, write
 
 from hilum.datasets.store import CaseStore
 from hilum.finetune.bench import short
@@ -32,7 +31,6 @@ from hilum.finetune.run import parts_of
 
 torch.set_num_threads(1)
 STEPS = 8
-ROUNDS = 2 if QUICK else 3
 WAYS = ("hilum", "hilum, float32", "nnU-Net")
 
 
@@ -85,22 +83,13 @@ def _shares(found: dict[str, list[float]], way: str) -> tuple[float, float, floa
 
 def main() -> None:
     """Run every way in turn and write one file."""
-    from peers import nnunet_prepared
+    from peers import both_prepared
 
-    peaks: dict[str, list[float]] = {way: [] for way in WAYS}
-    own: dict[str, list[float]] = {way: [] for way in WAYS}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        point_nnunet(folder)
-        make_store(make_cohort(folder), folder / "store")
-        nnunet_prepared(folder)
-        for number in range(ROUNDS):
-            for way in WAYS if number % 2 == 0 else WAYS[::-1]:
-                command = [sys.executable, __file__, "--train", way, str(folder)]
-                ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-                peak, alone = json.loads(ran.stdout.splitlines()[-1])
-                peaks[way].append(peak)
-                own[way].append(alone)
+    with tempfile.TemporaryDirectory() as folder:
+        both_prepared(Path(folder))
+        found = in_processes(__file__, WAYS, folder, rounds=3)
+    peaks = {way: [peak for peak, _ in values] for way, values in found.items()}
+    own = {way: [alone for _, alone in values] for way, values in found.items()}
     row = {
         "what": f"peak memory of training, tiny resenc, 2 x 2 x {SIDE}^3, augmented",
         "mib": {way: spread(values) for way, values in peaks.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from .settings import FinetuneSettings
 
 def bench(settings: FinetuneSettings, steps: int = 10) -> Bench:
     """Measure a run of these settings for some steps, see `training.bench`."""
+    return training.bench(partial(short, settings), apart, quietly, steps)
 
-    def run(mode: str, folder: Path) -> object:
-        return finetune(short(settings, steps, mode), folder, say=lambda text: None)
 
-    own = short(settings, steps, "disabled")
-    return training.bench(own.trainer, lambda: apart(own), run, steps)
+def quietly(settings: FinetuneSettings, folder: Path) -> object:
+    """Make a run that says nothing."""
+    return finetune(settings, folder, say=lambda text: None)
 
 
 def short(settings: FinetuneSettings, steps: int, mode: str) -> FinetuneSettings:

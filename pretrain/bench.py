@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from ..core.settings import validate
@@ -14,12 +14,7 @@ from .settings import PretrainSettings
 
 def bench(settings: PretrainSettings, steps: int = 10) -> Bench:
     """Measure a run of these settings for some steps, see `training.bench`."""
-
-    def run(mode: str, folder: Path) -> object:
-        return pretrain(short(settings, steps, mode), folder)
-
-    own = short(settings, steps, "disabled")
-    return training.bench(own.trainer, lambda: apart(own), run, steps)
+    return training.bench(partial(short, settings), apart, pretrain, steps)
 
 
 def short(settings: PretrainSettings, steps: int, mode: str) -> PretrainSettings:

@@ -20,15 +20,17 @@ class Countdown:
         clock: Seconds.
 
     Examples:
-        >>> times = iter([0.0, 60.0, 120.0, 180.0])
-        >>> stages = {"p": "pretrain", "a": "finetune", "b": "finetune", "c": "finetune"}
+        >>> times = iter([0.0, 60.0, 120.0, 300.0, 360.0])
+        >>> stages = {"p": "pretrain"} | dict.fromkeys("abcd", "finetune")
         >>> left = Countdown(stages, print, lambda: next(times))
         >>> left.ended("p", 60)
-        3 cells left, time unknown (finetune)
+        4 cells left, time unknown (finetune)
         >>> left.ended("a", 60)
+        3 cells left, about 3.0 min
+        >>> left.ended("b", 180, done=False)
         2 cells left, about 2.0 min
-        >>> left.elsewhere("b")
-        >>> left.ended("c", 60)
+        >>> left.elsewhere("c")
+        >>> left.ended("d", 60)
     """
 
     def __init__(
@@ -40,16 +42,19 @@ class Countdown:
         self._left, self._report, self._clock = dict(stages), report, clock
         self._began = clock()
         self._took: dict[str, list[float]] = defaultdict(list)
+        self._busy = 0.0
 
-    def ended(self, key: str, seconds: float | None) -> None:
+    def ended(self, key: str, seconds: float, done: bool = True) -> None:
         """Note a cell that ended in this study's own workers.
 
         Args:
             key: Of the cell.
-            seconds: How long it took; `None` if it failed, which says nothing of the others.
+            seconds: How long a worker was busy with it.
+            done: Whether it succeeded; how long a failure took says nothing of other cells.
         """
         stage = self._left.pop(key, None)
-        if stage is not None and seconds is not None:
+        self._busy += seconds
+        if stage is not None and done:
             self._took[stage].append(seconds)
         elapsed = self._clock() - self._began
         if more := len(self._left):
@@ -64,8 +69,7 @@ class Countdown:
         known = {stage: fmean(took) for stage, took in self._took.items()}
         unknown = sorted(set(counts) - set(known))
         seconds = sum(count * known.get(stage, 0) for stage, count in counts.items())
-        busy = sum(map(sum, self._took.values()))
-        minutes = seconds * elapsed / busy / 60 if busy else 0
+        minutes = seconds * elapsed / self._busy / 60 if self._busy else 0
         if not unknown:
             return f"about {minutes:.1f} min"
         names = " and ".join(unknown)

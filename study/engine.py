@@ -82,8 +82,8 @@ class _Sender:
     def line(self, text: str) -> None:
         self._queue.put(("line", text))
 
-    def ended(self, key: str, seconds: float | None) -> None:
-        self._queue.put(("ended", key, seconds))
+    def ended(self, key: str, seconds: float, done: bool) -> None:
+        self._queue.put(("ended", key, seconds, done))
 
     def elsewhere(self, key: str) -> None:
         self._queue.put(("elsewhere", key))
@@ -177,7 +177,7 @@ def _drain(
             else:
                 ran += 1
                 took = time.monotonic() - began
-                voice.ended(cell.key, None if cell.folder in failed else took)
+                voice.ended(cell.key, took, cell.folder not in failed)
         left = later
         if left and not ran:
             time.sleep(PAUSE_S)  # the rest is in other runners' hands, or waits for them

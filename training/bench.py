@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -89,10 +90,22 @@ class Bench:
         ]
 
 
+class Trains(Protocol):
+    """Settings of a run of any kind."""
+
+    @property
+    def trainer(self) -> TrainerSettings:
+        """How it trains."""
+        ...
+
+
+S = TypeVar("S", bound=Trains)
+
+
 def bench(
-    trainer: TrainerSettings,
-    parts: Callable[[], Parts],
-    run: Callable[[str, Path], object],
+    lasting: Callable[[int, str], S],
+    apart: Callable[[S], Parts],
+    run: Callable[[S, Path], object],
     steps: int,
 ) -> Bench:
     """Measure a run for some steps; nothing of it is kept.
@@ -102,20 +115,21 @@ def bench(
     the optimiser's step. Then the real run does the same steps, without and with W&B.
 
     Args:
-        trainer: Settings of the run, of `short` length.
-        parts: Makes the run's parts anew.
-        run: Makes the real run of that length, with W&B in a mode, in a folder.
+        lasting: Gives the run's settings for so many steps, see `short`, with W&B in a mode.
+        apart: Takes a run apart.
+        run: Makes a real run in a folder.
         steps: Steps that count.
     """
-    phases = bare(parts(), trainer, steps)
+    own = lasting(steps, "disabled")
+    phases = bare(apart(own), own.trainer, steps)
     with tempfile.TemporaryDirectory() as folder:
         loop, tracked = (
-            real(lambda place, mode=mode: run(mode, place), Path(folder) / mode)
+            real(partial(run, lasting(steps, mode)), Path(folder) / mode)
             for mode in ("disabled", "offline")
         )
     on_gpu = torch.cuda.is_available()
     device = torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} threads"
-    patches = trainer.batch_size * trainer.accumulate
+    patches = own.trainer.batch_size * own.trainer.accumulate
     return Bench(phases, loop, tracked, _peak(), patches, device)
 
 
