@@ -2,8 +2,8 @@
 
 `python benchmarks/one_patch.py` writes `results/one_patch.json` in a minute. With a batch of one
 and channels x depth x height of at most 20,480, torch leaves oneDNN for a convolution of its own
-(`aten::slow_conv3d_forward` in a profile); hilum hands it two halves (`core/small_maps.py`). Times
-are per patch.
+(`aten::slow_conv3d_forward` in a profile); hilum hands it two halves
+(`hilum/core/small_maps.py`). Times are per patch.
 """
 
 from __future__ import annotations

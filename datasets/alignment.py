@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from ..core.geometry import Grid, Triple
+from hilum.core.geometry import Grid, Triple
+
 from .nifti import Volume
 from .resampling import field_of_view, resample
 

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.errors import DataError, SettingsError
-from ..core.geometry import IntTriple, Triple
-from ..core.modality import Modality, modality
-from ..core.seeds import torch_generator
+from hilum.core.errors import DataError, SettingsError
+from hilum.core.geometry import IntTriple, Triple
+from hilum.core.modality import Modality, modality
+from hilum.core.seeds import torch_generator
+
 from . import augmentation_intensity as intensity
 from .augmentation_plan import Plan, Strengths, draw
 from .augmentation_settings import AugmentationSettings

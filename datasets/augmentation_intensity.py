@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..core.geometry import Triple
-from ..core.modality import Modality
+from hilum.core.geometry import Triple
+from hilum.core.modality import Modality
+
 from .augmentation_spatial import coarse, gaussian, separable
 
 

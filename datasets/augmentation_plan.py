@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..core.geometry import Triple
-from ..core.modality import Modality, modality
-from ..core.seeds import numpy_generator
+from hilum.core.geometry import Triple
+from hilum.core.modality import Modality, modality
+from hilum.core.seeds import numpy_generator
+
 from .augmentation_settings import AugmentationSettings, Drawn
 from .augmentation_spatial import Pose
 

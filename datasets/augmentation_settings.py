@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from ..core.geometry import Triple
-from ..core.modality import modality
-from ..core.settings import Settings
+from hilum.core.geometry import Triple
+from hilum.core.modality import modality
+from hilum.core.settings import Settings
 
 
 class Drawn(Settings):

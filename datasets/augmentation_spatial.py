@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.geometry import IntTriple, Triple
+from hilum.core.geometry import IntTriple, Triple
 
 Matrix = NDArray[np.float64]
 

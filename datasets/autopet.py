@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..core.case import Case
+from hilum.core.case import Case
+
 from .nnunet_raw import RawCase, raw_cases
 from .source import Imported, Source, collect, find_root, folders, scans_in, volumes_of
 

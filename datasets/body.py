@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from ..core.components import components
-from ..core.geometry import Grid
+from hilum.core.components import components
+from hilum.core.geometry import Grid
+
 from .boxes import box_of
 from .nifti import Volume
 from .resampling import resample, slabs

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..core.geometry import IntTriple
+from hilum.core.geometry import IntTriple
 
 
 def box_of(mask: np.ndarray) -> tuple[list[int], list[int]]:

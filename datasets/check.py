@@ -8,9 +8,10 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
-from ..core.case import Case
-from ..core.errors import DataError
-from ..core.files import write_json
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+from hilum.core.files import write_json
+
 from .check_case import CaseFindings, check_case
 from .check_cohort import cohort_problems
 from .check_report import CheckReport, Problem

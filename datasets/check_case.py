@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core.case import Case
-from ..core.errors import UserError
-from ..core.geometry import Grid
+from hilum.core.case import Case
+from hilum.core.errors import UserError
+from hilum.core.geometry import Grid
+
 from .check_alignment import alignment_problems
 from .check_geometry import grid_problems, orientation, overlap_problems, position_problems
 from .check_label import label_facts, label_problems, label_reference, wrong_grid

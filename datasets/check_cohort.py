@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..core.case import IGNORE, Case
+from hilum.core.case import IGNORE, Case
+
 from .check_case import CaseFindings
 from .check_report import Problem
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..core.case import Case
-from ..core.errors import UserError
-from ..core.geometry import Grid, Points
-from ..core.modality import modality
+from hilum.core.case import Case
+from hilum.core.errors import UserError
+from hilum.core.geometry import Grid, Points
+from hilum.core.modality import modality
+
 from .check_report import Problem
 from .nifti import doubtful_position
 

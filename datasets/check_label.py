@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core.case import IGNORE, Case
-from ..core.components import components
-from ..core.geometry import Grid
+from hilum.core.case import IGNORE, Case
+from hilum.core.components import components
+from hilum.core.geometry import Grid
+
 from .boxes import box_of
 from .check_geometry import inside
 from .check_report import Problem

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..core.errors import UserError
+from hilum.core.errors import UserError
 
 Severity = Literal["block", "warn"]
 SHOWN = 10

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ..core.modality import modality
+from hilum.core.modality import modality
+
 from .check_report import Problem, Severity
 
 Finding = tuple[Severity, str, str, str]

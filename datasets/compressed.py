@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import StoreError
+from hilum.core.errors import StoreError
 
 BLOCK = 32
 """Sides of what is decompressed at once, voxels; a patch touches few and wastes little."""

@@ -10,9 +10,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-from ..core.case import Case
-from ..core.errors import DataError, Stopped, UserError
-from ..core.files import atomic_folder, read_json, write_json
+from hilum.core.case import Case
+from hilum.core.errors import DataError, Stopped, UserError
+from hilum.core.files import atomic_folder, read_json, write_json
+
 from .source import Imported, LeftOut, Source
 
 T = TypeVar("T")

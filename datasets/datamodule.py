@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pytorch_lightning as pl
 
-from ..core.errors import DataError, SettingsError
-from ..core.geometry import IntTriple
+from hilum.core.errors import DataError, SettingsError
+from hilum.core.geometry import IntTriple
+
 from .augmentation import PairedAugmentation
 from .loader import PatchLoader
 from .organs import check_organs

@@ -14,9 +14,10 @@ from typing import Any
 import nibabel
 from nibabel.filebasedimages import ImageFileError
 
-from ..core.case import Case
-from ..core.errors import DataError
-from ..core.files import read_json
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+from hilum.core.files import read_json
+
 from .conversion import Conversion, convert, folder_of
 from .nnunet_raw import channels_of
 from .source import Imported, LeftOut, Source, find_root, safe_ids, stem_of

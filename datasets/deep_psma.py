@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..core.case import Case
+from hilum.core.case import Case
+
 from .source import Imported, Source, collect, find_root, folders, scans_in, volumes_of
 
 TRACERS = ("PSMA", "FDG")

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 
-from ..core.errors import DataError
-from ..core.geometry import Grid
+from hilum.core.errors import DataError
+from hilum.core.geometry import Grid
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _ON_SLICE = 0.05

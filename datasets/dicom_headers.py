@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core.errors import DataError, UserError
+from hilum.core.errors import DataError, UserError
+
 from .dicom_enhanced import FRAME_TAGS, frame_count, frame_header, quiet
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset, dcmread
 
-from ..core.errors import DataError, SettingsError, UserError
-from ..core.geometry import Grid
+from hilum.core.errors import DataError, SettingsError, UserError
+from hilum.core.geometry import Grid
+
 from .dicom_contours import read_contours, roi_names
 from .dicom_references import Series, series_of
 from .dicom_segmentation import read_segments, segment_names

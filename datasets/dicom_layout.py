@@ -13,11 +13,12 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ..core.case import Case
-from ..core.errors import DataError
-from ..core.files import hash_of, write_json
-from ..core.modality import modality
-from ..core.settings import Settings
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+from hilum.core.files import hash_of, write_json
+from hilum.core.modality import modality
+from hilum.core.settings import Settings
+
 from .conversion import Conversion, convert, folder_of
 from .dicom_choose import Choice, choose
 from .dicom_headers import Found, crawl, require_pydicom, shown

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core.errors import DataError
+from hilum.core.errors import DataError
+
 from .dicom_enhanced import frame_count, frame_header
 
 if TYPE_CHECKING:

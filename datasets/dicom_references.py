@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 
-from ..core.errors import DataError
-from ..core.geometry import Grid
+from hilum.core.errors import DataError
+from hilum.core.geometry import Grid
+
 from .dicom_contours import contour_points
 from .dicom_segment_frames import frame_positions
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from pydicom import Dataset, dcmread
 
-from ..core.errors import DataError
-from ..core.geometry import Grid
+from hilum.core.errors import DataError
+from hilum.core.geometry import Grid
+
 from .dicom_enhanced import quiet
 from .dicom_pixels import bad, images_of
 

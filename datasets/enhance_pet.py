@@ -10,9 +10,10 @@ import csv
 from collections import Counter
 from pathlib import Path
 
-from ..core.case import Case
-from ..core.errors import DataError
-from ..core.files import atomic_path
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+from hilum.core.files import atomic_path
+
 from .source import Imported, Source, collect, find_root, folders, scans_in, volumes_of
 from .spreadsheet import read_sheet
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..core.case import Case
-from ..core.errors import DataError, SettingsError
-from ..core.modality import modality
+from hilum.core.case import Case
+from hilum.core.errors import DataError, SettingsError
+from hilum.core.modality import modality
+
 from .manifest import check_id
 from .source import Imported, LeftOut, Source, folders, scans_in, volumes_of
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from ..core.case import IGNORE
-from ..core.components import components
-from ..core.geometry import Grid
-from ..core.seeds import numpy_generator
+from hilum.core.case import IGNORE
+from hilum.core.components import components
+from hilum.core.geometry import Grid
+from hilum.core.seeds import numpy_generator
 
 POINTS_PER_NODE = 1000
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..core.case import Case
+from hilum.core.case import Case
+
 from .source import Imported, Source, collect, find_root, folders, scans_in, stem_of, volumes_of
 
 WORDS = {"ct": "ct", "pt": "pet", "": "label"}

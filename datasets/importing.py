@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
-from ..core.case import Case
-from ..core.errors import DataError, SettingsError, did_you_mean
-from ..core.files import write_json
-from ..core.modality import modality
+from hilum.core.case import Case
+from hilum.core.errors import DataError, SettingsError, did_you_mean
+from hilum.core.files import write_json
+from hilum.core.modality import modality
+
 from .manifest import OTHER, check_id, write_manifest
 from .nifti import read_grid
 from .source import Imported, LeftOut, Progress, Source

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.case import Case
-from ..core.errors import DataError
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+
 from .conversion import Conversion, convert, folder_of
 from .nifti import Volume, write_volume
 from .resampling import resample

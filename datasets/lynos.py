@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.case import Case
-from ..core.errors import DataError
-from ..core.files import atomic_path
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+from hilum.core.files import atomic_path
+
 from .conversion import Conversion, convert, folder_of
 from .nifti import read_label, write_volume
 from .source import Imported, LeftOut, Source, find_root, folders, scans_in, volumes_of

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..core.case import Case
-from ..core.errors import DataError, SettingsError
-from ..core.files import atomic_path
-from ..core.modality import modality
+from hilum.core.case import Case
+from hilum.core.errors import DataError, SettingsError
+from hilum.core.files import atomic_path
+from hilum.core.modality import modality
 
 OTHER = ("case", "patient", "label", "site", "split", "partial", "anatomy")
 """Columns that are no modality."""

@@ -20,9 +20,10 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
-from ..core.errors import DataError
-from ..core.files import atomic_path
-from ..core.geometry import Grid
+from hilum.core.errors import DataError
+from hilum.core.files import atomic_path
+from hilum.core.geometry import Grid
+
 from .scratch import LARGE, empty
 
 ENDINGS = (".nii.gz", ".nii")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.case import Case
-from ..core.errors import DataError, UserError
+from hilum.core.case import Case
+from hilum.core.errors import DataError, UserError
+
 from .conversion import Conversion, convert, folder_of
 from .nifti import Volume, read_label, read_volume, write_volume
 from .simpleitk_io import read_series

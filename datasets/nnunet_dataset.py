@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.case import Case
-from ..core.files import read_json
-from ..core.seeds import numpy_generator
+from hilum.core.case import Case
+from hilum.core.files import read_json
+from hilum.core.seeds import numpy_generator
 
 
 def describe(

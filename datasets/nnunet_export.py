@@ -11,12 +11,13 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from ..core.case import IGNORE, Case
-from ..core.errors import DataError, SettingsError
-from ..core.files import atomic_folder, read_json, write_json
-from ..core.geometry import Grid
-from ..core.modality import modality
-from ..core.settings import Settings, load
+from hilum.core.case import IGNORE, Case
+from hilum.core.errors import DataError, SettingsError
+from hilum.core.files import atomic_folder, read_json, write_json
+from hilum.core.geometry import Grid
+from hilum.core.modality import modality
+from hilum.core.settings import Settings, load
+
 from .conversion import spread, why_not
 from .manifest import read_manifest
 from .nifti import Volume, read_grid, read_label, read_volume, write_volume

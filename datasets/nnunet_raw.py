@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core.case import IGNORE, Case
-from ..core.errors import DataError
-from ..core.files import read_json
-from ..core.modality import MODALITIES
+from hilum.core.case import IGNORE, Case
+from hilum.core.errors import DataError
+from hilum.core.files import read_json
+from hilum.core.modality import MODALITIES
+
 from .conversion import Conversion, convert, folder_of
 from .manifest import check_id
 from .nifti import ENDINGS, read_label, write_volume

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import DataError
-from ..core.types import IGNORE
+from hilum.core.errors import DataError
+from hilum.core.types import IGNORE
+
 from .boxes import overlap
 from .compressed import open_array
 from .store import StoredCase

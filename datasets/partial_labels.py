@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.case import IGNORE, Case
-from ..core.errors import DataError
-from ..core.geometry import Grid
+from hilum.core.case import IGNORE, Case
+from hilum.core.errors import DataError
+from hilum.core.geometry import Grid
+
 from .nifti import read_label
 from .resampling import resample
 

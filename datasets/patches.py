@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..core.errors import DataError, SettingsError, UserError
-from ..core.geometry import IntTriple
-from ..core.modality import modality
-from ..core.seeds import derive, numpy_generator
-from ..core.types import IGNORE
+from hilum.core.errors import DataError, SettingsError, UserError
+from hilum.core.geometry import IntTriple
+from hilum.core.modality import modality
+from hilum.core.seeds import derive, numpy_generator
+from hilum.core.types import IGNORE
+
 from .augmentation import PairedAugmentation
 from .augmentation_plan import Plan
 from .batch import Sample

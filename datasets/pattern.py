@@ -10,10 +10,11 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from ..core.case import Case
-from ..core.errors import DataError, SettingsError
-from ..core.modality import MODALITIES
-from ..core.settings import Settings
+from hilum.core.case import Case
+from hilum.core.errors import DataError, SettingsError
+from hilum.core.modality import MODALITIES
+from hilum.core.settings import Settings
+
 from .folder import is_scan_or_label
 from .source import Imported, Source, collect, stem_of, volumes_of
 

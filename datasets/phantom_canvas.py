@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.geometry import Grid, Points, Triple
+from hilum.core.geometry import Grid, Points, Triple
 
 Floats = np.ndarray
 """float32 arrays."""

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
 
-from ..core.geometry import Grid, Triple
+from hilum.core.geometry import Grid, Triple
+
 from .phantom_canvas import Floats
 
 _SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))

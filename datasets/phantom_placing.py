@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..core.components import components
+from hilum.core.components import components
+
 from .phantom_canvas import Canvas, Floats, Region, Tissue
 from .phantom_nodes import Node, directions, form_of
 from .phantom_stations import STATIONS, Room, lookup, stations_in_view

@@ -6,8 +6,9 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from ..core.geometry import IntTriple, Triple
-from ..core.settings import Settings
+from hilum.core.geometry import IntTriple, Triple
+from hilum.core.settings import Settings
+
 from .phantom_anatomy import FIELD_MM, REGIONS
 from .phantom_imaging import SCANNERS
 

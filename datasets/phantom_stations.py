@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..core.geometry import Triple
+from hilum.core.geometry import Triple
+
 from .phantom_canvas import Canvas, Floats, Tissue
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..core.geometry import Grid
+from hilum.core.geometry import Grid
+
 from .phantom_canvas import Floats
 from .phantom_distractors import Distractor
 from .phantom_imaging import Misregistration

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.case import Case
-from ..core.errors import DataError, UserError
-from ..core.files import atomic_folder, hash_of, read_json, write_json
-from ..core.geometry import Grid, Triple
-from ..core.seeds import numpy_generator
+from hilum.core.case import Case
+from hilum.core.errors import DataError, UserError
+from hilum.core.files import atomic_folder, hash_of, read_json, write_json
+from hilum.core.geometry import Grid, Triple
+from hilum.core.seeds import numpy_generator
+
 from .manifest import write_manifest
 from .nifti import write_volume
 from .phantom_anatomy import DIAPHRAGM_Z, paint_body

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core.case import Case
-from ..core.errors import DataError, DiskError, StoreError, UserError
-from ..core.files import hash_of, hash_of_file, read_json, write_json
+from hilum.core.case import Case
+from hilum.core.errors import DataError, DiskError, StoreError, UserError
+from hilum.core.files import hash_of, hash_of_file, read_json, write_json
+
 from .foreground import nodes_of
 from .manifest import read_manifest
 from .prepare_case import PrepareSettings, prepare_case

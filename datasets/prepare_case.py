@@ -9,23 +9,18 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from ..core.case import Case
-from ..core.errors import DataError
-from ..core.files import hash_of_file
-from ..core.geometry import Grid, Triple
-from ..core.modality import modality
-from ..core.settings import Settings
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+from hilum.core.files import hash_of_file
+from hilum.core.geometry import Grid, Triple
+from hilum.core.modality import modality
+from hilum.core.settings import Settings
+
 from .body import Body, find_body
 from .boxes import box_of
 from .nifti import Volume, read_grid, read_label, read_volume
 from .partial_labels import anatomy_on, with_unknown
-from .prepare_checks import (
-    check_classes,
-    check_overlap,
-    check_values,
-    label_modality,
-    label_notes,
-)
+from .prepare_checks import check_classes, check_overlap, check_values, label_modality, label_notes
 from .resampling import field_of_view, resample, slabs
 from .scratch import empty
 from .store import PreparedCase, Storage

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.case import IGNORE, Case
-from ..core.components import components
-from ..core.errors import DataError
-from ..core.geometry import Grid
-from ..core.modality import modality
+from hilum.core.case import IGNORE, Case
+from hilum.core.components import components
+from hilum.core.errors import DataError
+from hilum.core.geometry import Grid
+from hilum.core.modality import modality
+
 from .boxes import box_of
 from .nifti import Volume
 

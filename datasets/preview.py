@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..core.case import IGNORE
-from ..core.errors import DataError
-from ..core.files import atomic_path
-from ..core.geometry import Triple
-from ..core.modality import modality
+from hilum.core.case import IGNORE
+from hilum.core.errors import DataError
+from hilum.core.files import atomic_path
+from hilum.core.geometry import Triple
+from hilum.core.modality import modality
+
 from .batch import Batch
 
 TILE = 160

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from ..core.geometry import IntTriple
-from ..core.settings import Settings, validate
+from hilum.core.geometry import IntTriple
+from hilum.core.settings import Settings, validate
+
 from .augmentation import AugmentationSettings, PairedAugmentation
 from .batch import collate
 from .patches import PatchDataset

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import UserError
-from ..core.geometry import Grid
-from ..core.modality import modality
+from hilum.core.errors import UserError
+from hilum.core.geometry import Grid
+from hilum.core.modality import modality
+
 from .alignment import misalignment
 from .nifti import Volume
 

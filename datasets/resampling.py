@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from ..core.geometry import Grid, IntTriple
+from hilum.core.geometry import Grid, IntTriple
+
 from .scratch import empty
 
 SLAB = 2**24

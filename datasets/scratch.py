@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from ..core.errors import DataError
+from hilum.core.errors import DataError
 
 LARGE = 2**29
 """Bytes above which an array goes to a file (512 MiB); `TMPDIR` says where."""

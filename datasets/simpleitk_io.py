@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import DataError, UserError
-from ..core.geometry import Grid
+from hilum.core.errors import DataError, UserError
+from hilum.core.geometry import Grid
+
 from .nifti import Volume
 
 POSITION = "0020|0032"

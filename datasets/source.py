@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from ..core.case import Case
-from ..core.errors import DataError
-from ..core.files import hash_of
-from ..core.settings import Settings, load
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+from hilum.core.files import hash_of
+from hilum.core.settings import Settings, load
+
 from .manifest import RESERVED
 from .nifti import ENDINGS
 

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ..core.errors import DataError, SettingsError
-from ..core.seeds import numpy_generator
-from ..core.settings import Settings
+from hilum.core.errors import DataError, SettingsError
+from hilum.core.seeds import numpy_generator
+from hilum.core.settings import Settings
+
 from .store import CaseStore
 
 

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ..core.errors import DataError
+from hilum.core.errors import DataError
 
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 

@@ -14,10 +14,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ..core.errors import StoreError
-from ..core.files import atomic_folder, read_json, write_json
-from ..core.geometry import Grid, IntTriple
-from ..core.modality import modality
+from hilum.core.errors import StoreError
+from hilum.core.files import atomic_folder, read_json, write_json
+from hilum.core.geometry import Grid, IntTriple
+from hilum.core.modality import modality
+
 from .boxes import box_of, overlap, reorder
 from .compressed import Voxels, open_array, write_array
 from .foreground import Foreground

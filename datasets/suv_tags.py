@@ -9,7 +9,7 @@ from typing import NoReturn
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
-from ..core.errors import DataError, SettingsError, did_you_mean
+from hilum.core.errors import DataError, SettingsError, did_you_mean
 
 ASSUMABLE: dict[str, str] = {
     "units": "BQML, CNTS, GML or CM2ML",

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from ..core.case import Case
-from ..core.errors import DataError, SettingsError
-from ..core.modality import modality
-from ..core.settings import Settings
+from hilum.core.case import Case
+from hilum.core.errors import DataError, SettingsError
+from hilum.core.modality import modality
+from hilum.core.settings import Settings
+
 from .manifest import OTHER, case_of_row
 from .source import Imported, LeftOut, Source, collect
 

@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from ..core.files import atomic_path
-from ..core.geometry import Grid
-from ..core.modality import modality
+from hilum.core.files import atomic_path
+from hilum.core.geometry import Grid
+from hilum.core.modality import modality
+
 from .nifti import Volume
 
 SIDE = 96

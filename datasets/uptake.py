@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..core.components import components
-from ..core.geometry import Triple
-from ..core.modality import modality
-from ..core.seeds import numpy_generator
+from hilum.core.components import components
+from hilum.core.geometry import Triple
+from hilum.core.modality import modality
+from hilum.core.seeds import numpy_generator
 
 SUV = 2.5
 LEAST_ML = 0.3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..core.registry import LazyTable
+from hilum.core.registry import LazyTable
 
 if TYPE_CHECKING:
     from .losses import Loss

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..core.seeds import derive
+from hilum.core.seeds import derive
+
 from .adapters import add_adapters
 from .layers import decayed_rates, layers_of
 from .segmenter import Segmenter

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..core.errors import SettingsError, UserError
+from hilum.core.errors import SettingsError, UserError
+
 from .layers import called_modules
 
 FITTING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import SettingsError, did_you_mean
-from ..core.files import atomic_path, write_json
-from ..core.geometry import Grid
-from ..core.modality import modality
-from ..core.types import IGNORE
-from ..datasets.store import CaseStore, StoredCase
-from ..evaluation.case import case_metrics
-from ..evaluation.cohort import cohort_metrics
-from ..evaluation.pictures import case_picture
-from ..evaluation.scores import CaseScores, score_case, summary
+from hilum.core.errors import SettingsError, did_you_mean
+from hilum.core.files import atomic_path, write_json
+from hilum.core.geometry import Grid
+from hilum.core.modality import modality
+from hilum.core.types import IGNORE
+from hilum.datasets.store import CaseStore, StoredCase
+from hilum.evaluation.case import case_metrics
+from hilum.evaluation.cohort import cohort_metrics
+from hilum.evaluation.pictures import case_picture
+from hilum.evaluation.scores import CaseScores, score_case, summary
+
 from .inference import Precision, predict_case
 from .segmenter import Segmenter
 from .settings import InferenceSettings

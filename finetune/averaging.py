@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.checkpoints import load_weights, read_weights
-from ..core.errors import CheckpointError, SettingsError
-from ..core.types import IGNORE
-from ..datasets.store import CaseStore
+from hilum.core.checkpoints import load_weights, read_weights
+from hilum.core.errors import CheckpointError, SettingsError
+from hilum.core.types import IGNORE
+from hilum.datasets.store import CaseStore
+
 from .inference import predict_case
 from .segmenter import Segmenter, SegmenterConfig, read_segmenter_config
 

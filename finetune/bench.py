@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ..core.settings import validate
-from ..training import bench as training
-from ..training.bench import Bench, Parts
+from hilum.core.settings import validate
+from hilum.training import bench as training
+from hilum.training.bench import Bench, Parts
+
 from .run import finetune, parts_of
 from .settings import FinetuneSettings
 

@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ..core.components import components
+from hilum.core.components import components
 
 
 def numbered(label: Tensor, classes: int) -> Tensor:

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import CheckpointError, SettingsError
-from ..core.types import Available, Volume
-from ..datasets.nifti import Volume as Scan
+from hilum.core.errors import CheckpointError, SettingsError
+from hilum.core.types import Available, Volume
+from hilum.datasets.nifti import Volume as Scan
+
 from .segmenter import Segmenter, SegmenterConfig
 
 MUST_AGREE: dict[str, Callable[[SegmenterConfig], object]] = {

@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from ..core.case import Case
-from ..core.errors import DataError
-from ..core.files import read_json, write_json
-from ..core.geometry import Grid
-from ..datasets.manifest import read_manifest
-from ..datasets.nifti import ENDINGS
-from ..evaluation.agreement import agreement
-from ..evaluation.case import case_metrics
-from ..evaluation.cohort import cohort_metrics
-from ..evaluation.metrics_table import METRICS
-from ..evaluation.page import write_evaluation_page
-from ..evaluation.scores import CaseScores, summary
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+from hilum.core.files import read_json, write_json
+from hilum.core.geometry import Grid
+from hilum.datasets.manifest import read_manifest
+from hilum.datasets.nifti import ENDINGS
+from hilum.evaluation.agreement import agreement
+from hilum.evaluation.case import case_metrics
+from hilum.evaluation.cohort import cohort_metrics
+from hilum.evaluation.metrics_table import METRICS
+from hilum.evaluation.page import write_evaluation_page
+from hilum.evaluation.scores import CaseScores, summary
+
 from .assessment import Numbers, Progress, write_rows
 from .evaluate_case import measure_case
 

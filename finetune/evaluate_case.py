@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from ..core.case import Case
-from ..core.components import components
-from ..core.errors import DataError
-from ..core.files import read_json
-from ..core.geometry import Grid
-from ..core.modality import modality
-from ..core.types import IGNORE
-from ..datasets.nifti import Volume, read_label, read_volume
-from ..datasets.resampling import resample
-from ..evaluation.nodes import Row, node_table
-from ..evaluation.scores import CaseScores, candidates_of, score_case
-from ..evaluation.uptake import uptake_metrics
+from hilum.core.case import Case
+from hilum.core.components import components
+from hilum.core.errors import DataError
+from hilum.core.files import read_json
+from hilum.core.geometry import Grid
+from hilum.core.modality import modality
+from hilum.core.types import IGNORE
+from hilum.datasets.nifti import Volume, read_label, read_volume
+from hilum.datasets.resampling import resample
+from hilum.evaluation.nodes import Row, node_table
+from hilum.evaluation.scores import CaseScores, candidates_of, score_case
+from hilum.evaluation.uptake import uptake_metrics
+
 from .assessment import Numbers, measure
 
 TOLERANCE_MM = 0.1

@@ -14,11 +14,12 @@ from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.components import components
-from ..core.geometry import Grid
-from ..core.modality import modality
-from ..datasets.nifti import write_volume
-from ..datasets.store import CaseStore, StoredCase
+from hilum.core.components import components
+from hilum.core.geometry import Grid
+from hilum.core.modality import modality
+from hilum.datasets.nifti import write_volume
+from hilum.datasets.store import CaseStore, StoredCase
+
 from .assessment import Progress, write_rows
 from .inference import Precision, evaluating, predict_case, usable
 from .segmenter import Segmenter

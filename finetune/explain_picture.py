@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from ..core.files import atomic_path
-from ..core.modality import modality
-from ..core.types import IGNORE
-from ..datasets.store import StoredCase
+from hilum.core.files import atomic_path
+from hilum.core.modality import modality
+from hilum.core.types import IGNORE
+from hilum.datasets.store import StoredCase
 
 TILE, GAP, TOP = 300, 8, 46
 ADDS, TAKES = np.array([213, 94, 0]), np.array([0, 114, 178])

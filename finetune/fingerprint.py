@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.geometry import IntTriple, Triple
-from ..datasets.store import CaseStore
+from hilum.core.geometry import IntTriple, Triple
+from hilum.datasets.store import CaseStore
 
 
 @dataclass(frozen=True)

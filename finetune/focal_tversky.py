@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..core.errors import SettingsError
+from hilum.core.errors import SettingsError
+
 from .losses import Level, Loss, cross_entropy, mean_of_held
 from .tversky import check_shares, tversky_index
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..core.errors import SettingsError
-from ..core.files import read_json
-from ..core.settings import validate
-from ..datasets.splits import SplitSettings, make_split
-from ..datasets.store import CaseStore
+from hilum.core.errors import SettingsError
+from hilum.core.files import read_json
+from hilum.core.settings import validate
+from hilum.datasets.splits import SplitSettings, make_split
+from hilum.datasets.store import CaseStore
+
 from .assessment import Numbers, Results, dice_of, write_results
 from .run import finetune
 from .settings import FinetuneSettings

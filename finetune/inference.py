@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import DataError, SettingsError, did_you_mean
-from ..core.precision import autocast_dtype
-from ..core.small_maps import halved_small_maps
-from ..datasets.scratch import empty
+from hilum.core.errors import DataError, SettingsError, did_you_mean
+from hilum.core.precision import autocast_dtype
+from hilum.core.small_maps import halved_small_maps
+from hilum.datasets.scratch import empty
+
 from .ensemble import Predictor, members_of
 from .network_input import AnyCase, PaddedInput
 from .out_of_memory import memory_advice

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial import KDTree
 
-from ..core.case import Case
-from ..datasets.nifti import read_label
-from ..datasets.partial_labels import organ_names
-from ..evaluation.nodes import Row
+from hilum.core.case import Case
+from hilum.datasets.nifti import read_label
+from hilum.datasets.partial_labels import organ_names
+from hilum.evaluation.nodes import Row
 
 STEP_MM = 3.0
 """How finely the mask is looked at: a place is known to half of it."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..core.geometry import IntTriple
-from ..encoders.base import Encoder
+from hilum.core.geometry import IntTriple
+from hilum.encoders.base import Encoder
 
 
 def decayed_rates(count: int, decay: float) -> list[float]:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import SettingsError
-from ..core.types import IGNORE
+from hilum.core.errors import SettingsError
+from hilum.core.types import IGNORE
 
 
 @dataclass(frozen=True)

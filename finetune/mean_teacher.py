@@ -8,10 +8,11 @@ import math
 import torch
 from torch import Tensor
 
-from ..core.geometry import IntTriple
-from ..datasets.augmentation import PairedAugmentation
-from ..datasets.augmentation_settings import AugmentationSettings, Drawn
-from ..datasets.batch import Batch
+from hilum.core.geometry import IntTriple
+from hilum.datasets.augmentation import PairedAugmentation
+from hilum.datasets.augmentation_settings import AugmentationSettings, Drawn
+from hilum.datasets.batch import Batch
+
 from .segmenter import Segmenter
 from .unlabelled_settings import TeacherSettings
 

@@ -7,8 +7,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.settings import Settings
-from ..core.types import IGNORE, Available
+from hilum.core.settings import Settings
+from hilum.core.types import IGNORE, Available
 
 
 class MissingSettings(Settings):

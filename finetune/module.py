@@ -12,17 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..core.registry import build
-from ..core.seeds import torch_generator
-from ..core.types import IGNORE
-from ..datasets.augmentation import PairedAugmentation
-from ..datasets.batch import Batch
-from ..datasets.organs import split_organs
-from ..datasets.store import CaseStore
-from ..training.budget import place
-from ..training.optimisation import LightningOptimiser, adamw, parameter_groups, rate_at
-from ..training.settings import TrainerSettings
-from ..training.tracking import log_pictures
+from hilum.core.registry import build
+from hilum.core.seeds import torch_generator
+from hilum.core.types import IGNORE
+from hilum.datasets.augmentation import PairedAugmentation
+from hilum.datasets.batch import Batch
+from hilum.datasets.organs import split_organs
+from hilum.datasets.store import CaseStore
+from hilum.training.budget import place
+from hilum.training.optimisation import LightningOptimiser, adamw, parameter_groups, rate_at
+from hilum.training.settings import TrainerSettings
+from hilum.training.tracking import log_pictures
+
 from . import LOSSES
 from .adaptation import Adaptation, encoder_rate
 from .inference import predict_case
@@ -202,7 +203,7 @@ class FinetuneModule(pl.LightningModule):
         label = cast(np.ndarray, case.label)
         self._add(name, torch.from_numpy(prediction), torch.from_numpy(np.array(label)))
         if index < self.settings.pictures:
-            from ..evaluation.pictures import case_picture
+            from hilum.evaluation.pictures import case_picture
 
             file = self.folder / "pictures" / f"{name}-{self.trainer.global_step:06d}.png"
             volumes = {m: np.asarray(case.images[i]) for i, m in enumerate(case.modalities)}

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.geometry import IntTriple
-from ..core.modality import modality
-from ..datasets.store import PreparedCase, StoredCase
+from hilum.core.geometry import IntTriple
+from hilum.core.modality import modality
+from hilum.datasets.store import PreparedCase, StoredCase
 
 AnyCase = StoredCase | PreparedCase
 

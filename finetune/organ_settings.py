@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from ..core.settings import Settings
+from hilum.core.settings import Settings
 
 
 class OrganSettings(Settings):

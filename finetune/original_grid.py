@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.case import Case
-from ..core.geometry import Grid
-from ..core.modality import modality
-from ..datasets.boxes import box_of
-from ..datasets.nifti import read_volume
-from ..datasets.prepare_case import restore_probability
-from ..datasets.resampling import resample, slabs
-from ..datasets.store import PreparedCase
-from ..evaluation.nodes import Row, node_table
+from hilum.core.case import Case
+from hilum.core.geometry import Grid
+from hilum.core.modality import modality
+from hilum.datasets.boxes import box_of
+from hilum.datasets.nifti import read_volume
+from hilum.datasets.prepare_case import restore_probability
+from hilum.datasets.resampling import resample, slabs
+from hilum.datasets.store import PreparedCase
+from hilum.evaluation.nodes import Row, node_table
 
 AROUND_MM = 15.0
 """Kept around the nodes when they are measured; SUVpeak looks 6.2 mm beyond a node."""

@@ -9,8 +9,8 @@ from math import prod
 
 import torch
 
-from ..core.errors import UserError
-from ..core.geometry import IntTriple
+from hilum.core.errors import UserError
+from hilum.core.geometry import IntTriple
 
 _PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 _SIZE = re.compile(r"allocate ([\d.]+) ?(bytes|[KMGT]i?B)")

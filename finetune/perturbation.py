@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from ..core.modality import modality
-from ..core.seeds import numpy_generator
-from ..datasets.augmentation_intensity import blur
-from ..datasets.store import PreparedCase, StoredCase
+from hilum.core.modality import modality
+from hilum.core.seeds import numpy_generator
+from hilum.datasets.augmentation_intensity import blur
+from hilum.datasets.store import PreparedCase, StoredCase
 
 
 class Perturbation(NamedTuple):

@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from ..core.errors import SettingsError
-from ..core.geometry import IntTriple, Triple
-from ..core.settings import Settings, validate
-from ..datasets.store import CaseStore
-from ..encoders.resenc import SIZES
-from ..encoders.strides import cumulative
-from ..fusion.base import FusionStrategy
-from ..fusion.cost import cost, seconds
+from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple, Triple
+from hilum.core.settings import Settings, validate
+from hilum.datasets.store import CaseStore
+from hilum.encoders.resenc import SIZES
+from hilum.encoders.strides import cumulative
+from hilum.fusion.base import FusionStrategy
+from hilum.fusion.cost import cost, seconds
+
 from .fingerprint import Fingerprint, fingerprint
 from .segmenter import Segmenter, SegmenterConfig
 

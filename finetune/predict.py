@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..core.case import Case
-from ..core.errors import DataError, UserError
-from ..core.files import hash_of, hash_of_file, read_json, write_json
-from ..datasets.nifti import write_volume
-from ..datasets.prepare_case import prepare_case
-from ..datasets.store import PreparedCase
-from ..evaluation.nodes import Row, n_features, write_nodes
-from ..evaluation.pictures import case_picture
+from hilum.core.case import Case
+from hilum.core.errors import DataError, UserError
+from hilum.core.files import hash_of, hash_of_file, read_json, write_json
+from hilum.datasets.nifti import write_volume
+from hilum.datasets.prepare_case import prepare_case
+from hilum.datasets.store import PreparedCase
+from hilum.evaluation.nodes import Row, n_features, write_nodes
+from hilum.evaluation.pictures import case_picture
+
 from .assessment import Progress
 from .ensemble import Predictor, load_predictor, segmenter_folders
 from .inference import Precision, Uncertainty, usable

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.case import Case
-from ..core.errors import DataError, SettingsError
-from ..core.geometry import Grid
-from ..core.modality import modality
-from ..datasets.nifti import Volume, write_volume
-from ..datasets.prepare_case import PrepareSettings, prepare_case
-from ..datasets.scratch import empty
-from ..datasets.store import PreparedCase
-from ..evaluation.nodes import Row
+from hilum.core.case import Case
+from hilum.core.errors import DataError, SettingsError
+from hilum.core.geometry import Grid
+from hilum.core.modality import modality
+from hilum.datasets.nifti import Volume, write_volume
+from hilum.datasets.prepare_case import PrepareSettings, prepare_case
+from hilum.datasets.scratch import empty
+from hilum.datasets.store import PreparedCase
+from hilum.evaluation.nodes import Row
+
 from .ensemble import Predictor, members_of
 from .inference import FLIPS, Precision, Uncertainty, predict_slabs, usable
 from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core.case import Case
-from ..core.errors import DataError
-from ..datasets.folder import import_folder, is_scan_or_label
-from ..datasets.importing import read_layout
-from ..datasets.manifest import check_id, read_manifest
-from ..datasets.source import Source, folders, scans_in, stem_of, volumes_of
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+from hilum.datasets.folder import import_folder, is_scan_or_label
+from hilum.datasets.importing import read_layout
+from hilum.datasets.manifest import check_id, read_manifest
+from hilum.datasets.source import Source, folders, scans_in, stem_of, volumes_of
+
 from .ensemble import Predictor
 from .prediction import check_known
 

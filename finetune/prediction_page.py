@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.files import write_text
-from ..core.geometry import Grid
-from ..evaluation.nodes import Row
+from hilum.core.files import write_text
+from hilum.core.geometry import Grid
+from hilum.evaluation.nodes import Row
+
 from .prediction_pictures import projection, slice_tiles
 
 SHOWN = 12

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from ..core.geometry import Grid
-from ..core.modality import modality
+from hilum.core.geometry import Grid
+from hilum.core.modality import modality
 
 CONTOUR = (230, 120, 0)
 """Orange of Okabe and Ito."""

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..core.errors import CheckpointError, DataError, RunError
-from ..core.files import atomic_folder, hash_of, hash_of_file, read_json, write_json
-from ..core.runs import RunFolder
-from ..core.types import IGNORE
-from ..datasets.compressed import write_array
-from ..datasets.foreground import nodes_of
-from ..datasets.splits import Split
-from ..datasets.store import CaseStore, StoredCase, index_row
+from hilum.core.errors import CheckpointError, DataError, RunError
+from hilum.core.files import atomic_folder, hash_of, hash_of_file, read_json, write_json
+from hilum.core.runs import RunFolder
+from hilum.core.types import IGNORE
+from hilum.datasets.compressed import write_array
+from hilum.datasets.foreground import nodes_of
+from hilum.datasets.splits import Split
+from hilum.datasets.store import CaseStore, StoredCase, index_row
+
 from .inference import Precision, predict_slabs
 from .segmenter import Segmenter, read_segmenter_config
 from .settings import FinetuneSettings

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from ..core.errors import DataError, SettingsError, did_you_mean
-from ..core.files import read_json
-from ..core.modality import modality
-from ..core.settings import Settings, validate
-from ..datasets.store import CaseStore, StoredCase
-from ..evaluation.cohort import cohort_metrics
-from ..evaluation.statistics import paired_comparison
-from ..training.settings import TrackingSettings
+from hilum.core.errors import DataError, SettingsError, did_you_mean
+from hilum.core.files import read_json
+from hilum.core.modality import modality
+from hilum.core.settings import Settings, validate
+from hilum.datasets.store import CaseStore, StoredCase
+from hilum.evaluation.cohort import cohort_metrics
+from hilum.evaluation.statistics import paired_comparison
+from hilum.training.settings import TrackingSettings
+
 from .assessment import Numbers, Progress, check_conditions, measure
 from .inference import Precision, predict_case
 from .perturbation import Perturbation, perturb

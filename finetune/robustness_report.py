@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.files import atomic_path, write_json
-from ..evaluation.charts import bars
-from ..training.settings import TrackingSettings
-from ..training.tracking import study_run
+from hilum.core.files import atomic_path, write_json
+from hilum.evaluation.charts import bars
+from hilum.training.settings import TrackingSettings
+from hilum.training.tracking import study_run
+
 from .assessment import write_rows
 
 if TYPE_CHECKING:

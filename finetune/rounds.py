@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..core.errors import SettingsError
-from ..core.settings import validate
-from ..datasets.splits import make_split
-from ..datasets.store import CaseStore
+from hilum.core.errors import SettingsError
+from hilum.core.settings import validate
+from hilum.datasets.splits import make_split
+from hilum.datasets.store import CaseStore
+
 from .run import finetune
 from .settings import FinetuneSettings
 from .unlabelled import unlabelled_cases

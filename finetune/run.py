@@ -10,20 +10,21 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..core.checkpoints import read_config
-from ..core.errors import DataError, SettingsError, did_you_mean
-from ..core.files import read_json, write_json
-from ..core.runs import RunFolder
-from ..core.seeds import derive
-from ..core.settings import read_yaml, validate
-from ..datasets.augmentation import PairedAugmentation
-from ..datasets.datamodule import PatchData
-from ..datasets.splits import Split, make_split
-from ..datasets.store import CaseStore
-from ..training.processes import follows
-from ..training.threads import readers
-from ..training.tracking import Tracker, tracked
-from ..training.trainer import fit
+from hilum.core.checkpoints import read_config
+from hilum.core.errors import DataError, SettingsError, did_you_mean
+from hilum.core.files import read_json, write_json
+from hilum.core.runs import RunFolder
+from hilum.core.seeds import derive
+from hilum.core.settings import read_yaml, validate
+from hilum.datasets.augmentation import PairedAugmentation
+from hilum.datasets.datamodule import PatchData
+from hilum.datasets.splits import Split, make_split
+from hilum.datasets.store import CaseStore
+from hilum.training.processes import follows
+from hilum.training.threads import readers
+from hilum.training.tracking import Tracker, tracked
+from hilum.training.trainer import fit
+
 from .assessment import Results, assess, check_conditions, dice_of
 from .data import CaseValidation
 from .inference import evaluating, steps

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ..training.tracking import Tracker
+from hilum.training.tracking import Tracker
+
 from .assessment import Results, dice_of
 
 

@@ -9,20 +9,21 @@ from typing import Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from ..core.checkpoints import load_weights, read_weights, save_folder
-from ..core.errors import CheckpointError, SettingsError, UserError
-from ..core.files import read_json
-from ..core.geometry import IntTriple, Triple
-from ..core.modality import modality
-from ..core.registry import build, look_up
-from ..core.settings import Settings, validate
-from ..core.types import Available, Volume
-from ..datasets.nifti import Volume as Scan
-from ..datasets.prepare_case import PrepareSettings
-from ..encoders import ENCODERS
-from ..encoders.base import Encoder
-from ..encoders.decoder import PyramidDecoder
-from ..fusion import STRATEGIES
+from hilum.core.checkpoints import load_weights, read_weights, save_folder
+from hilum.core.errors import CheckpointError, SettingsError, UserError
+from hilum.core.files import read_json
+from hilum.core.geometry import IntTriple, Triple
+from hilum.core.modality import modality
+from hilum.core.registry import build, look_up
+from hilum.core.settings import Settings, validate
+from hilum.core.types import Available, Volume
+from hilum.datasets.nifti import Volume as Scan
+from hilum.datasets.prepare_case import PrepareSettings
+from hilum.encoders import ENCODERS
+from hilum.encoders.base import Encoder
+from hilum.encoders.decoder import PyramidDecoder
+from hilum.fusion import STRATEGIES
+
 from .adapters import has_adapters, merged
 from .linear_decoder import LinearDecoder
 from .organ_head import folded

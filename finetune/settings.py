@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..core.geometry import IntTriple
-from ..core.registry import build
-from ..core.settings import Settings, validate
-from ..datasets.augmentation_settings import AugmentationSettings
-from ..datasets.splits import SplitSettings
-from ..training.settings import TrainerSettings
+from hilum.core.geometry import IntTriple
+from hilum.core.registry import build
+from hilum.core.settings import Settings, validate
+from hilum.datasets.augmentation_settings import AugmentationSettings
+from hilum.datasets.splits import SplitSettings
+from hilum.training.settings import TrainerSettings
+
 from . import LOSSES
 from .missing import MissingSettings
 from .organ_settings import OrganSettings

@@ -9,10 +9,17 @@ from typing import Any
 
 from torch import Tensor
 
-from ..core.checkpoints import EncoderConfig, LoadReport, load_weights, read_config, read_weights
-from ..core.errors import CheckpointError, DataError
-from ..core.files import read_json
-from ..datasets.store import CaseStore
+from hilum.core.checkpoints import (
+    EncoderConfig,
+    LoadReport,
+    load_weights,
+    read_config,
+    read_weights,
+)
+from hilum.core.errors import CheckpointError, DataError
+from hilum.core.files import read_json
+from hilum.datasets.store import CaseStore
+
 from .segmenter import Segmenter, scale_of
 from .settings import TransferSettings
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..core.errors import SettingsError
+from hilum.core.errors import SettingsError
+
 from .losses import Level, Loss, at_least, cross_entropy, mean_of_held, overlap_of
 
 

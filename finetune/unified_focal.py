@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..core.errors import SettingsError
+from hilum.core.errors import SettingsError
+
 from .focal_tversky import powered
 from .losses import Level, Loss, at_least, mean_of_held
 from .tversky import tversky_index

@@ -8,15 +8,16 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from ..core.errors import DataError
-from ..core.seeds import derive
-from ..datasets.augmentation import PairedAugmentation
-from ..datasets.datamodule import PatchData
-from ..datasets.loader import PatchLoader
-from ..datasets.prefetch import OnDevice
-from ..datasets.splits import Split
-from ..datasets.store import CaseStore
-from ..training.threads import readers
+from hilum.core.errors import DataError
+from hilum.core.seeds import derive
+from hilum.datasets.augmentation import PairedAugmentation
+from hilum.datasets.datamodule import PatchData
+from hilum.datasets.loader import PatchLoader
+from hilum.datasets.prefetch import OnDevice
+from hilum.datasets.splits import Split
+from hilum.datasets.store import CaseStore
+from hilum.training.threads import readers
+
 from .data import CaseValidation
 from .settings import FinetuneSettings
 

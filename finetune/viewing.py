@@ -10,19 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.case import Case
-from ..core.errors import DataError
-from ..core.files import read_json
-from ..core.geometry import Grid
-from ..core.modality import modality
-from ..datasets.manifest import read_manifest
-from ..datasets.nifti import read_label, read_volume
-from ..datasets.resampling import resample
-from ..datasets.source import stem_of
-from ..evaluation.nodes import Row
-from ..evaluation.viewer import PRESETS, Layer, Marked, Shown, Window, mark
-from ..evaluation.viewer_matches import with_matches
-from ..evaluation.viewer_server import Gallery, make_server
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+from hilum.core.files import read_json
+from hilum.core.geometry import Grid
+from hilum.core.modality import modality
+from hilum.datasets.manifest import read_manifest
+from hilum.datasets.nifti import read_label, read_volume
+from hilum.datasets.resampling import resample
+from hilum.datasets.source import stem_of
+from hilum.evaluation.nodes import Row
+from hilum.evaluation.viewer import PRESETS, Layer, Marked, Shown, Window, mark
+from hilum.evaluation.viewer_matches import with_matches
+from hilum.evaluation.viewer_server import Gallery, make_server
 
 REPORT, UNCERTAINTY = "_report.json", "_uncertainty"
 DEEPEST = 4

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.errors import DataError, UserError
+from hilum.core.errors import DataError, UserError
 
 Files = tuple[tuple[str, int, int], ...]
 """Name, bytes and time of change of each file."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..core.geometry import IntTriple
+from hilum.core.geometry import IntTriple
 
 Read = Callable[[int, int], Tensor]
 """Gets the first row and the end of some rows; gives `[channels, rows, H, W]`."""

@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..core.geometry import IntTriple
-from ..core.types import Available
+from hilum.core.geometry import IntTriple
+from hilum.core.types import Available
 
 Volumes = dict[str, Tensor]
 """Image of each modality, `[B, 1, D, H, W]`, on the scale of `core.modality`."""

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..core.geometry import IntTriple
-from ..core.memory import Storages
+from hilum.core.geometry import IntTriple
+from hilum.core.memory import Storages
+
 from .base import FusionStrategy
 
 

@@ -9,8 +9,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.geometry import IntTriple
-from ..core.types import Available, Volume
+from hilum.core.geometry import IntTriple
+from hilum.core.types import Available, Volume
+
 from .base import FusionStrategy, MakeDecoder, Volumes, check_available
 from .pyramids import Maps, common_pyramid, encode, masked_mean, presence
 from .windows import around, join, split, window_of

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.types import Available
+from hilum.core.types import Available
+
 from .base import FusionStrategy, MakeDecoder, Volumes, check_available
 from .pyramids import common_pyramid, encode, masked_mean, others_mean, presence
 

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..core.types import Available
+from hilum.core.types import Available
+
 from .base import FusionStrategy, MakeDecoder, Volumes, check_available
 from .pyramids import Maps, common_pyramid, encode, masked_mean, others_mean, presence
 

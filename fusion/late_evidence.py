@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.types import Available
+from hilum.core.types import Available
+
 from .base import FusionStrategy, MakeDecoder, Volumes, check_available
 from .networks import own_decoders, predict, rows
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..core.types import Available
+from hilum.core.types import Available
+
 from .base import FusionStrategy, MakeDecoder, Volumes, check_available
 from .networks import own_decoders, predict, rows
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from ..core.types import Available
+from hilum.core.types import Available
+
 from .base import FusionStrategy, MakeDecoder, Volumes, check_available
 from .pyramids import common_pyramid, encode, masked_mean, presence
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..core.geometry import IntTriple
-from ..core.types import Available
+from hilum.core.geometry import IntTriple
+from hilum.core.types import Available
+
 from .base import FusionStrategy, Volumes, blank
 
 Maps = dict[str, Tensor]

@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.geometry import IntTriple
+from hilum.core.geometry import IntTriple
 
 
 def window_of(sides: Sequence[int], most: int) -> IntTriple:

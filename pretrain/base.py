@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..core.geometry import IntTriple
-from ..core.types import Available, Volume
+from hilum.core.geometry import IntTriple
+from hilum.core.types import Available, Volume
 
 
 class PretextBatch(NamedTuple):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ..core.settings import validate
-from ..training import bench as training
-from ..training.bench import Bench, Parts
+from hilum.core.settings import validate
+from hilum.training import bench as training
+from hilum.training.bench import Bench, Parts
+
 from .run import parts_of, pretrain
 from .settings import PretrainSettings
 

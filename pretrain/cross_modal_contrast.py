@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.errors import SettingsError
-from ..core.geometry import IntTriple
-from ..encoders.base import Encoder
+from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple
+from hilum.encoders.base import Encoder
+
 from .base import PretextBatch, PretextTask
 from .patches import from_patches, to_patches
 from .shares import block_sides

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import SettingsError
-from ..core.geometry import IntTriple
-from ..encoders.base import Encoder
+from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple
+from hilum.encoders.base import Encoder
+
 from .base import PretextBatch, PretextTask
 from .prototypes import Centre, PrototypeHead, cross_entropy, entropy
 from .teacher import Teacher, momentum_at

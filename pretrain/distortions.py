@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..core.geometry import IntTriple
+from hilum.core.geometry import IntTriple
 
 
 def unit_scale(encoded: Tensor, low: float, high: float) -> Tensor:

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import SettingsError
-from ..core.modality import modality
-from ..encoders.base import Encoder
-from ..encoders.decoder import PyramidDecoder
+from hilum.core.errors import SettingsError
+from hilum.core.modality import modality
+from hilum.encoders.base import Encoder
+from hilum.encoders.decoder import PyramidDecoder
+
 from .base import PretextBatch, PretextTask
 from .distortions import bend, boxes, shuffle, unit_scale
 from .hidden_error import countable, mean_squares, weighted_mean

@@ -11,14 +11,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from ..core.geometry import Triple
-from ..core.seeds import derive, torch_generator
-from ..datasets.augmentation import PairedAugmentation
-from ..datasets.batch import Batch
-from ..training.optimisation import LightningOptimiser, configure
-from ..training.settings import TrainerSettings
-from ..training.sharding import shard, touch, whole_state
-from ..training.tracking import log_pictures
+from hilum.core.geometry import Triple
+from hilum.core.seeds import derive, torch_generator
+from hilum.datasets.augmentation import PairedAugmentation
+from hilum.datasets.batch import Batch
+from hilum.training.optimisation import LightningOptimiser, configure
+from hilum.training.settings import TrainerSettings
+from hilum.training.sharding import shard, touch, whole_state
+from hilum.training.tracking import log_pictures
+
 from .base import PretextBatch, PretextTask
 from .monitors import Monitors
 from .pictures import write_pictures

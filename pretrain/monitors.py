@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import DataError
-from ..datasets.batch import Batch
-from ..training.watch import keep_batch
+from hilum.core.errors import DataError
+from hilum.datasets.batch import Batch
+from hilum.training.watch import keep_batch
+
 from .base import PretextBatch, PretextTask
 from .settings import MonitorSettings
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.errors import SettingsError
-from ..core.geometry import IntTriple
-from ..encoders.base import Encoder
-from ..encoders.tokens import resize_positions
+from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple
+from hilum.encoders.base import Encoder
+from hilum.encoders.tokens import resize_positions
+
 from .base import PretextBatch, PretextTask
 from .cross_modal import per_modality
 from .hidden_error import countable, mean_squares, weighted_mean
@@ -23,7 +24,7 @@ from .shares import check_split, to_voxels
 from .visible_tokens import Visible, joint_tokens, separate_tokens
 
 if TYPE_CHECKING:
-    from ..encoders.vit import VitEncoder
+    from hilum.encoders.vit import VitEncoder
 
 DRAWS = {"joint": joint_tokens, "separate": separate_tokens}
 
@@ -187,7 +188,7 @@ class MultimodalTokens(PretextTask):
 
 def _must_leave_out(encoder: Encoder) -> None:
     # Not above: timm takes a second to import, and only this task needs it.
-    from ..encoders.vit import VitEncoder
+    from hilum.encoders.vit import VitEncoder
 
     if not isinstance(encoder, VitEncoder):
         raise SettingsError(

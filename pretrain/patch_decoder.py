@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.geometry import IntTriple
+from hilum.core.geometry import IntTriple
 
 
 class PatchDecoder(nn.Module):

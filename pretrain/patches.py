@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..core.geometry import IntTriple
+from hilum.core.geometry import IntTriple
 
 
 def to_patches(image: Tensor, grid: IntTriple, token: IntTriple) -> Tensor:

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..core.files import atomic_path
-from ..core.geometry import Triple
-from ..core.modality import Modality, modality
+from hilum.core.files import atomic_path
+from hilum.core.geometry import Triple
+from hilum.core.modality import Modality, modality
 
 TILE, GAP, TITLE = 144, 6, 16
 HIDDEN = (38, 70, 110)

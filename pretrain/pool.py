@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..core.errors import DataError, SettingsError, StoreError, did_you_mean
-from ..core.files import read_json, write_json
-from ..core.runs import RunFolder
-from ..core.seeds import numpy_generator
-from ..datasets.splits import make_split
-from ..datasets.store import CaseStore
+from hilum.core.errors import DataError, SettingsError, StoreError, did_you_mean
+from hilum.core.files import read_json, write_json
+from hilum.core.runs import RunFolder
+from hilum.core.seeds import numpy_generator
+from hilum.datasets.splits import make_split
+from hilum.datasets.store import CaseStore
+
 from .settings import PretrainSettings
 
 

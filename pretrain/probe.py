@@ -10,15 +10,16 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import DataError
-from ..core.seeds import numpy_generator, torch_generator
-from ..core.types import IGNORE
-from ..datasets.augmentation import PairedAugmentation
-from ..datasets.batch import Batch, collate
-from ..datasets.patches import PatchDataset
-from ..datasets.splits import SplitSettings, make_split
-from ..datasets.store import CaseStore
-from ..training.sharding import gathered
+from hilum.core.errors import DataError
+from hilum.core.seeds import numpy_generator, torch_generator
+from hilum.core.types import IGNORE
+from hilum.datasets.augmentation import PairedAugmentation
+from hilum.datasets.batch import Batch, collate
+from hilum.datasets.patches import PatchDataset
+from hilum.datasets.splits import SplitSettings, make_split
+from hilum.datasets.store import CaseStore
+from hilum.training.sharding import gathered
+
 from .linear_probe import best_cut, fit_ridge, hypercolumns, nearest, score_maps
 from .settings import ProbeSettings
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..core.checkpoints import (
+from hilum.core.checkpoints import (
     EncoderConfig,
     load_weights,
     read_config,
@@ -16,28 +16,25 @@ from ..core.checkpoints import (
     save_encoder,
     state_of,
 )
-from ..core.errors import (
-    CheckpointError,
-    SettingsError,
-    UserError,
-)
-from ..core.files import write_json
-from ..core.geometry import Triple
-from ..core.modality import modality
-from ..core.registry import build
-from ..core.runs import RunFolder
-from ..core.seeds import derive
-from ..core.settings import read_yaml
-from ..datasets.augmentation import PairedAugmentation
-from ..datasets.datamodule import PatchData
-from ..datasets.store import CaseStore
-from ..encoders import ENCODERS
-from ..encoders.base import Encoder
-from ..training.checkpoints import write_weights
-from ..training.processes import follows
-from ..training.threads import readers
-from ..training.tracking import tracked
-from ..training.trainer import fit
+from hilum.core.errors import CheckpointError, SettingsError, UserError
+from hilum.core.files import write_json
+from hilum.core.geometry import Triple
+from hilum.core.modality import modality
+from hilum.core.registry import build
+from hilum.core.runs import RunFolder
+from hilum.core.seeds import derive
+from hilum.core.settings import read_yaml
+from hilum.datasets.augmentation import PairedAugmentation
+from hilum.datasets.datamodule import PatchData
+from hilum.datasets.store import CaseStore
+from hilum.encoders import ENCODERS
+from hilum.encoders.base import Encoder
+from hilum.training.checkpoints import write_weights
+from hilum.training.processes import follows
+from hilum.training.threads import readers
+from hilum.training.tracking import tracked
+from hilum.training.trainer import fit
+
 from . import TASKS
 from .base import PretextTask
 from .module import PretrainModule

@@ -8,10 +8,11 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import SettingsError
-from ..core.geometry import IntTriple
-from ..encoders.base import Encoder
-from ..encoders.decoder import PyramidDecoder
+from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple
+from hilum.encoders.base import Encoder
+from hilum.encoders.decoder import PyramidDecoder
+
 from .base import PretextBatch, PretextTask
 from .hidden_error import countable, mean_squares, weighted_mean
 from .masked_autoencoder import draw_masks

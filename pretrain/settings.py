@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from ..core.geometry import IntTriple
-from ..core.settings import Settings
-from ..datasets.augmentation_settings import AugmentationSettings
-from ..datasets.splits import SplitSettings
-from ..training.settings import TrainerSettings
+from hilum.core.geometry import IntTriple
+from hilum.core.settings import Settings
+from hilum.datasets.augmentation_settings import AugmentationSettings
+from hilum.datasets.splits import SplitSettings
+from hilum.training.settings import TrainerSettings
 
 
 class MonitorSettings(Settings):

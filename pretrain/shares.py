@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..core.errors import SettingsError
-from ..core.geometry import IntTriple
+from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple
 
 LEAST_SHARE = 1e-6  # Below it, ranks divided by a share would leave float32.
 

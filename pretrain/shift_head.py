@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.geometry import IntTriple, Triple
+from hilum.core.geometry import IntTriple, Triple
 
 
 class ShiftHead(nn.Module):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..core.errors import SettingsError
-from ..encoders.base import Encoder
+from hilum.core.errors import SettingsError
+from hilum.encoders.base import Encoder
+
 from .base import PretextBatch, PretextTask
 from .contrast import Projection, nt_xent
 

@@ -8,9 +8,10 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import SettingsError
-from ..core.geometry import IntTriple
-from ..encoders.base import Encoder
+from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple
+from hilum.encoders.base import Encoder
+
 from .base import PretextBatch, PretextTask
 from .hidden_error import AXES, countable, weighted_mean
 from .masked_autoencoder import draw_masks

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.errors import SettingsError
-from ..core.geometry import IntTriple
-from ..encoders.base import Encoder
-from ..encoders.decoder import PyramidDecoder
+from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple
+from hilum.encoders.base import Encoder
+from hilum.encoders.decoder import PyramidDecoder
+
 from .base import PretextBatch, PretextTask
 from .contrast import Projection, nt_xent
 from .distortions import boxes

@@ -17,13 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
-from hilum.datasets.nifti import (
-    doubtful_position,
-    read_grid,
-    read_label,
-    read_volume,
-    write_volume,
-)
+from hilum.datasets.nifti import doubtful_position, read_grid, read_label, read_volume, write_volume
 
 IJK = (4, 5, 3)
 DIRECTIONS = [

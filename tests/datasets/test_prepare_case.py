@@ -14,12 +14,7 @@ from hilum.core.errors import DataError
 from hilum.core.geometry import Grid, IntTriple, Triple
 from hilum.datasets.foreground import nodes_of
 from hilum.datasets.nifti import read_volume, write_volume
-from hilum.datasets.prepare_case import (
-    PrepareSettings,
-    prepare_case,
-    restore,
-    restore_probability,
-)
+from hilum.datasets.prepare_case import PrepareSettings, prepare_case, restore, restore_probability
 
 SHAPE: IntTriple = (16, 30, 34)
 

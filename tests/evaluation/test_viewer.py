@@ -12,7 +12,7 @@ from PIL import Image
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
 from hilum.evaluation.nodes import node_table
-from hilum.evaluation.viewer import (
+from hilum.evaluation.viewer import (  # fmt: skip
     Layer,
     Shown,
     contours,
@@ -21,7 +21,7 @@ from hilum.evaluation.viewer import (
     mark,
     scaled,
     slice_png,
-)  # fmt: skip
+)
 
 SIDES = (4, 6, 9)
 GRID = Grid.from_spacing(SIDES, (3.0, 2.0, 1.5), (-20.0, 10.0, 300.0))

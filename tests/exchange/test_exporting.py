@@ -94,6 +94,6 @@ def test_only_an_export_is_replaced(tmp_path: Path) -> None:
 
 
 def test_every_target_has_its_file() -> None:
-    room = Path(__file__).parents[2] / "exchange"
+    room = Path(__file__).parents[2] / "hilum" / "exchange"
     written = {path.stem.removeprefix("export_") for path in room.glob("export_*.py")}
     assert written - {"network"} == set(TARGETS)

@@ -14,12 +14,7 @@ from hilum.core.errors import SettingsError
 from hilum.core.seeds import torch_generator
 from hilum.encoders.resenc import ResencEncoder
 from hilum.pretrain.base import PretextBatch
-from hilum.pretrain.cross_modal_contrast import (
-    CrossModalContrast,
-    at_cells,
-    centres,
-    rolled,
-)
+from hilum.pretrain.cross_modal_contrast import CrossModalContrast, at_cells, centres, rolled
 
 SIDES = (8, 12, 16)
 NAMES = ("ct", "pet")

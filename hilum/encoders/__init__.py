@@ -1,0 +1,30 @@
+"""From an image to a pyramid of features, and from a pyramid back to an image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hilum.core.registry import LazyTable
+
+if TYPE_CHECKING:
+    from .base import Encoder
+
+# Lazy: torch, timm, transformers and MONAI take seconds to import.
+ENCODERS: LazyTable[Encoder] = LazyTable(
+    "hilum.encoders",
+    {
+        "resenc": "ResencEncoder",
+        "plainconv": "PlainconvEncoder",
+        "segresnet": "SegresnetEncoder",
+        "mednext": "MednextEncoder",
+        "resnet3d": "Resnet3DEncoder",
+        "unet3d": "Unet3DEncoder",
+        "timm_cnn": "TimmCnnEncoder",
+        "primus": "PrimusEncoder",
+        "vit": "VitEncoder",
+        "videomae": "VideomaeEncoder",
+        "swin": "SwinEncoder",
+        "slices": "SlicesEncoder",
+        "vit_slices": "VitSlicesEncoder",
+    },
+)

@@ -1,0 +1,75 @@
+"""The contract of an encoder: from an image to a pyramid of features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, TypeVar
+
+from torch import Tensor, nn
+
+from hilum.core.errors import SettingsError, did_you_mean
+from hilum.core.geometry import IntTriple
+
+P = TypeVar("P")
+
+
+class Encoder(nn.Module, ABC):
+    """An image goes in, feature maps come out, finest first.
+
+    Subclasses are final. They set the four attributes in their constructor, take only keyword
+    arguments that JSON can hold, and keep them all in the constructor, so that an encoder folder
+    can rebuild them.
+
+    Attributes:
+        in_channels: Channels of the image, one per modality.
+        channels: Channels of each feature map, finest first.
+        strides: Voxels of the image per voxel of each map, along depth, height and width.
+        stem: Names of the parameters whose second axis is `in_channels`; transfer slices them
+            when an encoder meets other modalities than it was pretrained on.
+        single: Whether the coarsest map may be one voxel, whose variance an instance norm lacks.
+    """
+
+    single: ClassVar[bool] = True
+    in_channels: int
+    channels: tuple[int, ...]
+    strides: tuple[IntTriple, ...]
+    stem: tuple[str, ...]
+
+    @abstractmethod
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Map `[B, in_channels, D, H, W]` to `[B, channels[i], D/strides[i][0], ...]` for each i.
+
+        Sides must be divisible by the last stride; `check_sides` tells the user so.
+        """
+
+    def check_sides(self, sides: IntTriple) -> None:
+        """Raise an error with the nearest sides that work if `sides` do not fit the strides."""
+        last = self.strides[-1]
+        if any(side % stride for side, stride in zip(sides, last, strict=True)):
+            fit = tuple(
+                -(-side // stride) * stride for side, stride in zip(sides, last, strict=True)
+            )
+            raise SettingsError(
+                f"patch sides must be divisible by {last}", found=tuple(sides), remedy=f"use {fit}"
+            )
+        if not self.single and tuple(sides) == last:
+            raise SettingsError(
+                "a patch must make more than one voxel of the coarsest map",
+                found=tuple(sides),
+                remedy=f"use {(2 * last[0], *last[1:])} or more, or fewer stages",
+            )
+
+
+def preset(size: str, sizes: Mapping[str, P]) -> P:
+    """Return the preset that `size` names.
+
+    Raises:
+        SettingsError: If there is none, with the nearest one.
+    """
+    if size not in sizes:
+        raise SettingsError(
+            f"unknown size {size!r}{did_you_mean(size, sizes)}",
+            remedy=f"choose from {', '.join(sizes)}",
+        )
+    return sizes[size]

@@ -1,0 +1,87 @@
+"""Checkpoints of nnU-Net v2: a whole segmenter and its plans; the encoder is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hilum.core.errors import CheckpointError
+
+from .reading import ForeignFile
+from .residual_unet import architecture_of, encoder_weights, is_plain, is_residual
+from .source import Recipe, Request, WeightSource
+
+NAMES = {"ct": "ct", "pet": "pet", "pt": "pet", "suv": "pet", "mri": "mr", "mr": "mr", "us": "us"}
+"""Our modality of nnU-Net's channel names, lower case; others stay unknown."""
+
+
+class NnunetSource(WeightSource):
+    """`checkpoint_final.pth` of a residual or plain U-Net; anisotropic kernels are widened."""
+
+    title = "nnU-Net v2 (default and ResEnc plans)"
+    home = "https://github.com/MIC-DKFZ/nnUNet"
+    licence = ""
+    obtain = "fold_0/checkpoint_final.pth of a training, or of a published model"
+
+    def recognise(self, foreign: ForeignFile) -> str:
+        """Know the plans that every checkpoint carries, or the names of its encoders."""
+        if foreign.group == "network_weights" and "plans" in _args(foreign):
+            return "it holds network_weights, and plans in init_args"
+        if is_residual(foreign.tensors) or is_plain(foreign.tensors):
+            return "names are those of nnU-Net's U-Net: encoder.stages"
+        return ""
+
+    def recipe(self, foreign: ForeignFile, request: Request) -> Recipe:
+        """Read stages from the names, strides and spacing from the plans."""
+        if not is_residual(foreign.tensors) and not is_plain(foreign.tensors):
+            raise CheckpointError(
+                "nnU-Net's network must be its default U-Net or one with residual blocks",
+                file=foreign.path,
+                found=f"names such as {next(iter(foreign.tensors))}",
+            )
+        weights, unused = encoder_weights(foreign.tensors)
+        configuration = _configuration(foreign)
+        kwargs = (configuration.get("architecture") or {}).get("arch_kwargs") or {}
+        # Plans of before version 2.4 have no architecture, but the strides under another name.
+        strides = kwargs.get("strides") or configuration.get("pool_op_kernel_sizes")
+        recipe = Recipe(architecture_of(foreign, weights, strides), weights, unused)
+        recipe.pretext = "supervised segmentation (nnU-Net)"
+        recipe.seen = _channels(foreign)
+        if "spacing" in configuration and len(configuration["spacing"]) == 3:
+            d, h, w = (float(s) for s in configuration["spacing"])
+            recipe.spacing = d, h, w
+        if "patch_size" in configuration and len(configuration["patch_size"]) == 3:
+            d, h, w = (int(s) for s in configuration["patch_size"])
+            recipe.patch = d, h, w
+        if strides is None:
+            recipe.notes.append("no plans in the file: a stride of 2 between stages is assumed")
+        schemes = configuration.get("normalization_schemes")
+        recipe.notes.append(f"nnU-Net scaled the channels by {schemes}; hilum keeps HU and SUV")
+        return recipe
+
+
+def _args(foreign: ForeignFile) -> Mapping[str, Any]:
+    found = foreign.about.get("init_args")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _configuration(foreign: ForeignFile) -> dict[str, Any]:
+    """Return the configuration that was trained, with what it inherits."""
+    args = _args(foreign)
+    every = (args.get("plans") or {}).get("configurations") or {}
+    chain, name = [], args.get("configuration")
+    while name in every and every[name] not in chain:
+        chain.append(every[name])
+        name = every[name].get("inherits_from")
+    merged: dict[str, Any] = {}
+    for part in reversed(chain):
+        merged |= part
+    return merged
+
+
+def _channels(foreign: ForeignFile) -> tuple[str, ...]:
+    """Return the modality of each channel if `dataset.json` names them all as we do."""
+    named = (_args(foreign).get("dataset_json") or {}).get("channel_names") or {}
+    found = [NAMES.get(str(named[key]).lower()) for key in sorted(named, key=int)]
+    ours = tuple(name for name in found if name)
+    return ours if len(ours) == len(found) == len(set(ours)) else ()

@@ -1,0 +1,122 @@
+"""Read nnU-Net's encoders, residual or plain, from names: widths, blocks, what hilum calls them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from hilum.core.errors import CheckpointError
+
+from .reading import ForeignFile
+from .source import renamed
+
+FIRST = "stem.convs.0.conv.weight"
+
+
+def is_residual(tensors: Mapping[str, Tensor], prefix: str = "encoder.") -> bool:
+    """Return whether the names are those of a residual encoder."""
+    return f"{prefix}{FIRST}" in tensors and any(
+        re.fullmatch(re.escape(prefix) + r"stages\.\d+\.blocks\.0\.conv1\.conv\.weight", name)
+        for name in tensors
+    )
+
+
+def is_plain(tensors: Mapping[str, Tensor], prefix: str = "encoder.") -> bool:
+    """Return whether the names are those of nnU-Net's plain (not residual) encoder."""
+    return f"{prefix}stages.0.0.convs.0.conv.weight" in tensors
+
+
+def encoder_weights(
+    tensors: Mapping[str, Tensor], prefix: str = "encoder."
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the encoder's tensors under our names, and the names left over.
+
+    Decoders keep the encoder a second time (`decoder.encoder.`): that is no leftover.
+    """
+    here = re.escape(prefix)
+    found, unused = renamed(tensors, [(here + r"((?:stem|stages)\..*)", r"inner.\1")])
+    again = ("decoder.encoder.", f"{prefix}decoder.encoder.")
+    return found, [name for name in unused if not name.startswith(again)]
+
+
+def residual_architecture(
+    foreign: ForeignFile, weights: Mapping[str, Tensor], strides: Sequence[Any] | None
+) -> dict[str, Any]:
+    """Return our `resenc` with the stages of the file.
+
+    Args:
+        foreign: For messages.
+        weights: Under our names.
+        strides: Of each stage, where the file says so: no tensor tells them. 1, then 2, without.
+    """
+    blocks: dict[int, int] = {}
+    for name in weights:
+        if place := re.match(r"inner\.stages\.(\d+)\.blocks\.(\d+)\.", name):
+            stage, block = int(place[1]), int(place[2])
+            blocks[stage] = max(blocks.get(stage, 0), block + 1)
+    if sorted(blocks) != list(range(len(blocks))) or not blocks:
+        raise CheckpointError(
+            "the file must hold every stage of the encoder",
+            file=foreign.path,
+            found=f"stages {sorted(blocks)}",
+        )
+    if any(".blocks.0.conv3." in name for name in weights):
+        raise CheckpointError(
+            "residual blocks must have two convolutions",
+            file=foreign.path,
+            found="bottleneck blocks",
+        )
+    features = [
+        int(weights[f"inner.stages.{stage}.blocks.0.conv1.conv.weight"].shape[0])
+        for stage in sorted(blocks)
+    ]
+    steps = [1] + [2] * (len(blocks) - 1) if strides is None else [_plain(s) for s in strides]
+    return {
+        "name": "resenc",
+        "features": features,
+        "blocks": [blocks[stage] for stage in sorted(blocks)],
+        "strides": steps,
+    }
+
+
+def plain_architecture(
+    foreign: ForeignFile, weights: Mapping[str, Tensor], strides: Sequence[Any] | None
+) -> dict[str, Any]:
+    """Return our `plainconv` with the stages of the file; see `residual_architecture`."""
+    found: dict[int, int] = {}
+    for name in weights:
+        if place := re.match(r"inner\.stages\.(\d+)\.0\.convs\.(\d+)\.", name):
+            stage, number = int(place[1]), int(place[2])
+            found[stage] = max(found.get(stage, 0), number + 1)
+    if sorted(found) != list(range(len(found))) or not found:
+        raise CheckpointError(
+            "the file must hold every stage of the encoder",
+            file=foreign.path,
+            found=f"stages {sorted(found)}",
+        )
+    features = [
+        int(weights[f"inner.stages.{stage}.0.convs.0.conv.weight"].shape[0])
+        for stage in sorted(found)
+    ]
+    steps = [1] + [2] * (len(found) - 1) if strides is None else [_plain(s) for s in strides]
+    return {
+        "name": "plainconv",
+        "features": features,
+        "convolutions": [found[stage] for stage in sorted(found)],
+        "strides": steps,
+    }
+
+
+def architecture_of(
+    foreign: ForeignFile, weights: Mapping[str, Tensor], strides: Sequence[Any] | None
+) -> dict[str, Any]:
+    """Return our encoder with the stages of the file, residual or plain."""
+    plain = any(name.startswith("inner.stages.0.0.convs.") for name in weights)
+    return (plain_architecture if plain else residual_architecture)(foreign, weights, strides)
+
+
+def _plain(stride: Any) -> Any:
+    return [int(side) for side in stride] if isinstance(stride, (list, tuple)) else int(stride)

@@ -1,0 +1,89 @@
+"""Settings of a training run: length, optimisation, precision, checkpoints, tracking."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from hilum.core.settings import Settings
+
+
+class TrackingSettings(Settings):
+    """Where a run is shown on W&B; none of this changes a result."""
+
+    mode: Literal["offline", "online", "disabled"] = Field(
+        "offline",
+        description="offline writes files for `wandb sync`; online without a key is offline",
+    )
+    project: str = Field("hilum", min_length=1, description="W&B project; a study sets its name")
+    group: str | None = Field(None, description="runs that W&B averages, such as seeds of an arm")
+    job_type: str | None = Field(None, description="pretrain, finetune, test or ablate")
+    name: str | None = Field(None, description="readable name of the run")
+    tags: tuple[str, ...] = Field((), description="such as fusion:early or labels:10")
+    id: str | None = Field(None, description="identity of the run; a study sets the cell's hash")
+
+
+class TrainerSettings(Settings):
+    """How long and how to train; shared by pretraining and fine-tuning."""
+
+    steps: int = Field(1000, ge=1, description="optimiser steps of the whole run")
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="minutes of training over all sessions, validation included; the run ends at "
+        "the steps or at these, whichever comes first; empty: no limit",
+    )
+    batch_size: int = Field(2, ge=1, description="patches per forward pass and device")
+    accumulate: int = Field(1, ge=1, description="forward passes per optimiser step")
+    learning_rate: float = Field(3e-4, gt=0, description="highest learning rate")
+    weight_decay: float = Field(
+        0.01, ge=0, description="decoupled weight decay; norms and biases have none"
+    )
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps with a rising rate")
+    schedule: Literal["poly", "cosine"] = Field("cosine", description="how the rate falls to zero")
+    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 does not clip")
+    precision: Literal["auto", "32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the device is faster with it, else 32 bit"
+    )
+    compile: Literal["off", "on", "graphs"] = Field(
+        "off",
+        description="on: torch.compile, a minute at the start; graphs: with CUDA graphs, for small "
+        "networks on a GPU",
+    )
+    channels_last: bool = Field(
+        False, description="3D maps with channels last in memory; for convolutions on a GPU"
+    )
+    threads: int | None = Field(None, ge=1, description="processor threads; empty: what is free")
+    devices: int = Field(
+        1, ge=1, description="processes per machine, each with a GPU if there are; data-parallel"
+    )
+    strategy: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto",
+        description="how several processes share the work: ddp (as auto) copies the weights, fsdp "
+        "divides weights, gradients and optimiser state among them; fsdp for pretraining only",
+    )
+    nodes: int = Field(1, ge=1, description="machines; above 1, start with srun or torchrun")
+    workers: int | None = Field(
+        None,
+        ge=0,
+        description="threads that read patches ahead; 0: each is read when it is due; empty: up to "
+        "4 for a GPU, 0 for a processor, which computes meanwhile",
+    )
+    validate_every: int = Field(100, ge=1, description="steps between validations")
+    save_every: int = Field(100, ge=1, description="steps between checkpoints of the whole state")
+    log_every: int = Field(10, ge=1, description="steps between logged training metrics")
+    patience: int = Field(
+        0, ge=0, description="validations without a better value before stopping; 0: never"
+    )
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="decay per step of averaged weights; 0 trains without"
+    )
+    tracking: TrackingSettings = Field(
+        default_factory=lambda: TrackingSettings.model_validate({}), description="W&B"
+    )
+
+    @property
+    def processes(self) -> int:
+        """Processes that train together."""
+        return self.devices * self.nodes
