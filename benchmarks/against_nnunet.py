@@ -36,12 +36,12 @@ from hilum.core.files import read_json, write_json
 from hilum.core.settings import load, validate
 from hilum.datasets.manifest import read_manifest, write_manifest
 from hilum.datasets.nnunet_export import NnunetExport, export_nnunet
-from hilum.datasets.store import CaseStore
-from hilum.evaluation.statistics import paired_comparison
-from hilum.finetune.evaluate import evaluate
-from hilum.finetune.predict import predict
+from hilum.datasets.store.case_store import CaseStore
+from hilum.evaluation.statistics.comparison import paired_comparison
 from hilum.finetune.run import finetune
 from hilum.finetune.settings import FinetuneSettings
+from hilum.segmenter.assessment.evaluate import evaluate
+from hilum.segmenter.prediction.cohort import predict
 
 torch.set_num_threads(1)
 DATASET, PROCESSES = "Dataset902_Against", "nnUNet_n_proc_DA"

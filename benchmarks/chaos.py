@@ -26,13 +26,13 @@ from timing import write
 from hilum.core.files import hash_of_file, write_json
 from hilum.core.geometry import Grid
 from hilum.core.settings import validate, write_yaml
-from hilum.datasets.foreground import nodes_of
-from hilum.datasets.store import VERSION, PreparedCase, write_case
+from hilum.datasets.store.case_store import VERSION, PreparedCase, write_case
+from hilum.datasets.store.foreground import nodes_of
 from hilum.finetune import run as _finetune  # noqa: F401 - imported before the first fork
 from hilum.pretrain import run as _pretrain  # noqa: F401
-from hilum.study import report as _report  # noqa: F401
-from hilum.study.cells import Cell
-from hilum.study.run import read, run
+from hilum.study.commands import read, run
+from hilum.study.grid.cells import Cell
+from hilum.study.report.report import report as _report  # noqa: F401
 from hilum.study.settings import StudySettings
 
 SIDES = (18, 20, 22)

@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from hilum.core.geometry import Grid, Triple
 from hilum.core.seeds import numpy_generator
-from hilum.datasets.nifti import write_volume
-from hilum.datasets.prepare import PrepareSettings, prepare
-from hilum.datasets.store import CaseStore
+from hilum.datasets.io.nifti import write_volume
+from hilum.datasets.prepare.run import PrepareSettings, prepare
+from hilum.datasets.store.case_store import CaseStore
 
 SIDES = (160, 192, 192)
 SPACINGS: tuple[Triple, ...] = ((2.0, 2.0, 2.0), (3.0, 2.0, 2.0), (2.0, 1.6, 1.6))

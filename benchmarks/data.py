@@ -22,11 +22,11 @@ from timing import QUICK, Action, compare, write
 
 from hilum.core.geometry import IntTriple
 from hilum.core.seeds import numpy_generator
-from hilum.datasets import augmentation_spatial
-from hilum.datasets.augmentation import AugmentationSettings, PairedAugmentation
-from hilum.datasets.loader import PatchLoader
-from hilum.datasets.patches import PatchDataset
-from hilum.datasets.store import CaseStore
+from hilum.datasets.augmentation import spatial as augmentation_spatial
+from hilum.datasets.augmentation.paired import AugmentationSettings, PairedAugmentation
+from hilum.datasets.loading.loader import PatchLoader
+from hilum.datasets.loading.patches import PatchDataset
+from hilum.datasets.store.case_store import CaseStore
 
 torch.set_num_threads(1)
 BATCHES = 6

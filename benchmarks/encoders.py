@@ -23,7 +23,7 @@ from hilum.core.registry import build
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 from hilum.encoders.cost import measure, patch_for
-from hilum.encoders.facts import FAMILIES
+from hilum.encoders.presets import FAMILIES
 from hilum.encoders.tokens import as_map
 
 torch.set_num_threads(1)

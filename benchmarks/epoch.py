@@ -28,11 +28,12 @@ from timing import Took, compare, write
 from torch import Tensor, nn
 
 from hilum.core.settings import validate
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.bench import apart, quietly, short
 from hilum.finetune.run import parts_of
 from hilum.finetune.settings import FinetuneSettings
-from hilum.training import bench, watch
+from hilum.training import bench
+from hilum.training import callbacks as watch
 
 torch.set_num_threads(1)
 SIDE, STEPS = 64, 4

@@ -24,7 +24,7 @@ from epoch import SIDE, nnunet_trainer, real_step, settings
 from timing import in_processes, row_of, write
 
 from hilum.core.settings import validate
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.bench import short
 from hilum.finetune.run import parts_of
 from hilum.finetune.settings import FinetuneSettings

@@ -1,7 +1,8 @@
 """Measure every metric of a case against the four of it that MONAI has.
 
 `python benchmarks/evaluating.py` writes `results/evaluating.json` in a minute. Ours are all of
-`evaluation.case.case_metrics`: overlap, surface distances, lesion-wise scores, detection, volumes.
+`evaluation.metrics.case.case_metrics`: overlap, surface distances, lesion-wise scores, detection,
+volumes.
 MONAI's are Dice, HD95, ASD both ways and the normalised surface Dice, on the whole volume as its
 examples call them, and cut to the box around both masks.
 """
@@ -23,7 +24,7 @@ from timing import compare, write
 
 from hilum.core.geometry import Grid
 from hilum.core.seeds import numpy_generator
-from hilum.evaluation.case import case_metrics
+from hilum.evaluation.metrics.case import case_metrics
 
 torch.set_num_threads(1)
 SIDES = (160, 192, 192)

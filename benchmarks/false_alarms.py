@@ -16,7 +16,12 @@ from timing import write
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from hilum.evaluation.simulation import World, false_alarms, false_equalities, pooled_false_alarms
+from hilum.evaluation.statistics.simulation import (
+    World,
+    false_alarms,
+    false_equalities,
+    pooled_false_alarms,
+)
 
 STUDIES = 2000
 SHAPES = ((6, 3, 1), (12, 3, 1), (18, 2, 1), (18, 3, 1), (18, 5, 1), (40, 5, 1), (18, 2, 5))

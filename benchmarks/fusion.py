@@ -18,11 +18,11 @@ from timing import compare, write
 from torch import Tensor
 
 from hilum.core.settings import validate
-from hilum.finetune.segmenter import Segmenter, SegmenterConfig
 from hilum.fusion import STRATEGIES
 from hilum.fusion.base import FusionStrategy
 from hilum.fusion.cost import cost
 from hilum.fusion.cross_attention import CrossAttention
+from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
 
 torch.set_num_threads(1)
 COUNTED = (96, 96, 96)

@@ -20,15 +20,15 @@ from cohort import make_cohort, make_store
 from epoch import bare, settings
 from timing import QUICK, spread, write
 
+from hilum.core.conv3d_cpu_workaround import halved_small_maps
 from hilum.core.geometry import IntTriple
 from hilum.core.settings import validate
-from hilum.core.small_maps import halved_small_maps
-from hilum.datasets.augmentation import AugmentationSettings, PairedAugmentation
-from hilum.datasets.loader import PatchLoader
-from hilum.datasets.patches import PatchDataset
-from hilum.datasets.store import CaseStore
-from hilum.finetune.segmenter import Segmenter, SegmenterConfig
+from hilum.datasets.augmentation.paired import AugmentationSettings, PairedAugmentation
+from hilum.datasets.loading.loader import PatchLoader
+from hilum.datasets.loading.patches import PatchDataset
+from hilum.datasets.store.case_store import CaseStore
 from hilum.fusion.cost import cost
+from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
 
 torch.set_num_threads(1)
 SIDES = (32, 48, 64, 96)

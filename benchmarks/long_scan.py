@@ -22,7 +22,7 @@ import torch
 from timing import write
 
 from hilum.core.settings import validate
-from hilum.finetune.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
 
 SLICES = (250, 1000)
 

@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader
 
 from hilum.core.runs import RunFolder
 from hilum.core.settings import Settings
-from hilum.datasets.loader import PatchLoader
-from hilum.datasets.store import CaseStore
+from hilum.datasets.loading.loader import PatchLoader
+from hilum.datasets.store.case_store import CaseStore
 from hilum.training.optimisation import LightningOptimiser, configure
 from hilum.training.settings import TrainerSettings
 from hilum.training.trainer import fit

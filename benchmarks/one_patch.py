@@ -3,7 +3,7 @@
 `python benchmarks/one_patch.py` writes `results/one_patch.json` in a minute. With a batch of one
 and channels x depth x height of at most 20,480, torch leaves oneDNN for a convolution of its own
 (`aten::slow_conv3d_forward` in a profile); hilum hands it two halves
-(`hilum/core/small_maps.py`). Times are per patch.
+(`hilum/core/conv3d_cpu_workaround.py`). Times are per patch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from growth import network
 from timing import row_of, write
 from torch import nn
 
-from hilum.core.small_maps import halved_small_maps
+from hilum.core.conv3d_cpu_workaround import halved_small_maps
 
 torch.set_num_threads(1)
 

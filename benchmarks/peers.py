@@ -13,7 +13,7 @@ import torch
 from cohort import DATASET, make_cohort, make_store, point_nnunet
 
 from hilum.core.geometry import IntTriple
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 
 Batches = Callable[[], object]
 """Makes the next batch."""

@@ -20,11 +20,11 @@ from cohort import MODALITIES, make_cohort, point_nnunet
 from timing import compare, write
 
 from hilum.core.geometry import Grid
+from hilum.datasets.io.nifti import read_volume
+from hilum.datasets.io.resampling import resample
 from hilum.datasets.manifest import read_manifest
-from hilum.datasets.nifti import read_volume
-from hilum.datasets.prepare import prepare
-from hilum.datasets.prepare_case import PrepareSettings
-from hilum.datasets.resampling import resample
+from hilum.datasets.prepare.case import PrepareSettings
+from hilum.datasets.prepare.run import prepare
 
 torch.set_num_threads(1)
 TARGET = (2.0, 2.0, 2.0)

@@ -35,7 +35,8 @@ from hilum.pretrain import bench as pretraining
 from hilum.pretrain.base import PretextBatch, PretextTask
 from hilum.pretrain.run import pretrain
 from hilum.pretrain.settings import PretrainSettings
-from hilum.training import bench, watch
+from hilum.training import bench
+from hilum.training import callbacks as watch
 
 torch.set_num_threads(1)
 

@@ -24,7 +24,7 @@ from timing import spread, write
 from hilum.core.settings import validate
 from hilum.finetune.bench import short
 from hilum.finetune.settings import FinetuneSettings
-from hilum.training import watch
+from hilum.training import callbacks as watch
 
 torch.set_num_threads(1)
 STEPS = 4

@@ -20,11 +20,11 @@ from timing import write
 from hilum.core.files import write_json
 from hilum.core.geometry import Grid
 from hilum.core.settings import validate, write_yaml
-from hilum.evaluation.metrics_table import SIZE_BANDS
-from hilum.evaluation.pictures import case_picture
-from hilum.study import ledger
-from hilum.study.cells import Cell, expand
-from hilum.study.report import write_report
+from hilum.evaluation.charts.pictures import case_picture
+from hilum.evaluation.metrics.table import SIZE_BANDS
+from hilum.study.grid.cells import Cell, expand
+from hilum.study.report.report import write_report
+from hilum.study.run import ledger
 from hilum.study.settings import StudySettings
 
 PATIENTS, TESTED = 48, 20

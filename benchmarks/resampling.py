@@ -16,7 +16,7 @@ from timing import compare, write
 
 from hilum.core.geometry import Grid
 from hilum.core.seeds import numpy_generator
-from hilum.datasets.resampling import resample
+from hilum.datasets.io.resampling import resample
 
 torch.set_num_threads(1)
 OLD, NEW = (100, 160, 160), (150, 128, 128)

@@ -23,7 +23,7 @@ from cohort import make_cohort, make_store
 from timing import spread, write
 
 from hilum.core.files import read_json, write_json
-from hilum.datasets.store import index_row
+from hilum.datasets.store.case_store import index_row
 
 SIZES = (100, 1000, 10_000)
 """A store keeps 200 cases open; from then on most patches open a case first."""
@@ -66,9 +66,9 @@ def multiply(one: Path, many: Path, size: int) -> None:
 
 def measure(path: Path) -> None:
     """Open a store, split it and draw patches from all over it; print the costs as JSON."""
-    from hilum.datasets.patches import PatchDataset
+    from hilum.datasets.loading.patches import PatchDataset
     from hilum.datasets.splits import SplitSettings, make_split
-    from hilum.datasets.store import CaseStore
+    from hilum.datasets.store.case_store import CaseStore
 
     before = memory()
     began = time.perf_counter()

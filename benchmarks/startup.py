@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from timing import Action, Took, compare, write
 
 HELP = {
-    "hilum --help": "from hilum.cli import app; app(['--help'], standalone_mode=False)",
+    "hilum --help": "from hilum.cli.app import app; app(['--help'], standalone_mode=False)",
     "import torch": "import torch",
 }
 TRAIN = {
@@ -26,7 +26,7 @@ TRAIN = {
     "MONAI": "import monai.networks.nets, monai.transforms, monai.inferers",
 }
 PREDICT = {
-    "hilum, what predicts": "import hilum.finetune.predict",
+    "hilum, what predicts": "import hilum.segmenter.prediction.cohort",
     "nnU-Net, predictor": "import nnunetv2.inference.predict_from_raw_data",
 }
 
@@ -68,7 +68,7 @@ def main() -> None:
     ):
         rows.append(compare(what, {name: start(code) for name, code in codes.items()}, rounds=2))
     rows[0]["wall_s"] = wall(HELP["hilum --help"])
-    heavy = "import sys, hilum.cli; print(sum(m in sys.modules for m in ('torch', 'monai')))"
+    heavy = "import sys, hilum.cli.app; print(sum(m in sys.modules for m in ('torch', 'monai')))"
     ran = subprocess.run([sys.executable, "-P", "-c", heavy], capture_output=True, check=True)
     rows[0]["heavy_imports"] = int(ran.stdout)
     print(write("startup", "python benchmarks/startup.py", rows))

@@ -18,9 +18,9 @@ from typing import Any
 from timing import write
 
 from hilum.core.files import write_text
-from hilum.study import worker
-from hilum.study.cells import Cell
-from hilum.study.run import read
+from hilum.study.commands import read
+from hilum.study.grid.cells import Cell
+from hilum.study.run import run_cell as worker
 
 SEEDS = 100
 STORE = {"version": 1, "modalities": ["ct", "pet"], "spacing": [2, 2, 2], "classes": 2}

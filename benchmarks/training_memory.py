@@ -25,7 +25,7 @@ from cohort import point_nnunet
 from epoch import SIDE, nnunet_trainer, real_step, settings
 from timing import in_processes, spread, write
 
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.bench import short
 from hilum.finetune.run import parts_of
 

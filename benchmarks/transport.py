@@ -18,7 +18,7 @@ from timing import Action, Took, compare, write
 from torch.utils.data import DataLoader, Dataset
 
 from hilum.datasets.batch import Sample, collate
-from hilum.datasets.loader import PatchLoader
+from hilum.datasets.loading.loader import PatchLoader
 
 torch.set_num_threads(1)
 SIDE, PATCHES, WORKERS = 96, 120, 2

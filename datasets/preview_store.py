@@ -9,11 +9,11 @@ from pydantic import Field
 from hilum.core.geometry import IntTriple
 from hilum.core.settings import Settings, validate
 
-from .augmentation import AugmentationSettings, PairedAugmentation
+from .augmentation.paired import AugmentationSettings, PairedAugmentation
 from .batch import collate
-from .patches import PatchDataset
+from .loading.patches import PatchDataset
 from .preview import preview
-from .store import CaseStore
+from .store.case_store import CaseStore
 
 
 class PreviewSettings(Settings):

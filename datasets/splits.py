@@ -13,7 +13,7 @@ from hilum.core.errors import DataError, SettingsError
 from hilum.core.seeds import numpy_generator
 from hilum.core.settings import Settings
 
-from .store import CaseStore
+from .store.case_store import CaseStore
 
 
 class SplitSettings(Settings):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset
 
-from hilum.datasets.datamodule import PatchData
-from hilum.datasets.loader import PatchLoader
-from hilum.datasets.prefetch import OnDevice
+from hilum.datasets.loading.datamodule import PatchData
+from hilum.datasets.loading.loader import PatchLoader
+from hilum.datasets.loading.prefetch import OnDevice
 
 
 class WholeCases(Dataset[dict[str, list[str]]]):

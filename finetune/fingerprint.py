@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hilum.core.geometry import IntTriple, Triple
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from hilum.core.errors import SettingsError
 from hilum.core.files import read_json
 from hilum.core.settings import validate
 from hilum.datasets.splits import SplitSettings, make_split
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
+from hilum.segmenter.assessment.prepared_cases import Numbers, Results, dice_of, write_results
 
-from .assessment import Numbers, Results, dice_of, write_results
 from .run import finetune
 from .settings import FinetuneSettings
 

@@ -15,23 +15,23 @@ from torch.optim.lr_scheduler import LambdaLR
 from hilum.core.registry import build
 from hilum.core.seeds import torch_generator
 from hilum.core.types import IGNORE
-from hilum.datasets.augmentation import PairedAugmentation
+from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.batch import Batch
-from hilum.datasets.organs import split_organs
-from hilum.datasets.store import CaseStore
-from hilum.training.budget import place
+from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.organs import split_organs
+from hilum.losses import LOSSES
+from hilum.segmenter.inference.predict_case import predict_case
+from hilum.segmenter.organ_head import folded, organ_loss
+from hilum.segmenter.segmenter import Segmenter
 from hilum.training.optimisation import LightningOptimiser, adamw, parameter_groups, rate_at
 from hilum.training.settings import TrainerSettings
+from hilum.training.time_limit import place
 from hilum.training.tracking import log_pictures
 
-from . import LOSSES
-from .adaptation import Adaptation, encoder_rate
-from .inference import predict_case
-from .mean_teacher import MeanTeacher
-from .missing import chance, hide, lesson
-from .organ_head import folded, organ_loss
-from .segmenter import Segmenter
+from .modality_dropout import chance, hide, lesson
+from .semi_supervised.mean_teacher import MeanTeacher
 from .settings import FinetuneSettings
+from .transfer.adaptation import Adaptation, encoder_rate
 
 __all__ = ["FinetuneModule", "encoder_rate", "factor_at"]
 
@@ -203,7 +203,7 @@ class FinetuneModule(pl.LightningModule):
         label = cast(np.ndarray, case.label)
         self._add(name, torch.from_numpy(prediction), torch.from_numpy(np.array(label)))
         if index < self.settings.pictures:
-            from hilum.evaluation.pictures import case_picture
+            from hilum.evaluation.charts.pictures import case_picture
 
             file = self.folder / "pictures" / f"{name}-{self.trainer.global_step:06d}.png"
             volumes = {m: np.asarray(case.images[i]) for i, m in enumerate(case.modalities)}

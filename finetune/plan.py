@@ -14,14 +14,14 @@ from pydantic import Field
 from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple, Triple
 from hilum.core.settings import Settings, validate
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders.resenc import SIZES
 from hilum.encoders.strides import cumulative
 from hilum.fusion.base import FusionStrategy
 from hilum.fusion.cost import cost, seconds
+from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
 
 from .fingerprint import Fingerprint, fingerprint
-from .segmenter import Segmenter, SegmenterConfig
 
 GIB = 2**30
 LEAST_MAP = 4

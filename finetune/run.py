@@ -16,27 +16,27 @@ from hilum.core.files import read_json, write_json
 from hilum.core.runs import RunFolder
 from hilum.core.seeds import derive
 from hilum.core.settings import read_yaml, validate
-from hilum.datasets.augmentation import PairedAugmentation
-from hilum.datasets.datamodule import PatchData
+from hilum.datasets.augmentation.paired import PairedAugmentation
+from hilum.datasets.loading.datamodule import PatchData
 from hilum.datasets.splits import Split, make_split
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
+from hilum.segmenter.assessment.prepared_cases import Results, assess, check_conditions, dice_of
+from hilum.segmenter.assessment.robustness import RobustnessSettings, robustness
+from hilum.segmenter.assessment.wandb_summary import show
+from hilum.segmenter.inference.out_of_memory import training_advice
+from hilum.segmenter.inference.predict_case import evaluating, steps
+from hilum.segmenter.segmenter import Segmenter, SegmenterConfig, modalities_seen
 from hilum.training.processes import follows
 from hilum.training.threads import readers
 from hilum.training.tracking import Tracker, tracked
 from hilum.training.trainer import fit
 
-from .assessment import Results, assess, check_conditions, dice_of
 from .data import CaseValidation
-from .inference import evaluating, steps
 from .module import FinetuneModule
-from .out_of_memory import training_advice
-from .pseudo_labels import check_labeller, labels_of_run
-from .robustness import RobustnessSettings, robustness
-from .scoreboard import show
-from .segmenter import Segmenter, SegmenterConfig, modalities_seen
+from .semi_supervised.pseudo_labels import check_labeller, labels_of_run
+from .semi_supervised.unlabelled import UnlabelledToo, unlabelled_patches
 from .settings import FinetuneSettings
-from .transfer import TransferReport, check_unseen, transfer
-from .unlabelled import UnlabelledToo, unlabelled_patches
+from .transfer.load import TransferReport, check_unseen, transfer
 
 Say = Callable[[str], None]
 

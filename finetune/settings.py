@@ -10,14 +10,14 @@ from pydantic import Field, field_validator, model_validator
 from hilum.core.geometry import IntTriple
 from hilum.core.registry import build
 from hilum.core.settings import Settings, validate
-from hilum.datasets.augmentation_settings import AugmentationSettings
+from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.datasets.splits import SplitSettings
+from hilum.losses import LOSSES
+from hilum.segmenter.organ_settings import OrganSettings
 from hilum.training.settings import TrainerSettings
 
-from . import LOSSES
-from .missing import MissingSettings
-from .organ_settings import OrganSettings
-from .unlabelled_settings import PseudoSettings, TeacherSettings
+from .modality_dropout import MissingSettings
+from .semi_supervised.settings import PseudoSettings, TeacherSettings
 
 TRAINER: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.1, "ema": 0.99}
 """Where the recipe differs from the trainer's own defaults."""
@@ -180,7 +180,9 @@ class FinetuneSettings(Settings):
     def _known_rows(cls, rows: dict[str, Any] | None) -> dict[str, Any] | None:
         """Find a wrong row before anything is trained."""
         if rows is not None:
-            from .robustness import RobustnessSettings  # which needs these settings, and torch
+            from hilum.segmenter.assessment.robustness import (
+                RobustnessSettings,  # which needs these settings, and torch
+            )
 
             validate(RobustnessSettings, rows)
         return rows

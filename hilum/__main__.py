@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from hilum.cli import main
+from hilum.cli.app import main
 
 main()

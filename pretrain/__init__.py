@@ -1,20 +1,20 @@
 """Learn an encoder from unlabelled scans."""
 
 from .base import PretextTask
-from .cross_modal import CrossModal
-from .cross_modal_contrast import CrossModalContrast
-from .dino import Dino
-from .masked_autoencoder import MaskedAutoencoder
-from .misalignment import Misalignment
-from .models_genesis import ModelsGenesis
-from .multimodal_tokens import MultimodalTokens
-from .self_distillation import SelfDistillation
-from .simclr import Simclr
-from .simmim import Simmim
-from .sparse_autoencoder import SparseAutoencoder
-from .swin_triple import SwinTriple
-from .voco import Voco
-from .volume_fusion import VolumeFusion
+from .tasks.cross_modal import CrossModal
+from .tasks.cross_modal_contrast import CrossModalContrast
+from .tasks.dino import Dino
+from .tasks.masked_autoencoder import MaskedAutoencoder
+from .tasks.misalignment import Misalignment
+from .tasks.models_genesis import ModelsGenesis
+from .tasks.multimodal_tokens import MultimodalTokens
+from .tasks.self_distillation import SelfDistillation
+from .tasks.simclr import Simclr
+from .tasks.simmim import Simmim
+from .tasks.sparse_autoencoder import SparseAutoencoder
+from .tasks.swin_triple import SwinTriple
+from .tasks.voco import Voco
+from .tasks.volume_fusion import VolumeFusion
 
 TASKS: dict[str, type[PretextTask]] = {
     "masked_autoencoder": MaskedAutoencoder,

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from hilum.core.geometry import Triple
 from hilum.core.seeds import derive, torch_generator
-from hilum.datasets.augmentation import PairedAugmentation
+from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.batch import Batch
+from hilum.training.fsdp import shard, touch, whole_state
 from hilum.training.optimisation import LightningOptimiser, configure
 from hilum.training.settings import TrainerSettings
-from hilum.training.sharding import shard, touch, whole_state
 from hilum.training.tracking import log_pictures
 
 from .base import PretextBatch, PretextTask

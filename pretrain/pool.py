@@ -9,7 +9,7 @@ from hilum.core.files import read_json, write_json
 from hilum.core.runs import RunFolder
 from hilum.core.seeds import numpy_generator
 from hilum.datasets.splits import make_split
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 
 from .settings import PretrainSettings
 

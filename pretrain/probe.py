@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from hilum.core.errors import DataError
 from hilum.core.seeds import numpy_generator, torch_generator
 from hilum.core.types import IGNORE
-from hilum.datasets.augmentation import PairedAugmentation
+from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.batch import Batch, collate
-from hilum.datasets.patches import PatchDataset
+from hilum.datasets.loading.patches import PatchDataset
 from hilum.datasets.splits import SplitSettings, make_split
-from hilum.datasets.store import CaseStore
-from hilum.training.sharding import gathered
+from hilum.datasets.store.case_store import CaseStore
+from hilum.training.fsdp import gathered
 
-from .linear_probe import best_cut, fit_ridge, hypercolumns, nearest, score_maps
+from .parts.linear_probe import best_cut, fit_ridge, hypercolumns, nearest, score_maps
 from .settings import ProbeSettings
 
 

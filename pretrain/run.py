@@ -24,9 +24,9 @@ from hilum.core.registry import build
 from hilum.core.runs import RunFolder
 from hilum.core.seeds import derive
 from hilum.core.settings import read_yaml
-from hilum.datasets.augmentation import PairedAugmentation
-from hilum.datasets.datamodule import PatchData
-from hilum.datasets.store import CaseStore
+from hilum.datasets.augmentation.paired import PairedAugmentation
+from hilum.datasets.loading.datamodule import PatchData
+from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 from hilum.training.checkpoints import write_weights

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from hilum.core.geometry import IntTriple
 from hilum.core.settings import Settings
-from hilum.datasets.augmentation_settings import AugmentationSettings
+from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.datasets.splits import SplitSettings
 from hilum.training.settings import TrainerSettings
 

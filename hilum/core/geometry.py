@@ -2,8 +2,8 @@
 
 One convention everywhere inside hilum: an array is indexed `[depth, height, width]`, world
 coordinates are RAS in millimetres (right, anterior, superior), and `affine` maps an index
-`(d, h, w, 1)` to the world. NIfTI stores arrays the other way round; `datasets.nifti` converts at
-the border and nowhere else.
+`(d, h, w, 1)` to the world. NIfTI stores arrays the other way round; `datasets.io.nifti` converts
+at the border and nowhere else.
 """
 
 from __future__ import annotations

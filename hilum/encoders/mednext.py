@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from hilum.core.errors import SettingsError
 
+from .activation_checkpointing import recompute
 from .base import Encoder, preset
-from .recompute import recompute
 from .strides import cumulative, triple
 
 SIZES: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {

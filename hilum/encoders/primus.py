@@ -12,8 +12,8 @@ from torch import Tensor, cat, nn
 
 from hilum.core.geometry import IntTriple
 
+from .activation_checkpointing import recompute
 from .base import Encoder, preset
-from .recompute import recompute
 from .tokens import (
     TokenPyramid,
     as_map,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dynamic_network_architectures.building_blocks.residual_encoders import ResidualEncoder
 from torch import Tensor
 
+from .activation_checkpointing import recompute
 from .base import Encoder
 from .nnunet_blocks import nnunet_encoder
-from .recompute import recompute
 from .stages import stages_of
 from .strides import cumulative
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from hilum.core.errors import SettingsError
 
+from .activation_checkpointing import recompute
 from .base import Encoder, preset
-from .recompute import recompute
 from .tokens import fine_level
 
 SIZES = {"tiny": 10, "small": 18, "base": 50}

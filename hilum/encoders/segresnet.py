@@ -9,8 +9,8 @@ from torch import Tensor
 
 from hilum.core.errors import SettingsError
 
+from .activation_checkpointing import recompute
 from .base import Encoder, preset
-from .recompute import recompute
 
 NORMS: dict[str, tuple[str, dict[str, object]]] = {
     "instance": ("INSTANCE", {"affine": True}),

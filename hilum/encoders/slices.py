@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple
 
+from .activation_checkpointing import recompute
 from .adapters import add_adapters, freeze
+from .backbone2d import FlatNetwork
 from .base import Encoder, preset
-from .flat import FlatNetwork
-from .recompute import recompute
 from .tokens import fine_level
 
 SIZES: dict[str, tuple[int, tuple[int, int]]] = {
@@ -170,9 +170,9 @@ def _network(
     weights: str | None,
 ) -> FlatNetwork:
     if model.startswith("timm/"):
-        from .flat_timm import TimmNetwork
+        from .backbone2d_timm import TimmNetwork
 
         return TimmNetwork(in_channels, model.removeprefix("timm/"), side, settings, weights)
-    from .flat_transformers import TransformersNetwork
+    from .backbone2d_transformers import TransformersNetwork
 
     return TransformersNetwork(in_channels, model, size, side, settings, weights)

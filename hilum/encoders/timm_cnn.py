@@ -10,9 +10,9 @@ from torch import Tensor
 from hilum.core.checkpoints import read_weights
 from hilum.core.errors import CheckpointError, SettingsError, did_you_mean
 
+from .activation_checkpointing import recompute
 from .base import Encoder, preset
 from .inflate import inflate
-from .recompute import recompute
 
 MODELS = (
     "resnet10t",

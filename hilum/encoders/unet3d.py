@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .activation_checkpointing import recompute
 from .base import Encoder, preset
-from .recompute import recompute
 
 SIZES = {"tiny": 4, "small": 16, "base": 32}
 """Channels of the first convolution; `base` is that of Models Genesis."""

@@ -16,8 +16,8 @@ from transformers.models.videomae.modeling_videomae import (
 from hilum.core.checkpoints import read_weights
 from hilum.core.errors import CheckpointError
 
+from .activation_checkpointing import recompute
 from .base import Encoder, preset
-from .recompute import recompute
 from .tokens import (
     TokenPyramid,
     as_map,

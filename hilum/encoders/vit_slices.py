@@ -13,8 +13,8 @@ from transformers import Dinov2Backbone, Dinov2Config
 
 from hilum.core.errors import CheckpointError, SettingsError
 
+from .activation_checkpointing import recompute
 from .base import Encoder, preset
-from .recompute import recompute
 
 SIZES: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
     "tiny": (96, 4, 3, (16, 32, 64, 96)),

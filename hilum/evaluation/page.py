@@ -10,7 +10,7 @@ from typing import Any
 
 from hilum.core.files import write_text
 
-from .charts import lines, scatter
+from .charts.svg import lines, scatter
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;

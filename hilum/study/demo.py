@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hilum.core.settings import validate, write_yaml
-from hilum.datasets.check import check
-from hilum.datasets.phantoms import PhantomSettings, write_cohort
-from hilum.datasets.prepare import PrepareSettings, prepare
+from hilum.datasets.check.run import check
+from hilum.datasets.phantoms.cohort import PhantomSettings, write_cohort
+from hilum.datasets.prepare.run import PrepareSettings, prepare
 
-from .run import run
+from .commands import run
 from .settings import StudySettings
 
 COHORT: dict[str, Any] = {"patients": 32, "size": "demo", "test_fraction": 0.375, "seed": 0}

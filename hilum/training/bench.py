@@ -19,8 +19,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from hilum.core.conv3d_cpu_workaround import halved_small_maps
 from hilum.core.precision import autocast_dtype, guard_bf16_conv3d
-from hilum.core.small_maps import halved_small_maps
 
 from .acceleration import accelerate
 from .settings import TrainerSettings

@@ -27,7 +27,7 @@ from hilum.core.files import atomic_path
 from hilum.core.runs import RunFolder
 
 from .settings import TrainerSettings
-from .stopping import StopRequest
+from .signals import StopRequest
 
 BEST = "checkpoints/best.safetensors"
 

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from .sharding import like, whole
+from .fsdp import like, whole
 
 
 class AveragedWeights(pl.Callback):

@@ -23,12 +23,12 @@ from pytorch_lightning.loggers import WandbLogger
 
 from hilum.core.settings import validate
 
-from .journal import Rows
+from .background_sender import Sender
+from .jsonl_logger import Rows
 from .provenance import provenance
-from .run_log import ended
-from .sending import Sender
 from .settings import TrackingSettings
 from .tracking_mode import identity_of, leave_behind, mode_of
+from .wandb_offline_reader import ended
 
 LOG = logging.getLogger("hilum.training")
 

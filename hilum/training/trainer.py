@@ -15,24 +15,24 @@ from lightning_fabric.utilities.warnings import PossibleUserWarning
 from pytorch_lightning.loggers import Logger
 
 from hilum.core.checkpoints import load_weights
+from hilum.core.conv3d_cpu_workaround import halved_small_maps
 from hilum.core.errors import CheckpointError
 from hilum.core.precision import autocast_dtype, guard_bf16_conv3d
 from hilum.core.runs import RunFolder
 from hilum.core.settings import read_yaml
-from hilum.core.small_maps import halved_small_maps
 
 from .acceleration import accelerate
-from .budget import TimeBudget
+from .callbacks import Draws, Gradients, Pace
 from .checkpoints import BEST, AtomicCheckpoints, Checkpoints, best_weights
 from .ema import AveragedWeights
-from .journal import JsonLines, Rows
+from .jsonl_logger import JsonLines, Rows
 from .processes import environment, strategy, together
 from .progress import WholeRunProgress
 from .settings import TrainerSettings
-from .stopping import StopRequest
+from .signals import StopRequest
 from .threads import threads
+from .time_limit import TimeBudget
 from .tracking import Tracker, tracked
-from .watch import Draws, Gradients, Pace
 
 NEVER = 10**9
 """Steps between validations of a module without any."""
@@ -54,8 +54,9 @@ def fit(
 
     A run that was stopped or killed anywhere and then resumed ends with the same bits as one that
     was not, on a CPU and with the same number of threads. For that, `data` must begin at the sample
-    that its `load_state_dict` names (`datasets.datamodule.PatchData` does), and the module may draw
-    from torch's global generator or from generators made of the seed and `trainer.global_step`.
+    that its `load_state_dict` names (`datasets.loading.datamodule.PatchData` does), and the module
+    may draw from torch's global generator or from generators made of the seed and
+    `trainer.global_step`.
 
     On return the module holds the best weights by `monitor`; without one the averaged weights if
     `settings.ema` is on, else the last. Batches should hold the names of their cases in `case`.

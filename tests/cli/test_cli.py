@@ -18,7 +18,7 @@ def hilum(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
 
 def test_help_loads_neither_torch_nor_pydantic() -> None:
     code = (
-        "import sys\nsys.argv = ['hilum', '--help']\nfrom hilum.cli import main\n"
+        "import sys\nsys.argv = ['hilum', '--help']\nfrom hilum.cli.app import main\n"
         "try:\n  main()\nexcept SystemExit: pass\n"
         "print('HEAVY', [m for m in ('torch', 'monai', 'numpy', 'wandb') if m in sys.modules])"
     )
@@ -72,14 +72,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 @pytest.mark.parametrize("command", ["phantom", "prepare", "pretrain", "finetune", "study"])
 def test_every_setting_has_a_description(command: str) -> None:
-    from hilum.inventory import settings_of
+    from hilum.cli.inventory import settings_of
 
     for line in settings_of(command):
         assert len(line.split("  ", 1)[1].strip().split(" [")[0]) > 3, line
 
 
 def test_a_setting_inside_a_group_shows_the_default_of_the_group() -> None:
-    from hilum.inventory import settings_of
+    from hilum.cli.inventory import settings_of
 
     lines = settings_of("finetune")
     assert any(line.startswith("augmentation.scale.high ") and "[1.25]" in line for line in lines)

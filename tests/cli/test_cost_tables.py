@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hilum.cli.inventory import tables
 from hilum.core.errors import SettingsError
 from hilum.fusion import STRATEGIES
-from hilum.inventory import tables
 
 
 def test_every_strategy_has_a_card() -> None:

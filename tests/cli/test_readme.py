@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from hilum.cli import app
-from hilum.datasets.importing import FORMATS
+from hilum.cli.app import app
+from hilum.datasets.importers.importing import FORMATS
 from hilum.fusion import STRATEGIES
 from hilum.pretrain import TASKS
 

@@ -12,10 +12,10 @@ from torch.testing import assert_close
 from hilum.core.settings import validate
 from hilum.encoders.decoder import PyramidDecoder
 from hilum.encoders.resenc import ResencEncoder
-from hilum.finetune.segmenter import Segmenter, SegmenterConfig
 from hilum.fusion import STRATEGIES
 from hilum.fusion.base import FusionStrategy
 from hilum.fusion.cost import cost
+from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
 
 MODALITIES = ("ct", "pet")
 PARAMETERS: dict[str, dict[str, Any]] = {

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from hilum.core.registry import build
-from hilum.finetune import LOSSES
-from hilum.finetune.losses import Loss, at_resolution
+from hilum.losses import LOSSES
+from hilum.losses.base import Loss, at_resolution
 
 SIDES = ((8, 8, 12), (4, 4, 6), (2, 2, 3))
 
@@ -45,9 +45,9 @@ def sure(label: Tensor, classes: int, size: float) -> list[Tensor]:
 
 
 def test_the_name_is_the_address(name: str) -> None:
-    assert LOSSES[name].__module__ == f"hilum.finetune.{name}"
+    assert LOSSES[name].__module__ == f"hilum.losses.{name}"
     assert LOSSES[name].__name__ == "".join(w.title() for w in name.split("_")) + "Loss"
-    assert (Path(__file__).parents[1] / "finetune" / f"test_{name}.py").exists()
+    assert (Path(__file__).parents[1] / "losses" / f"test_{name}.py").exists()
 
 
 @pytest.mark.parametrize("classes", [2, 3])

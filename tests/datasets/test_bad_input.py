@@ -13,10 +13,10 @@ import pytest
 from hilum.core.case import Case
 from hilum.core.errors import DataError, UserError
 from hilum.core.geometry import Grid, IntTriple, Triple
-from hilum.datasets.check import CheckReport, check
+from hilum.datasets.check.run import CheckReport, check
+from hilum.datasets.io.nifti import read_label, read_volume, write_volume
 from hilum.datasets.manifest import write_manifest
-from hilum.datasets.nifti import read_label, read_volume, write_volume
-from hilum.datasets.prepare_case import PrepareSettings, prepare_case
+from hilum.datasets.prepare.case import PrepareSettings, prepare_case
 
 
 def scanner(shape: IntTriple, spacing: Triple, origin: Triple = (30, 40, -100)) -> Grid:

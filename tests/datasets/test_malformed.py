@@ -18,10 +18,10 @@ from nibabel.nifti1 import Nifti1Image
 from hilum.core.errors import UserError
 from hilum.core.geometry import Grid, IntTriple
 from hilum.core.settings import validate
-from hilum.datasets.importing import import_cohort
+from hilum.datasets.importers.importing import import_cohort
+from hilum.datasets.io.nifti import read_label, read_volume, write_volume
 from hilum.datasets.manifest import read_manifest
-from hilum.datasets.nifti import read_label, read_volume, write_volume
-from hilum.datasets.prepare import PrepareSettings, prepare
+from hilum.datasets.prepare.run import PrepareSettings, prepare
 
 SIDES: IntTriple = (8, 20, 18)
 CT = Grid.from_spacing(SIDES, (3, 2.5, 2))

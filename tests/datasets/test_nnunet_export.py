@@ -16,9 +16,9 @@ from hilum.core.case import Case
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.geometry import Grid
 from hilum.core.settings import load
-from hilum.datasets.importing import import_cohort
+from hilum.datasets.importers.importing import import_cohort
+from hilum.datasets.io.nifti import read_grid, read_label, read_volume, write_volume
 from hilum.datasets.manifest import read_manifest, write_manifest
-from hilum.datasets.nifti import read_grid, read_label, read_volume, write_volume
 from hilum.datasets.nnunet_export import NnunetExport, export_nnunet
 
 CT = Grid.from_spacing((10, 14, 12), (3.0, 1.5, 2.0), (-7.0, 4.0, 100.0))

@@ -11,8 +11,8 @@ from PIL import Image
 from hilum.core.errors import SettingsError, StoreError
 from hilum.core.geometry import Grid, IntTriple
 from hilum.core.settings import validate
-from hilum.datasets.nifti import write_volume
-from hilum.datasets.prepare import PrepareSettings, prepare
+from hilum.datasets.io.nifti import write_volume
+from hilum.datasets.prepare.run import PrepareSettings, prepare
 from hilum.datasets.preview_store import PreviewSettings, preview_store
 
 SIDES: IntTriple = (24, 26, 28)

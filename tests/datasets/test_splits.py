@@ -11,7 +11,7 @@ from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import write_json
 from hilum.core.settings import load
 from hilum.datasets.splits import Split, SplitSettings, as_nnunet, check_leakage, make_split
-from hilum.datasets.store import VERSION, CaseStore
+from hilum.datasets.store.case_store import VERSION, CaseStore
 
 
 @pytest.fixture

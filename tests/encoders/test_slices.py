@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from hilum.core.errors import CheckpointError, SettingsError
-from hilum.encoders.flat_transformers import NETWORKS
+from hilum.encoders.backbone2d_transformers import NETWORKS
 from hilum.encoders.slices import SlicesEncoder
 
 STAGES = {"hidden_sizes": [4, 6, 8, 10], "depths": [1, 1, 1, 1]}

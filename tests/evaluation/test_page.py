@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from hilum.evaluation.charts import scatter
+from hilum.evaluation.charts.svg import scatter
 
 
 def test_points_and_levels_share_one_scale() -> None:

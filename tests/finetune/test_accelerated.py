@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from hilum.core.settings import validate
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.run import finetune
-from hilum.finetune.segmenter import Segmenter
 from hilum.finetune.settings import FinetuneSettings
+from hilum.segmenter.segmenter import Segmenter
 from hilum.training import acceleration
 
 

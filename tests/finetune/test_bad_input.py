@@ -15,14 +15,14 @@ from hilum.core.errors import DataError
 from hilum.core.files import read_json
 from hilum.core.geometry import Grid
 from hilum.core.settings import validate
+from hilum.datasets.io.nifti import read_label, read_volume, write_volume
 from hilum.datasets.manifest import read_manifest, write_manifest
-from hilum.datasets.nifti import read_label, read_volume, write_volume
-from hilum.datasets.prepare import PrepareSettings, prepare
-from hilum.finetune.evaluate import evaluate
-from hilum.finetune.predict import predict
+from hilum.datasets.prepare.run import PrepareSettings, prepare
 from hilum.finetune.run import finetune
-from hilum.finetune.segmenter import Segmenter
 from hilum.finetune.settings import FinetuneSettings
+from hilum.segmenter.assessment.evaluate import evaluate
+from hilum.segmenter.prediction.cohort import predict
+from hilum.segmenter.segmenter import Segmenter
 
 TURN = np.array(
     [[0.05, 0.2, 0.98, 0], [-0.1, 0.975, -0.2, 0], [0.99, 0.09, -0.07, 0], [0, 0, 0, 1]]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hilum.core.settings import validate
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.bench import bench, quietly, short
 from hilum.finetune.settings import FinetuneSettings
 from hilum.training.bench import PHASES, WARM

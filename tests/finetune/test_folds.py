@@ -11,10 +11,10 @@ import pytest
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import read_json
 from hilum.core.settings import validate
-from hilum.datasets.store import CaseStore
-from hilum.finetune.ensemble import Ensemble, load_predictor
+from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.folds import cross_validate
 from hilum.finetune.settings import FinetuneSettings
+from hilum.segmenter.ensemble import Ensemble, load_predictor
 
 
 def settings(store: CaseStore, **changes: Any) -> FinetuneSettings:

@@ -12,11 +12,11 @@ import torch
 
 from hilum.core.settings import validate
 from hilum.datasets.batch import collate
-from hilum.datasets.patches import PatchDataset
-from hilum.datasets.store import CaseStore
+from hilum.datasets.loading.patches import PatchDataset
+from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.module import FinetuneModule, encoder_rate, factor_at
-from hilum.finetune.segmenter import Segmenter, SegmenterConfig
 from hilum.finetune.settings import FinetuneSettings
+from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
 from hilum.training.optimisation import rate_at
 
 Make = Callable[..., SegmenterConfig]

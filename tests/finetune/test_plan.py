@@ -10,11 +10,11 @@ import torch
 
 from hilum.core.errors import SettingsError
 from hilum.core.settings import validate
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.fingerprint import Fingerprint, fingerprint, notes
 from hilum.finetune.plan import GIB, PlanSettings, needed, plan, settings_of, strides_for
-from hilum.finetune.segmenter import Segmenter, SegmenterConfig
 from hilum.finetune.settings import FinetuneSettings
+from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
 
 
 def asked(**values: Any) -> PlanSettings:

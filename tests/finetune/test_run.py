@@ -18,12 +18,12 @@ from hilum.core.files import read_json
 from hilum.core.registry import build
 from hilum.core.seeds import derive
 from hilum.core.settings import validate
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
-from hilum.finetune.predict import predict
 from hilum.finetune.run import finetune
-from hilum.finetune.segmenter import Segmenter
 from hilum.finetune.settings import FinetuneSettings
+from hilum.segmenter.prediction.cohort import predict
+from hilum.segmenter.segmenter import Segmenter
 
 ENCODER = {"name": "resenc", "features": [4, 8, 12], "blocks": [1, 1, 1]}
 TRAINER = {
@@ -280,7 +280,7 @@ def test_two_cases_can_be_learned_by_heart(
     metrics = read_json(tmp_path / "run" / "test" / "metrics.json")["ct+pet"]
     assert metrics["case_4"]["metrics"]["dice"] > 0.8
     out = predict(folder, manifest, tmp_path / "out", pictures=False, precision="32")
-    from hilum.finetune.evaluate import evaluate
+    from hilum.segmenter.assessment.evaluate import evaluate
 
     found = evaluate(out.parent, manifest, tmp_path / "evaluated")
     raw = found.cases[1]["case_4"]["dice"]

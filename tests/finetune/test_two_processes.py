@@ -15,9 +15,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 
-from .conftest import ENCODER
+from ..tiny_cohort import ENCODER
 
 pytestmark = pytest.mark.slow
 

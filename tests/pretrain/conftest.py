@@ -9,8 +9,8 @@ import torch
 from hilum.core.files import write_json
 from hilum.core.geometry import Grid
 from hilum.core.seeds import torch_generator
-from hilum.datasets.foreground import nodes_of
-from hilum.datasets.store import VERSION, CaseStore, PreparedCase, write_case
+from hilum.datasets.store.case_store import VERSION, CaseStore, PreparedCase, write_case
+from hilum.datasets.store.foreground import nodes_of
 from hilum.encoders.resenc import ResencEncoder
 from hilum.pretrain.base import PretextBatch
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hilum.core.settings import validate
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 from hilum.pretrain.bench import apart, bench, short
 from hilum.pretrain.settings import PretrainSettings
 from hilum.training.bench import bare

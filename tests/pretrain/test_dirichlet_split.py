@@ -11,8 +11,8 @@ from hilum.core.errors import SettingsError
 from hilum.core.seeds import torch_generator
 from hilum.encoders.resenc import ResencEncoder
 from hilum.pretrain.base import PretextBatch
-from hilum.pretrain.masked_autoencoder import MaskedAutoencoder
-from hilum.pretrain.shares import hide_by_dirichlet
+from hilum.pretrain.parts.masking import hide_by_dirichlet
+from hilum.pretrain.tasks.masked_autoencoder import MaskedAutoencoder
 
 SIDES = (6, 8, 10)
 HAVE = torch.tensor([[True, True], [True, False], [False, True], [False, False]])

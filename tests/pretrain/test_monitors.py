@@ -14,13 +14,13 @@ from safetensors import safe_open
 
 from hilum.core.errors import DataError
 from hilum.core.settings import validate
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders.resenc import ResencEncoder
 from hilum.pretrain.base import PretextBatch
-from hilum.pretrain.masked_autoencoder import MaskedAutoencoder
 from hilum.pretrain.monitors import Monitors, inner_voxels, rank_me, spread
 from hilum.pretrain.run import pretrain
 from hilum.pretrain.settings import MonitorSettings, PretrainSettings
+from hilum.pretrain.tasks.masked_autoencoder import MaskedAutoencoder
 
 
 def normal(*sides: int) -> torch.Tensor:

@@ -15,10 +15,16 @@ from hilum.core.errors import DataError
 from hilum.core.files import write_json
 from hilum.core.geometry import Grid
 from hilum.core.settings import validate
-from hilum.datasets.augmentation import PairedAugmentation
-from hilum.datasets.foreground import nodes_of
+from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.splits import SplitSettings
-from hilum.datasets.store import VERSION, CaseStore, PreparedCase, StoredCase, write_case
+from hilum.datasets.store.case_store import (
+    VERSION,
+    CaseStore,
+    PreparedCase,
+    StoredCase,
+    write_case,
+)
+from hilum.datasets.store.foreground import nodes_of
 from hilum.pretrain.probe import VoxelProbe, probe_cases
 from hilum.pretrain.run import pretrain
 from hilum.pretrain.settings import PretrainSettings, ProbeSettings

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from hilum.core.errors import Stopped
 from hilum.core.settings import validate
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 from hilum.pretrain.module import PretrainModule
 from hilum.pretrain.run import pretrain
 from hilum.pretrain.settings import PretrainSettings

@@ -19,7 +19,7 @@ from hilum.core.errors import DataError, SettingsError, Stopped, StoreError, Use
 from hilum.core.files import read_json, write_json
 from hilum.core.registry import build
 from hilum.core.settings import load, validate, write_yaml
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
 from hilum.pretrain.run import cases, pretrain
 from hilum.pretrain.settings import PretrainSettings

@@ -15,7 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from hilum.datasets.store import CaseStore
+from hilum.datasets.store.case_store import CaseStore
 
 STEPS = 25
 

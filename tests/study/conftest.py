@@ -12,8 +12,8 @@ import pytest
 from hilum.core.files import write_json
 from hilum.core.geometry import Grid
 from hilum.core.settings import validate, write_yaml
-from hilum.datasets.foreground import nodes_of
-from hilum.datasets.store import VERSION, PreparedCase, write_case
+from hilum.datasets.store.case_store import VERSION, PreparedCase, write_case
+from hilum.datasets.store.foreground import nodes_of
 from hilum.study.settings import StudySettings
 
 SIDES = (18, 20, 22)

@@ -9,9 +9,9 @@ import pytest
 from hilum.core.settings import Settings, load, validate
 from hilum.finetune.settings import FinetuneSettings
 from hilum.pretrain.settings import PretrainSettings
-from hilum.study.cells import expand
+from hilum.study.commands import check
 from hilum.study.demo import STUDY
-from hilum.study.run import check
+from hilum.study.grid.cells import expand
 from hilum.study.settings import StudySettings
 
 RECIPES = Path(__file__).parents[2] / "recipes"

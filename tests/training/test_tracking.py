@@ -14,10 +14,10 @@ from PIL import Image
 
 from hilum.core.errors import DataError
 from hilum.core.settings import validate
-from hilum.training.journal import JsonLines
-from hilum.training.run_log import read_run
+from hilum.training.jsonl_logger import JsonLines
 from hilum.training.settings import TrackingSettings
 from hilum.training.tracking import Tracker, log_pictures, mode_of, study_run, tracked
+from hilum.training.wandb_offline_reader import read_run
 
 TRACKING = {
     "mode": "offline",

@@ -1,0 +1,1 @@
+"""Random changes of paired patches, drawn from each sample's own seed."""

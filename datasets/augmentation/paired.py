@@ -1,0 +1,299 @@
+"""Random changes of a batch of paired patches, each sample drawn from its own seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hilum.core.errors import DataError, SettingsError
+from hilum.core.geometry import IntTriple, Triple
+from hilum.core.modality import Modality, modality
+from hilum.core.seeds import torch_generator
+
+from ..batch import Batch, Sample
+from . import intensity as intensity
+from .plan import Plan, Strengths, draw
+from .settings import AugmentationSettings
+from .spatial import Pose, matrix_of, move, reach
+
+__all__ = ["AugmentationSettings", "PairedAugmentation"]
+
+
+class Box(NamedTuple):
+    """One sample before: a box of a case, and where it begins relative to the patch."""
+
+    image: Tensor
+    regions: Tensor
+    label: Tensor | None
+    low: NDArray[np.int64]
+    have: tuple[bool, ...]
+    seed: int
+
+
+class Row(NamedTuple):
+    """One sample afterwards: views to write to."""
+
+    image: Tensor
+    available: Tensor
+    regions: Tensor
+    label: Tensor | None
+
+
+class PairedAugmentation:
+    """Turn a batch of physical values into the input of a network, changed at random or not.
+
+    Runs on the device of the batch. What happens to a sample depends on its seed and on nothing
+    else: not on its batch mates, the step, or the number of workers.
+    """
+
+    def __init__(
+        self,
+        modalities: Sequence[str],
+        patch: IntTriple,
+        spacing: Triple,
+        settings: AugmentationSettings | None = None,
+    ) -> None:
+        """Fix what every batch has in common.
+
+        Args:
+            modalities: Name of each channel.
+            patch: Sides of the result in voxels.
+            spacing: mm per voxel.
+            settings: What may happen.
+        """
+        if len(patch) != 3 or min(patch) < 1:
+            raise SettingsError("a patch must have three sides of at least 1", found=patch)
+        if min(spacing) <= 0:
+            raise SettingsError("spacing must be positive", found=spacing)
+        self.modalities, self.patch, self.spacing = tuple(modalities), patch, spacing
+        self.rules = [modality(name) for name in self.modalities]
+        self.empty = [rule.encode(torch.tensor(float(rule.fill))) for rule in self.rules]
+        self.settings = settings or AugmentationSettings.model_validate({})
+
+    def read_shape(self) -> IntTriple:
+        """Return the sides that loaders should read, so that moved patches have real borders.
+
+        Enough for the strongest scale and shift with no rotation, and for rotations as far as
+        `reach` allows; beyond it a turned patch has corners of air: at the defaults 0.07 % of all
+        voxels (1.3 % of the worst patch), for a quarter of the voxels that none would take.
+        """
+        s = self.settings
+        turns = [s.rotation.low, 0.0, s.rotation.high] if s.rotation.p else [0.0]
+        zooms = [s.scale.low, 1.0] if s.scale.p else [1.0]
+        shift = np.zeros(3)
+        if s.misalign_p and len(self.modalities) > 1:
+            longest = max((s.misalign.get(name, 0.0) for name in self.modalities), default=0.0)
+            shift = 2 * np.ceil(longest / np.array(self.spacing))
+        sides = np.array(self.patch, float)
+        for d, h, w, zoom in product(turns, turns, turns, zooms):
+            sides = np.maximum(sides, reach(Pose((d, h, w), zoom), self.patch, self.spacing))
+        # A whole number of voxels on each side of the patch.
+        patch = np.array(self.patch)
+        grown = np.minimum(sides + shift, np.floor(s.reach * patch)) - patch
+        depth, height, width = (patch + 2 * np.ceil(np.round(grown / 2, 6))).astype(int).tolist()
+        return depth, height, width
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, augment: bool = True) -> Batch:
+        """Return the batch with `image` on the network's scale and all volumes at patch sides.
+
+        Args:
+            batch: As `datasets.batch.collate` gives it; not changed. One whose samples were
+                augmented while they were read is returned as it is.
+            augment: If not, only crop the middle and encode.
+        """
+        if batch.get("augmented"):
+            return batch
+        self._check(batch)
+        count, device = len(batch["image"]), batch["image"].device
+        shape = (count, len(self.modalities), *self.patch)
+        result: Batch = {
+            **batch,
+            "image": torch.zeros(shape, device=device),
+            "available": batch["available"].clone(),
+            "regions": torch.empty((count, 1, *self.patch), dtype=torch.uint8, device=device),
+            "shift": torch.zeros((count, len(self.modalities), 3)),
+        }
+        if "label" in batch:
+            result["label"] = torch.empty_like(result["regions"])
+        # One transfer from the device for the whole batch.
+        seeds, available = batch["seed"].tolist(), batch["available"].tolist()
+        source = batch["image"].shape[2:]
+        low = -((np.array(source, np.int64) - np.array(self.patch, np.int64)) // 2)
+        for row, (seed, have) in enumerate(zip(seeds, available, strict=True)):
+            plan = self.plan(seed, have) if augment else Plan()
+            label = batch["label"][row, 0] if "label" in batch else None
+            box = Box(batch["image"][row], batch["regions"][row, 0], label, low, tuple(have), seed)
+            mark = result["label"][row, 0] if "label" in result else None
+            into = Row(
+                result["image"][row], result["available"][row], result["regions"][row, 0], mark
+            )
+            self._fill(box, plan, into)
+            result["shift"][row] = self._shift(plan)
+        result["augmented"], result["shift"] = True, result["shift"].to(device)
+        return result
+
+    def plan(self, seed: int, have: Sequence[bool]) -> Plan:
+        """Draw what happens to the sample of a seed.
+
+        Args:
+            seed: Of the sample.
+            have: Whether its case has each modality.
+        """
+        return draw(self.settings, self.modalities, seed, have)
+
+    def box(self, plan: Plan) -> tuple[NDArray[np.int64], IntTriple]:
+        """Return the box that a plan needs, so that nothing else is read and no corner is missing.
+
+        Returns:
+            Its first voxel relative to the first voxel of the patch, and its sides.
+        """
+        ends = np.array(list(product(*((0, n - 1) for n in self.patch))), float)
+        places = []
+        for channel in (None, *plan.shifts):
+            matrix = self._from_patch(plan, channel)
+            # A crop by whole voxels must not grow by what rounding leaves.
+            places.append(np.round(ends @ matrix[:, :3].T + matrix[:, 3], 6))
+        every = np.concatenate(places)
+        low = np.floor(every.min(0)).astype(np.int64)
+        d, h, w = (np.ceil(every.max(0)).astype(np.int64) - low + 1).tolist()
+        return low, (d, h, w)
+
+    @torch.no_grad()
+    def one(self, sample: Sample, plan: Plan, low: NDArray[np.int64]) -> Sample:
+        """Return one sample on the network's scale and at patch sides, as a batch of one would be.
+
+        Args:
+            sample: A box as it was read.
+            plan: What happens.
+            low: First voxel of the box, relative to that of the patch.
+        """
+        have = tuple(sample["available"].tolist())
+        regions = torch.empty((1, *self.patch), dtype=torch.uint8)
+        image = torch.zeros((len(have), *self.patch))
+        result: Sample = {
+            **sample,
+            "image": image,
+            "available": sample["available"].clone(),
+            "regions": regions,
+            "augmented": True,
+            "shift": self._shift(plan),
+        }
+        if "label" in sample:
+            result["label"] = torch.empty_like(regions)
+        mark = result["label"][0] if "label" in result else None
+        label = sample["label"][0] if "label" in sample else None
+        box = Box(sample["image"], sample["regions"][0], label, low, have, sample["seed"])
+        self._fill(box, plan, Row(image, result["available"], regions[0], mark))
+        return result
+
+    def _shift(self, plan: Plan) -> Tensor:
+        """Return by how many mm each modality moves against the patient, `[M, 3]`."""
+        still = (0.0, 0.0, 0.0)
+        return torch.tensor([plan.shifts.get(c, still) for c in range(len(self.modalities))])
+
+    def _fill(self, box: Box, plan: Plan, into: Row) -> None:
+        """Write one changed sample."""
+        channels, regions = self._moved(box, plan, into)
+        into.regions.copy_(regions)
+        for channel, rule in enumerate(self.rules):
+            if not box.have[channel]:
+                continue
+            if channel in plan.hidden:
+                into.available[channel] = False
+                continue
+            x = channels[channel]
+            if channel in plan.changes:
+                generator = torch_generator(
+                    box.seed, "noise", self.modalities[channel], device=str(x.device)
+                )
+                x = _changed(x, rule, plan.changes[channel], self.settings, self.spacing, generator)
+            # Noise and blur must not show beyond the field of view.
+            outside = (regions & (1 << (channel + 1))) == 0
+            empty = self.empty[channel].to(x.device)
+            torch.where(outside, empty, rule.encode(x), out=into.image[channel])
+
+    def _moved(self, box: Box, plan: Plan, into: Row) -> tuple[dict[int, Tensor], Tensor]:
+        """Return the channels that there are and the regions, moved; write the label."""
+        fills = [rule.fill for rule in self.rules]
+        # At least one channel, so that the marks move.
+        still = [c for c, has in enumerate(box.have) if has and c not in plan.shifts] or [0]
+        marks = [box.regions] if box.label is None else [box.regions, box.label]
+        picked = box.image if len(still) == len(box.image) else box.image[still]
+        moved, marks = move(
+            picked, marks, self._matrix(plan, box), self.patch, [fills[c] for c in still]
+        )
+        if into.label is not None:
+            into.label.copy_(marks[1])
+        channels = dict(zip(still, moved, strict=True))
+        for c in plan.shifts:
+            own, one = self._matrix(plan, box, c), slice(c, c + 1)
+            alone, seen = move(box.image[one], [box.regions], own, self.patch, fills[one])
+            channels[c], bit = alone[0], 1 << (c + 1)
+            marks[0] = (marks[0] & (255 - bit)) | (seen[0] & bit)
+        return channels, marks[0]
+
+    def _matrix(self, plan: Plan, box: Box, channel: int | None = None) -> NDArray[np.float64]:
+        """Return the matrix from an index of the patch to an index of the box."""
+        matrix = self._from_patch(plan, channel)
+        matrix[:, 3] -= box.low
+        return matrix
+
+    def _from_patch(self, plan: Plan, channel: int | None) -> NDArray[np.float64]:
+        """Return the matrix to an index counted from the first voxel of the patch as it was cut."""
+        shift, tilt = (), (0.0, 0.0, 0.0)
+        if channel is not None:
+            shift, tilt = plan.shifts[channel], plan.tilts.get(channel, tilt)
+        return matrix_of(plan.pose, self.patch, self.patch, self.spacing, shift, tilt)
+
+    def _check(self, batch: Batch) -> None:
+        shape = tuple(batch["image"].shape)
+        if len(shape) != 5 or shape[1] != len(self.modalities):
+            raise DataError(
+                f"a batch must have the channels {', '.join(self.modalities)}", found=list(shape)
+            )
+        if any(n < p for n, p in zip(shape[2:], self.patch, strict=True)):
+            raise DataError(
+                f"a batch must hold the patch of {list(self.patch)}",
+                case=batch["case"][0],
+                found=list(shape[2:]),
+                remedy="let the loader read PairedAugmentation.read_shape()",
+            )
+
+
+def _changed(
+    x: Tensor,
+    rule: Modality,
+    change: Strengths,
+    settings: AugmentationSettings,
+    spacing: Triple,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return one channel after what was drawn for it: first resolution, then noise, then scale."""
+    for name in ("resolution", "blur"):
+        if name in change:
+            x = intensity.blur(x, change[name], spacing)
+    if "low_resolution" in change:
+        x = intensity.low_resolution(x, change["low_resolution"])
+    if "count_noise" in change:
+        x = intensity.count_noise(x, change["count_noise"], settings.grain_mm, spacing, generator)
+    if "noise" in change:
+        x = intensity.window_noise(x, rule, change["noise"], generator)
+    if "suv_scale" in change:
+        x = x * change["suv_scale"]
+    if change.keys() & {"contrast", "brightness", "gamma"}:
+        x = intensity.tone(
+            x,
+            rule,
+            contrast=change.get("contrast", 1.0),
+            brightness=change.get("brightness", 0.0),
+            gamma=change.get("gamma", 1.0),
+            inverted=bool(change.get("inverted", 0.0)),
+        )
+    return x

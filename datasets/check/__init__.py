@@ -1,0 +1,1 @@
+"""Check a cohort for geometry, unit, label and leakage problems."""

@@ -1,0 +1,116 @@
+"""Does a label fit its case: grid, size, components, and what lies under it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from hilum.core.case import IGNORE, Case
+from hilum.core.connected_components import components
+from hilum.core.geometry import Grid
+
+from ..io.boxes import box_of
+from ..io.nifti import Volume
+from .geometry import inside
+from .report import Problem
+
+TINY_VOXELS = 3
+AIR_HU = -300.0
+
+
+def label_reference(label: Grid, grids: dict[str, Grid]) -> str:
+    """Return the modality that the label was drawn on (CT before others), or nothing."""
+    fits = [name for name, grid in grids.items() if grid.same_as(label)]
+    return "ct" if "ct" in fits else fits[0] if fits else ""
+
+
+def wrong_grid(case: Case, label: Grid, grids: dict[str, Grid]) -> Problem:
+    """Return the problem of a label that lies on no modality's grid, with the likely cause."""
+    found = " x ".join(map(str, label.shape))
+    for name, grid in grids.items():
+        found += f", {name} " + " x ".join(map(str, grid.shape))
+        if grid.shape == label.shape:
+            ends = np.stack([np.zeros(3), np.asarray(grid.shape) - 1])
+            apart = np.abs(grid.to_world(ends) - label.to_world(ends)).max()
+            found += f" ({apart:.3g} mm apart)"
+    return Problem(
+        case.id,
+        "block",
+        "the label must lie on the grid of one of the modalities",
+        f"{found} in {case.label}",
+        "export the mask on the grid of the scan that it was drawn on",
+    )
+
+
+def label_facts(label: Volume) -> dict[str, Any]:
+    """Return values, volume and number of components (26 neighbours) of a mask."""
+    values = [int(value) for value in np.unique(label.array)]
+    classes = [value for value in values if value not in (0, IGNORE)]
+    # Labelling is slow in proportion to the array, and masks are small.
+    start, stop = box_of(label.array > 0)
+    box = label.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+    sizes: list[int] = []
+    for value in classes[:50]:
+        parts, _ = components(box == value)
+        sizes += np.bincount(parts.ravel())[1:].tolist()
+    return {
+        "values": values,
+        "volume_ml": round(sum(sizes) * label.grid.voxel_ml, 3),
+        "components": len(sizes),
+        "tiny_components": sum(size < TINY_VOXELS for size in sizes),
+    }
+
+
+def label_problems(
+    case: Case, label: Volume, facts: dict[str, Any], volumes: dict[str, Volume]
+) -> Iterator[Problem]:
+    """Yield what is odd about a mask; which values are allowed is for the cohort to say."""
+    share = float(np.mean((label.array > 0) & (label.array != IGNORE)))
+    # A patient without disease is no mistake in a test set; while training it teaches little.
+    if not share and case.split != "test":
+        remedy = "is it the right mask? an unlabelled case has no label file"
+        yield Problem(case.id, "warn", "the label should not be empty", str(case.label), remedy)
+    if share > 0.5:
+        remedy = "are background and foreground swapped?"
+        yield Problem(case.id, "warn", "the label should be small", f"{share:.0%}", remedy)
+    if facts["tiny_components"]:
+        yield Problem(
+            case.id,
+            "warn",
+            f"components of the label should have {TINY_VOXELS} voxels",
+            f"{facts['tiny_components']} of {facts['components']} are smaller",
+            "remove specks; each would count as a node",
+        )
+    yield from _below(case.id, label, volumes)
+
+
+def _below(case: str, label: Volume, volumes: dict[str, Volume]) -> Iterator[Problem]:
+    """Yield modalities that do not see the label, and a CT that shows air there."""
+    where = np.argwhere((label.array > 0) & (label.array != IGNORE))
+    if not len(where):
+        return
+    world = label.grid.to_world(where[:: max(1, len(where) // 5000)])
+    for name, volume in volumes.items():
+        seen = inside(world, volume.grid)
+        if seen.mean() < 0.95:
+            yield Problem(
+                case,
+                "warn",
+                f"{name} should show the whole label",
+                f"{1 - seen.mean():.0%} of it outside",
+                f"there, {name} cannot help",
+            )
+        if name == "ct" and seen.any():
+            index = np.round(volume.grid.to_index(world[seen])).astype(int)
+            index = index.clip(0, np.asarray(volume.grid.shape) - 1)
+            middle = float(np.median(volume.array[tuple(index.T)]))
+            if middle < AIR_HU:
+                yield Problem(
+                    case,
+                    "warn",
+                    "the label should lie in tissue",
+                    f"a median of {middle:.0f} HU in it",
+                    "is the mask mirrored, or of another scan?",
+                )

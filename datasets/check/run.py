@@ -1,0 +1,99 @@
+"""Check a cohort: every problem of every case, before it costs a day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+from hilum.core.files import write_json
+
+from ..manifest import scan_manifest
+from .case import CaseFindings, check_case
+from .cohort import cohort_problems
+from .report import CheckReport, Problem
+from .thumbnails import write_thumbnails
+
+__all__ = ["CheckReport", "Problem", "check"]
+
+Progress = Callable[[int, int, str], None]
+
+
+def check(
+    manifest: str | Path,
+    out: str | Path | None = None,
+    strict: bool = False,
+    *,
+    classes: int | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> CheckReport:
+    """Return every problem of a cohort; one bad case or row does not stop the others.
+
+    Reads each file once: about as long as copying the cohort.
+
+    Args:
+        manifest: The cohort.
+        out: Folder for `check.json` and `thumbnails.png`; nothing is written without it.
+        strict: Count warnings as blocking.
+        classes: Number of classes with background; inferred from the labels if not given.
+        workers: Processes.
+        progress: Gets how many cases are done, how many there are, and the case.
+
+    Raises:
+        DataError: If the manifest cannot be read at all.
+    """
+    cases, errors = scan_manifest(manifest)
+    modalities = tuple(dict.fromkeys(name for case in cases for name in case.volumes))
+    show = modalities if out is not None else ()
+    found: dict[str, CaseFindings] = {}
+    for done, findings in enumerate(_check_all(cases, show, workers), 1):
+        found[findings.case] = findings
+        if progress:
+            progress(done, len(cases), findings.case)
+    ordered = [found[case.id] for case in cases]
+    problems = [Problem.of(error, error.case or "") for error in errors]
+    problems += [problem for findings in ordered for problem in findings.problems]
+    problems += cohort_problems(cases, ordered, classes)
+    problems.sort(key=lambda problem: problem.severity != "block")
+    report = CheckReport(problems, {f.case: f.facts for f in ordered}, strict)
+    if out is not None:
+        _write(report, Path(out), ordered, modalities)
+    return report
+
+
+def _check_all(
+    cases: Sequence[Case], show: tuple[str, ...], workers: int
+) -> Iterator[CaseFindings]:
+    if workers <= 1 or len(cases) <= 1:
+        for case in cases:
+            yield check_case(case, show)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        jobs = [pool.submit(check_case, case, show) for case in cases]
+        for job in as_completed(jobs):
+            yield job.result()
+    except BrokenProcessPool:
+        raise DataError(
+            "every worker must live to the end",
+            found="one was killed, most likely for want of memory",
+            remedy="use fewer workers",
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _write(
+    report: CheckReport, out: Path, ordered: Sequence[CaseFindings], modalities: Sequence[str]
+) -> None:
+    worst: dict[str, str] = {}
+    for problem in report.problems:
+        worst.setdefault(problem.case, problem.severity)
+    pictures = {findings.case: findings.picture for findings in ordered}
+    write_json(out / "check.json", report.as_json())
+    report.files = [out / "check.json", *write_thumbnails(out, pictures, worst, modalities)]

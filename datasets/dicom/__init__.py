@@ -1,0 +1,1 @@
+"""DICOM studies: series, volumes, RTSTRUCT and SEG."""

@@ -1,0 +1,1 @@
+"""Layouts on disk, each read into a manifest."""

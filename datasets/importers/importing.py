@@ -1,0 +1,218 @@
+"""Read any layout on disk into a manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from pathlib import Path
+
+from hilum.core.case import Case
+from hilum.core.errors import DataError, SettingsError, did_you_mean
+from hilum.core.files import write_json
+from hilum.core.modality import modality
+
+from ..io.nifti import read_grid
+from ..manifest import OTHER, check_id, write_manifest
+from .source import Imported, LeftOut, Progress, Source
+
+Importer = Callable[[Source], Imported]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One layout; the file `x` reads it with `import_x`, and is imported on first use.
+
+    Attributes:
+        definition: What it reads, in a line.
+        options: Name of the settings class in that file, or nothing.
+        file: The file as a relative import, if it is not the format's.
+    """
+
+    definition: str
+    options: str = ""
+    file: str = ""
+
+    def importer(self, name: str) -> Importer:
+        """Return the function."""
+        module = import_module(self.file or f".{name}", __package__)
+        return getattr(module, f"import_{module.__name__.rsplit('.', 1)[-1]}")
+
+
+FORMATS: dict[str, Format] = {
+    "folder": Format("<case>/{ct,pet,mr_t1,...,label}.nii.gz"),
+    "pattern": Format("files by a pattern, as in {patient}/{case}_{modality}.nii.gz", "Pattern"),
+    "table": Format("rows of a CSV or TSV; --name 'CT file=ct' maps its columns", "Table"),
+    "dicom": Format(
+        "DICOM studies in any tree, in HU and SUV, RTSTRUCT and SEG",
+        "DicomLayout",
+        "..dicom.layout",
+    ),
+    "nnunet_raw": Format("nnU-Net raw: imagesTr/<case>_0000.nii.gz, labelsTr, dataset.json"),
+    "decathlon": Format("Medical Segmentation Decathlon: dataset.json with lists of files"),
+    "hecktor": Format("HECKTOR 2022 and 2025: head and neck FDG-PET/CT, 1 GTVp, 2 GTVn"),
+    "autopet": Format("autoPET I (FDG-PET-CT-Lesions) and III (FDG and PSMA, nnU-Net style)"),
+    "deep_psma": Format("DEEP-PSMA: PSMA and FDG PET/CT of each patient"),
+    "lnq": Format("LNQ2023: mediastinal nodes on CT, NRRD, partial training labels"),
+    "nih_nodes": Format("NIH CT Lymph Nodes: DICOM or NIfTI CT with MED_ABD_LYMPH_MASKS"),
+    "lynos": Format("LyNoS: 15 chest CT, every node, stations"),
+    "segrap": Format("SegRap2025 LN CTV: plain and contrast CT, as ct_nc and ct_ce"),
+    "enhance_pet": Format("ENHANCE.PET 1.6k: unlabelled FDG-PET/CT with a licence per source"),
+}
+
+
+def import_cohort(
+    format: str,  # noqa: A002
+    root: str | Path,
+    out: str | Path,
+    name_map: Mapping[str, str] | None = None,
+    *,
+    options: Sequence[str] = (),
+    partial: bool = False,
+    workers: int = 1,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """Read a layout; write `manifest.csv` and, beside it, `import.json`.
+
+    Files stay where they are; what has to be converted goes to `cases/` beside the manifest and is
+    not converted again. A case that cannot be read is left out, and named with the reason in
+    `import.json`.
+
+    Args:
+        format: A key of `FORMATS`.
+        root: Folder of the layout.
+        out: The manifest, or the folder to put it in.
+        name_map: What the layout's own names of files or channels mean here, as in
+            `{"suv": "pet"}`; `label` is allowed where labels are files among the scans.
+        options: `key=value`, for a format that has settings.
+        partial: Labels mark only some of what is there: unmarked voxels are unknown.
+        workers: Processes.
+        progress: Gets how many cases are converted, how many there are, and the case.
+        say: Gets each line of the summary.
+
+    Returns:
+        Path of the manifest.
+
+    Raises:
+        DataError: If the folder is not of this layout, or no case is sound.
+    """
+    out = Path(out)
+    file = out if out.suffix == ".csv" else out / "manifest.csv"
+    source = Source(Path(root), file.parent, name_map or {}, options, workers, progress)
+    found = read_layout(format, source)
+    if partial:
+        found = replace(found, cases=[replace(c, partial=c.label is not None) for c in found.cases])
+    write_manifest(file, found.cases)
+    write_json(file.with_name("import.json"), _record(format, source, found))
+    for line in _summary(file, found) if say else ():
+        say(line)  # pyright: ignore[reportOptionalCall]
+    return file
+
+
+def read_layout(format: str, source: Source) -> Imported:  # noqa: A002
+    """Read a layout without writing the manifest; the files of every case can be opened.
+
+    Raises:
+        DataError: As `import_cohort`.
+    """
+    if format not in FORMATS:
+        raise SettingsError(
+            f"unknown format {format!r}{did_you_mean(format, FORMATS)}",
+            remedy=f"choose from {', '.join(FORMATS)}",
+        )
+    entry = FORMATS[format]
+    if source.options and not entry.options:
+        raise SettingsError(f"format {format} has no settings", found=" ".join(source.options))
+    skips = {"skip"} if format == "dicom" else set()
+    for name in source.names.values():
+        if name and name not in {*OTHER, *skips}:
+            modality(name)
+    try:
+        found = _sound(entry.importer(format)(source), source)
+    except PermissionError as error:
+        raise DataError(
+            "the folder must be readable", file=error.filename, found=error.strerror
+        ) from error
+    had = {name for case in found.cases for name in case.volumes} | set(OTHER)
+    for word, name in source.names.items():
+        if name and name not in had:
+            found.notes.append(f"no case has {name}, which {word}={name} asks for")
+    return found.raise_if_empty("cases", source.root)
+
+
+def _sound(found: Imported, source: Source) -> Imported:
+    """Leave out cases whose files cannot be opened, or whose name is there already."""
+    cases: list[Case] = []
+    left_out = list(found.left_out)
+    seen: set[str] = set()
+    with ThreadPoolExecutor(max(1, source.workers)) as pool:
+        reasons = pool.map(_why_not, found.cases)
+        for done, (case, reason) in enumerate(zip(found.cases, reasons, strict=True), 1):
+            if not reason and case.id.casefold() in seen:
+                reason = f"case {case.id}: the name of a case may stand once"
+            if reason:
+                left_out.append(LeftOut(case.id, reason))
+            else:
+                seen.add(case.id.casefold())
+                cases.append(case)
+            if source.progress:
+                source.progress(done, len(found.cases), _printable(case.id))
+    left_out = [LeftOut(_printable(e.case), _printable(e.reason)) for e in left_out]
+    renamed = {key: _printable(name) for key, name in found.renamed.items()}
+    return replace(found, cases=cases, left_out=left_out, renamed=renamed)
+
+
+def _why_not(case: Case) -> str:
+    """Return why a case cannot be used, by its name and the headers of its files."""
+    for text in (case.id, case.patient, *map(str, case.volumes.values()), str(case.label)):
+        if text != _printable(text):
+            return f"case {case.id}: names of files and patients must be UTF-8, found {text}"
+    try:
+        check_id(case.id)
+        for file in [*case.volumes.values(), *([case.label] if case.label else [])]:
+            read_grid(file, case.id)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _printable(text: str) -> str:
+    """Return text that can be printed and saved, whatever bytes a file name holds."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _record(format: str, source: Source, found: Imported) -> dict[str, object]:  # noqa: A002
+    ids = {case.id for case in found.cases}
+    return {
+        "format": format,
+        "root": _printable(str(source.root.absolute())),
+        "names": dict(source.names),
+        "options": list(source.options),
+        "cases": len(found.cases),
+        "left_out": [asdict(entry) for entry in found.left_out],
+        "renamed": {key: name for key, name in found.renamed.items() if key in ids},
+        "notes": found.notes,
+    }
+
+
+def _summary(file: Path, found: Imported, most: int = 10) -> list[str]:
+    cases = found.cases
+    volumes = Counter(name for case in cases for name in case.volumes)
+    partial = sum(case.partial for case in cases)
+    lines = [
+        f"wrote {file}: {len(cases)} cases of {len({case.patient for case in cases})} patients; "
+        + ", ".join(f"{name} {count}" for name, count in sorted(volumes.items()))
+        + f"; labelled {sum(case.label is not None for case in cases)}"
+        + (f", {partial} of them in part" if partial else "")
+    ]
+    lines += found.notes
+    if found.left_out:
+        total = len(cases) + len(found.left_out)
+        lines.append(f"left out {len(found.left_out)} of {total} cases:")
+        lines += [f"  {entry.case}: {entry.reason}" for entry in found.left_out[:most]]
+        if len(found.left_out) > most:
+            lines.append(f"  ... all of them in {file.with_name('import.json')}")
+    return lines

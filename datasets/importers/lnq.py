@@ -1,0 +1,93 @@
+"""Import LNQ2023: mediastinal nodes on chest CT, as NRRD; training labels mark some nodes only.
+
+`lnq2023-{train,val,test}-NNNN-{ct,seg}.nrrd`, in one folder or several. The same patients as DICOM
+(TCIA, Mediastinal-Lymph-Node-SEG) are read by `hilum import dicom --partial`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+
+from ..io.nifti import Volume, write_volume
+from ..io.resampling import resample
+from ..io.simpleitk import read_image
+from .conversion import Conversion, convert, folder_of
+from .source import Imported, LeftOut, Source, find_root
+
+_NAME = re.compile(r"(lnq2023-(train|val|test)-\d+)-(ct|seg)\.nrrd", re.IGNORECASE)
+_EXPECTED = "lnq2023-train-NNNN-ct.nrrd and -seg.nrrd, or folders of them"
+
+
+def import_lnq(source: Source) -> Imported:
+    """Write each case as NIfTI: CT in its own type of voxels, one class of node on the CT's grid.
+
+    `train` is `partial`: about one in five nodes is marked. `val` and `test` are marked in full and
+    become `test`. Masks on a smaller or shifted grid are put in place by their geometry.
+    """
+    root = find_root(source.root, lambda path: bool(_files(path)), _EXPECTED)
+    found = Imported()
+    conversions = []
+    for name, files in sorted(_files(root).items()):
+        if "ct" in files:
+            conversions.append(_conversion(source, name, files))
+        else:
+            found.left_out.append(LeftOut(name, f"case {name}: a case must have a CT"))
+    return convert(source, conversions, found).raise_if_empty(_EXPECTED, root)
+
+
+def _files(root: Path) -> dict[str, dict[str, Path]]:
+    """Return the files of each case, here and one folder further down."""
+    found: dict[str, dict[str, Path]] = {}
+    for file in [*root.glob("*.nrrd"), *root.glob("*/*.nrrd")]:
+        match = _NAME.fullmatch(file.name)
+        if match:
+            found.setdefault(match[1].lower(), {})[match[3].lower()] = file
+    return found
+
+
+def _conversion(source: Source, name: str, files: dict[str, Path]) -> Conversion:
+    train = "-train-" in name
+    folder, seg = folder_of(source, name), files.get("seg")
+    case = Case(
+        id=name,
+        patient=name,
+        volumes={"ct": folder / "ct.nii.gz"},
+        label=folder / "label.nii.gz" if seg else None,
+        split="train" if train else "test",
+        partial=train and seg is not None,
+    )
+    inputs = (files["ct"], seg) if seg else (files["ct"],)
+    return Conversion(case, inputs, partial(_write, name, files["ct"], seg))
+
+
+def _write(case: str, ct_file: Path, seg_file: Path | None, folder: Path) -> None:
+    ct = read_image(ct_file, case)
+    write_volume(folder / "ct.nii.gz", ct.array, ct.grid)
+    if seg_file:
+        seg = read_image(seg_file, case)
+        mask = _place(Volume((seg.array > 0).astype(np.uint8), seg.grid), ct, seg_file, case)
+        write_volume(folder / "label.nii.gz", mask, ct.grid)
+
+
+def _place(mask: Volume, scan: Volume, file: Path, case: str) -> np.ndarray:
+    """Return a mask on the grid of its scan: as it is where they agree, else by nearest voxel."""
+    if mask.grid.same_as(scan.grid, 0.1):
+        return mask.array
+    placed = resample(mask.array, mask.grid, scan.grid, order=0)
+    before = float(mask.array.sum()) * mask.grid.voxel_ml
+    after = float(placed.sum()) * scan.grid.voxel_ml
+    if before and not 0.5 < after / before < 2:
+        raise DataError(
+            "the mask must lie on its scan",
+            case=case,
+            file=file,
+            found=f"{after:.2f} of {before:.2f} ml inside",
+        )
+    return placed

@@ -1,0 +1,1 @@
+"""Read and write volumes, and bring them from one grid to another."""

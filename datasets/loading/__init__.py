@@ -1,0 +1,1 @@
+"""Patches and batches from a case store."""

@@ -1,0 +1,264 @@
+"""Random patches of paired scans: item `i` is a pure function of the seed and of `i`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from hilum.core.errors import DataError, SettingsError, UserError
+from hilum.core.geometry import IntTriple
+from hilum.core.modality import modality
+from hilum.core.seeds import derive, numpy_generator
+from hilum.core.types import IGNORE
+
+from ..augmentation.paired import PairedAugmentation
+from ..augmentation.plan import Plan
+from ..batch import Sample
+from ..store.case_store import CaseStore, StoredCase
+from ..store.organs import with_organs
+
+
+class PatchDataset(Dataset[Sample]):
+    """Patches on nodes, on uptake that is no node, and anywhere in the body.
+
+    A share of `foreground` of the items lies on nodes, and a share of `hard` on uptake outside of
+    the label, each spread evenly over the items (systematic sampling), so a batch of two at 0.5
+    always holds one on a node. Cases come in shuffled rounds, so each is seen equally often. Within
+    a case every node is equally likely, whatever its size, then each of its stored voxels; so is
+    every spot of uptake, be it a bladder or a piece of brown fat.
+
+    The patch stays inside the volume where it fits, which never pushes the node out; along a
+    shorter axis it is centred and padded. A case without nodes serves for background only.
+    """
+
+    def __init__(
+        self,
+        store: CaseStore,
+        ids: Sequence[str],
+        shape: IntTriple,
+        length: int,
+        seed: int,
+        modalities: Sequence[str] | None = None,
+        foreground: float = 0.5,
+        labelled: bool = True,
+        *,
+        hard: float = 0.0,
+        inner: IntTriple | None = None,
+        jitter: float = 0.25,
+        augmentation: PairedAugmentation | None = None,
+        augment: bool = True,
+        organs: Sequence[int] = (),
+    ) -> None:
+        """Choose what to draw from.
+
+        Args:
+            store: Where the cases are.
+            ids: Cases to draw from.
+            shape: Sides of a patch as read, in voxels.
+            length: Number of items.
+            seed: Seed of every draw.
+            modalities: Channels in this order; all of the store if not given.
+            foreground: Share of the items that lie on a node, 0 to 1.
+            labelled: Whether to read labels. If not, nothing that was derived from a label is
+                used either, and `foreground` counts as 0. A case without a label among labelled
+                ones gets a label of 255 (unknown) everywhere.
+            hard: Share of the items that lie on uptake outside of the label (`uptake.hot_spots`),
+                0 to 1; these are anywhere in the body where no case has any.
+            inner: Sides of the middle part that the network will see and that must hold the node;
+                `shape` if not given.
+            jitter: Largest distance of the node's voxel from the centre, as a share of `inner`.
+            augmentation: Changes each patch while it is read: what will happen is drawn first, and
+                only the box that it needs is read. Items are then ready for the network.
+            augment: Whether `augmentation` changes anything at random, or encodes only.
+            organs: Numbers of organs to have in the label above its classes; see
+                `organs.with_organs`.
+        """
+        self.store, self.ids, self.shape, self.length, self.seed = (
+            store,
+            tuple(ids),
+            shape,
+            length,
+            seed,
+        )
+        self.modalities = tuple(modalities or store.modalities)
+        self.foreground = foreground if labelled else 0.0
+        self.hard = hard if labelled else 0.0
+        self.labelled, self.inner, self.jitter = labelled, inner or shape, jitter
+        self.augmentation, self.augment, self.organs = augmentation, augment, tuple(organs)
+        self._check_settings()
+        self._check_cases()
+        self.with_nodes = self._having("nodes") if self.foreground > 0 else ()
+        self.with_uptake = self._having("hot_spots") if self.hard > 0 else ()
+        # Where in its cycle the systematic sampling starts.
+        self._phase = float(numpy_generator(seed, "phase").random())
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        generator = numpy_generator(self.seed, "patch", index)
+        name, kind = self._case_of(index)
+        try:
+            case = self.store[name]
+            return self._read(case, self._centre(case, kind, generator), index)
+        except UserError:
+            raise
+        except Exception as error:
+            raise DataError(
+                "the prepared case must be readable",
+                case=name,
+                file=self.store.path / name,
+                found=f"{type(error).__name__}: {error}",
+                remedy="run `hilum prepare` again",
+            ) from error
+
+    def _having(self, what: str) -> tuple[str, ...]:
+        return tuple(name for name in self.ids if self.store.rows[name].get(what))
+
+    def _case_of(self, index: int) -> tuple[str, str]:
+        """Return the case of an item, and what the item lies on: `node`, `uptake` or `body`."""
+        on_node, rank = _turn(index, self.foreground if self.with_nodes else 0.0, self._phase)
+        if on_node:
+            return self._pick("node", self.with_nodes, rank), "node"
+        rest = 1 - self.foreground if self.with_nodes else 1.0
+        share = self.hard / rest if self.with_uptake else 0.0
+        on_uptake, rank = _turn(rank, share, self._phase)
+        if on_uptake:
+            return self._pick("uptake", self.with_uptake, rank), "uptake"
+        return self._pick("body", self.ids, rank), "body"
+
+    def _pick(self, kind: str, cases: tuple[str, ...], rank: int) -> str:
+        turn, place = divmod(rank, len(cases))
+        return cases[int(_round(self.seed, f"{kind} rounds", turn, len(cases))[place])]
+
+    def _centre(self, case: StoredCase, kind: str, generator: np.random.Generator) -> np.ndarray:
+        if kind == "body":
+            return self._in_body(case, generator)
+        points, number = case.foreground[:2] if kind == "node" else case.hot
+        return self._near(points, number, generator)
+
+    def _near(
+        self, points: np.ndarray, number: np.ndarray, generator: np.random.Generator
+    ) -> np.ndarray:
+        """Return the centre of a patch that holds a voxel of a node or a spot of uptake."""
+        # The voxels of each lie together, one after the other.
+        one = generator.integers(int(number[-1]) + 1)
+        first, end = np.searchsorted(number, (one, one + 1))
+        point = points[generator.integers(first, end)]
+        sides = np.array(self.inner)
+        reach = np.minimum(np.floor(self.jitter * sides), (sides - 1) // 2).astype(int)
+        return point.astype(int) + generator.integers(-reach, reach + 1)
+
+    def _in_body(self, case: StoredCase, generator: np.random.Generator) -> np.ndarray:
+        start, stop = case.body_box
+        return generator.integers(start, np.maximum(stop, start + 1))
+
+    def _read(self, case: StoredCase, centre: np.ndarray, index: int) -> Sample:
+        start = _start(centre, self.inner, case.grid.shape)
+        seed = derive(self.seed, "augment", index)
+        if self.augmentation is None:
+            start -= (np.array(self.shape) - self.inner) // 2
+            return self._sample(case, start, self.shape, seed)
+        have = [name in case.modalities for name in self.modalities]
+        plan = self.augmentation.plan(seed, have) if self.augment else Plan()
+        low, sides = self.augmentation.box(plan)
+        return self.augmentation.one(self._sample(case, start + low, sides, seed), plan, low)
+
+    def _sample(self, case: StoredCase, start: np.ndarray, sides: IntTriple, seed: int) -> Sample:
+        """Read a box as it is stored."""
+        patch = case.read(start.tolist(), sides, self.modalities)
+        sample: Sample = {
+            "image": torch.from_numpy(patch.image),
+            "available": torch.from_numpy(patch.available),
+            "regions": torch.from_numpy(patch.regions)[None],
+            "case": case.id,
+            "seed": seed,
+        }
+        if self.labelled:
+            label = patch.label
+            if label is None:
+                label = np.full(sides, IGNORE, np.uint8)
+            if self.organs:
+                first = max(self.store.classes, 2)
+                label = with_organs(label, case, start.tolist(), self.organs, first)
+            sample["label"] = torch.from_numpy(label)[None]
+        return sample
+
+    def _check_settings(self) -> None:
+        for name in self.modalities:
+            modality(name)
+        if len(self.modalities) > 7:
+            raise SettingsError("at most 7 modalities fit the regions' bits")
+        for given in (self.shape, self.inner):
+            if len(given) != 3 or min(given) < 1:
+                raise SettingsError("a patch must have three sides of at least 1", found=given)
+        if any(i > s for i, s in zip(self.inner, self.shape, strict=True)):
+            raise SettingsError(
+                "the patch must fit into the box that is read",
+                found=f"{self.inner} in {self.shape}",
+                remedy="read a larger box",
+            )
+        if self.augmentation is not None and self.augmentation.patch != self.inner:
+            raise SettingsError(
+                "the augmentation must be for patches of the same sides",
+                found=f"{self.augmentation.patch} for {self.inner}",
+            )
+        if not 0 <= self.foreground <= 1 or not 0 <= self.jitter <= 0.5:
+            raise SettingsError(
+                "foreground must be within 0 and 1, jitter within 0 and 0.5",
+                found=f"{self.foreground} and {self.jitter}",
+            )
+        if not 0 <= self.hard <= 1 - self.foreground:
+            raise SettingsError(
+                "foreground and hard must leave no more than all",
+                found=f"{self.foreground} and {self.hard}",
+            )
+        if self.length < 0:
+            raise SettingsError("the length must not be negative", found=self.length)
+
+    def _check_cases(self) -> None:
+        if not self.ids:
+            raise DataError("patches need at least one case", file=self.store.path)
+        # From the index alone: opening ten thousand cases would take longer than an epoch.
+        rows = [self.store.row(name) for name in self.ids]
+        if self.labelled and not any(row["labelled"] for row in rows):
+            raise DataError(
+                "labelled patches need at least one labelled case",
+                file=self.store.path,
+                found=f"none among {len(rows)}",
+            )
+        for row in rows:
+            if not set(self.modalities) & set(row["modalities"]):
+                raise DataError(
+                    f"a case must have one of {', '.join(self.modalities)}",
+                    case=row["id"],
+                    found=", ".join(row["modalities"]),
+                    remedy="leave the case out, or add its modality",
+                )
+
+
+def _turn(index: int, share: float, phase: float) -> tuple[bool, int]:
+    """Return whether an item is of a kind with this share, and its rank among those alike."""
+    before = int(np.floor(index * share + phase))
+    if int(np.floor((index + 1) * share + phase)) > before:
+        return True, before
+    return False, index - before
+
+
+@lru_cache(maxsize=8)
+def _round(seed: int, kind: str, turn: int, count: int) -> np.ndarray:
+    """Return the order of the cases in one round; drawn once, however large the cohort."""
+    return numpy_generator(seed, kind, turn).permutation(count)
+
+
+def _start(centre: np.ndarray, sides: IntTriple, limits: IntTriple) -> np.ndarray:
+    """Return where a box around `centre` begins, moved inside the volume where it fits."""
+    start = centre - np.array(sides) // 2
+    room = np.array(limits) - sides
+    return np.where(room < 0, room // 2, np.clip(start, 0, np.maximum(room, 0)))

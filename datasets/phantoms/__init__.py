@@ -1,0 +1,1 @@
+"""Phantom CT/PET patients with lymph nodes whose truth is known exactly."""

@@ -1,0 +1,115 @@
+"""Settings of the phantom cohort and the presets of its size."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from pydantic import Field, field_validator, model_validator
+
+from hilum.core.geometry import IntTriple, Triple
+from hilum.core.settings import Settings
+
+from .anatomy import FIELD_MM, REGIONS
+from .imaging import SCANNERS
+
+_LEAST_SCALE = 0.45
+
+
+class _Size(NamedTuple):
+    shape: IntTriple
+    spacing: Triple
+    region: str
+
+
+SIZES: dict[str, _Size] = {
+    "tiny": _Size((40, 32, 48), (5.0, 5.0, 5.0), "chest"),
+    "demo": _Size((96, 64, 96), (3.0, 3.0, 3.0), "neck_to_abdomen"),
+    "full": _Size((200, 88, 128), (3.0, 2.0, 2.0), "brain_to_bladder"),
+}
+
+
+class PhantomSettings(Settings):
+    """Settings of `hilum phantom`.
+
+    The body is scaled to fit the field of view: at the presets its lengths are 0.6 to 0.7 of an
+    adult's, while nodes, resolution and shifts keep their real mm.
+    """
+
+    patients: int = Field(24, ge=1, le=100_000, description="number of cases, one per patient")
+    seed: int = Field(0, ge=0, description="seed of everything")
+    size: Literal["tiny", "demo", "full"] = Field(
+        "demo", description="preset of shape, spacing and region: 0.06, 0.6 or 2.3 million voxels"
+    )
+    scanner: Literal["a", "b"] = Field(
+        "a", description="b: other spacing, resolution, noise and SUV bias (external test set)"
+    )
+    region: Literal["chest", "neck_to_abdomen", "brain_to_bladder"] | None = Field(
+        None, description="part of the body that fills the field of view, instead of the preset's"
+    )
+    shape: IntTriple | None = Field(
+        None, description="CT voxels along depth, height, width, instead of the preset's"
+    )
+    ct_spacing: Triple | None = Field(
+        None, description="mm along depth, height, width, instead of preset and scanner"
+    )
+    pet_spacing: Triple | None = Field(None, description="mm, instead of the scanner's")
+    fwhm_mm: float | None = Field(
+        None, ge=4, le=15, description="resolution of the PET in mm, instead of the scanner's"
+    )
+    nodes: float = Field(12, ge=3, le=80, description="mean number of nodes per patient")
+    distractors: float = Field(
+        10, ge=0, le=80, description="mean number of foci of uptake that are no nodes"
+    )
+    negative_share: float = Field(
+        0.1, ge=0, le=1, description="share of patients without malignant nodes"
+    )
+    misregistration_mm: float = Field(
+        4, ge=0, le=20, description="breathing at the diaphragm in mm; half of it as rigid shift"
+    )
+    test_fraction: float = Field(
+        0.25, ge=0, le=1, description="share of patients whose split is test"
+    )
+
+    @field_validator("shape")
+    @classmethod
+    def _has_sides(cls, shape: IntTriple | None) -> IntTriple | None:
+        if shape and not 16 <= min(shape) <= max(shape) <= 1024:
+            raise ValueError("must be between 16 and 1024 voxels a side")
+        return shape
+
+    @field_validator("ct_spacing", "pet_spacing")
+    @classmethod
+    def _has_spacing(cls, spacing: Triple | None) -> Triple | None:
+        if spacing and not 0.5 <= min(spacing) <= max(spacing) <= 10:
+            raise ValueError("must be between 0.5 and 10 mm")
+        return spacing
+
+    @model_validator(mode="after")
+    def _fits(self) -> PhantomSettings:
+        if self.fit() < _LEAST_SCALE:
+            raise ValueError(
+                f"shape and CT spacing must hold the region at {_LEAST_SCALE:g} of an adult's size "
+                f"or more, not {self.fit():.2f}; take more or larger voxels, or a shorter region"
+            )
+        return self
+
+    def ct_box(self) -> tuple[IntTriple, Triple]:
+        """Return shape and spacing of the CT."""
+        size = SIZES[self.size]
+        shape = self.shape or size.shape
+        if self.ct_spacing:
+            return shape, self.ct_spacing
+        factor = SCANNERS[self.scanner].ct_spacing_factor
+        d, h, w = (round(n / f) for n, f in zip(shape, factor, strict=True))
+        a, b, c = (s * f for s, f in zip(size.spacing, factor, strict=True))
+        return (d, h, w), (a, b, c)
+
+    def heights(self) -> tuple[float, float]:
+        """Return the atlas heights between which the region lies."""
+        return REGIONS[self.region or SIZES[self.size].region]
+
+    def fit(self) -> float:
+        """Return the largest scale of the body at which the region fits into the CT."""
+        low, high = self.heights()
+        sides = [n * s for n, s in zip(*self.ct_box(), strict=True)]
+        return min(side / need for side, need in zip(sides, (high - low, *FIELD_MM), strict=True))

@@ -1,0 +1,233 @@
+"""Bring one raw case to one grid, in memory; and a mask on it back to the original file's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+from hilum.core.files import hash_of_file
+from hilum.core.geometry import Grid, Triple
+from hilum.core.modality import modality
+from hilum.core.settings import Settings
+
+from ..io.boxes import box_of
+from ..io.nifti import Volume, read_grid, read_label, read_volume
+from ..io.resampling import field_of_view, resample, slabs
+from ..io.scratch import empty
+from ..store.case_store import PreparedCase, Storage
+from .body import Body, find_body
+from .checks import check_classes, check_overlap, check_values, label_modality, label_notes
+from .partial_labels import anatomy_on, with_unknown
+
+STORED = {
+    "HU": (-1024.0, 3071.0),
+    "SUV": (0.0, 1000.0),
+    "um2/s": (0.0, 10_000.0),
+    "a.u.": (-100.0, 100.0),
+}
+"""What float16 keeps well, and what no patient exceeds."""
+
+
+class PrepareSettings(Settings):
+    """How raw cases become prepared ones."""
+
+    spacing: Triple | None = Field(
+        None, description="mm along depth, height, width; empty: the reference's own"
+    )
+    modalities: tuple[str, ...] | None = Field(
+        None, description="modalities to keep; empty: all of the manifest"
+    )
+    reference: str | None = Field(
+        None, description="modality whose grid counts; empty: the label's, else ct, else the first"
+    )
+    margin_mm: float = Field(10.0, ge=0, description="air kept around the body, mm")
+    order: Literal[1, 3] = Field(
+        1, description="interpolation of images: 1 linear, 3 cubic B-spline (sharper, may ring)"
+    )
+    body_crop: bool = Field(True, description="crop to the body")
+    least_overlap: float = Field(
+        0.1, ge=0, le=1, description="least share of either scan that lies inside the other"
+    )
+    registration: Literal["none", "rigid"] = Field(
+        "none", description="move the other modalities onto the reference first"
+    )
+    registration_limit: float = Field(
+        25.0, gt=0, description="leave a scan in its place if it would move by more, mm"
+    )
+    storage: Storage = Field(
+        "npy",
+        description="npy: memory maps; b2nd: compressed by Blosc2, for slow or shared disks",
+    )
+
+
+def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = True) -> PreparedCase:
+    """Read, check, resample and crop one case.
+
+    The label is never resampled from another grid than the reference's: the modality that it was
+    drawn on becomes the reference. Scans are resampled slab by slab inside the crop only, and
+    large arrays lie in temporary files: what is kept in memory has a bound.
+
+    Raises:
+        DataError: With case, file, rule and remedy, if anything is wrong.
+    """
+    wanted = [m for m in settings.modalities or case.volumes if m in case.volumes]
+    if not wanted:
+        raise DataError(
+            "the case must have a wanted modality",
+            case=case.id,
+            found=", ".join(case.volumes),
+            remedy=f"the settings ask for {', '.join(settings.modalities or ())}",
+        )
+    label = read_label(case.label, case.id) if case.label and with_label else None
+    volumes = {name: read_volume(case.volumes[name], case.id) for name in wanted}
+    name = _reference(case, settings, {m: v.grid for m, v in volumes.items()}, label)
+    notes = []
+    for modality_name, volume in volumes.items():
+        notes.append(check_values(case, modality_name, volume))
+        least = settings.least_overlap
+        check_overlap(case, modality_name, volume.grid, volumes[name].grid, least)
+    source = volumes[name].grid
+    moved: dict[str, list[list[float]]] = {}
+    if settings.registration == "rigid":
+        from .registration import register_all
+
+        volumes, moved, remarks = register_all(volumes, name, settings.registration_limit)
+        notes.extend(remarks)
+    target = _target(source, settings.spacing)
+    body = find_body(volumes, target)
+    crop = _crop(body, label, target, settings)
+    factors = {m: _factor(m, v, body) for m, v in volumes.items()}
+    mask = None
+    if label is not None:
+        check_classes(case, label)
+        mask = resample(label.array.astype(np.uint8, copy=False), label.grid, crop, order=0)
+        notes.extend(label_notes(label, mask, crop))
+    images, regions = _images(volumes, crop, factors, settings.order), _regions(volumes, crop, body)
+    organs = anatomy_on(case, crop) if mask is not None else None
+    if mask is not None and case.partial:
+        ct = images[list(volumes).index("ct")] if "ct" in volumes else None
+        mask = with_unknown(mask, (regions & 1).astype(bool), ct, organs)
+    return PreparedCase(
+        id=case.id,
+        patient=case.patient,
+        site=case.site,
+        split=case.split,
+        images=images,
+        modalities=tuple(volumes),
+        regions=regions,
+        label=mask,
+        grid=crop,
+        source_grid=source,
+        factors=factors,
+        inputs={name: hash_of_file(file) for name, file in case.files.items()},
+        partial=case.partial,
+        notes=tuple(note for note in notes if note),
+        moved=moved,
+        anatomy=organs,
+    )
+
+
+def restore(mask: np.ndarray, prepared: PreparedCase) -> np.ndarray:
+    """Return a mask of the prepared grid on the original grid of the reference file.
+
+    Args:
+        mask: Whole numbers `[D, H, W]` on `prepared.grid`.
+        prepared: The case that it belongs to.
+    """
+    return resample(mask, prepared.grid, prepared.source_grid, order=0)
+
+
+def restore_probability(probability: np.ndarray, prepared: PreparedCase) -> np.ndarray:
+    """Return a probability map on the original grid, linearly, 0 outside of the crop."""
+    return resample(probability, prepared.grid, prepared.source_grid, antialias=False)
+
+
+def _images(
+    volumes: Mapping[str, Volume], crop: Grid, factors: Mapping[str, float], order: Literal[1, 3]
+) -> np.ndarray:
+    """Return float16 `[M, D, H, W]` in physical units; a.u. in units of their factor."""
+    images = empty((len(volumes), *crop.shape), np.float16)
+    for channel, (name, volume) in enumerate(volumes.items()):
+        rule, factor = modality(name), factors[name]
+        for rows, slab in slabs(crop):
+            part = resample(volume.array, volume.grid, slab, order=order, fill=rule.fill * factor)
+            images[channel, rows] = (part / np.float32(factor)).clip(*STORED[rule.unit])
+    return images
+
+
+def _regions(volumes: Mapping[str, Volume], crop: Grid, body: Body) -> np.ndarray:
+    regions = body.on(crop).astype(np.uint8)
+    for bit, volume in enumerate(volumes.values(), 1):
+        regions |= field_of_view(volume.grid, crop).astype(np.uint8) << bit
+    return regions
+
+
+def _reference(
+    case: Case, settings: PrepareSettings, grids: dict[str, Grid], label: Volume | None
+) -> str:
+    name = settings.reference or ("ct" if "ct" in grids else next(iter(grids)))
+    if label is not None:
+        others = {m: read_grid(f, case.id) for m, f in case.volumes.items() if m not in grids}
+        drawn_on = label_modality(case, {**grids, **others}, label.grid)
+        if settings.reference in grids and grids[settings.reference].same_as(label.grid):
+            return settings.reference
+        name = drawn_on
+    if name not in grids:
+        raise DataError(
+            f"the case must have {name}, whose grid is the reference",
+            case=case.id,
+            found=", ".join(grids),
+            remedy="set reference= to another modality, or keep this one",
+        )
+    return name
+
+
+def _factor(name: str, volume: Volume, body: Body) -> float:
+    """Return what to divide by: 1 for physical units, the body's 99th percentile for a.u."""
+    if modality(name).unit != "a.u.":
+        return 1.0
+    # Every voxel of a small scan, every n-th along each axis of a large one.
+    step = int(np.ceil((volume.array.size / 2**24) ** (1 / 3)))
+    array = volume.array[::step, ::step, ::step]
+    coarse = Grid(array.shape, volume.grid.affine @ np.diag([step, step, step, 1]))
+    inside = array[resample(body.mask.astype(np.uint8), body.grid, coarse, order=0) > 0]
+    high = float(np.percentile(inside if inside.size else array, 99))
+    return high if high > 0 else 1.0
+
+
+def _target(grid: Grid, spacing: Sequence[float] | None) -> Grid:
+    canonical, _, _ = grid.canonical()
+    return (
+        canonical
+        if spacing is None
+        else canonical.with_spacing((spacing[0], spacing[1], spacing[2]))
+    )
+
+
+def _crop(body: Body, label: Volume | None, target: Grid, settings: PrepareSettings) -> Grid:
+    """Return the part of the target that holds the body with its margin, and the label."""
+    if not settings.body_crop:
+        return target
+    boxes = [body.box(target)]
+    if label is not None and label.array.any():
+        corners = np.array(list(product(*zip(*box_of(label.array > 0), strict=True))), float)
+        # Faces of voxels lie half a voxel before their index; a box ends before its last index.
+        places = target.to_index(label.grid.to_world(corners - 0.5))
+        boxes.append(
+            (
+                [int(n) for n in np.floor(places.min(0) + 0.5)],
+                [int(n) for n in np.ceil(places.max(0) + 0.5)],
+            )
+        )
+    margin = [int(np.ceil(settings.margin_mm / s)) for s in target.spacing]
+    low = np.min([box[0] for box in boxes], 0) - margin
+    high = np.max([box[1] for box in boxes], 0) + margin
+    start = [int(n) for n in np.clip(low, 0, target.shape)]
+    d, h, w = (int(n) for n in np.clip(high, 0, target.shape) - start)
+    return target.crop((start[0], start[1], start[2]), (d, h, w))

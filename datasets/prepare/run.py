@@ -1,0 +1,178 @@
+"""Prepare a cohort: every case on one grid, cropped to the body, in a case store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hilum.core.case import Case
+from hilum.core.errors import DataError, DiskError, StoreError, UserError
+from hilum.core.files import hash_of, hash_of_file, read_json, write_json
+
+from ..manifest import read_manifest
+from ..store.case_store import VERSION, CaseStore, StoredCase, index_row, write_case
+from ..store.foreground import nodes_of
+from .case import PrepareSettings, prepare_case
+
+__all__ = ["PrepareSettings", "prepare", "prepare_case"]
+
+Progress = Callable[[int, int, str], None]
+
+
+def prepare(
+    manifest: str | Path,
+    out: str | Path,
+    settings: PrepareSettings,
+    workers: int = 1,
+    progress: Progress | None = None,
+    *,
+    skip_bad: bool = False,
+) -> CaseStore:
+    """Write the case store of a manifest; cases that are there and fresh are left alone.
+
+    A bad case does not stop the others: all are prepared, then one error names the bad ones.
+
+    Args:
+        manifest: The cohort.
+        out: Folder of the store.
+        settings: How to prepare; another store's folder is an error.
+        workers: Processes.
+        progress: Gets how many are done, how many there are, and the case.
+        skip_bad: Leave bad cases out of the store instead of raising an error.
+
+    Raises:
+        DataError: If cases were bad; everything else is prepared.
+        StoreError: If the folder holds a store made with other settings.
+    """
+    cases, out = read_manifest(manifest), Path(out)
+    recipe = {"version": VERSION, **settings.model_dump(mode="json")}
+    _claim(out, recipe)
+    bad: dict[str, str] = {}
+    for done, (name, error) in enumerate(_prepare_all(cases, out, settings, recipe, workers), 1):
+        if error:
+            bad[name] = error
+        if progress:
+            progress(done, len(cases), name)
+    if bad and (not skip_bad or len(bad) == len(cases)):
+        raise DataError(
+            f"every case must be good; {len(cases) - len(bad)} of {len(cases)} are prepared",
+            found="\n  " + "\n  ".join(bad.values()),
+            remedy="\nmend them and run the same command again, or leave them out of the manifest",
+        )
+    good = [case for case in cases if case.id not in bad]
+    _write_index(out, good, settings, recipe, bad)
+    return CaseStore(out)
+
+
+def _prepare_all(
+    cases: Sequence[Case], out: Path, settings: PrepareSettings, recipe: Any, workers: int
+) -> Iterator[tuple[str, str]]:
+    """Yield each case's name, and its error or nothing."""
+    if workers <= 1 or len(cases) == 1:
+        for case in cases:
+            yield _prepare_one(case, out, settings, recipe)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        jobs = [pool.submit(_prepare_one, case, out, settings, recipe) for case in cases]
+        for job in as_completed(jobs):
+            yield job.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepare_one(case: Case, out: Path, settings: PrepareSettings, recipe: Any) -> tuple[str, str]:
+    try:
+        folder = out / case.id
+        seen = _stamps(case)
+        inputs = _inputs(case, folder / "inputs.json", seen)
+        about = [recipe, case.patient, case.site, case.split, inputs]
+        key = hash_of([*about, *(["partial"] if case.partial else [])])
+        if (folder / "case.json").exists() and (folder / f"{key}.key").exists():
+            write_json(folder / "inputs.json", {"seen": seen, "hashes": inputs})
+            return case.id, ""
+        prepared = prepare_case(case, settings)
+        label = prepared.label
+        nodes, points = nodes_of(
+            label if label is not None else prepared.regions[:0], prepared.grid, case.id
+        )
+        # An index of before must not vouch for what the folder holds from now on.
+        (out / "store.json").unlink(missing_ok=True)
+        write_case(folder, prepared, nodes, points, settings.storage)
+        write_json(folder / "inputs.json", {"seen": seen, "hashes": inputs})
+        (folder / f"{key}.key").touch()
+    except DiskError:
+        raise
+    except UserError as error:
+        return case.id, str(error)
+    return case.id, ""
+
+
+def _stamps(case: Case) -> dict[str, list[object]]:
+    """Return path, size and time of each file."""
+    stamps: dict[str, list[object]] = {}
+    for name, file in case.files.items():
+        if not file.is_file():
+            raise DataError(
+                "the file must exist", case=case.id, file=file, remedy="mend the manifest"
+            )
+        about = file.stat()
+        stamps[name] = [str(file.absolute()), about.st_size, about.st_mtime_ns]
+    return stamps
+
+
+def _inputs(case: Case, noted: Path, seen: dict[str, list[object]]) -> dict[str, str]:
+    """Return the hash of each file; files that were not touched since are not read again."""
+    if noted.exists():
+        before = read_json(noted)
+        if before["seen"] == seen:
+            return before["hashes"]
+    return {name: hash_of_file(file) for name, file in case.files.items()}
+
+
+def _claim(out: Path, recipe: dict[str, Any]) -> None:
+    """Note the settings first, so that a half-made store is never continued with others."""
+    file = out / "prepare.json"
+    if file.exists():
+        if read_json(file) != recipe:
+            raise StoreError(
+                "the store was made with other settings",
+                file=out,
+                remedy="choose another folder, or remove this one",
+            )
+    elif out.exists() and any(out.iterdir()):
+        raise StoreError("a new store needs an empty folder", file=out, remedy="choose another one")
+    write_json(file, recipe)
+
+
+def _write_index(
+    out: Path, cases: Sequence[Case], settings: PrepareSettings, recipe: Any, bad: dict[str, str]
+) -> None:
+    """Write `store.json`: one small row per case, so that opening never walks the folders."""
+    rows, hashes = [], []
+    for case in cases:
+        about = read_json(out / case.id / "case.json")
+        hashes.append([case.id, about["inputs"], case.patient, case.split])
+        rows.append(index_row(about))
+    asked = list(settings.modalities or dict.fromkeys(m for row in rows for m in row["modalities"]))
+    spacing = settings.spacing
+    if spacing is None and rows:
+        # Each case has its own: operations in mm, such as a misalignment, go by the usual one.
+        spacing = np.median([StoredCase(out / row["id"]).grid.spacing for row in rows], 0).tolist()
+    write_json(
+        out / "store.json",
+        {
+            "version": VERSION,
+            "modalities": asked,
+            "spacing": spacing,
+            "classes": 1 + max((row["classes"] for row in rows), default=0),
+            "fingerprint": hash_of([recipe, sorted(hashes)]),
+            "left_out": bad,
+            "cases": rows,
+        },
+    )

@@ -1,0 +1,299 @@
+"""The case store: prepared cases on disk, so that a patch is one slice of a memory map.
+
+The layout is described in docs/data-model.md. Values are physical; the label is never scanned while
+training, since foreground voxels are stored per node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from hilum.core.errors import StoreError
+from hilum.core.files import atomic_folder, read_json, write_json
+from hilum.core.geometry import Grid, IntTriple
+from hilum.core.modality import modality
+
+from ..io.boxes import box_of, overlap, reorder
+from .compressed import Voxels, open_array, write_array
+from .foreground import Foreground
+from .uptake import hot_spots
+
+VERSION = 1
+Storage = Literal["npy", "b2nd"]
+"""Memory maps; or Blosc2, smaller, for disks that are slower than decompression."""
+
+
+class Patch(NamedTuple):
+    """A box of a case; channels in the order that was asked for."""
+
+    image: np.ndarray
+    available: np.ndarray
+    regions: np.ndarray
+    label: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """A case on its prepared grid, in memory.
+
+    Attributes:
+        id: Name of the case.
+        patient: Patient it belongs to.
+        site: Centre or scanner.
+        split: As in the manifest.
+        images: float16 `[M, D, H, W]`, physical units.
+        modalities: Names of the channels.
+        regions: uint8 `[D, H, W]`, bit 0 body, bit 1+i field of view of modality i.
+        label: uint8 `[D, H, W]`, or `None`.
+        grid: Where the arrays lie.
+        source_grid: Grid of the reference file, where predictions go back to.
+        factors: What a.u. modalities were divided by.
+        inputs: Hash of each input file.
+        partial: Whether voxels outside of the label are unknown, not background.
+        notes: What the user should know of the case.
+        moved: 4 x 4 matrix in RAS mm of each modality that was registered to the reference.
+        anatomy: uint8 `[D, H, W]`, number of the organ, or `None`.
+    """
+
+    id: str
+    patient: str
+    site: str
+    split: str
+    images: np.ndarray
+    modalities: tuple[str, ...]
+    regions: np.ndarray
+    label: np.ndarray | None
+    grid: Grid
+    source_grid: Grid
+    factors: dict[str, float]
+    inputs: dict[str, str]
+    partial: bool = False
+    notes: tuple[str, ...] = ()
+    moved: dict[str, list[list[float]]] = field(default_factory=dict)
+    anatomy: np.ndarray | None = None
+
+
+class StoredCase:
+    """One case of a store; arrays are memory maps that are opened when first used."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.about: dict[str, Any] = read_json(folder / "case.json")
+        _require_version(self.about, folder, "a prepared case")
+        self.id: str = self.about["id"]
+        self.patient: str = self.about["patient"]
+        self.site: str = self.about["site"]
+        self.split: str = self.about["split"]
+        self.modalities: tuple[str, ...] = tuple(self.about["modalities"])
+        self.labelled: bool = self.about["labelled"]
+        self.nodes: list[dict[str, Any]] = self.about["nodes"]
+        self.grid = Grid.from_json(self.about["grid"])
+        self.source_grid = Grid.from_json(self.about["source_grid"])
+        start, stop = self.about["body_box"]
+        self.body_box = (np.array(start), np.array(stop))
+
+    @cached_property
+    def images(self) -> Voxels:
+        """float16 `[M, D, H, W]`."""
+        return self._map("images")
+
+    @cached_property
+    def regions(self) -> Voxels:
+        """uint8 `[D, H, W]`."""
+        return self._map("regions")
+
+    @cached_property
+    def label(self) -> Voxels | None:
+        """uint8 `[D, H, W]`, or `None`."""
+        return self._map("label") if self.labelled else None
+
+    @cached_property
+    def foreground(self) -> Foreground:
+        """Voxels of the nodes."""
+        with np.load(self.folder / "foreground.npz", allow_pickle=False) as file:
+            return Foreground(file["points"], file["node"], file["label"])
+
+    @cached_property
+    def hot(self) -> tuple[np.ndarray, np.ndarray]:
+        """Voxels of uptake outside of the label, as `hot_spots` gives them."""
+        with np.load(self.folder / "foreground.npz", allow_pickle=False) as file:
+            return file["hot"], file["spot"]
+
+    def read(self, start: Sequence[int], shape: IntTriple, modalities: Sequence[str]) -> Patch:
+        """Read a box that may lie partly outside.
+
+        Outside, and where the case lacks a modality, the image holds the modality's fill value,
+        the regions and the label hold 0.
+
+        Args:
+            start: First index of the box.
+            shape: Its sides.
+            modalities: Channels to give, in this order.
+        """
+        have = [name in self.modalities for name in modalities]
+        rows = [self.modalities.index(n) if n in self.modalities else -1 for n in modalities]
+        inner, outer = overlap(start, shape, self.grid.shape)
+        whole = all(s.stop - s.start == n for s, n in zip(outer, shape, strict=True))
+        if whole and rows == list(range(len(self.modalities))):
+            image = np.array(self.images[:, *inner])
+            regions = np.array(self.regions[inner])
+        else:
+            fills = [modality(name).fill for name in modalities]
+            image = np.empty((len(rows), *shape), np.float16)
+            image[:] = np.array(fills, np.float16)[:, None, None, None]
+            regions = np.zeros(shape, np.uint8)
+            for channel, row in enumerate(rows):
+                if row >= 0:
+                    image[(channel, *outer)] = self.images[(row, *inner)]
+            regions[outer] = reorder(self.regions[inner], rows)
+        label = None
+        if self.label is not None and whole:
+            label = np.array(self.label[inner])
+        elif self.label is not None:
+            label = np.zeros(shape, np.uint8)
+            label[outer] = self.label[inner]
+        return Patch(image, np.array(have), regions, label)
+
+    def _map(self, name: str) -> Voxels:
+        file = self.folder / f"{name}.{self.about.get('storage', 'npy')}"
+        return open_array(file, self.id)
+
+
+class CaseStore:
+    """A folder of prepared cases.
+
+    Attributes:
+        path: The folder.
+        modalities: Every modality that some case has.
+        spacing: mm along depth, height, width.
+        fingerprint: Hash of settings and inputs; changes when anything in the store does.
+        ids: Names of the cases.
+        classes: Number of classes, background included.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / "store.json").exists():
+            raise StoreError(
+                "a case store must hold store.json",
+                file=self.path,
+                remedy="make one with `hilum prepare MANIFEST --out FOLDER`, or let it finish",
+            )
+        about = read_json(self.path / "store.json")
+        _require_version(about, self.path, "the store")
+        self.about: dict[str, Any] = about
+        self.modalities: tuple[str, ...] = tuple(about["modalities"])
+        d, h, w = about["spacing"]
+        self.spacing = (float(d), float(h), float(w))
+        self.fingerprint: str = about["fingerprint"]
+        self.rows: dict[str, dict[str, Any]] = {row["id"]: row for row in about["cases"]}
+        self.ids: list[str] = list(self.rows)
+        self.classes: int = about["classes"]
+        # Memory maps stay open: opening one costs as much as reading a patch. Each of the three per
+        # case holds a file descriptor, and 1024 is a common limit of a process.
+        self._case = lru_cache(maxsize=200)(lambda name: StoredCase(self.path / name))
+
+    def __getitem__(self, name: str) -> StoredCase:
+        self.row(name)
+        return self._case(name)
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Return what the index knows of a case, without opening it."""
+        if name not in self.rows:
+            raise StoreError("the store must hold the case", case=name, file=self.path)
+        return self.rows[name]
+
+    def __iter__(self) -> Iterator[StoredCase]:
+        return (self[name] for name in self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __reduce__(self) -> tuple[type[CaseStore], tuple[Path]]:
+        """Cross to a worker process as a path; maps are opened there."""
+        return CaseStore, (self.path,)
+
+
+def _require_version(about: dict[str, Any], file: Path, what: str) -> None:
+    if about.get("version") != VERSION:
+        raise StoreError(
+            f"{what} must have version {VERSION}",
+            file=file,
+            found=about.get("version"),
+            remedy="run `hilum prepare` again into a new folder",
+        )
+
+
+def write_case(
+    folder: Path,
+    case: PreparedCase,
+    nodes: list[dict[str, Any]],
+    points: Foreground,
+    storage: Storage = "npy",
+) -> None:
+    """Write one case whole or not at all."""
+    hot, spot = hot_spots(case.images, case.modalities, case.label, case.grid.spacing, case.id)
+    with atomic_folder(folder) as part:
+        arrays = {n: getattr(case, n) for n in ("images", "regions", "label", "anatomy")}
+        for name, array in arrays.items():
+            if array is not None:
+                write_array(part / f"{name}.{storage}", array)
+        np.savez(
+            part / "foreground.npz",
+            points=points.points,
+            node=points.node,
+            label=points.label,
+            hot=hot,
+            spot=spot,
+        )
+        write_json(
+            part / "case.json",
+            {
+                "version": VERSION,
+                "storage": storage,
+                "id": case.id,
+                "patient": case.patient,
+                "site": case.site,
+                "split": case.split,
+                "modalities": case.modalities,
+                "labelled": case.label is not None,
+                "factors": case.factors,
+                "grid": case.grid.as_json(),
+                "source_grid": case.source_grid.as_json(),
+                "body_box": box_of((case.regions & 1).astype(bool)),
+                "inputs": case.inputs,
+                "partial": case.partial,
+                "notes": case.notes,
+                "moved": case.moved,
+                "nodes": nodes,
+                "hot_spots": int(spot[-1]) + 1 if len(spot) else 0,
+            },
+        )
+
+
+def index_row(about: dict[str, Any]) -> dict[str, Any]:
+    """Return what the index keeps of a case: all that sampling and splits ask before opening it.
+
+    Args:
+        about: Content of `case.json`.
+    """
+    return {
+        "id": about["id"],
+        "patient": about["patient"],
+        "site": about["site"],
+        "split": about["split"],
+        "modalities": about["modalities"],
+        "labelled": about["labelled"],
+        "partial": about.get("partial", False),
+        "notes": len(about.get("notes", ())),
+        "nodes": len(about["nodes"]),
+        "hot_spots": about.get("hot_spots", 0),
+        "classes": max((node["class"] for node in about["nodes"]), default=0),
+        "shape": about["grid"]["shape"],
+    }

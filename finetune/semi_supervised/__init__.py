@@ -1,0 +1,1 @@
+"""Learn from unlabelled cases beside the labelled ones."""

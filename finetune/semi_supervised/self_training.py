@@ -1,0 +1,62 @@
+"""Train in rounds: each round's segmenter labels the unlabelled cases for the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hilum.core.errors import SettingsError
+from hilum.core.settings import validate
+from hilum.datasets.splits import make_split
+from hilum.datasets.store.case_store import CaseStore
+
+from ..run import finetune
+from ..settings import FinetuneSettings
+from .settings import PseudoSettings
+from .unlabelled import unlabelled_cases
+
+Say = Callable[[str], None]
+
+
+def self_train(
+    settings: FinetuneSettings, out: str | Path, rounds: int, *, say: Say = print
+) -> Path:
+    """Train on the labelled cases, then so many rounds on pseudo-labels of the round before.
+
+    Every round starts from the same encoder and seed, so that its gain comes from its labels. Only
+    the last is tested: a choice among rounds by their test results would flatter them. A call that
+    was stopped goes on.
+
+    Source:
+        Lee, "Pseudo-label", ICML workshop 2013; rounds as in Xie et al., "Self-training with Noisy
+        Student", CVPR 2020, arXiv:1911.04252: the augmentation is the noise.
+
+    Args:
+        settings: Of every round. `pseudo.segmenter` labels for the first, if it is given.
+        out: Folder; round `n` is the run folder `round_<n>`.
+        rounds: How many use pseudo-labels of the one before.
+        say: Gets a line now and then.
+
+    Returns:
+        The segmenter folder of the last round.
+    """
+    if rounds < 1:
+        raise SettingsError("rounds must be 1 or more", found=rounds)
+    out = Path(out)
+    store = CaseStore(settings.store)
+    names = settings.modalities or store.modalities
+    # No round may begin if there is nothing to label.
+    unlabelled_cases(store, make_split(store, settings.split), names)
+    folder = None
+    for number in range(rounds + 1):
+        values = settings.pseudo.model_dump()
+        values["segmenter"] = str(folder) if folder else values["segmenter"]
+        update = {
+            "pseudo": validate(PseudoSettings, values),
+            "evaluate_test": settings.evaluate_test and number == rounds,
+        }
+        say(f"round {number} of {rounds}")
+        run = settings.model_copy(update=update)
+        folder = finetune(run, out / f"round_{number}", say=say)
+    assert folder is not None
+    return folder

@@ -1,0 +1,1 @@
+"""Start from pretrained weights, and how gently to train them."""

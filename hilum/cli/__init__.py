@@ -1,0 +1,1 @@
+"""The front door: commands with shared options."""

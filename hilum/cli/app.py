@@ -1,0 +1,247 @@
+"""The front door: `hilum COMMAND`. Each command is a Python function with the same arguments.
+
+Nothing heavy is imported before a command runs, so `hilum --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hilum.core.errors import SettingsError, Stopped, UserError
+
+from .average import average
+from .bench import bench
+from .console import clean_stop, say
+from .data import Config, check, export_nnunet, import_, phantom, prepare, preview
+from .evaluate import evaluate
+from .explain import explain
+from .export import export
+from .plan import plan
+from .predict import predict
+from .robustness import robustness
+from .study import KeyValues, Workers, study
+from .view import view
+from .weights import describe_any, import_weights
+
+app = typer.Typer(
+    name="hilum",
+    help="Multimodal fusion and transfer learning for segmenting lymph nodes in paired scans.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.add_typer(study, name="study")
+
+
+def _say_version(asked: bool | None) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(f"hilum {version('hilum')}")
+        raise typer.Exit
+
+
+@app.callback()
+def front_door(
+    version: Annotated[
+        bool | None,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say it, and stop."),
+    ] = None,
+) -> None:
+    """Multimodal fusion and transfer learning for segmenting lymph nodes in paired scans."""
+
+
+USAGE: type[Exception] = typer.BadParameter.__mro__[1]
+"""What a command is that was written wrong, whichever library typer reads commands with."""
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except USAGE as mistake:
+        print(_usage(mistake), end="", file=sys.stderr)
+        raise SystemExit(2) from None
+    except typer.Abort:
+        raise SystemExit(130) from None
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        raise SystemExit(stop.exit_code) from None
+    except OSError as error:
+        from hilum.core.files import full_disk
+
+        problem = full_disk(error, error.filename or "a file")
+        if problem is error:
+            raise
+        print(f"error: {problem}", file=sys.stderr)
+        raise SystemExit(2) from None
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _usage(mistake: Exception) -> str:
+    """Say in one line what is wrong with the words of a command; without words, the help."""
+    text = mistake.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+    context = getattr(mistake, "ctx", None)
+    if not text or "\n" in text or context is None:
+        return text
+    return f"error: {text.rstrip('.')}; see `{context.command_path} --help`\n"
+
+
+@app.command()
+@clean_stop
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("demo"),
+    workers: Workers = 2,
+) -> None:
+    """Run the whole flow on a phantom cohort and write report.html."""
+    from hilum.study.demo import demo as run
+
+    report = run(out, workers=workers, say=say)
+    say(f"the report is {report}")
+
+
+app.command()(phantom)
+app.command("import")(import_)
+app.command()(check)
+app.command()(prepare)
+app.command()(preview)
+app.command()(plan)
+app.command()(bench)
+app.command()(predict)
+app.command()(view)
+app.command()(evaluate)
+app.command()(robustness)
+app.command()(explain)
+app.command()(average)
+app.command()(export_nnunet)
+app.command()(export)
+app.command("import-weights")(import_weights)
+
+
+@app.command()
+@clean_stop
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Run folder; a rerun resumes.")],
+    settings: KeyValues = None,
+    config: Config = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train an encoder without labels; the encoder folder is OUT/encoder."""
+    from hilum.core.settings import load
+    from hilum.pretrain.settings import PretrainSettings
+
+    resolved = load(PretrainSettings, config or [], settings or [])
+    if dry_run:
+        return _show(resolved)
+    from hilum.pretrain.run import pretrain as run
+
+    say(f"encoder: {run(resolved, out)}")
+    return None
+
+
+@app.command()
+@clean_stop
+def finetune(
+    out: Annotated[Path, typer.Option(help="Run folder; a rerun resumes.")],
+    settings: KeyValues = None,
+    config: Config = None,
+    dry_run: DryRun = False,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Cross-validate: OUT/fold_0 and so on, an ensemble.")
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rounds on pseudo-labels of the round before: OUT/round_1, ..."),
+    ] = None,
+) -> None:
+    """Train a segmenter from n labelled patients; the segmenter folder is OUT/segmenter."""
+    from hilum.core.settings import load
+    from hilum.finetune.settings import FinetuneSettings
+
+    resolved = load(FinetuneSettings, config or [], settings or [])
+    if folds and rounds:
+        raise SettingsError("--folds and --rounds cannot go together", remedy="choose one")
+    if dry_run:
+        return _show(resolved)
+    if folds:
+        from hilum.finetune.folds import cross_validate
+
+        ensemble = cross_validate(resolved, out, folds, say=say)
+        say(f"ensemble of {folds}: {ensemble}")
+    elif rounds:
+        from hilum.finetune.semi_supervised.self_training import self_train
+
+        say(f"segmenter: {self_train(resolved, out, rounds, say=say)}")
+    else:
+        from hilum.finetune.run import finetune as run
+
+        say(f"segmenter: {run(resolved, out)}")
+    return None
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str | None, typer.Argument(help="One table; all without it.")] = None,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Build and measure encoders or fusion strategies here.")
+    ] = False,
+    patch: Annotated[
+        list[int] | None, typer.Option(help="Side of a patch for the cost of fusion; may repeat.")
+    ] = None,
+) -> None:
+    """List encoders, fusion strategies, pretext tasks, modalities, metrics and formats."""
+    from .inventory import tables
+
+    for line in tables(what, cost, patch or ()):
+        say(line)
+
+
+@app.command("settings")
+def settings_(
+    command: Annotated[str, typer.Argument(help="As in prepare, import-pattern or finetune.")],
+    schema: Annotated[bool, typer.Option("--schema", help="JSON schema for editors.")] = False,
+) -> None:
+    """List the settings of a command with their meaning, unit and default."""
+    from .inventory import settings_of
+
+    for line in settings_of(command, schema):
+        say(line)
+
+
+@app.command()
+@clean_stop
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A folder of ours, or weights of any tool.")],
+) -> None:
+    """Say what a folder holds, or a weights file: its source, network and coverage."""
+    for line in describe_any(path):
+        say(line)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is wrong with this machine, and what it can do."""
+    from .doctor import examine
+
+    lines, healthy = examine()
+    for line in lines:
+        say(line)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _show(settings: Any) -> None:
+    """Print resolved settings as YAML."""
+    import yaml
+
+    say(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).rstrip())

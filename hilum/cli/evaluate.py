@@ -1,0 +1,57 @@
+"""The command `evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hilum.core.errors import SettingsError
+
+from .console import clean_stop, say
+from .data import Config
+from .robustness import robustness as run_robustness
+from .study import KeyValues
+
+
+@clean_stop
+def evaluate(
+    predictions: Annotated[
+        Path,
+        typer.Argument(help="Folder of masks, <case>.nii.gz; --robustness: segmenter folder."),
+    ],
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            help="manifest.csv with the reference labels, or a folder of masks with the same "
+            "names; --robustness: case store."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the tables.")],
+    site: Annotated[
+        bool, typer.Option("--site", help="Add the metrics of each site to cohort.json.")
+    ] = False,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness",
+            help="Measure a segmenter with modalities missing, moved, mis-scaled and blurred, "
+            "as the command robustness does.",
+        ),
+    ] = False,
+    settings: KeyValues = None,
+    config: Config = None,
+) -> None:
+    """Compare masks, made by any tool, with references: per case, per node, per cohort."""
+    if robustness:
+        if site:
+            raise SettingsError("--site and --robustness cannot go together")
+        return run_robustness(predictions, manifest, out, settings, config)
+    if settings or config:
+        raise SettingsError("only --robustness has settings", found=(settings or config or [""])[0])
+    from hilum.segmenter.assessment.evaluate import evaluate as run
+
+    for line in run(predictions, manifest, out, by_site=site).lines():
+        say(line)
+    return None

@@ -1,0 +1,39 @@
+"""The command `explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import clean_stop, progress, say
+
+
+@clean_stop
+def explain(
+    segmenter: Annotated[Path, typer.Argument(help="Segmenter folder.")],
+    store: Annotated[Path, typer.Argument(help="Case store.")],
+    out: Annotated[Path, typer.Option(help="Folder for maps, pictures and the table of nodes.")],
+    case: Annotated[
+        list[str] | None, typer.Option(help="Cases; may repeat. The run's test cases without it.")
+    ] = None,
+) -> None:
+    """Say what each prediction stands on: CT, PET or both, per voxel and per node."""
+    from hilum.core.errors import DataError, did_you_mean
+    from hilum.core.files import read_json
+    from hilum.datasets.store.case_store import CaseStore
+    from hilum.segmenter.assessment.explain import explain as run
+    from hilum.segmenter.segmenter import Segmenter
+
+    cases = CaseStore(store)
+    split = segmenter.parent / "split.json"
+    ids = case or (read_json(split)["test"] if split.exists() else cases.ids)
+    for name in ids:
+        if name not in cases.rows:
+            raise DataError(
+                f"the store has no case {name}{did_you_mean(name, cases.ids)}", file=store
+            )
+    with progress("explain") as show:
+        table = run(Segmenter.from_pretrained(segmenter), cases, ids, out, progress=show)
+    say(f"wrote {table}")

@@ -1,0 +1,197 @@
+"""What there is: tables of methods, settings of commands, contents of folders."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hilum.core.errors import SettingsError, UserError, did_you_mean
+from hilum.core.files import read_json
+
+TABLES: dict[str, tuple[str, str]] = {
+    "encoders": ("hilum.encoders", "ENCODERS"),
+    "fusion": ("hilum.fusion", "STRATEGIES"),
+    "pretext": ("hilum.pretrain", "TASKS"),
+    "losses": ("hilum.losses", "LOSSES"),
+    "modalities": ("hilum.core.modality", "MODALITIES"),
+    "formats": ("hilum.datasets.importers.importing", "FORMATS"),
+    "metrics": ("hilum.evaluation.metrics.table", "METRICS"),
+}
+
+SETTINGS: dict[str, tuple[str, str]] = {
+    "phantom": ("hilum.datasets.phantoms.cohort", "PhantomSettings"),
+    "prepare": ("hilum.datasets.prepare.run", "PrepareSettings"),
+    "import-pattern": ("hilum.datasets.importers.pattern", "Pattern"),
+    "import-table": ("hilum.datasets.importers.table", "Table"),
+    "import-dicom": ("hilum.datasets.dicom.layout", "DicomLayout"),
+    "export-nnunet": ("hilum.datasets.nnunet_export", "NnunetExport"),
+    "preview": ("hilum.datasets.preview_store", "PreviewSettings"),
+    "pretrain": ("hilum.pretrain.settings", "PretrainSettings"),
+    "finetune": ("hilum.finetune.settings", "FinetuneSettings"),
+    "plan": ("hilum.finetune.plan", "PlanSettings"),
+    "robustness": ("hilum.segmenter.assessment.robustness", "RobustnessSettings"),
+    "study": ("hilum.study.settings", "StudySettings"),
+}
+
+
+def tables(
+    what: str | None = None, cost: bool = False, patches: Sequence[int] = ()
+) -> Iterable[str]:
+    """Return one line per entry of a table, or of all tables.
+
+    Encoders alone come with their sizes; with `cost`, each is built and measured on this machine,
+    line by line.
+
+    Args:
+        what: Name of a table.
+        cost: Whether to say what encoders or fusion strategies cost.
+        patches: Sides of the patches for the cost of fusion; 96 and 128 if not given.
+    """
+    if cost and what not in ("encoders", "fusion"):
+        raise SettingsError(
+            "only encoders and fusion have a cost", remedy="use `hilum list fusion --cost`"
+        )
+    if what == "encoders":
+        return _encoders(cost)
+    if cost:
+        from .cost_tables import PATCHES, check_patches, fusion_costs
+
+        return fusion_costs(check_patches(patches or PATCHES))
+    lines: list[str] = []
+    for name in [_known(what, TABLES)] if what else TABLES:
+        if name == "encoders":
+            lines += [name, *_families(), ""]
+            continue
+        module, attribute = TABLES[name]
+        table: Mapping[str, Any] = getattr(importlib.import_module(module), attribute)
+        width = max(map(len, table))
+        lines += [name, *(f"  {key:<{width}}  {_purpose(table[key])}" for key in table), ""]
+    return lines[:-1]
+
+
+def _families() -> list[str]:
+    """Return one line per family of encoders, without importing any."""
+    from hilum.encoders.presets import FAMILIES
+
+    width = max(map(len, FAMILIES))
+    return [f"  {name:<{width}}  {family.purpose}" for name, family in FAMILIES.items()]
+
+
+def _encoders(cost: bool) -> Iterable[str]:
+    """Yield families with their sizes: parameters (two channels), strides, what a patch must be."""
+    from hilum.encoders.presets import FAMILIES
+
+    from .cost_tables import encoder_cost
+
+    yield "encoders"
+    for name, family in FAMILIES.items():
+        yield f"  {name}  {family.purpose}"
+        if family.note:
+            yield f"    {'':6}  {family.note}"
+        for size, preset in family.sizes.items():
+            line = f"    {size:<6}  {preset.parameters / 1e6:>6.1f} M parameters"
+            line += f"  strides {preset.steps}  {preset.rule}"
+            yield line + (encoder_cost(name, size) if cost else "")
+    if cost:
+        yield "one patch of two channels, sides 32 or the next that fit, one thread, this machine"
+
+
+def settings_of(command: str, schema: bool = False) -> list[str]:
+    """Return the settings of a command as text, or its JSON schema."""
+    module, attribute = SETTINGS[_known(command, SETTINGS)]
+    model = getattr(importlib.import_module(module), attribute)
+    if schema:
+        return [json.dumps(model.model_json_schema(), indent=1)]
+    rows = list(_rows(model, ""))
+    width = max(len(key) for key, _, _ in rows)
+    return [f"{key:<{width}}  {text} [{default}]" for key, text, default in rows]
+
+
+def describe(folder: Path) -> list[str]:
+    """Say what a folder holds, by the files in it."""
+    kinds: list[tuple[str, Callable[[Path], Iterable[str]]]] = [
+        ("store.json", _describe_store),
+        ("status.json", _describe_run),
+        ("config.json", _describe_weights),
+    ]
+    for file, describer in kinds:
+        if (folder / file).exists():
+            return list(describer(folder))
+    raise UserError(
+        "the folder must be a case store, a run, an encoder or a segmenter",
+        file=folder,
+        found=", ".join(sorted(p.name for p in folder.iterdir())[:4])
+        if folder.is_dir()
+        else "none",
+    )
+
+
+def _describe_store(folder: Path) -> Iterable[str]:
+    from hilum.datasets.store.case_store import CaseStore
+
+    store = CaseStore(folder)
+    cases = [store[name] for name in store.ids]
+    yield f"case store: {len(cases)} cases of {len({case.patient for case in cases})} patients"
+    yield f"modalities: {', '.join(store.modalities)}"
+    yield f"spacing (mm): {store.spacing}; fingerprint {store.fingerprint}"
+    yield f"labelled: {sum(case.labelled for case in cases)}"
+    yield f"nodes: {sum(len(case.nodes) for case in cases)}"
+
+
+def _describe_run(folder: Path) -> Iterable[str]:
+    status = read_json(folder / "status.json")
+    yield f"run of `hilum {status['command']}`: {status['state']}"
+    if (folder / "summary.json").exists():
+        for key, value in read_json(folder / "summary.json").items():
+            yield f"{key}: {value}"
+    elif "step" in status:
+        yield f"step {status['step']} of {status['steps']}"
+    yield f"repeat it: hilum {status['command']} -c {folder / 'config.yaml'} --out OTHER"
+
+
+def _describe_weights(folder: Path) -> Iterable[str]:
+    from hilum.core.checkpoints import read_weights
+
+    config = read_json(folder / "config.json")
+    weights = read_weights(folder)
+    count = sum(tensor.numel() for tensor in weights.values())
+    kind = "segmenter" if "fusion" in config or "segmenter" in config else "encoder"
+    yield f"{kind}: {len(weights)} tensors, {count:,} numbers"
+    for key, value in config.items():
+        yield f"{key}: {value}"
+
+
+def _known(name: str, table: Mapping[str, object]) -> str:
+    if name not in table:
+        raise SettingsError(
+            f"unknown name {name!r}{did_you_mean(name, table)}",
+            remedy=f"choose from {', '.join(table)}",
+        )
+    return name
+
+
+def _purpose(entry: object) -> str:
+    """Return one line on an entry: its docstring, or its own text."""
+    for attribute in ("definition", "unit"):
+        if hasattr(entry, attribute) and not isinstance(entry, type):
+            return str(getattr(entry, attribute))
+    return (entry.__doc__ or "").strip().splitlines()[0] if entry.__doc__ else str(entry)
+
+
+def _rows(model: Any, prefix: str, above: object = None) -> Iterable[tuple[str, str, str]]:
+    """Yield name, meaning and default of each setting; a group may have defaults of its own."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if above is not None:
+            default = getattr(above, name)
+        elif field.is_required():
+            default = None if hasattr(inner, "model_fields") else "required"
+        else:
+            default = field.get_default(call_default_factory=True)
+        if hasattr(inner, "model_fields"):
+            yield from _rows(inner, f"{prefix}{name}.", default)
+            continue
+        yield f"{prefix}{name}", field.description or "", str(default)

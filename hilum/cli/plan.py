@@ -1,0 +1,43 @@
+"""The command `plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import clean_stop, say
+from .study import KeyValues
+
+
+@clean_stop
+def plan(
+    store: Annotated[Path, typer.Argument(help="Case store.")],
+    out: Annotated[Path, typer.Option(help="YAML file for `hilum finetune -c`.")],
+    settings: KeyValues = None,
+) -> None:
+    """Choose network, patch, batch and length for a cohort and this machine, with reasons."""
+    from hilum.core.settings import load
+    from hilum.finetune.plan import PlanSettings
+
+    asked = load(PlanSettings, [], settings or [])
+    from hilum.core.files import write_text
+    from hilum.datasets.store.case_store import CaseStore
+    from hilum.finetune.fingerprint import fingerprint, notes
+    from hilum.finetune.plan import plan as run
+    from hilum.finetune.plan import settings_of
+
+    cases = CaseStore(store)
+    decisions = run(cases, asked)
+    for decision in decisions:
+        key = decision.key.removesuffix("._")
+        value = "" if decision.value is None else f" = {decision.value}"
+        say(f"{key}{value}: {decision.why}")
+    for note in notes(fingerprint(cases)):
+        say(f"note: {note}")
+    import yaml
+
+    text = yaml.safe_dump(settings_of(decisions), sort_keys=False, default_flow_style=None)
+    write_text(out, f"# hilum plan {store} --out {out}\n{text}")
+    say(f"wrote {out}; train with: hilum finetune --out RUN -c {out} store={store} split.labels=N")

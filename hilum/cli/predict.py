@@ -1,0 +1,125 @@
+"""The command `predict`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hilum.core.errors import UserError
+
+from .console import clean_stop, progress, say
+
+
+class Flips(StrEnum):
+    """Mirror images to predict, too."""
+
+    none = "none"
+    w = "w"
+    all = "all"
+
+
+class Uncertainty(StrEnum):
+    """What to map."""
+
+    entropy = "entropy"
+    variance = "variance"
+
+
+@clean_stop
+def predict(
+    segmenter: Annotated[
+        list[Path],
+        typer.Argument(help="Segmenter folder; several, or a folder of folds, are averaged."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for masks, node tables and pictures.")],
+    input: Annotated[  # noqa: A002
+        Path | None,
+        typer.Option("-i", "--input", help="Case folder, folder of cases, DICOM, or manifest."),
+    ] = None,
+    manifest: Annotated[Path | None, typer.Option(help="manifest.csv of the cases.")] = None,
+    ct: Annotated[Path | None, typer.Option(help="CT of one case.")] = None,
+    pet: Annotated[Path | None, typer.Option(help="PET of one case, in SUV.")] = None,
+    anatomy: Annotated[
+        Path | None,
+        typer.Option(help="Mask of organs or stations of that case: names each node's place."),
+    ] = None,
+    modalities: Annotated[
+        str | None, typer.Option(help="Use only these, as in `ct` or `ct,pet`.")
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Less overlap, no mirror images, no empty windows.")
+    ] = False,
+    flips: Annotated[
+        Flips | None, typer.Option(help="Predict mirror images, too: left-right, or all axes.")
+    ] = None,
+    overlap: Annotated[
+        float | None, typer.Option(min=0, max=0.95, help="Share of a window seen again.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Windows per forward pass.")] = None,
+    pictures: Annotated[bool, typer.Option(help="Draw each case.")] = True,
+    watch: Annotated[
+        Path | None,
+        typer.Option(help="Predict each case folder that comes to lie in this one, until Ctrl-C."),
+    ] = None,
+    settle: Annotated[
+        float, typer.Option(min=0, help="Seconds without a change until it is complete.")
+    ] = 10.0,
+    window: Annotated[
+        tuple[int, int, int] | None, typer.Option(help="Depth, height, width of one, in voxels.")
+    ] = None,
+    uncertainty: Annotated[
+        Uncertainty | None, typer.Option(help="Write a map of it, and its mean in each node.")
+    ] = None,
+    probability: Annotated[
+        bool, typer.Option("--probability", help="Write the probability of the foreground.")
+    ] = False,
+) -> None:
+    """Segment scans: masks on the original CT grid, node table, overlays."""
+    from hilum.segmenter.prediction.cohort import load
+    from hilum.segmenter.prediction.cohort import predict as run
+
+    volumes = {name: file for name, file in (("ct", ct), ("pet", pet)) if file}
+    given = [one for one in (input, manifest, watch, volumes) if one]
+    if anatomy and not volumes:
+        raise UserError("--anatomy goes with --ct or --pet; a manifest has a column anatomy")
+    if len(given) != 1:
+        raise UserError(
+            "give either --manifest or the volumes of one case (--ct, --pet) or --input or --watch"
+        )
+    volumes |= {"anatomy": anatomy} if anatomy else {}
+    changes = {
+        "flips": flips.value if flips else None,
+        "overlap": overlap,
+        "batch_size": batch,
+        "window": window,
+    }
+    work = partial(
+        run,
+        modalities=tuple(modalities.split(",")) if modalities else None,
+        fast=fast,
+        changes=changes,
+        pictures=pictures,
+        uncertainty=uncertainty.value if uncertainty else None,
+        probability=probability,
+    )
+    if watch:
+        from hilum.segmenter.prediction.watch_folder import watch as wait
+
+        model, _ = load(segmenter)
+        say(f"watching {watch}; Ctrl-C ends it")
+        wait(
+            watch,
+            lambda place: work(model, place, out / place.name),
+            every=min(5.0, max(settle / 2, 0.1)),
+            settle=settle,
+            ignore=[out],
+            say=say,
+        )
+        return
+    with progress("predict") as show:
+        summary = work(segmenter, given[0], out, progress=show)
+    say(f"wrote {summary}")

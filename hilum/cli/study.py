@@ -1,0 +1,165 @@
+"""The commands of `hilum study`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import clean_stop, say
+
+KeyValues = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings; `hilum settings COMMAND` lists them."),
+]
+Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
+
+study = typer.Typer(help="Fusion ablation studies: planned, resumable, judged honestly.")
+StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).")]
+StudyOut = Annotated[Path, typer.Option(help="Folder of the study.")]
+CellNames = Annotated[
+    list[str] | None, typer.Option("--cell", help="Name of a cell, or part of it; may repeat.")
+]
+
+
+@study.command("plan")
+@clean_stop
+def study_plan(
+    file: StudyFile,
+    out: StudyOut,
+    settings: KeyValues = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="First time a few steps of one cell per stage."),
+    ] = False,
+) -> None:
+    """Show every cell: what is new, done, failed or waiting; check the settings of all."""
+    from hilum.study.commands import plan
+
+    _show(plan(file, out, settings or [], calibrate=calibrate, say=say))
+
+
+@study.command("run")
+@clean_stop
+def study_run(
+    file: StudyFile,
+    out: StudyOut,
+    settings: KeyValues = None,
+    workers: Workers = 1,
+    engine: Annotated[
+        str, typer.Option(help="local, print, sbatch or submitit; all but local return at once.")
+    ] = "local",
+) -> None:
+    """Run every cell that is not done, then write the report; or hand the cells to a cluster."""
+    from hilum.study.commands import run, submit
+
+    if engine != "local":
+        submit(file, out, settings or [], engine=engine, say=say)
+        return
+    say(f"the report is {run(file, out, settings or [], workers=workers, say=say)}")
+
+
+@study.command("status")
+@clean_stop
+def study_status(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
+    """Show how far each cell is; reads folders only, so it works from any machine."""
+    from hilum.study.commands import status
+
+    _show(status(file, out, settings or []))
+
+
+@study.command("retry")
+@clean_stop
+def study_retry(
+    file: StudyFile, out: StudyOut, settings: KeyValues = None, cell: CellNames = None
+) -> None:
+    """Clear the failures of all cells, or of those named; the next run tries them again."""
+    from hilum.study.commands import read
+    from hilum.study.run.control import retry
+
+    _show(retry(read(file, out, settings or [])[1], cell or []))
+
+
+@study.command("logs")
+@clean_stop
+def study_logs(
+    file: StudyFile,
+    out: StudyOut,
+    settings: KeyValues = None,
+    cell: Annotated[
+        str, typer.Option(help="Name of a cell, or part of it; without it, the latest log.")
+    ] = "",
+    lines: Annotated[int, typer.Option(min=1, help="Lines from the end.")] = 40,
+) -> None:
+    """Show the end of a cell's log."""
+    from hilum.study.commands import read
+    from hilum.study.run.control import logs
+
+    _show(logs(read(file, out, settings or [])[1], cell, lines))
+
+
+@study.command("cancel")
+@clean_stop
+def study_cancel(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
+    """Ask every runner of the study, wherever it is, to save its cell and end."""
+    from hilum.study.commands import read
+    from hilum.study.run.control import cancel
+
+    _show(cancel(out, read(file, out, settings or [])[1]))
+
+
+@study.command("cell", hidden=True)
+@clean_stop
+def study_cell(
+    file: StudyFile,
+    out: StudyOut,
+    levels: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FACTOR=LEVEL]...", help="A level of every factor."),
+    ] = None,
+    key: Annotated[str, typer.Option(help="Key of the cell, in place of its levels.")] = "",
+) -> None:
+    """Run one cell, and what it starts from; exit code 75: stopped, start it again."""
+    from hilum.study.run.cell_command import run_one
+
+    run_one(file, out, key=key, levels=levels or [], say=say)
+
+
+@study.command("sweep")
+@clean_stop
+def study_sweep(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
+    """Write a W&B sweep over the factors, whose agents run the cells."""
+    from hilum.study.commands import check, read
+    from hilum.study.grid.sweep import write_sweep
+    from hilum.study.run.engines import this_python
+
+    given, cells = read(file, out, settings or [])
+    check(cells)
+    path = write_sweep(given, out, this_python())
+    say(f"wandb sweep {path}")
+    say(f"wandb agent {given.name}/SWEEP_ID   # once on every machine that sees {out}")
+
+
+@study.command("collect")
+@clean_stop
+def study_collect(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
+    """Write the tables (CSV) from the cells that are done, without the report."""
+    from hilum.study.commands import collect
+
+    _show(str(path) for path in collect(file, out, settings or []))
+
+
+@study.command("report")
+@clean_stop
+def study_report(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
+    """Write report.html from the cells that are done."""
+    from hilum.study.commands import report
+
+    say(f"the report is {report(file, out, settings or [])}")
+
+
+def _show(lines: Iterable[str]) -> None:
+    for line in lines:
+        say(line)

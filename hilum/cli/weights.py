@@ -1,0 +1,139 @@
+"""The commands of the front door that deal with weights of other tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hilum.core.errors import SettingsError
+
+from .console import clean_stop, say
+
+Architecture = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Encoder, as in name=resenc size=base."),
+]
+OURS = ("store.json", "status.json")
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+
+
+@clean_stop
+def import_weights(
+    source: Annotated[str, typer.Argument(help="As in nnssl or voco; `auto` finds out.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Weights file, folder, or owner/name[/file][@revision] on the hub."),
+    ],
+    out: Annotated[Path, typer.Option(help="Encoder folder to write.")],
+    modalities: Annotated[str, typer.Option(help="One per input channel, as in ct,pet.")],
+    architecture: Architecture = None,
+    spacing: Annotated[
+        str | None, typer.Option(help="mm along depth, height, width, as in 3,2,2.")
+    ] = None,
+    channels: Annotated[
+        str, typer.Option(help="One channel to several: repeat, first or per_modality.")
+    ] = "repeat",
+    rename: Annotated[
+        list[str] | None, typer.Option(help="PATTERN=REPLACEMENT of names; repeat for more.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Least share of the encoder to cover.")] = 0.9,
+    sha256: Annotated[str | None, typer.Option(help="Expected digest of the file.")] = None,
+    licence: Annotated[str, typer.Option(help="Of the weights; empty: as published.")] = "",
+    network: Annotated[
+        bool, typer.Option("--network", help="Download a name on the hub, if it is not cached.")
+    ] = False,
+) -> None:
+    """Write an encoder folder from weights of another tool; KEY=VALUE sets its architecture."""
+    from hilum.core.checkpoints import read_config
+    from hilum.exchange.weights_in.importing import import_weights as run
+
+    folder, report = run(
+        source,
+        file,
+        out,
+        modalities=[name.strip() for name in modalities.split(",")],
+        spacing=_spacing(spacing),
+        channels=channels,  # pyright: ignore[reportArgumentType] - checked there
+        architecture=dict(_key_value(text, "architecture") for text in architecture or []),
+        rename=dict(_pair(text) for text in rename or []),
+        threshold=threshold,
+        sha256=sha256,
+        licence=licence,
+        network=network,
+    )
+    imported = read_config(folder).extra["imported"]
+    say(f"{imported['source']}: {imported['why']}")
+    for line in report.lines():
+        say(line)
+    for name, how in imported["channels"].items():
+        say(f"channels of {name}: {how}")
+    for note in imported["notes"]:
+        say(f"note: {note}")
+    say(f"encoder: {folder}")
+
+
+def describe_any(path: Path) -> Iterable[str]:
+    """Say what a folder of ours or a weights file of any tool is."""
+    from hilum.exchange.weights_in.hub import find_weights, parse_name
+
+    from .inventory import describe
+
+    if not path.exists() and parse_name(str(path)):
+        path = find_weights(path)
+    if path.is_file() or (path.is_dir() and _foreign(path)):
+        from hilum.exchange.weights_in.inspect import look
+
+        return look(path)
+    return describe(path)
+
+
+def _foreign(folder: Path) -> bool:
+    """Return whether a folder is of another tool: weights without our configuration."""
+    from hilum.core.files import read_json
+
+    if any((folder / name).exists() for name in OURS):
+        return False
+    if not any((folder / name).exists() for name in WEIGHTS):
+        return False
+    config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
+    return not (isinstance(config.get("architecture"), dict) or "fusion" in config)
+
+
+def _spacing(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        sides = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        sides = ()
+    if len(sides) != 3 or min(sides) <= 0:
+        raise SettingsError(
+            "spacing must be three numbers above 0", found=repr(text), remedy="as in 3,2,2"
+        )
+    return sides
+
+
+def _key_value(text: str, what: str) -> tuple[str, Any]:
+    import yaml
+
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise SettingsError(f"{what} must be key=value", found=repr(text), remedy="as in size=base")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{key} must be a YAML value", found=repr(value)) from error
+
+
+def _pair(text: str) -> tuple[str, str]:
+    old, sign, new = text.partition("=")
+    if not sign:
+        raise SettingsError(
+            "rename must be PATTERN=REPLACEMENT",
+            found=repr(text),
+            remedy="as in 'net.(.*)=inner.\\1'",
+        )
+    return old, new

@@ -1,0 +1,1 @@
+"""Metrics per voxel, node and case."""

@@ -1,0 +1,131 @@
+"""What the probabilities of predicted nodes are worth: candidates for FROC, and calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from hilum.core.connected_components import components
+from hilum.core.geometry import Grid
+from hilum.core.types import IGNORE
+
+from .calibration import Reliability, near_foreground, pooled, reliability
+from .froc import OPERATING_POINTS, Candidate, froc
+
+LEAST = 0.1
+"""Probability from which on a voxel may belong to a candidate."""
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """What is kept of one case.
+
+    Attributes:
+        candidates: Its predicted nodes with their scores.
+        lesions: How many lesions the reference has.
+        voxels: Reliability of the probabilities near the foreground; `None` without a map.
+    """
+
+    candidates: tuple[Candidate, ...]
+    lesions: int
+    voxels: Reliability | None = None
+
+
+def score_case(
+    case: str,
+    probability: np.ndarray,
+    reference: np.ndarray,
+    grid: Grid,
+    least: float = LEAST,
+) -> CaseScores:
+    """Return the candidates of a probability map and how reliable it is.
+
+    A candidate is a component (26 neighbours) of the voxels from `least` on; its score is the
+    highest probability in it. It matches the lesion that it shares most voxels with; one that
+    shares none is false. Voxels that are unknown in the reference count nowhere.
+
+    Args:
+        case: Name, so that lesions of different cases differ.
+        probability: Of the foreground, `[D, H, W]`.
+        reference: Whole numbers; 255 is unknown.
+        grid: Where both lie.
+        least: See above.
+    """
+    known = reference != IGNORE
+    truth = (reference > 0) & known
+    labels, count = components((probability >= least) & known)
+    peaks = ndimage.maximum(probability, labels, range(1, count + 1)) if count else []
+    found = candidates_of(case, labels, [float(peak) for peak in peaks], truth)
+    near = near_foreground(probability >= 0.5, truth, grid) & known
+    voxels = reliability(probability[near], truth[near])
+    return CaseScores(found, components(truth)[1], voxels)
+
+
+def candidates_of(
+    case: str, labels: np.ndarray, scores: Sequence[float], truth: np.ndarray
+) -> tuple[Candidate, ...]:
+    """Return a candidate for each numbered node, matched with the lesion that it covers most of.
+
+    Args:
+        case: Name of the case.
+        labels: Numbers of the nodes `[D, H, W]`, from 1 on.
+        scores: Of each node, in the order of their numbers.
+        truth: Booleans of the reference.
+    """
+    lesions, number = components(truth)
+    both = (labels > 0) & truth
+    shared = np.zeros((len(scores) + 1, number + 1), np.int64)
+    np.add.at(shared, (labels[both], lesions[both]), 1)
+    best = shared.argmax(1)
+    return tuple(
+        Candidate(score, f"{case}/{best[row]}" if shared[row].any() else None)
+        for row, score in enumerate(scores, 1)
+    )
+
+
+def summary(cases: Iterable[CaseScores], patients: int) -> dict[str, object]:
+    """Return FROC and calibration of a cohort as plain values for JSON.
+
+    Args:
+        cases: Of the cohort.
+        patients: How many; false positives are counted per patient.
+    """
+    cases = list(cases)
+    candidates = [one for case in cases for one in case.candidates]
+    curve = froc(candidates, sum(case.lesions for case in cases), patients)
+    nodes = reliability(
+        np.array([one.score for one in candidates]),
+        np.array([one.lesion is not None for one in candidates], bool),
+    )
+    found: dict[str, object] = {
+        "froc": {
+            "sensitivity_at": {f"{point:g}": curve.at(point) for point in OPERATING_POINTS},
+            "mean_sensitivity": curve.mean(),
+            "thresholds": curve.thresholds.tolist(),
+            "false_positives": curve.false_positives.tolist(),
+            "sensitivity": [_plain(value) for value in curve.sensitivity],
+        },
+        "nodes": _as_json(nodes),
+    }
+    maps = [case.voxels for case in cases if case.voxels is not None]
+    if maps:
+        found["voxels_near_foreground"] = _as_json(pooled(maps))
+    return found
+
+
+def _as_json(found: Reliability) -> dict[str, object]:
+    return {
+        "ece": _plain(found.ece),
+        "brier": _plain(found.brier),
+        "count": found.count.tolist(),
+        "confidence": [_plain(value) for value in found.confidence],
+        "frequency": [_plain(value) for value in found.frequency],
+    }
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,1 @@
+"""From cases to cohorts and comparisons, with intervals."""

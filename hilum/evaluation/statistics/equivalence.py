@@ -1,0 +1,54 @@
+"""Two one-sided tests: are two arms the same, to within a margin that one would not miss?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .random_effects import estimate
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """What two one-sided tests say.
+
+    Attributes:
+        difference: Mean difference.
+        low: Lower end of its 90 % interval.
+        high: Upper end.
+        margin: Largest difference that does not matter.
+        p_value: Of the hypothesis that the difference is at the margin or beyond.
+        equivalent: Whether the interval lies inside the margin, as at a level of 5 %.
+    """
+
+    difference: float
+    low: float
+    high: float
+    margin: float
+    p_value: float
+    equivalent: bool
+
+
+def equivalence(table: np.ndarray, margin: float) -> Equivalence:
+    """Test whether a mean difference lies inside a margin, for other patients and other seeds.
+
+    A p value above 0.05 of a test for a difference is no sign of equality; this is the test for it.
+
+    Source:
+        Schuirmann, J Pharmacokinet Biopharm 1987, 15:657; standard error of `crossed.estimate`.
+
+    Args:
+        table: Differences `[patients, seeds]`, NaN where there is none.
+        margin: Largest difference that does not matter, such as 0.02 of Dice; above 0.
+
+    Raises:
+        ValueError: If the margin is not above 0.
+    """
+    if margin <= 0:
+        raise ValueError(f"a margin is above 0, got {margin}")
+    found = estimate(table)
+    low, high = found.interval(0.9)
+    p = max(found.tail(-margin, above=True), found.tail(margin, above=False))
+    p = p if p == p else 1.0
+    return Equivalence(found.mean, low, high, margin, p, p < 0.05)

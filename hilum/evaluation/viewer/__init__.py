@@ -1,0 +1,1 @@
+"""Predictions slice by slice in a browser on this machine."""

@@ -1,0 +1,71 @@
+"""Which nodes of a mask lie on nodes of the reference, and which of the reference are missed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hilum.core.geometry import Grid
+
+from ..metrics.nodes import Row, node_table
+from .case import Marked, Shown
+
+PREDICTION, REFERENCE = "prediction", "reference"
+
+
+def with_matches(shown: Shown) -> Shown:
+    """Return a case whose table says what each node is, with a row for each missed one.
+
+    A node matches where it shares a voxel with one of the other mask. Rows get `reference`: the
+    numbers of the nodes they lie on, or `none`; missed nodes have an `id` such as `R2`, their
+    size and place, and `missed`.
+
+    Args:
+        shown: With marks of `prediction` and `reference`; any other is given back as it is.
+    """
+    marked = shown.marked
+    if PREDICTION not in marked or REFERENCE not in marked:
+        return shown
+    pairs = matches(marked[PREDICTION], marked[REFERENCE])
+    rows: list[Row] = []
+    for row in shown.nodes:
+        partners = sorted(other for one, other in pairs if one == row["id"])
+        rows.append({**row, "reference": ", ".join(f"R{n}" for n in partners) or "none"})
+    found = {other for _, other in pairs}
+    rows += missed(marked[REFERENCE], shown.grid, found)
+    return replace(shown, nodes=rows)
+
+
+def matches(prediction: Marked, reference: Marked) -> set[tuple[int, int]]:
+    """Return the pairs of numbers that share a voxel."""
+    low = np.maximum(prediction.start, reference.start)
+    high = np.minimum(_end(prediction), _end(reference))
+    if (high <= low).any():
+        return set()
+    one, other = (_cut(marked, low, high) for marked in (prediction, reference))
+    both = (one > 0) & (other > 0)
+    pairs = np.unique(np.stack([one[both], other[both]], 1), axis=0)
+    return {(int(a), int(b)) for a, b in pairs}
+
+
+def missed(reference: Marked, grid: Grid, found: set[int] | Sequence[int]) -> list[Row]:
+    """Return a row for each node of the reference that is not among those found."""
+    rows: list[Row] = []
+    d, h, w = reference.labels.shape
+    around = grid.crop(reference.start, (d, h, w))
+    for number in sorted(set(np.unique(reference.labels).tolist()) - {0, *found}):
+        (row,) = node_table(reference.labels == number, around)
+        rows.append({**row, "id": f"R{number}", REFERENCE: "missed"})
+    return rows
+
+
+def _end(marked: Marked) -> np.ndarray:
+    return np.array(marked.start) + marked.labels.shape
+
+
+def _cut(marked: Marked, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return the labels between two corners of the case's grid."""
+    sides = zip(low, high, marked.start, strict=True)
+    return marked.labels[tuple(slice(int(a - start), int(b - start)) for a, b, start in sides)]

@@ -1,0 +1,1 @@
+"""Masks as DICOM SEG and RTSTRUCT."""

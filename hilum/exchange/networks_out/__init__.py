@@ -1,0 +1,1 @@
+"""Encoders and segmenters written in the form of other tools."""

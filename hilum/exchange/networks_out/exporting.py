@@ -1,0 +1,131 @@
+"""Write an encoder folder or a segmenter folder in the form of another tool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from hilum.core.errors import CheckpointError, SettingsError, UserError, did_you_mean
+from hilum.core.files import atomic_folder, hash_of_file, read_json, write_json
+
+REPORT = "export.json"
+"""Beside the exported files: what they are, from where, their hashes, and what was measured."""
+
+Kind = Literal["encoder", "segmenter"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A form to export to; `<name>.export_<name>` beside this file writes it.
+
+    Attributes:
+        title: What one gets, in a few words.
+        takes: Folders that it can be made from.
+    """
+
+    title: str
+    takes: tuple[Kind, ...]
+
+
+TARGETS: dict[str, Target] = {
+    "huggingface": Target("HuggingFace folder with a model card", ("encoder", "segmenter")),
+    "state_dict": Target("plain PyTorch state dict, model.pt", ("encoder", "segmenter")),
+    "nnunet": Target("nnU-Net checkpoint and nnssl adaptation plan", ("encoder",)),
+    "onnx": Target("ONNX network, checked on ONNX Runtime", ("segmenter",)),
+    "torchscript": Target("traced TorchScript network, model.ts", ("segmenter",)),
+    "pt2": Target("torch.export program, model.pt2", ("segmenter",)),
+    "monai_bundle": Target("MONAI bundle, from NIfTI to mask", ("segmenter",)),
+}
+
+
+def export(folder: str | Path, target: str, out: str | Path, *, tolerance: float = 1e-3) -> Path:
+    """Write `folder` in the form of another tool, whole or not at all.
+
+    `out` also gets `export.json`: target, source, SHA-256 of every file, and what was measured.
+
+    Args:
+        folder: Encoder folder or segmenter folder.
+        target: One of `TARGETS`.
+        out: New folder; an earlier export there is replaced.
+        tolerance: Largest absolute difference of an output from ours, where outputs are compared.
+
+    Returns:
+        `out`.
+
+    Raises:
+        SettingsError: If the target is unknown.
+        CheckpointError: If the folder cannot become it, or its outputs would differ.
+        UserError: If a library is missing, or `out` holds something else.
+    """
+    source, place = Path(folder), Path(out)
+    if target not in TARGETS:
+        raise SettingsError(
+            f"unknown target {target!r}{did_you_mean(target, TARGETS)}",
+            remedy=f"choose from {', '.join(TARGETS)}",
+        )
+    kind = kind_of(source)
+    takes = TARGETS[target].takes
+    if kind not in takes:
+        able = [name for name, other in TARGETS.items() if kind in other.takes]
+        raise CheckpointError(
+            f"{target} is made from {' or '.join(takes)} folders",
+            file=source,
+            found=f"{kind} folder",
+            remedy=f"it can become {', '.join(able)}",
+        )
+    check_place(place, source)
+    module = import_module(f".{target}", __package__)
+    write: Callable[[Path, Path, float], dict[str, Any]] = getattr(module, f"export_{target}")
+    with atomic_folder(place) as part:
+        measured = write(source, part, tolerance)
+        files = sorted(path for path in part.rglob("*") if path.is_file())
+        about = {
+            "target": target,
+            "kind": kind,
+            "source": {"sha256": hash_of_file(source / "model.safetensors", 64)},
+            "versions": {name: version(name) for name in ("hilum", "torch")},
+            "files": {path.relative_to(part).as_posix(): hash_of_file(path, 64) for path in files},
+            **measured,
+        }
+        write_json(part / REPORT, about)
+    return place
+
+
+def kind_of(folder: Path) -> Kind:
+    """Tell what a folder holds by its `config.json`."""
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                "the folder must hold config.json and model.safetensors",
+                file=folder,
+                found=f"no {name}",
+                remedy="give the folder that `hilum pretrain` or `hilum finetune` named at its end",
+            )
+    values = read_json(folder / "config.json")
+    if isinstance(values, dict) and "fusion" in values:
+        return "segmenter"
+    if isinstance(values, dict) and "architecture" in values:
+        return "encoder"
+    raise CheckpointError(
+        "config.json must describe an encoder or a segmenter",
+        file=folder,
+        remedy="weights of other tools become an encoder folder first: hilum import-weights",
+    )
+
+
+def check_place(place: Path, source: Path) -> None:
+    """Raise an error unless a folder may be replaced: only an earlier export may."""
+    if place.resolve() == source.resolve() or place.resolve() in source.resolve().parents:
+        raise UserError("an export must not replace its source", file=place)
+    if place.is_file():
+        raise UserError("the output must be a folder", file=place, remedy="choose another name")
+    if place.is_dir() and any(place.iterdir()) and not (place / REPORT).is_file():
+        raise UserError(
+            "the output folder must be new, empty or an earlier export",
+            file=place,
+            remedy="choose another folder",
+        )

@@ -1,0 +1,28 @@
+"""Weights of other tools, each read into an encoder folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hilum.core.registry import LazyTable
+
+if TYPE_CHECKING:
+    from .source import WeightSource
+
+SOURCES: LazyTable[WeightSource] = LazyTable(
+    "hilum.exchange.weights_in",
+    {
+        "nnssl": "NnsslSource",
+        "nnunet": "NnunetSource",
+        "voco": "VocoSource",
+        "suprem": "SupremSource",
+        "swin_unetr": "SwinUnetrSource",
+        "medicalnet": "MedicalnetSource",
+        "models_genesis": "ModelsGenesisSource",
+        "ct_fm": "CtFmSource",
+        "timm_hub": "TimmHubSource",
+        "transformers_hub": "TransformersHubSource",
+        "plain": "PlainSource",
+    },
+)
+"""Sources by name; `auto` asks each in this order, and `plain` only by its name."""

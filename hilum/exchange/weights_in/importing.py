@@ -1,0 +1,284 @@
+"""Turn weights of another tool into an encoder folder, with a report on every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hilum.core.checkpoints import EncoderConfig, LoadReport, load_weights, save_encoder
+from hilum.core.errors import CheckpointError, SettingsError, UserError, did_you_mean
+from hilum.core.files import write_json
+from hilum.core.geometry import IntTriple
+from hilum.core.modality import modality
+from hilum.core.registry import build
+from hilum.core.seeds import derive
+from hilum.encoders import ENCODERS
+from hilum.encoders.base import Encoder
+
+from . import SOURCES
+from .channels import Channels, adapt_stem, check_channels
+from .diagnose import hint
+from .hub import find_weights
+from .positions import fit_kernel, resize_embedding
+from .reading import ForeignFile, read_foreign
+from .source import Recipe, Request
+
+REPORT = "load_report.json"
+ASSUMED_SPACING = (1.5, 1.5, 1.5)
+ASSUMED_PATCH = 96
+
+
+@dataclass
+class Imported:
+    """An encoder filled from a file, not yet written.
+
+    Attributes:
+        source: Name in `SOURCES`.
+        why: Why the file is taken for it.
+        encoder: The encoder, filled as far as the file goes.
+        recipe: What the source said.
+        report: What happened to each tensor.
+        channels: What was done with the input channels.
+    """
+
+    source: str
+    why: str
+    encoder: Encoder
+    recipe: Recipe
+    report: LoadReport
+    channels: dict[str, str] = field(default_factory=dict)
+
+
+def import_weights(
+    source: str,
+    file: str | Path,
+    out: str | Path,
+    *,
+    modalities: Sequence[str],
+    spacing: Sequence[float] | None = None,
+    channels: Channels = "repeat",
+    architecture: Mapping[str, Any] | None = None,
+    rename: Mapping[str, str] | None = None,
+    threshold: float = 0.9,
+    sha256: str | None = None,
+    licence: str = "",
+    network: bool = False,
+) -> tuple[Path, LoadReport]:
+    """Write an encoder folder from weights of another tool, and `load_report.json` in it.
+
+    Nothing is downloaded unless asked for, and nothing in the file is run.
+
+    Args:
+        source: Name in `SOURCES`, or `auto`.
+        file: The weights file, a folder in HuggingFace's layout, or a name on the hub,
+            `owner/name` or `owner/name/file`.
+        out: The encoder folder; replaced if it exists.
+        modalities: Modality of each input channel of the encoder, in order.
+        spacing: mm along depth, height, width that the weights are good for; by default what the
+            file or its home says.
+        channels: How a stem of one channel meets several modalities; see `channels.RULES`.
+        architecture: Name and parameters of the encoder; by default what the file says.
+        rename: For `plain`: regular expressions of the file's names, and our names.
+        threshold: Least share of the encoder's numbers that the file must cover.
+        sha256: Expected digest of the file.
+        licence: Of the weights; by default that of the published ones.
+        network: Whether a name on the hub may be downloaded; without, caches alone are looked at.
+
+    Returns:
+        The folder and the report.
+
+    Raises:
+        CheckpointError: If the file cannot be trusted, is of another source or network, or covers
+            too little, with the likely remedy.
+    """
+    check_channels(channels)
+    if not modalities or len(set(modalities)) != len(modalities):
+        raise SettingsError("modalities must be named, each once", found=list(modalities))
+    for name in modalities:
+        modality(name)
+    if spacing is not None and (len(spacing) != 3 or min(spacing) <= 0):
+        raise SettingsError("spacing must be three numbers above 0", found=list(spacing))
+    foreign = read_foreign(find_weights(file, network=network), sha256)
+    request = Request(tuple(modalities), dict(architecture or {}), dict(rename or {}))
+    done = fill(foreign, request, source, channels)
+    if done.report.covered < threshold:
+        raise CheckpointError(
+            f"the file must cover {threshold:.0%} of the encoder {done.recipe.architecture}",
+            file=file,
+            found=_short(done.report),
+            remedy=hint(foreign, done.encoder, done.recipe, done.report),
+        )
+    config = _config(foreign, request, done, spacing, licence, file)
+    folder = save_encoder(out, done.encoder, config)
+    write_json(folder / REPORT, done.report.as_json())
+    return folder, done.report
+
+
+def fill(
+    foreign: ForeignFile, request: Request, source: str = "auto", channels: Channels = "repeat"
+) -> Imported:
+    """Build the encoder that a file is of and fill it; nothing is written, nothing is too little.
+
+    Raises:
+        CheckpointError: If the file is of no known source, or not of the one that is named.
+    """
+    name, why = recognise(foreign, source)
+    recipe = SOURCES[name]().recipe(foreign, request)
+    recipe.architecture |= request.architecture
+    encoder = _build(recipe.architecture, len(request.modalities), foreign)
+    done = Imported(name, why, encoder, recipe, LoadReport())
+    weights = _fit(done, request.modalities, channels)
+    done.report = load_weights(encoder, weights, fresh=recipe.fresh, threshold=0.0)
+    report = done.report
+    report.adapted |= {key: how for key, how in recipe.adapted.items() if key in report.loaded}
+    report.loaded = [key for key in report.loaded if key not in report.adapted]
+    report.unexpected = sorted([*report.unexpected, *recipe.unused])
+    return done
+
+
+def recognise(foreign: ForeignFile, source: str = "auto") -> tuple[str, str]:
+    """Return the source of a file and why; `auto` takes the first that knows it.
+
+    Raises:
+        CheckpointError: If no source knows it, or not the one that is named.
+    """
+    if source not in ("auto", *SOURCES):
+        raise SettingsError(
+            f"unknown source {source!r}{did_you_mean(source, SOURCES)}",
+            remedy=f"choose from auto, {', '.join(SOURCES)}",
+        )
+    if source != "auto" and (why := SOURCES[source]().recognise(foreign)):
+        return source, why
+    for name in SOURCES:
+        if name == "plain" or not (why := SOURCES[name]().recognise(foreign)):
+            continue
+        if source == "auto":
+            return name, why
+        raise CheckpointError(
+            f"the file must be of {source}",
+            file=foreign.path,
+            found=f"one of {name}: {why}",
+            remedy=f"use {name}, or auto",
+        )
+    raise CheckpointError(
+        "the file must be of a known source"
+        if source == "auto"
+        else f"the file must be {source}'s",
+        file=foreign.path,
+        found=f"{len(foreign.tensors)} tensors such as {', '.join(list(foreign.tensors)[:3])}",
+        remedy="use plain with the architecture, and rename where names differ",
+    )
+
+
+def _build(spec: Mapping[str, Any], channels: int, foreign: ForeignFile) -> Encoder:
+    """Build an encoder; what the file lacks starts the same every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(0, "weights"))
+        try:
+            return build(ENCODERS, spec, in_channels=channels)
+        except UserError:
+            raise
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(
+                f"the architecture {dict(spec)} must fit together", file=foreign.path, found=error
+            ) from None
+
+
+def _fit(done: Imported, modalities: Sequence[str], channels: Channels) -> dict[str, Tensor]:
+    """Return the weights with stem, positions and kernels as the encoder has them."""
+    recipe, weights = done.recipe, dict(done.recipe.weights)
+    own = done.encoder.state_dict()
+    for name in set(done.encoder.stem) & set(weights):
+        weights[name], how = adapt_stem(
+            weights[name], modalities, channels, seen=recipe.seen, colours=recipe.colours
+        )
+        done.channels[name] = how or "as in the file"
+        _note(recipe, name, how)
+    for name, value in weights.items():
+        if name not in own:
+            continue
+        changed = None
+        if name in recipe.grids:
+            # Sides count, not shapes: grids of other sides may have as many tokens.
+            new = _grid_of(done.encoder, own[name])
+            changed = resize_embedding(value, recipe.grids[name], new) if new else None
+        elif own[name].shape != value.shape:
+            changed = fit_kernel(value, own[name].shape)
+        if changed is not None:
+            weights[name] = changed[0]
+            _note(recipe, name, changed[1])
+    return weights
+
+
+def _short(report: LoadReport) -> str:
+    """Return a report in one line, with an example of what is missing."""
+    name, why = next(iter(report.missing.items()), ("", ""))
+    return report.lines()[0] + (f", such as {name} ({why})" if name else "")
+
+
+def _note(recipe: Recipe, name: str, how: str) -> None:
+    if how:
+        recipe.adapted[name] = "; ".join(filter(None, [recipe.adapted.get(name, ""), how]))
+
+
+def _grid_of(encoder: Encoder, embedding: Tensor) -> tuple[int, ...] | None:
+    """Return the grid that an encoder's own positions are made for."""
+    grid = getattr(encoder, "trained", None)
+    return tuple(grid) if grid is not None and embedding.ndim == 3 else None
+
+
+def _config(
+    foreign: ForeignFile,
+    request: Request,
+    done: Imported,
+    spacing: Sequence[float] | None,
+    licence: str,
+    file: str | Path,
+) -> EncoderConfig:
+    recipe, about = done.recipe, SOURCES[done.source]
+    if spacing is None and recipe.spacing is None:
+        recipe.notes.append(
+            f"the file does not say its spacing: {ASSUMED_SPACING[0]:g} mm is written, give spacing"
+        )
+    d, h, w = (float(side) for side in spacing or recipe.spacing or ASSUMED_SPACING)
+    return EncoderConfig(
+        format=1,
+        architecture=recipe.architecture,
+        modalities=request.modalities,
+        spacing=(d, h, w),
+        orientation="SAR",
+        patch=_patch(done.encoder, recipe.patch),
+        pretext={"name": recipe.pretext},
+        data_hash="",
+        licence=licence or about.licence,
+        extra={
+            "imported": {
+                "source": done.source,
+                "home": about.home,
+                "why": done.why,
+                "file": Path(file).name if Path(file).exists() else str(file),
+                "sha256": foreign.sha256,
+                "container": foreign.kind,
+                "group": foreign.group,
+                "wrapper": foreign.prefix,
+                "channels": done.channels,
+                "channels_of_file": list(recipe.seen),
+                "adapted": recipe.adapted,
+                "notes": recipe.notes,
+            }
+        },
+    )
+
+
+def _patch(encoder: Encoder, wanted: IntTriple | None) -> IntTriple:
+    """Return patch sides that the encoder's strides divide."""
+    d, h, w = (
+        -(-side // stride) * stride
+        for side, stride in zip(wanted or (ASSUMED_PATCH,) * 3, encoder.strides[-1], strict=True)
+    )
+    return d, h, w

@@ -1,0 +1,1 @@
+"""What a segmenter's masks are worth: metrics, robustness, attribution."""

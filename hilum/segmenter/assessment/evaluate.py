@@ -1,0 +1,240 @@
+"""Compare masks, made by any tool, with references: the Python side of `hilum evaluate`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hilum.core.case import Case
+from hilum.core.errors import DataError
+from hilum.core.files import read_json, write_json
+from hilum.core.geometry import Grid
+from hilum.datasets.io.nifti import ENDINGS
+from hilum.datasets.manifest import read_manifest
+from hilum.evaluation.metrics.case import case_metrics
+from hilum.evaluation.metrics.scores import CaseScores, summary
+from hilum.evaluation.metrics.table import METRICS
+from hilum.evaluation.page import write_evaluation_page
+from hilum.evaluation.statistics.bland_altman import agreement
+from hilum.evaluation.statistics.cohort import cohort_metrics
+
+from .evaluate_case import measure_case
+from .prepared_cases import Numbers, Progress, write_rows
+
+MEASURES = ("volume_ml", "tlg", "suv_max", "suv_peak")
+"""What agreement is told of; the volume of the mask is its MTV."""
+
+SHOWN = ("dice", "dscagg", "f1agg", "nsd_2mm", "hd95_mm", "fpv_ml", "fnv_ml")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        cases: Metrics of each case, by class.
+        cohort: Value, interval and number of patients of each metric, by class.
+        out: Folder with the tables.
+    """
+
+    cases: dict[int, dict[str, Numbers]]
+    cohort: dict[int, dict[str, dict[str, float]]]
+    out: Path
+
+    def lines(self) -> list[str]:
+        """Return the main numbers for a terminal."""
+        rows = []
+        for value, metrics in self.cohort.items():
+            title = f"class {value}: " if len(self.cohort) > 1 else ""
+            rows.append(f"{title}{len(self.cases[value])} cases")
+            for name in SHOWN:
+                if name in metrics:
+                    m = metrics[name]
+                    rows.append(
+                        f"  {METRICS[name].title:<10} {m['value']:8.3f}  "
+                        f"[{m['ci_low']:.3f}, {m['ci_high']:.3f}]  {m['n']:.0f} patients"
+                    )
+        return [*rows, *self._notes(), f"tables in {self.out}"]
+
+    def _notes(self) -> list[str]:
+        """Say which classes one side never has: often values of another data set."""
+        notes = []
+        for value, cases in self.cases.items():
+            for key, side in (("reference_volume_ml", "reference"), ("volume_ml", "prediction")):
+                if not any(numbers[key] for numbers in cases.values()):
+                    notes.append(
+                        f"note: class {value} is in no {side}; if it has another number there, "
+                        "map the values of the masks first"
+                    )
+        return notes
+
+
+def evaluate(
+    predictions: str | Path,
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    cases: Sequence[str] | None = None,
+    by_site: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure `<case>.nii.gz` in a folder against the labels of a manifest or folder.
+
+    Writes `cases.csv`, `nodes.csv` (the nodes of both masks), `cohort.json` and `report.html` with
+    the definition and the empty rule of every metric. Where probabilities lie beside every mask,
+    as `hilum predict` writes them, there are FROC and calibration, too. A class that a case holds
+    in neither mask counts there by the empty rule.
+
+    Args:
+        predictions: Folder of masks, on the grids of the labels.
+        manifest: Cohort; cases without a label are left out. Or a folder of reference masks with
+            the names of the predictions; each is then a patient, and uptake is not measured.
+        out: Where to write.
+        cases: Only these.
+        by_site: Whether `cohort.json` has the metrics of each site too.
+        progress: Told after each case.
+
+    Raises:
+        DataError: If a case has no prediction, or one on another grid.
+    """
+    folder, out = Path(predictions), Path(out)
+    chosen = _chosen(Path(manifest), cases)
+    files = {case.id: _prediction(folder, case) for case in chosen}
+    found: dict[int, dict[str, Numbers]] = {}
+    grids: dict[str, Grid] = {}
+    nodes: list[dict[str, Any]] = []
+    scores: list[CaseScores] = []
+    for number, case in enumerate(chosen, 1):
+        one = measure_case(case, files[case.id])
+        grids[case.id] = one.grid
+        nodes += one.nodes
+        scores += [one.scores] if one.scores is not None else []
+        for value, metrics in one.numbers.items():
+            found.setdefault(value, {})[case.id] = metrics
+        if progress:
+            progress(number, len(chosen), case.id)
+    empty = np.zeros((1, 1, 1), np.uint8)
+    patients = {case.id: case.patient for case in chosen}
+    for value, own in found.items():
+        missing = {c: case_metrics(empty, empty, grids[c], None, value) for c in grids.keys() - own}
+        found[value] = {name: (own | missing)[name] for name in grids}
+    found = dict(sorted(found.items()))
+    cohort = {value: cohort_metrics(own, patients) for value, own in found.items()}
+    more: dict[str, Any] = {"agreement": _agreement(found)}
+    if len(scores) == len(chosen):
+        more["scores"] = summary(scores, len(set(patients.values())))
+    if by_site:
+        more["sites"] = _by_site(found, chosen)
+    _write(out, found, cohort, patients, nodes, more)
+    write_evaluation_page(out / "report.html", read_json(out / "cohort.json"), found)
+    return Evaluation(found, cohort, out)
+
+
+def _chosen(manifest: Path, names: Sequence[str] | None) -> list[Case]:
+    cases = _in_folder(manifest) if manifest.is_dir() else read_manifest(manifest)
+    unknown = set(names or ()) - {case.id for case in cases}
+    if unknown:
+        raise DataError(
+            "the manifest must hold the case", case=", ".join(sorted(unknown)), file=manifest
+        )
+    chosen = [c for c in cases if c.label is not None and (names is None or c.id in names)]
+    if not chosen:
+        raise DataError(
+            "the manifest must have a case with a label",
+            file=manifest,
+            remedy="fill the column label with the reference masks",
+        )
+    return chosen
+
+
+def _in_folder(folder: Path) -> list[Case]:
+    """Return a case for each mask of a plain folder."""
+    found = [
+        Case(file.name.removesuffix(ending), file.name.removesuffix(ending), label=file)
+        for file in sorted(folder.iterdir())
+        for ending in ENDINGS
+        if file.name.endswith(ending)
+    ]
+    if not found:
+        raise DataError(
+            "the folder of references must hold masks",
+            file=folder,
+            remedy=f"name them <case>{ENDINGS[0]}",
+        )
+    return found
+
+
+def _agreement(found: dict[int, dict[str, Numbers]]) -> dict[int, Any]:
+    """Return how predicted and reference measures agree over the cases of each class."""
+    return {
+        value: {
+            name: asdict(
+                agreement(
+                    [m.get(name, math.nan) for m in own.values()],
+                    [m.get(f"reference_{name}", math.nan) for m in own.values()],
+                )
+            )
+            for name in MEASURES
+            if any(f"reference_{name}" in metrics for metrics in own.values())
+        }
+        for value, own in found.items()
+    }
+
+
+def _by_site(found: dict[int, dict[str, Numbers]], cases: Sequence[Case]) -> dict[str, Any]:
+    """Return the cohort metrics of each site, by class."""
+    patients = {case.id: case.patient for case in cases}
+    names: dict[str, list[str]] = {}
+    for case in cases:
+        names.setdefault(case.site or "unknown", []).append(case.id)
+    return {
+        site: {
+            value: cohort_metrics({name: own[name] for name in inside}, patients)
+            for value, own in found.items()
+        }
+        for site, inside in sorted(names.items())
+    }
+
+
+def _prediction(folder: Path, case: Case) -> Path:
+    for ending in ENDINGS:
+        file = folder / f"{case.id}{ending}"
+        if file.is_file():
+            return file
+    raise DataError(
+        "every labelled case must have a prediction",
+        case=case.id,
+        file=folder / f"{case.id}{ENDINGS[0]}",
+        found="no such file",
+        remedy="predict it, or leave the case out of the manifest",
+    )
+
+
+def _write(
+    out: Path,
+    found: dict[int, dict[str, Numbers]],
+    cohort: dict[int, dict[str, dict[str, float]]],
+    patients: dict[str, str],
+    nodes: list[dict[str, Any]],
+    more: dict[str, Any],
+) -> None:
+    rows = [
+        {"case": name, "patient": patients[name], "class": value, **metrics}
+        for value, own in found.items()
+        for name, metrics in own.items()
+    ]
+    write_rows(out / "cases.csv", rows)
+    write_rows(out / "nodes.csv", nodes)
+    definitions = {
+        name: {"title": metric.title, "definition": metric.definition, "empty": metric.empty}
+        for name, metric in METRICS.items()
+    }
+    write_json(
+        out / "cohort.json",
+        {"cases": len(patients), "classes": cohort, "definitions": definitions, **more},
+    )

@@ -1,0 +1,199 @@
+"""Measure a segmenter on prepared test cases, with all modalities and with some missing."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hilum.core.errors import SettingsError, did_you_mean
+from hilum.core.files import atomic_path, write_json
+from hilum.core.geometry import Grid
+from hilum.core.modality import modality
+from hilum.core.types import IGNORE
+from hilum.datasets.store.case_store import CaseStore, StoredCase
+from hilum.evaluation.charts.pictures import case_picture
+from hilum.evaluation.metrics.case import case_metrics
+from hilum.evaluation.metrics.scores import CaseScores, score_case, summary
+from hilum.evaluation.statistics.cohort import cohort_metrics
+from hilum.finetune.settings import InferenceSettings
+
+from ..inference.predict_case import Precision, predict_case
+from ..segmenter import Segmenter
+
+Progress = Callable[[int, int, str], None]
+"""Called with how many are done, how many there are, and what was done last."""
+
+Numbers = dict[str, float]
+Results = dict[str, dict[str, Numbers]]
+"""Metrics of each case under each condition."""
+
+
+def assess(
+    segmenter: Segmenter,
+    store: CaseStore,
+    ids: Sequence[str],
+    conditions: Sequence[str],
+    folder: Path,
+    settings: InferenceSettings | None = None,
+    *,
+    precision: Precision = "auto",
+    progress: Progress | None = None,
+) -> Results:
+    """Predict stored cases under each condition, and write metrics, a table and pictures.
+
+    Both masks lie on the store's grid. A condition names the modalities that may be used; one of
+    which a case has nothing that the segmenter knows is left out for that case. Conditions that
+    leave the segmenter the same modalities share one prediction.
+
+    Writes `metrics.json` (condition, case, patient and metrics), `cohort.json`, `cases.csv`,
+    `scores.json` (FROC and calibration under each condition), and one picture of each case under
+    the first condition.
+
+    Args:
+        segmenter: To be measured.
+        store: Holds the cases.
+        ids: Labelled cases.
+        conditions: Such as `ct+pet`; see `check_conditions`.
+        folder: Where to write.
+        settings: Window and overlap.
+        precision: Of the network.
+        progress: Told after each case.
+    """
+    results: Results = {condition: {} for condition in conditions}
+    scores: dict[str, dict[str, CaseScores]] = {condition: {} for condition in conditions}
+    for number, name in enumerate(ids, 1):
+        case, seen = store[name], {}
+        reference = np.asarray(case.label)
+        for condition in conditions:
+            names = tuple(
+                m
+                for m in segmenter.modalities
+                if m in condition.split("+") and m in case.modalities
+            )
+            if not names:
+                continue
+            if names not in seen:
+                probability = predict_case(
+                    segmenter, case, settings, modalities=names, precision=precision
+                )
+                mask = probability.argmax(0).astype(np.uint8)
+                worth = score_case(name, 1 - probability[0], reference, case.grid)
+                seen[names] = _metrics(case, mask, segmenter.classes), worth
+                if condition == conditions[0]:
+                    _draw(folder / f"{name}.png", case, mask, seen[names][0]["dice"])
+            results[condition][name], scores[condition][name] = seen[names]
+        if progress:
+            progress(number, len(ids), name)
+    patients = {name: store.rows[name]["patient"] for name in ids}
+    write_results(folder, results, patients)
+    write_json(
+        folder / "scores.json",
+        {
+            condition: summary(own.values(), len({patients[name] for name in own}))
+            for condition, own in scores.items()
+            if own
+        },
+    )
+    return results
+
+
+def check_conditions(
+    conditions: Sequence[str] | None, modalities: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the conditions to test under: those given, else all modalities, then each alone.
+
+    Raises:
+        SettingsError: If one names a modality that the run does not have.
+    """
+    if conditions is None:
+        alone = list(modalities) if len(modalities) > 1 else []
+        return ("+".join(modalities), *alone)
+    for condition in conditions:
+        for name in condition.split("+"):
+            if name not in modalities:
+                raise SettingsError(
+                    f"a condition must be made of {', '.join(modalities)}"
+                    f"{did_you_mean(name, modalities)}",
+                    found=repr(condition),
+                    remedy="write it as in ct+pet",
+                )
+    return tuple(dict.fromkeys(conditions))
+
+
+def measure(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    grid: Grid,
+    volumes: Mapping[str, np.ndarray],
+    classes: Sequence[int],
+) -> dict[int, Numbers]:
+    """Return the metrics of each class."""
+    return {c: case_metrics(prediction, reference, grid, volumes, c) for c in classes}
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows as CSV, whole or not at all; the columns are those of all rows, NaN is empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row)) or ["case"]
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
+
+
+def dice_of(results: Results, condition: str) -> float:
+    """Return the mean Dice of the cases under a condition; NaN if there are none."""
+    values = [metrics["dice"] for metrics in results[condition].values()]
+    return float(np.mean(values)) if values else math.nan
+
+
+def _metrics(case: StoredCase, mask: np.ndarray, classes: int) -> Numbers:
+    """Return the metrics of class 1 by their names, those of others with the class behind."""
+    images = {m: np.asarray(case.images[i]) for i, m in enumerate(case.modalities)}
+    physical = {m: x for m, x in images.items() if modality(m).unit == "SUV"}
+    reference = np.asarray(case.label)
+    found = measure(mask, reference, case.grid, physical, range(1, classes))
+    return {
+        name if c == 1 else f"{name}_class{c}": value
+        for c, numbers in found.items()
+        for name, value in numbers.items()
+    }
+
+
+def _draw(file: Path, case: StoredCase, mask: np.ndarray, dice: float) -> None:
+    volumes = {m: np.asarray(case.images[i], np.float32) for i, m in enumerate(case.modalities)}
+    label = np.asarray(case.label)
+    reference = np.where(label == IGNORE, 0, label)
+    case_picture(file, volumes, case.grid, reference, mask, title=f"{case.id}: Dice {dice:.3f}")
+
+
+def write_results(folder: Path, results: Results, patients: Mapping[str, str]) -> None:
+    """Write `cases.csv`, `cohort.json` and `metrics.json` of the cases under each condition."""
+    rows = [
+        {"condition": condition, "case": name, "patient": patients[name], **metrics}
+        for condition, cases in results.items()
+        for name, metrics in cases.items()
+    ]
+    write_rows(folder / "cases.csv", rows)
+    cohort = {
+        condition: cohort_metrics(cases, {name: patients[name] for name in cases})
+        for condition, cases in results.items()
+    }
+    write_json(folder / "cohort.json", cohort)
+    write_json(
+        folder / "metrics.json",
+        {
+            condition: {
+                name: {"patient": patients[name], "metrics": metrics}
+                for name, metrics in cases.items()
+            }
+            for condition, cases in results.items()
+        },
+    )
+
+
+def _plain(value: object) -> object:
+    return "" if isinstance(value, float) and math.isnan(value) else value

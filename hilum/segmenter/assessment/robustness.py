@@ -1,0 +1,244 @@
+"""The robustness matrix: what a segmenter loses when a modality is missing, moved or mis-scaled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from hilum.core.errors import DataError, SettingsError, did_you_mean
+from hilum.core.files import read_json
+from hilum.core.modality import modality
+from hilum.core.settings import Settings, validate
+from hilum.datasets.store.case_store import CaseStore, StoredCase
+from hilum.evaluation.statistics.cohort import cohort_metrics
+from hilum.evaluation.statistics.comparison import paired_comparison
+from hilum.training.settings import TrackingSettings
+
+from ..inference.predict_case import Precision, predict_case
+from ..segmenter import Segmenter
+from .perturbation import Perturbation, perturb
+from .prepared_cases import Numbers, Progress, check_conditions, measure
+
+SHOWN = ("dice", "dscagg", "f1agg")
+"""Cohort metrics of the table, each with its interval over patients."""
+
+
+class RobustnessSettings(Settings):
+    """Which rows the matrix has."""
+
+    conditions: tuple[str, ...] | None = Field(
+        None, description="modality subsets such as ct+pet; empty: all, then each alone"
+    )
+    moved: str | None = Field(
+        None, description="modality that is changed; empty: the first in SUV, else the last"
+    )
+    shifts: tuple[float, ...] = Field((0, 5, 10, 15), description="displacements, mm")
+    scales: tuple[float, ...] = Field((0.7, 1, 1.3), description="factors on the values")
+    resolutions: tuple[float, ...] = Field(
+        (0, 5, 8), description="added blur, full width at half maximum, mm"
+    )
+    full: bool = Field(
+        False, description="whether to blur every shifted and scaled row, not the plain one alone"
+    )
+    cases: tuple[str, ...] | None = Field(
+        None, description="cases; empty: the test cases of the run, else all that are labelled"
+    )
+    seed: int = Field(0, ge=0, description="seed of the directions and of the intervals")
+    precision: Precision = Field("auto", description="of the network")
+    tracking: TrackingSettings = Field(
+        default_factory=lambda: validate(TrackingSettings, {}), description="W&B"
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the matrix.
+
+    Attributes:
+        condition: Modalities that the network may use, as in `ct+pet`.
+        change: What happened to the changed modality.
+        cases: Metrics of each case.
+    """
+
+    condition: str
+    change: Perturbation
+    cases: dict[str, Numbers] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The row in words."""
+        c = self.change
+        parts = [
+            f"shift {c.shift_mm:g} mm" if c.shift_mm else "",
+            f"values x {c.scale:g}" if c.scale != 1 else "",
+            f"blur {c.fwhm_mm:g} mm" if c.fwhm_mm else "",
+        ]
+        return ", ".join([self.condition, *filter(None, parts)])
+
+
+def rows_of(settings: RobustnessSettings, conditions: Sequence[str], moved: str) -> list[Row]:
+    """Return the rows: each condition unchanged first; changes only where `moved` is used."""
+    rows = []
+    for condition in conditions:
+        changes = [Perturbation()]
+        if moved in condition.split("+"):
+            changes += [Perturbation(d, s) for d in settings.shifts for s in settings.scales]
+            plain = changes if settings.full else [Perturbation()]
+            changes += [c._replace(fwhm_mm=w) for c in plain for w in settings.resolutions]
+        rows += [Row(condition, change) for change in dict.fromkeys(changes)]
+    return rows
+
+
+def robustness(
+    segmenter: Segmenter,
+    store: CaseStore,
+    ids: Sequence[str],
+    folder: Path,
+    settings: RobustnessSettings | None = None,
+    *,
+    progress: Progress | None = None,
+) -> list[dict[str, float | str | int]]:
+    """Measure every row on every case, and write and return the matrix.
+
+    Writes `robustness.csv` (a row of the matrix each, with intervals over patients and the paired
+    change of Dice against the first row), `robustness_cases.csv`, `robustness.json`,
+    `robustness.html`, and a W&B run with the table.
+
+    Args:
+        segmenter: To be measured.
+        store: Holds the cases.
+        ids: Labelled cases.
+        folder: Where to write.
+        settings: Rows of the matrix.
+        progress: Told after each case.
+
+    Raises:
+        SettingsError: If a condition or the changed modality is none of the segmenter's.
+        DataError: If no case has what the first condition wants.
+    """
+    from .robustness_report import log_matrix, write_matrix
+
+    settings = settings or RobustnessSettings.model_validate({})
+    moved = changed_modality(settings, segmenter.modalities)
+    rows = rows_of(settings, check_conditions(settings.conditions, segmenter.modalities), moved)
+    for number, name in enumerate(ids, 1):
+        case = store[name]
+        for row in rows:
+            found = _measure(segmenter, case, row, moved, settings)
+            if found is not None:
+                row.cases[name] = found
+        if progress:
+            progress(number, len(ids), name)
+    if not rows[0].cases:
+        raise DataError(
+            f"the matrix needs a labelled case with {rows[0].condition}",
+            file=store.path,
+            found=f"none in {len(ids)}",
+        )
+    patients = {name: store.rows[name]["patient"] for name in ids}
+    table = [_line(row, rows[0], patients, settings.seed) for row in rows if row.cases]
+    write_matrix(folder, table, rows, patients, moved)
+    log_matrix(folder, table, settings.tracking, settings.model_dump(mode="json"))
+    return table
+
+
+def cases_to_measure(
+    folder: Path, store: CaseStore, settings: RobustnessSettings
+) -> tuple[str, ...]:
+    """Return the cases to measure: those asked for, else the test cases of the segmenter's run.
+
+    Args:
+        folder: Segmenter folder; its run's `split.json` lies beside it.
+        store: Holds the cases.
+        settings: May name cases.
+
+    Raises:
+        DataError: If there is none, or one of them trained the segmenter.
+    """
+    file = folder.parent / "split.json"
+    split = read_json(file) if file.exists() else {}
+    labelled = [name for name in store.ids if store.rows[name]["labelled"]]
+    chosen = settings.cases or tuple(split.get("test") or labelled)
+    unknown = [name for name in chosen if name not in store.rows]
+    if unknown or not chosen:
+        raise DataError(
+            "the matrix needs labelled cases of the store",
+            file=store.path,
+            found=", ".join(unknown) or "none",
+        )
+    seen = sorted(set(chosen) & {*split.get("train", ()), *split.get("validation", ())})
+    if seen:
+        raise DataError(
+            "no case of the matrix may have trained the segmenter",
+            case=seen[0],
+            file=file,
+            remedy="leave it out of cases",
+        )
+    return tuple(chosen)
+
+
+def changed_modality(settings: RobustnessSettings, modalities: Sequence[str]) -> str:
+    """Return the modality that is changed."""
+    if settings.moved is not None:
+        if settings.moved not in modalities:
+            raise SettingsError(
+                f"moved must be one of {', '.join(modalities)}"
+                f"{did_you_mean(settings.moved, modalities)}",
+                found=repr(settings.moved),
+            )
+        return settings.moved
+    return next((m for m in modalities if modality(m).unit == "SUV"), modalities[-1])
+
+
+def _measure(
+    segmenter: Segmenter, case: StoredCase, row: Row, moved: str, settings: RobustnessSettings
+) -> Numbers | None:
+    names = row.condition.split("+")
+    # A row says what it says only for cases that have all of it.
+    if case.label is None or not set(names) <= set(case.modalities):
+        return None
+    changed = perturb(case, moved, row.change, settings.seed)
+    probability = predict_case(segmenter, changed, modalities=names, precision=settings.precision)
+    mask = probability.argmax(0).astype(np.uint8)
+    return measure(mask, np.asarray(case.label), case.grid, {}, (1,))[1]
+
+
+def _line(
+    row: Row, first: Row, patients: Mapping[str, str], seed: int
+) -> dict[str, float | str | int]:
+    """Return one row of the table: metrics with intervals, and the paired change of Dice."""
+    cohort = cohort_metrics(row.cases, {name: patients[name] for name in row.cases}, seed=seed)
+    line: dict[str, float | str | int] = {
+        "row": row.name,
+        "modalities": row.condition,
+        **row.change._asdict(),
+        "patients": len({patients[name] for name in row.cases}),
+    }
+    for metric in SHOWN:
+        found = cohort.get(metric, {})
+        for part in ("value", "ci_low", "ci_high"):
+            name = metric if part == "value" else f"{metric}_{part}"
+            line[name] = float(found.get(part, math.nan))
+    if row is not first:
+        ours, base = (_by_patient(r.cases, patients) for r in (row, first))
+        found = paired_comparison(ours, base, seed=seed)
+        line |= {
+            "dice_change": found.difference,
+            "dice_change_ci_low": found.ci_low,
+            "dice_change_ci_high": found.ci_high,
+        }
+    return line
+
+
+def _by_patient(
+    cases: Mapping[str, Numbers], patients: Mapping[str, str]
+) -> dict[str, dict[int, float]]:
+    values: dict[str, list[float]] = {}
+    for name, numbers in cases.items():
+        values.setdefault(patients[name], []).append(numbers["dice"])
+    return {patient: {0: float(np.nanmean(v))} for patient, v in values.items()}

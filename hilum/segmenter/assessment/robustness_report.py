@@ -1,0 +1,122 @@
+"""Write the robustness matrix as tables and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hilum.core.files import atomic_path, write_json
+from hilum.evaluation.charts.svg import bars
+from hilum.training.settings import TrackingSettings
+from hilum.training.tracking import study_run
+
+from .prepared_cases import write_rows
+
+if TYPE_CHECKING:
+    from .robustness import Row
+
+Line = Mapping[str, float | str | int]
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Robustness matrix</title>
+<meta name="viewport" content="width=device-width">
+<style>body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
+color-scheme:light dark}}table{{border-collapse:collapse;font-variant-numeric:tabular-nums}}
+td,th{{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #8884}}
+td:first-child,th:first-child{{text-align:left}}.wide{{overflow-x:auto}}
+svg{{max-width:100%;height:auto}}.grid{{stroke:#8885}}.mark{{stroke:currentColor;stroke-width:1.5}}
+text{{fill:currentColor;font-size:13px}}</style>
+<h1>Robustness matrix</h1>
+<p>Changed: {moved}. Intervals: 95 %, bootstrap over patients. Change: mean paired difference of
+Dice to the first row, with its interval.</p>{chart}<div class="wide"><table>{table}</table></div>
+</html>
+"""
+
+
+def write_matrix(
+    folder: Path,
+    table: Sequence[Line],
+    rows: Sequence[Row],
+    patients: Mapping[str, str],
+    moved: str,
+) -> None:
+    """Write `robustness.csv`, `.json`, `.html`, and `robustness_cases.csv`.
+
+    Args:
+        folder: Where.
+        table: A line per row of the matrix.
+        rows: With the metrics of each case.
+        patients: Patient of each case.
+        moved: The changed modality.
+    """
+    write_rows(folder / "robustness.csv", table)
+    cases = [
+        {"row": row.name, "case": name, "patient": patients[name], **numbers}
+        for row in rows
+        for name, numbers in row.cases.items()
+    ]
+    write_rows(folder / "robustness_cases.csv", cases)
+    write_json(folder / "robustness.json", {"changed": moved, "rows": [dict(r) for r in table]})
+    with atomic_path(folder / "robustness.html") as part:
+        part.write_text(_page(table, moved), encoding="utf-8")
+
+
+def log_matrix(
+    folder: Path, table: Sequence[Line], tracking: TrackingSettings, config: Mapping[str, object]
+) -> None:
+    """Log the matrix to W&B as a run of its own; a failing logger changes nothing."""
+    columns = list(dict.fromkeys(key for line in table for key in line))
+    with study_run(folder, {"job_type": "test", **_said(tracking)}, config) as log:
+        rows = [[line.get(column) for column in columns] for line in table]
+        log.table("robustness", columns, rows)
+        log.html("robustness_page", folder / "robustness.html")
+
+
+def _said(tracking: TrackingSettings) -> dict[str, object]:
+    return {key: value for key, value in tracking.model_dump().items() if value is not None}
+
+
+def lines(table: Sequence[Line]) -> list[str]:
+    """Return the matrix as aligned text."""
+    wide = max(len(str(line["row"])) for line in table)
+    head = f"{'':<{wide}}  patients  Dice                  DSCagg  F1agg   change of Dice"
+    return [head, *(_text(line, wide) for line in table)]
+
+
+def _text(line: Line, wide: int) -> str:
+    text = f"{line['row']:<{wide}}  {line['patients']:>8}  {_interval(line, 'dice')}"
+    text += f"  {line['dscagg']:.3f}   {line['f1agg']:.3f}"
+    return text + (f"   {_interval(line, 'dice_change', '+')}" if "dice_change" in line else "")
+
+
+def _interval(line: Line, name: str, sign: str = "") -> str:
+    return (
+        f"{line[name]:{sign}.3f} [{line[name + '_ci_low']:{sign}.3f}, "
+        f"{line[name + '_ci_high']:{sign}.3f}]"
+    )
+
+
+def _page(table: Sequence[Line], moved: str) -> str:
+    drawn = [
+        (str(r["row"]), float(r["dice"]), float(r["dice_ci_low"]), float(r["dice_ci_high"]))
+        for r in table
+    ]
+    head = "".join(
+        f"<th scope=col>{name}</th>"
+        for name in ("row", "patients", "Dice", "DSCagg", "F1agg", "change of Dice")
+    )
+    body = "".join(_row(line) for line in table)
+    chart = bars(drawn, "mean Dice over patients, 95 % interval")
+    return PAGE.format(moved=moved, chart=chart, table=f"<tr>{head}</tr>{body}")
+
+
+def _row(line: Line) -> str:
+    loss = _interval(line, "dice_change", "+") if "dice_change" in line else ""
+    cells = [
+        str(line["patients"]),
+        _interval(line, "dice"),
+        f"{line['dscagg']:.3f}",
+        f"{line['f1agg']:.3f}",
+        loss,
+    ]
+    return f"<tr><td>{line['row']}</td>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

@@ -1,0 +1,44 @@
+"""What W&B shows of a test: scalars, the worst and the best case, a row per case."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from hilum.training.tracking import Tracker
+
+from .prepared_cases import Results, dice_of
+
+
+def show(results: Results, folder: Path, tracker: Tracker | None) -> dict[str, float]:
+    """Return the scalars of the test, and log them with the worst and the best case.
+
+    Args:
+        results: Metrics by condition and case.
+        folder: Holds a picture of each case.
+        tracker: The open run, if there is one.
+    """
+    scores = {name: dice_of(results, name) for name in results}
+    scalars = {f"test/dice_{name}": s for name, s in scores.items() if not math.isnan(s)}
+    if tracker is not None:
+        tracker.summarise(scalars)
+        _pictures(results, folder, tracker)
+        _table(results, tracker)
+    return scalars
+
+
+def _pictures(results: Results, folder: Path, tracker: Tracker) -> None:
+    import wandb
+
+    first = results[next(iter(results))]
+    ranked = sorted(first, key=lambda name: first[name]["dice"])
+    files = [folder / f"{name}.png" for name in dict.fromkeys([*ranked[:1], *ranked[-1:]])]
+    # One key each: W&B shows a list only if all pictures have one size.
+    tracker.log_now({f"test/{file.stem}": wandb.Image(str(file)) for file in files})
+
+
+def _table(results: Results, tracker: Tracker) -> None:
+    cases = [(name, case, row) for name, rows in results.items() for case, row in rows.items()]
+    columns = list(cases[0][2]) if cases else []
+    rows = [[name, case, *(row.get(column) for column in columns)] for name, case, row in cases]
+    tracker.log_rows("test/cases", ["condition", "case", *columns], rows)

@@ -1,0 +1,153 @@
+"""Average the weights of several fine-tuning runs into one segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hilum.core.checkpoints import load_weights, read_weights
+from hilum.core.errors import CheckpointError, SettingsError
+from hilum.core.types import IGNORE
+from hilum.datasets.store.case_store import CaseStore
+
+from .inference.predict_case import predict_case
+from .segmenter import Segmenter, SegmenterConfig, read_segmenter_config
+
+Score = Callable[[Segmenter], float]
+"""Larger is better; measured on validation cases, never on those of the test."""
+
+ALIKE = ("modalities", "classes", "organs", "encoder", "fusion", "decoder", "deep_supervision",
+         "spacing", "orientation", "intensity")  # fmt: skip
+"""What segmenters must share so that a mean of their weights means something."""
+
+
+def average(
+    folders: Sequence[str | Path],
+    out: str | Path,
+    *,
+    method: Literal["uniform", "greedy"] = "uniform",
+    score: Score | None = None,
+) -> Path:
+    """Write a segmenter whose weights are the mean of others', and return its folder.
+
+    `uniform` takes all. `greedy` begins with the best and adds the others in the order of their
+    scores, each only if the score of the mean does not fall.
+
+    The runs should start from the same pretrained encoder: the mean of unrelated networks is noise.
+
+    Source:
+        Wortsman et al., "Model soups", ICML 2022, arXiv:2203.05482, recipe 1.
+
+    Args:
+        folders: Segmenter folders.
+        out: Segmenter folder to write.
+        method: How to choose.
+        score: Of a segmenter, for `greedy`; `dice_on` makes one.
+
+    Raises:
+        CheckpointError: If the segmenters differ in architecture or in what they see.
+        SettingsError: If there is nothing to average, or `greedy` has no score.
+    """
+    paths = [Path(folder) for folder in folders]
+    if not paths:
+        raise SettingsError("an average needs a segmenter folder or more")
+    if method == "greedy" and score is None:
+        raise SettingsError("greedy averaging needs a score", remedy="give one made by dice_on")
+    config = read_segmenter_config(paths[0])
+    for path in paths[1:]:
+        _check_alike(config, read_segmenter_config(path), paths[0], path)
+    weights = [read_weights(path) for path in paths]
+    for path, other in zip(paths, weights, strict=True):
+        _check_shapes(weights[0], other, paths[0], path)
+    chosen = list(range(len(paths)))
+    if method == "greedy" and score is not None:
+        chosen = _greedy(config, weights, score)
+    names = [str(paths[index]) for index in chosen]
+    noted = config.extra | {"average": {"method": method, "of": names}}
+    noted.pop("validation_dice", None)
+    config = config.model_copy(update={"extra": noted})
+    return _filled(config, mean_of([weights[index] for index in chosen])).save(out)
+
+
+def mean_of(weights: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of each tensor, added in float64; counters are those of the first."""
+    mean: dict[str, Tensor] = {}
+    for name, first in weights[0].items():
+        if first.is_floating_point():
+            total = sum(other[name].double() for other in weights)
+            mean[name] = (total / len(weights)).to(first.dtype)  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            mean[name] = first.clone()
+    return mean
+
+
+def dice_on(store: CaseStore, cases: Sequence[str]) -> Score:
+    """Return a score: the mean Dice over labelled cases, all foreground classes counted as one."""
+
+    def score(segmenter: Segmenter) -> float:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        found = [_dice(segmenter.to(device), store, name) for name in cases]
+        return float(np.mean(found))
+
+    return score
+
+
+def _dice(segmenter: Segmenter, store: CaseStore, name: str) -> float:
+    case = store[name]
+    label = np.asarray(case.label)
+    prediction = predict_case(segmenter, case).argmax(0)
+    known = label != IGNORE
+    ours, truth = (prediction > 0) & known, (label > 0) & known
+    both = ((prediction == label) & truth).sum()
+    return float(2 * both / (ours.sum() + truth.sum())) if ours.any() or truth.any() else 1.0
+
+
+def _greedy(
+    config: SegmenterConfig, weights: Sequence[dict[str, Tensor]], score: Score
+) -> list[int]:
+    """Return the members of the mean, the best first."""
+    alone = [score(_filled(config, own)) for own in weights]
+    order = sorted(range(len(weights)), key=lambda index: -alone[index])
+    chosen, best = [order[0]], alone[order[0]]
+    for index in order[1:]:
+        value = score(_filled(config, mean_of([weights[i] for i in [*chosen, index]])))
+        if value >= best:
+            chosen, best = [*chosen, index], value
+    return chosen
+
+
+def _filled(config: SegmenterConfig, weights: dict[str, Tensor]) -> Segmenter:
+    segmenter = Segmenter(config)
+    load_weights(segmenter, weights, threshold=1.0)
+    return segmenter.eval()
+
+
+def _check_alike(one: SegmenterConfig, other: SegmenterConfig, first: Path, path: Path) -> None:
+    for key in ALIKE:
+        ours, theirs = getattr(one, key), getattr(other, key)
+        if ours != theirs:
+            raise CheckpointError(
+                f"segmenters to average must have the same {key}",
+                file=path,
+                found=f"{theirs}, while {first} has {ours}",
+                remedy="average runs of one recipe that differ in seed, rate or augmentation",
+            )
+
+
+def _check_shapes(
+    one: dict[str, Tensor], other: dict[str, Tensor], first: Path, path: Path
+) -> None:
+    differ = sorted(one.keys() ^ other.keys())
+    differ += [n for n, value in one.items() if n in other and other[n].shape != value.shape]
+    if differ:
+        raise CheckpointError(
+            f"segmenters to average must have the tensors of {first}",
+            file=path,
+            found=f"{len(differ)} others, such as {differ[0]}",
+            remedy="copy the whole folder again from where it was trained",
+        )

@@ -1,0 +1,127 @@
+"""Several segmenters as one: the mean of their probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hilum.core.errors import CheckpointError, SettingsError
+from hilum.core.types import Available, Volume
+from hilum.datasets.io.nifti import Volume as Scan
+
+from .segmenter import Segmenter, SegmenterConfig
+
+MUST_AGREE: dict[str, Callable[[SegmenterConfig], object]] = {
+    "modalities": lambda config: config.modalities,
+    "classes": lambda config: config.classes,
+    "spacing": lambda config: config.spacing,
+    "orientation": lambda config: config.orientation,
+    "window": lambda config: config.inference.window or config.patch,
+    "preparation": lambda config: config.preparation.model_dump(mode="json"),
+}
+"""What segmenters must share to see the same voxels; encoder, fusion and decoder may differ."""
+
+
+class Ensemble(nn.Module):
+    """The mean of the probabilities of segmenters, such as those of the folds. Final.
+
+    Predicts wherever a segmenter does.
+
+    Args:
+        members: Segmenters that agree on all of `MUST_AGREE`.
+        names: What to call them in errors; by default their numbers.
+
+    Attributes:
+        members: The segmenters.
+        config: That of the first; what counts for prediction is the same for all.
+
+    Raises:
+        SettingsError: If there is none, or if two do not agree.
+    """
+
+    def __init__(self, members: Sequence[Segmenter], names: Sequence[str] = ()) -> None:
+        super().__init__()
+        if not members:
+            raise SettingsError("an ensemble needs a segmenter or more")
+        self.members = nn.ModuleList(members)
+        self.config = members[0].config
+        self.modalities, self.classes = self.config.modalities, self.config.classes
+        names = names or [f"segmenter {number}" for number in range(1, len(members) + 1)]
+        for member, name in zip(members[1:], names[1:], strict=True):
+            for what, value in MUST_AGREE.items():
+                if value(member.config) != value(self.config):
+                    one, other = value(self.config), value(member.config)
+                    raise SettingsError(
+                        f"the segmenters of an ensemble must agree on {what}",
+                        found=f"{one} in {names[0]}, {other} in {name}",
+                        remedy=f"leave {name} out, or predict with each alone",
+                    )
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Return the mean's logarithm of tensors, or segment scans; as `Segmenter.__call__`."""
+        if not any(isinstance(one, str | Path | Scan) for one in (*inputs, *named.values())):
+            return super().__call__(*inputs, **named)
+        from .prediction.patient import named_scans, segment
+
+        return segment(self, named_scans(self.modalities, inputs, named))
+
+    def forward(self, image: Volume, available: Available) -> list[Tensor]:
+        """Return the log of the mean probability, whose softmax it is, at full resolution."""
+        found = [member(image, available)[0].float().softmax(1) for member in self.members]
+        return [torch.stack(found).mean(0).clamp_min(1e-30).log()]
+
+    @classmethod
+    def from_pretrained(cls, *folders: str | Path) -> Ensemble:
+        """Read segmenter folders, run folders, or folders of them (such as the folds)."""
+        found = [folder for given in folders for folder in segmenter_folders(given)]
+        members = [Segmenter.from_pretrained(folder) for folder in found]
+        return cls(members, [str(folder) for folder in found]).eval()
+
+
+Predictor = Segmenter | Ensemble
+"""What predicts."""
+
+
+def load_predictor(*folders: str | Path) -> Predictor:
+    """Read what folders hold: one segmenter as it is, several as an ensemble."""
+    found = [folder for given in folders for folder in segmenter_folders(given)]
+    return (
+        Segmenter.from_pretrained(found[0]) if len(found) == 1 else Ensemble.from_pretrained(*found)
+    )
+
+
+def segmenter_folders(folder: str | Path) -> list[Path]:
+    """Return the segmenter folders that are meant by a folder.
+
+    It is one itself, a run folder (`RUN/segmenter`), or holds some of either kind.
+
+    Raises:
+        CheckpointError: If it holds none.
+    """
+    folder = Path(folder)
+    for place in (folder, folder / "segmenter"):
+        if (place / "config.json").is_file():
+            return [place]
+    inside = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    found = [
+        place
+        for path in inside
+        for place in (path, path / "segmenter")
+        if (place / "config.json").is_file() and (place / "model.safetensors").is_file()
+    ]
+    if not found:
+        raise CheckpointError(
+            "a segmenter folder must hold config.json and model.safetensors",
+            file=folder,
+            remedy="give the folder that `hilum finetune` named at its end, or a folder of such",
+        )
+    return found
+
+
+def members_of(model: Predictor) -> list[nn.Module]:
+    """Return the networks to average."""
+    return list(model.members) if isinstance(model, Ensemble) else [model]

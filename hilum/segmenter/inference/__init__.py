@@ -1,0 +1,1 @@
+"""Prediction of one prepared case by a sliding window."""

@@ -1,0 +1,1 @@
+"""Segment raw scans: masks, node tables, pictures, pages."""

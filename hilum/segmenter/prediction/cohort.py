@@ -1,0 +1,269 @@
+"""Segment raw scans: masks on the original grid, node tables, pictures, one summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hilum.core.case import Case
+from hilum.core.errors import DataError, UserError
+from hilum.core.files import hash_of, hash_of_file, read_json, write_json
+from hilum.datasets.io.nifti import write_volume
+from hilum.datasets.prepare.case import prepare_case
+from hilum.datasets.store.case_store import PreparedCase
+from hilum.evaluation.charts.pictures import case_picture
+from hilum.evaluation.metrics.nodes import Row, n_features, write_nodes
+from hilum.finetune.settings import InferenceSettings
+
+from ..assessment.prepared_cases import Progress
+from ..ensemble import Predictor, load_predictor, segmenter_folders
+from ..inference.predict_case import Precision, Uncertainty, usable
+from .inputs import Inputs, find_cases
+from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
+from .page import write_page
+from .patient import check_uncertainty, predict_maps, preparation
+from .pictures import thinned
+from .stations import name_stations
+
+SUMMARY = "summary.json"
+Given = str | Path | Sequence[str | Path] | Predictor
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """How one call predicts.
+
+    Attributes:
+        inference: Window, overlap and mirror images.
+        modalities: Use only these of each case.
+        precision: Of the network.
+        pictures: Whether to draw each case.
+        uncertainty: Measure to map, if any.
+        probability: Whether to write the probability of the foreground.
+    """
+
+    inference: InferenceSettings
+    modalities: tuple[str, ...] | None = None
+    precision: Precision = "auto"
+    pictures: bool = True
+    uncertainty: Uncertainty | None = None
+    probability: bool = False
+
+
+def predict(
+    segmenter: Given,
+    inputs: Inputs,
+    out: str | Path,
+    *,
+    modalities: Sequence[str] | None = None,
+    inference: InferenceSettings | None = None,
+    fast: bool = False,
+    changes: Mapping[str, object] | None = None,
+    precision: Precision = "auto",
+    pictures: bool = True,
+    uncertainty: Uncertainty | None = None,
+    probability: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Segment cases wherever they are.
+
+    Each case is brought to the segmenter's spacing, predicted, and the probabilities are taken back
+    to the grid of its reference file (CT, where there is one), where the mask is decided. Writes
+    `<case>.nii.gz`, `<case>_nodes.csv` and `.json`, `<case>_report.json`, `<case>.png` and `.html`,
+    with `uncertainty` also `<case>_uncertainty.nii.gz`, with `probability`
+    `<case>_probability.nii.gz`, and `summary.json` with times.
+    A case that is there already, from the same files and weights, is not predicted again: a call
+    that was interrupted goes on. A bad case does not stop the others.
+
+    Args:
+        segmenter: Segmenter folder, several or a folder of them (the mean of their probabilities
+            counts), or a segmenter or ensemble in memory.
+        inputs: Manifest, case folder, folder of cases, DICOM, or file of each modality; see
+            `prediction_inputs.find_cases`.
+        out: Where to write.
+        modalities: Use only these; the mask still lies on the grid of the case's reference.
+        inference: Window, overlap and mirror images; the segmenter's own if not given.
+        fast: Change them for a quick answer.
+        changes: Then set these of them; `None` leaves one as it is.
+        precision: Of the network.
+        pictures: Whether to draw each case.
+        uncertainty: Map it, and give its mean in each node; see `inference.predict_slabs`.
+        probability: Write the probability of the foreground (all classes) to three decimals.
+        progress: Told after each case.
+
+    Returns:
+        Path of `summary.json`.
+
+    Raises:
+        DataError: If cases were bad; the others are predicted.
+        SettingsError: If the segmenter never saw a modality that is asked for.
+    """
+    out = Path(out)
+    model, identity = load(segmenter)
+    asked = None if modalities is None else tuple(modalities)
+    usable(model, model.modalities, asked)
+    window = inference or model.config.inference
+    window = (window.fast() if fast else window).changed(**(changes or {}))
+    settings = PredictSettings(window, asked, precision, pictures, uncertainty, probability)
+    check_uncertainty(model, window, uncertainty)
+    found = find_cases(inputs, model, out)
+    rows: dict[str, Any] = read_json(out / SUMMARY)["cases"] if (out / SUMMARY).is_file() else {}
+    bad = dict(found.bad)
+    for number, case in enumerate(found.cases, 1):
+        try:
+            key = _key(case, identity, settings)
+            if not _is_there(out, rows.get(case.id), key, _files(case.id, settings)):
+                about = {"segmenter": identity, "key": key}
+                rows[case.id] = _predict_one(model, case, out, settings) | about
+                write_json(out / SUMMARY, {"cases": rows})
+        except UserError as error:
+            bad[case.id] = str(error)
+        if progress:
+            progress(number, len(found.cases), case.id)
+    write_json(out / SUMMARY, {"cases": rows, "failed": bad})
+    if bad:
+        total = len(found.cases) + len(found.bad)
+        raise DataError(
+            f"every case must be good; {total - len(bad)} of {total} are predicted",
+            found="\n  " + "\n  ".join(bad.values()),
+            remedy="\nmend them and run the same command again",
+        )
+    return out / SUMMARY
+
+
+def load(segmenter: Given) -> tuple[Predictor, str]:
+    """Return the network on the best device, and what tells it from others."""
+    if isinstance(segmenter, nn.Module):
+        weights = {name: float(t.double().sum()) for name, t in segmenter.state_dict().items()}
+        return segmenter, hash_of([segmenter.config.model_dump(mode="json"), weights])
+    given = [segmenter] if isinstance(segmenter, str | Path) else list(segmenter)
+    model = load_predictor(*given)
+    files = [
+        hash_of_file(folder / name)
+        for path in given
+        for folder in segmenter_folders(path)
+        for name in ("model.safetensors", "config.json")
+    ]
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), hash_of(files)
+
+
+def _key(case: Case, identity: str, settings: PredictSettings) -> str:
+    """Return what must be equal for a prediction to be as good as a new one."""
+    used = {name: file for name, file in case.files.items() if name != "label"}
+    for name, file in used.items():
+        if not file.is_file():
+            raise DataError(f"the {name} file must exist", case=case.id, file=file)
+    files = {name: hash_of_file(file) for name, file in used.items()}
+    inference = settings.inference.model_dump()
+    how = [settings.modalities, inference, settings.precision, settings.uncertainty]
+    return hash_of([identity, how, files])
+
+
+def _files(case: str, settings: PredictSettings) -> list[str]:
+    """Return the files of a case, the mask first."""
+    ends = [".nii.gz", "_report.json", "_nodes.json", "_nodes.csv"]
+    ends += [".png", ".html"] * settings.pictures
+    ends += ["_uncertainty.nii.gz"] * (settings.uncertainty is not None)
+    ends += ["_probability.nii.gz"] * settings.probability
+    return [case + end for end in ends]
+
+
+def _is_there(out: Path, row: Mapping[str, Any] | None, key: str, files: Sequence[str]) -> bool:
+    if row is None or row["key"] != key:
+        return False
+    return all((out / file).is_file() for file in files)
+
+
+def _predict_one(
+    model: Predictor, case: Case, out: Path, settings: PredictSettings
+) -> dict[str, Any]:
+    """Predict one case and write its files; the mask last but for the report and the summary."""
+    began = time.monotonic()
+    prepared = prepare_case(case, preparation(model, case), with_label=False)
+    names = usable(model, prepared.modalities, settings.modalities, case.id)
+    read = time.monotonic()
+    maps = predict_maps(
+        model,
+        prepared,
+        settings.inference,
+        modalities=names,
+        precision=settings.precision,
+        uncertainty=settings.uncertainty,
+    )
+    predicted = time.monotonic()
+    grid = prepared.source_grid
+    mask = mask_on_source(maps.foreground, prepared)
+    nodes = name_stations(nodes_on_source(mask, grid, case, prepared, maps), case)
+    write_nodes(out, case.id, nodes)
+    files = _files(case.id, settings)
+    if maps.uncertainty is not None:
+        name = f"{case.id}_uncertainty.nii.gz"
+        write_volume(out / name, map_on_source(maps.uncertainty, prepared), grid)
+    if settings.probability:
+        total = maps.foreground.sum(0) if len(maps.foreground) > 1 else maps.foreground[0]
+        name = f"{case.id}_probability.nii.gz"
+        write_volume(out / name, map_on_source(total, prepared), grid)
+    write_volume(out / files[0], mask, grid, np.uint8)
+    ended = time.monotonic()
+    row = {
+        "mask": files[0],
+        "files": files,
+        "modalities": names,
+        "nodes": len(nodes),
+        "volume_ml": float(np.count_nonzero(mask) * grid.voxel_ml),
+        "seconds": {
+            "read": round(read - began, 3),
+            "predict": round(predicted - read, 3),
+            "write": round(ended - predicted, 3),
+        },
+    }
+    report = {
+        "case": case.id,
+        "patient": case.patient,
+        "inputs": case.volumes,
+        "grid": grid.as_json(),
+        "inference": settings.inference.model_dump(),
+        "uncertainty": settings.uncertainty,
+        "n_features": n_features(nodes),
+        "notes": prepared.notes,
+    }
+    if settings.pictures:
+        _draw(out, case, prepared, maps, nodes, row)
+    write_json(out / files[1], report | row | {"nodes": nodes})
+    return row
+
+
+def _draw(
+    out: Path,
+    case: Case,
+    prepared: PreparedCase,
+    maps: Maps,
+    nodes: Sequence[Row],
+    row: Mapping[str, Any],
+) -> None:
+    """Write the picture and the page of a case."""
+    volumes = {name: prepared.images[i] for i, name in enumerate(prepared.modalities)}
+    grid = prepared.grid
+    # Numbering the parts of a mask takes many times its memory: 512 x 512 x 1000 needs thinning.
+    few, mask, thin = thinned(volumes, maps.mask, grid)
+    case_picture(out / f"{case.id}.png", few, thin, None, mask, title=case.id)
+    spacing = " x ".join(f"{s:.3g}" for s in grid.spacing)
+    about = {
+        "scans": [f"{name}: {file.name}" for name, file in case.volumes.items()],
+        "predicted from": row["modalities"],
+        "volume of all nodes, ml": row["volume_ml"],
+        "largest short axis, mm": n_features(nodes)["max_short_axis_mm"],
+        "slices below": f"as the network saw them, {spacing} mm",
+        "mask": row["mask"],
+        "seconds": ", ".join(f"{name} {value:.1f}" for name, value in row["seconds"].items()),
+    }
+    if prepared.notes:
+        about["notes"] = "; ".join(prepared.notes)
+    write_page(out / f"{case.id}.html", case.id, volumes, grid, maps.mask, nodes, about)

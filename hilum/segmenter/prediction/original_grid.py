@@ -1,0 +1,113 @@
+"""Take predictions back to the grid of the file they came from, and measure the nodes there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hilum.core.case import Case
+from hilum.core.geometry import Grid
+from hilum.core.modality import modality
+from hilum.datasets.io.boxes import box_of
+from hilum.datasets.io.nifti import read_volume
+from hilum.datasets.io.resampling import resample, slabs
+from hilum.datasets.prepare.case import restore_probability
+from hilum.datasets.store.case_store import PreparedCase
+from hilum.evaluation.metrics.nodes import Row, node_table
+
+AROUND_MM = 15.0
+"""Kept around the nodes when they are measured; SUVpeak looks 6.2 mm beyond a node."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What is predicted for a case, on its prepared grid; large arrays lie in temporary files.
+
+    Attributes:
+        foreground: float32 `[classes - 1, D, H, W]`, probability of each class but the background.
+        mask: uint8 `[D, H, W]`, the most probable class.
+        uncertainty: float32 `[D, H, W]`, if asked for.
+    """
+
+    foreground: np.ndarray
+    mask: np.ndarray
+    uncertainty: np.ndarray | None = None
+
+
+def mask_on_source(foreground: np.ndarray, prepared: PreparedCase) -> np.ndarray:
+    """Return the most probable class of each voxel of the original grid; background outside.
+
+    Probabilities are interpolated, not masks, so that borders stay as fine as they were predicted;
+    slab by slab, so that only a few slices of them are in memory.
+
+    Args:
+        foreground: `[classes - 1, D, H, W]` on `prepared.grid`: all but the background, which has
+            the rest.
+        prepared: The case that it belongs to.
+
+    Returns:
+        uint8 on `prepared.source_grid`.
+    """
+    mask = np.zeros(prepared.source_grid.shape, np.uint8)
+    for rows, slab in slabs(prepared.source_grid):
+        best = np.zeros(slab.shape, np.float32)
+        total = np.zeros(slab.shape, np.float32)
+        part = mask[rows]
+        for value, one in enumerate(foreground, 1):
+            here = resample(one, prepared.grid, slab, antialias=False)
+            np.putmask(part, here > best, value)
+            np.maximum(best, here, out=best)
+            total += here
+        # What is left belongs to the background, which wins a tie.
+        part[best <= 1 - total] = 0
+    return mask
+
+
+def map_on_source(values: np.ndarray, prepared: PreparedCase) -> np.ndarray:
+    """Return a map of 0 to 1 on the original grid, to three decimals (they compress well)."""
+    found = restore_probability(values, prepared)
+    return np.round(found, 3, out=found)
+
+
+def nodes_on_source(
+    mask: np.ndarray,
+    grid: Grid,
+    case: Case,
+    prepared: PreparedCase | None = None,
+    maps: Maps | None = None,
+) -> list[Row]:
+    """Measure the nodes of a mask on its own grid, with uptake from the original files.
+
+    Args:
+        mask: Whole numbers on `grid`.
+        grid: Of the reference file.
+        case: Names the files.
+        prepared: With `maps`: says where they lie.
+        maps: Add probability and, if it is there, uncertainty of each node.
+    """
+    canonical, axes, flips = grid.canonical()
+    turned = np.flip(mask.transpose(axes), tuple(axis for axis in range(3) if flips[axis]))
+    if not turned.any():
+        return []
+    start, stop = box_of(turned > 0)
+    margin = [int(np.ceil(AROUND_MM / s)) for s in canonical.spacing]
+    low = [max(a - m, 0) for a, m in zip(start, margin, strict=True)]
+    high = [min(b + m, n) for b, m, n in zip(stop, margin, turned.shape, strict=True)]
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    cut = turned[box]
+    d, h, w = cut.shape
+    around = canonical.crop((low[0], low[1], low[2]), (d, h, w))
+    volumes = {}
+    for name, file in case.volumes.items():
+        volume = read_volume(file, case.id)
+        volumes[name] = resample(volume.array, volume.grid, around, fill=modality(name).fill)
+    if prepared is None or maps is None:
+        return node_table(cut, around, volumes)
+
+    def here(values: np.ndarray) -> np.ndarray:
+        return resample(values, prepared.grid, around, antialias=False)
+
+    probability = sum((here(one) for one in maps.foreground), np.zeros((), np.float32))
+    uncertainty = None if maps.uncertainty is None else here(maps.uncertainty)
+    return node_table(cut, around, volumes, probability=probability, uncertainty=uncertainty)

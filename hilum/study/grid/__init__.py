@@ -1,0 +1,1 @@
+"""From a study file to cells, their cost and the time left."""

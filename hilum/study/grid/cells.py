@@ -1,0 +1,207 @@
+"""From a study file to cells: every run of the grid, each with its settings, hash and folder."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hilum.core.errors import SettingsError
+from hilum.core.files import hash_of
+from hilum.core.runs import RUNTIME_ONLY
+from hilum.core.settings import S, load
+
+from ..settings import StudySettings, covers
+
+Stage = Literal["pretrain", "finetune"]
+STAGES: tuple[Stage, ...] = ("pretrain", "finetune")
+
+Data = str | Callable[[str], str]
+
+_PLACES = RUNTIME_ONLY | {"store"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study.
+
+    Attributes:
+        stage: Which command runs it.
+        levels: Level of each factor; for a pretraining cell those that chose it.
+        settings: Settings as nested plain values.
+        key: Hash of stage, settings and data: equal runs are one cell.
+        folder: Where it runs, below the study's folder.
+        needs: Folder of the pretraining cell whose encoder it starts from.
+        data: Fingerprint of its case store; empty where nobody checks it.
+        recipe: Hash as `key`, but without the data: what the cell was before its store changed.
+    """
+
+    stage: Stage
+    levels: dict[str, Any]
+    settings: dict[str, Any]
+    key: str
+    folder: Path
+    needs: Path | None = field(default=None)
+    data: str = ""
+    recipe: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether its run ended well."""
+        return (self.folder / "DONE").exists()
+
+    @property
+    def name(self) -> str:
+        """Levels in one readable line."""
+        return " > ".join(str(level) for level in self.levels.values())
+
+
+def expand(study: StudySettings, out: Path, data: Data = "") -> list[Cell]:
+    """Return every cell of the grid, each pretraining run once, before what needs it.
+
+    A cell that is on disk already, perhaps under other names of its levels, keeps its folder.
+
+    Args:
+        study: The study.
+        out: Folder of the study.
+        data: Fingerprint of a case store by its path, or of all of them; part of each cell's
+            identity, so that cells of a changed store are new cells.
+    """
+    known = {name[-8:]: name for stage in STAGES for name in _names(out / stage)}
+    plan = _Plan(study, out, data if callable(data) else (lambda store: data), known)
+    if not study.factors:
+        raise SettingsError("a study must have factors", remedy="as in factors: {seed: [0, 1]}")
+    pretraining: dict[str, Cell] = {}
+    asked: dict[str, Cell] = {}
+    finetuning: dict[str, Cell] = {}
+    for levels in _combinations(study):
+        overrides = _overrides(study, levels)
+        pretrain = overrides.pop("pretrain", None)
+        tested = {"conditions": study.conditions} if study.conditions else {}
+        settings = _nested({"store": study.store, **tested, **study.finetune, **overrides})
+        first = None
+        if pretrain is not None:
+            same = json.dumps(pretrain, sort_keys=True, default=str)
+            if same not in asked:
+                first = _pretraining_cell(plan, levels, pretrain)
+                asked[same] = pretraining.setdefault(first.key, first)
+            first = asked[same]
+            settings["init_from"] = str(first.folder / "encoder")
+        cell = plan.cell("finetune", levels, settings, first)
+        finetuning.setdefault(cell.key, cell)
+    if not finetuning:
+        raise SettingsError("exclude must leave some combination", remedy="remove one of its rows")
+    return [*pretraining.values(), *finetuning.values()]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What turns settings into cells: where, from which data, and what is there already."""
+
+    study: StudySettings
+    out: Path
+    data: Callable[[str], str]
+    known: dict[str, str]
+
+    def cell(
+        self, stage: Stage, levels: dict[str, Any], settings: dict[str, Any], first: Cell | None
+    ) -> Cell:
+        data = self.data(settings["store"])
+        own = _identity(settings)
+        start = {} if first is None else {"init_from": first.key}
+        key = hash_of([data, stage, own | start])
+        recipe = hash_of([stage, own | ({} if first is None else {"init_from": first.recipe})])
+        name = self.known.get(key[:8]) or f"{_slug(levels)}-{key[:8]}"
+        needs = None if first is None else first.folder
+        return Cell(stage, levels, settings, key, self.out / stage / name, needs, data, recipe)
+
+
+def resolve(cell: Cell, cls: type[S], tracking: dict[str, Any]) -> S:
+    """Return the validated settings of a cell, with its place in W&B."""
+    return load(cls, [], [], **merge(cell.settings, {"trainer": {"tracking": tracking}}))
+
+
+def _pretraining_cell(plan: _Plan, levels: dict[str, Any], pretrain: Any) -> Cell:
+    study = plan.study
+    if not isinstance(pretrain, dict):
+        raise SettingsError("pretrain must hold settings of `hilum pretrain`", found=repr(pretrain))
+    settings = _nested({"store": study.store, **study.pretrain, **pretrain})
+    chose = {
+        name: level
+        for name, level in levels.items()
+        if isinstance(study.factors[name], dict) and "pretrain" in study.factors[name][level]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    }
+    return plan.cell("pretrain", chose, settings, None)
+
+
+def _combinations(study: StudySettings) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*study.factors.values()):
+        levels = dict(zip(study.factors, values, strict=True))
+        if not any(covers(row, levels) for row in study.exclude):
+            yield levels
+
+
+def _overrides(study: StudySettings, levels: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, level in levels.items():
+        factor = study.factors[name]
+        found |= factor[level] if isinstance(factor, dict) else {name: level}
+    return found
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """Turn dotted keys into groups; later keys win. What comes out shares nothing with the study.
+
+    A cell that set a key of a shared group would set it for every other cell, too.
+    """
+    nested: dict[str, Any] = {}
+    for key, value in _copy(flat).items():
+        *groups, last = key.split(".")
+        here = nested
+        for group in groups:
+            here = here.setdefault(group, {})
+            if not isinstance(here, dict):
+                raise SettingsError(f"{key}: {group} is no group of settings")
+        if isinstance(value, dict) and isinstance(here.get(last), dict):
+            here[last] = merge(here[last], value)
+        else:
+            here[last] = value
+    return nested
+
+
+def _copy(value: Any) -> Any:
+    """Return a deep copy of what YAML can hold; `copy.deepcopy` takes four times as long."""
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return both groups of settings in one; the new one wins."""
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _identity(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what makes a run what it is: no paths of this machine, no worker counts."""
+    return {
+        key: _identity(value) if isinstance(value, dict) else value
+        for key, value in settings.items()
+        if key not in _PLACES
+    }
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
+def _slug(levels: dict[str, Any]) -> str:
+    text = "-".join(str(level) for level in levels.values())
+    return re.sub(r"[^\w.+-]+", "_", text)[:60] or "cell"

@@ -1,0 +1,1 @@
+"""From finished cells to tables, statistics and the HTML report."""

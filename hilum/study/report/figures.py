@@ -1,0 +1,194 @@
+"""The drawings and pictures of a report, from what the cells left in their folders."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hilum.core.files import read_json
+from hilum.evaluation.charts import svg as charts
+
+from .compare import ArmSummary, higher_is_better
+from .measurements import Row, arm
+
+if TYPE_CHECKING:
+    from ..run.ledger import Entry
+    from .results import Findings
+
+OVERLAYS = 3
+"""Cases shown: the worst, the middle one and the best."""
+RECONSTRUCTIONS = 3
+"""Pretraining runs shown."""
+
+
+class Cost(NamedTuple):
+    """What an arm costs; NaN where no run says.
+
+    Attributes:
+        parameters: Of the segmenter.
+        flops: Of one patch with every modality.
+        seconds: Of fine-tuning, mean over runs.
+    """
+
+    parameters: float
+    flops: float
+    seconds: float
+
+    def texts(self) -> list[str]:
+        """Return millions of parameters, GFLOPs and seconds as text."""
+        return [
+            _number(self.parameters / 1e6, ".2f"),
+            _number(self.flops / 1e9, ".1f"),
+            _number(self.seconds, ".0f" if self.seconds >= 10 else ".1f"),
+        ]
+
+
+def overlays(found: Findings, name: str) -> list[tuple[Path, str]]:
+    """Return pictures of the worst, the middle and the best test case of an arm, in one run."""
+    metric = found.case_metric
+    sign = 1 if higher_is_better(metric) else -1
+    folders = folders_of(found)
+    rows = [
+        row
+        for row in found.rows
+        if row.arm == name and row.condition == found.full and _known(row.metrics.get(metric))
+    ]
+    rows = [row for row in rows if row.run == rows[0].run and picture_of(folders, row)]
+    rows.sort(key=lambda row: sign * row.metrics[metric])
+    if not rows:
+        return []
+    picks = [rows[round(i * (len(rows) - 1) / (OVERLAYS - 1))] for i in range(OVERLAYS)]
+    shown: dict[Path, str] = {}
+    for which, row in zip(("worst", "middle", "best"), picks, strict=True):
+        text = f"{name}: {which} test case {row.case}, {metric} {row.metrics[metric]:.3f}"
+        file = picture_of(folders, row)
+        if file is not None:
+            shown.setdefault(file, text)
+    return list(shown.items())
+
+
+def picture_of(folders: Mapping[tuple[str, ...], Path], row: Row) -> Path | None:
+    """Return the overlay that the row's own cell drew of its case."""
+    folder = folders.get(_key(row.levels))
+    file = folder / "test" / f"{row.case}.png" if folder else None
+    return file if file is not None and file.exists() else None
+
+
+def folders_of(found: Findings) -> dict[tuple[str, ...], Path]:
+    """Return the folder of every fine-tuning cell that is done, for `picture_of`."""
+    return {_key(e.cell.levels): e.cell.folder for e in _finetuned(found)}
+
+
+def reconstructions(found: Findings) -> list[tuple[Path, str]]:
+    """Return the last reconstruction of some pretraining runs."""
+    shown = []
+    for entry in found.entries:
+        if entry.cell.stage != "pretrain" or len(shown) == RECONSTRUCTIONS:
+            continue
+        files = sorted((entry.cell.folder / "pictures").glob("*.png"))
+        if files:
+            shown.append((files[-1], f"Pretraining {entry.cell.name}: input, masked, rebuilt"))
+    return shown
+
+
+def curves(found: Findings) -> list[tuple[str, str]]:
+    """Draw the pretraining loss and the validation Dice over steps, one line per arm.
+
+    A line is the mean over the runs of an arm; of many arms, the best ones.
+    """
+    order = [one.arm for one in found.ranked()]
+    most = len(charts.COLOURS)
+    drawings = []
+    for stage, key, text in (
+        ("pretrain", "val/loss", "Pretraining: reconstruction loss on validation patches"),
+        ("finetune", "val/dice", "Fine-tuning: Dice on validation patients, mean over runs"),
+    ):
+        cells: dict[str, list[Path]] = {}
+        for entry in found.entries:
+            if entry.cell.stage == stage:
+                cells.setdefault(arm(entry.cell.levels), []).append(entry.cell.folder)
+        if stage == "finetune":
+            names = [name for name in order if name in cells]
+            names += [name for name in cells if name not in names]
+        else:
+            names = list(cells)
+        lines = []
+        for name in names:
+            if len(lines) == most:
+                break
+            series = _mean([_series(folder / "metrics.jsonl", key) for folder in cells[name]])
+            if series:
+                lines.append((name, series))
+        if lines:
+            some = f"; {most} of {len(names)} arms" if len(names) > most else ""
+            drawings.append((charts.lines(lines, x_label="step", y_label=key), text + some))
+    return drawings
+
+
+def cost_of(found: Findings, name: str) -> Cost:
+    """Return parameters, FLOPs and training time of an arm."""
+    summaries: list[dict[str, Any]] = [
+        read_json(file)
+        for e in _finetuned(found)
+        if arm(e.cell.levels) == name
+        for file in [e.cell.folder / "summary.json"]
+        if file.exists()
+    ]
+    if not summaries:
+        return Cost(math.nan, math.nan, math.nan)
+    seconds = [s["seconds"] for s in summaries if s.get("seconds")]
+    return Cost(
+        float(summaries[0].get("parameters") or math.nan),
+        float(summaries[0].get("flops") or math.nan),
+        sum(seconds) / len(seconds) if seconds else math.nan,
+    )
+
+
+def bases(found: Findings) -> dict[str, ArmSummary]:
+    """Return, for each arm, the arm at the reference's levels and else its own, if there is one."""
+    levels = {row.arm: row.levels for row in found.rows}
+    arms = {one.arm: one for one in found.of(found.full)}
+    pairs = {name: arm(own | found.study.reference) for name, own in levels.items()}
+    return {name: arms[base] for name, base in pairs.items() if base in arms}
+
+
+def _finetuned(found: Findings) -> Sequence[Entry]:
+    return [e for e in found.entries if e.cell.stage == "finetune" and e.state == "done"]
+
+
+def _key(levels: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{name}={level}" for name, level in levels.items())
+
+
+def _mean(series: Sequence[list[tuple[float, float]]]) -> list[tuple[float, float]]:
+    """Return the mean of several curves at every step that any of them has."""
+    points: dict[float, list[float]] = {}
+    for curve in series:
+        for step, value in curve:
+            points.setdefault(step, []).append(value)
+    return [(step, sum(values) / len(values)) for step, values in sorted(points.items())]
+
+
+def _series(file: Path, key: str) -> list[tuple[float, float]]:
+    """Read one metric from `metrics.jsonl`."""
+    if not file.exists():
+        return []
+    points = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if f'"{key}"' not in line:
+            continue  # most lines are of training steps; parsing them all takes seconds
+        row = json.loads(line)
+        if row.get(key) is not None:
+            points.append((float(row["step"]), float(row[key])))
+    return points
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and value == value
+
+
+def _number(value: float, form: str) -> str:
+    return f"{value:{form}}" if math.isfinite(value) else "–"

@@ -1,0 +1,209 @@
+"""How a report begins and ends: answer, cohort, limits, definitions, and how to repeat it."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from hilum.core.files import read_json
+from hilum.datasets.splits import Split, check_leakage
+from hilum.datasets.store.case_store import CaseStore
+from hilum.evaluation.metrics.table import METRICS
+
+from ..run.ledger import summary
+from .citations import cited
+from .compare import ArmSummary, Paired
+from .measurements import DRAWS
+from .page import bullets, interval, note, paragraph, table
+
+if TYPE_CHECKING:
+    from .results import Findings
+
+MOST_LINES = 12
+"""Comparisons that the answer spells out; of more, those that show something, and a count."""
+
+
+def answer(found: Findings) -> str:
+    """Say in a few sentences what the numbers support, and how sure they are."""
+    arms = found.ranked()
+    if not arms:
+        return note(f"No cell is done yet: {summary(found.entries)}.")
+    metric, best = found.study.metric, arms[0]
+    runs = f"{best.seeds} seeds" + (f" in {best.draws} draws" if best.draws > 1 else "")
+    lines = [
+        f"Best {label(metric)} on the test patients: {best.arm}, {_plain(best, metric)} "
+        f"({best.patients} patients, {runs})."
+    ]
+    few = len(found.pairs) <= MOST_LINES
+    clear = [p for p in found.pairs if p.verdict(metric) in ("better", "worse")]
+    shown = found.pairs if few else clear[:MOST_LINES]
+    lines += [_sentence(pair, metric) for pair in shown]
+    unfinished = [entry for entry in found.entries if entry.state != "done"]
+    warning = note(f"Not every cell is done: {summary(found.entries)}.") if unfinished else ""
+    more = "" if few else paragraph(_counted(found.pairs, metric))
+    return warning + bullets(lines) + more
+
+
+def _sentence(pair: Paired, metric: str) -> str:
+    c = pair.comparison
+    numbers = f"{c.difference:+.3f} [{c.ci_low:+.3f}, {c.ci_high:+.3f}]"
+    return f"{pair.question}: {numbers}, {pair.verdict(metric)}."
+
+
+def _counted(pairs: Sequence[Paired], metric: str) -> str:
+    verdicts = Counter(pair.verdict(metric) for pair in pairs)
+    parts = "; ".join(f"{verdict}: {count}" for verdict, count in verdicts.most_common())
+    return f"Verdicts of all {sum(verdicts.values())} comparisons: {parts}."
+
+
+def cohort(found: Findings) -> str:
+    """Describe the data and show that no test patient was seen in training."""
+    store = CaseStore(found.study.store)
+    rows: dict[tuple[str, ...], int] = {}
+    checked = 0
+    for entry in found.entries:
+        file = entry.cell.folder / "split.json"
+        if entry.cell.stage != "finetune" or not file.exists():
+            continue
+        split = Split.from_json(read_json(file))
+        check_leakage(store, split)
+        checked += 1
+        parts = split.as_json().values()
+        row = [str(len({store.rows[c]["patient"] for c in part})) for part in parts]
+        row += [
+            str(sum(store.rows[c]["nodes"] for c in part)) for part in (split.train, split.test)
+        ]
+        rows[tuple(row)] = rows.get(tuple(row), 0) + 1
+    head = ["unlabelled pool", "training", "validation", "test"]
+    head += ["nodes in training", "nodes in test", "cells"]
+    spacing = " x ".join(f"{s:g}" for s in store.spacing)
+    leaks = "no test patient is in a training pool, a training set or a validation set"
+    return (
+        paragraph(
+            f"{len(store)} cases with {', '.join(store.modalities)} at {spacing} mm; "
+            f"store {store.fingerprint}."
+        )
+        + table(head, [[*row, str(count)] for row, count in rows.items()], "Patients of each part")
+        + paragraph(
+            f"Leakage check on each of the {checked} cells: {leaks}."
+            if checked
+            else "No cell has a split yet, so nothing could be checked for leakage."
+        )
+    )
+
+
+def limits(found: Findings) -> str:
+    """Say what these numbers cannot show."""
+    seeds = {arm.seeds for arm in found.arms}
+    draws = {arm.draws for arm in found.arms}
+    patients = max((arm.patients for arm in found.arms), default=0)
+    pretrained = [e for e in found.entries if e.cell.stage == "pretrain"]
+    lines = [f"{patients} test patients: differences smaller than the intervals stay hidden."]
+    if max(draws, default=1) < 2 and not any(name in found.study.factors for name in DRAWS):
+        lines.append(
+            "Labelled training patients were drawn once: how another draw would rank the arms is "
+            "in no interval. Add the factor split.draw to see it."
+        )
+    elif draws and max(draws) < 4:
+        lines.append(
+            f"{max(draws)} draws of labelled patients: if draws differ a lot, about one in ten "
+            "intervals misses the truth instead of one in twenty."
+        )
+    if seeds and max(seeds) < 2:
+        lines.append("One seed: no difference between arms is supported.")
+    elif seeds and max(seeds) < 3:
+        lines.append(
+            "Two seeds: if runs differ a lot, about one in ten intervals misses the truth instead "
+            "of one in twenty. Three seeds keep the promise."
+        )
+    lines.append("Every arm had the same number of steps; longer training may change the order.")
+    failed = [e for e in found.entries if e.state == "failed"]
+    if failed:
+        names = ", ".join(e.cell.name for e in failed[:3]) + (", ..." if len(failed) > 3 else "")
+        lines.append(f"{len(failed)} cells failed and are in no number: {names}.")
+    if len(pretrained) == 1:
+        lines.append("One pretraining run feeds all pretrained arms; its own variance is not seen.")
+    elif pretrained:
+        lines.append(
+            "Each encoder was pretrained once; how another run of the same pretraining would do is "
+            "not seen unless the seed is a factor of it."
+        )
+    if any(not pair.comparison.supported for pair in found.pairs):
+        lines.append(
+            "Comparisons marked 'not supported' have too few seeds or patients for any verdict, "
+            "whatever their p value."
+        )
+    lines.append(
+        "'No difference shown' is not 'equal': only the equivalence test, within the margin of "
+        f"{found.study.margin:g}, speaks of equality."
+    )
+    if "phantom" in found.study.name or "demo" in found.study.name:
+        lines.append("Phantoms are not patients: they test the method, not its clinical value.")
+    return bullets(lines)
+
+
+def definitions(found: Findings) -> str:
+    """Define every metric that the report shows, with its rule for empty masks."""
+    used = [name for name in METRICS if any(name in arm.metrics for arm in found.arms)]
+    rows = [[label(n), escape(METRICS[n].definition), escape(METRICS[n].empty)] for n in used]
+    methods = (
+        "Intervals of arms: hierarchical bootstrap over patients, draws of labelled patients and "
+        "seeds. Differences: patient by patient and run by run, judged by two-way random effects, "
+        "so that they hold for other patients and other runs; p values adjusted by Holm's method "
+        "over all comparisons of a factor. Beside them: sign-flip permutation and Wilcoxon "
+        "signed-rank test over patients (for these very runs), the hierarchical bootstrap, a "
+        "cluster bootstrap for pooled metrics, and two one-sided tests for equivalence."
+    )
+    shown = table(["metric", "definition", "empty masks"], rows, "Metrics", text=(1, 2))
+    return (paragraph(methods) + shown) if rows else ""
+
+
+def repeat(found: Findings) -> str:
+    """Give the command, the environment and what to cite."""
+    out = found.page.parent
+    packages = ("torch", "pytorch-lightning", "monai", "timm", "transformers", "numpy", "wandb")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return (
+        f"<pre>hilum study run {escape(str(out / 'study.yaml'))} --out {escape(str(out))}</pre>"
+        + paragraph(f"Environment: hilum {version('hilum')}, {machine}, {versions}.")
+        + paragraph(
+            "Every run logged to W&B offline. To upload: wandb sync --sync-all, in a run folder."
+        )
+        + paragraph("Please cite (as BibTeX in tables/citations.bib):")
+        + bullets(ref.text() for ref in cited(used(found)).values())
+    )
+
+
+def used(found: Findings) -> set[str]:
+    """Return the names of the encoders, strategies and tasks that the cells used."""
+    return {
+        str(spec.get("name"))
+        for entry in found.entries
+        for key in ("encoder", "fusion", "task")
+        for spec in [entry.cell.settings.get(key, {})]
+        if isinstance(spec, dict)
+    }
+
+
+def cell(arm: ArmSummary, metric: str, digits: int = 3) -> str:
+    """Return a metric of an arm with its interval, as HTML."""
+    if metric not in arm.metrics:
+        return "–"
+    value = arm.metrics[metric]
+    places = 1 if metric.endswith(("_mm", "_ml")) else digits
+    return interval(value["value"], value["ci_low"], value["ci_high"], places)
+
+
+def label(metric: str) -> str:
+    """Return the title of a metric."""
+    return getattr(METRICS.get(metric), "title", "") or metric.replace("_", " ")
+
+
+def _plain(arm: ArmSummary, metric: str) -> str:
+    value = arm.metrics[metric]
+    return f"{value['value']:.3f} [{value['ci_low']:.3f}, {value['ci_high']:.3f}]"

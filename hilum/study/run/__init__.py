@@ -1,0 +1,1 @@
+"""Run the cells of a study, here or on SLURM."""

@@ -1,0 +1,189 @@
+"""A study on SLURM with plain `sbatch`: one array script per stage, fine-tuning after pretraining.
+
+Two minutes before its time ends, or on pre-emption, a cell is asked to save its state (SIGUSR1 to
+the batch shell, which passes it on); it exits with 75, and the script puts itself into the queue
+again. Each fine-tuning array waits for the one pretraining task that it starts from, so that a
+failed pretraining holds up no other cell.
+"""
+
+from __future__ import annotations
+
+import getpass
+import itertools
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hilum.core.errors import UserError
+from hilum.core.files import read_json, write_json, write_text
+
+from ..grid.cells import STAGES, Cell, Stage
+from .engines import Order, command, this_python
+
+LONGEST = 1000
+"""Tasks of one array; SLURM's own limit is 1001 unless the site has raised it."""
+
+SCRIPT = """#!/bin/bash
+{options}
+# Task n runs the cell in line n (plus the first argument) of the list of keys.
+key=$(sed -n "$((SLURM_ARRAY_TASK_ID + ${{1:-0}}))p" {keys})
+{command} "$key" &
+child=$!
+asked=
+trap 'asked=USR1; kill -USR1 "$child" 2>/dev/null' USR1
+trap 'asked=TERM; kill -USR1 "$child" 2>/dev/null' TERM
+ended= why=
+while :; do
+  asked=
+  wait "$child"; now=$?
+  [ "$now" -eq 127 ] || ended=$now
+  [ -n "$asked" ] || break
+  why=$asked
+done
+# 75: asked to stop, state saved. 138: asked before it could listen. SIGTERM: SLURM decides.
+if [ "$why" != TERM ] && {{ [ "$ended" -eq 75 ] || [ "$ended" -eq 138 ]; }}; then
+  scontrol requeue "$SLURM_JOB_ID" && exit 0
+fi
+exit "$ended"
+"""
+
+
+def submit(order: Order) -> None:
+    """Write the scripts of the cells that are left, and hand them to `sbatch`.
+
+    Raises:
+        UserError: If there is no SLURM here, it refuses the job, or the study has jobs in its
+            queue already.
+    """
+    _require("sbatch")
+    waiting = queued(order.out)
+    if waiting:
+        raise UserError(
+            "the study must have no jobs in the queue",
+            found=", ".join(waiting),
+            remedy="wait for them, or `hilum study cancel`",
+        )
+    folder = _new_folder(order.out / "slurm")
+    jobs: list[dict[str, Any]] = []
+    tasks: dict[Path, str] = {}
+    try:
+        for stage in STAGES:
+            own = [cell for cell in order.cells if cell.stage == stage]
+            if own:
+                _submit_stage(order, stage, own, folder, jobs, tasks)
+    finally:  # what was submitted before an error must be known to `cancel`
+        write_json(order.out / "slurm" / "jobs.json", jobs)
+
+
+def queued(out: Path) -> list[str]:
+    """Return the jobs of a study that SLURM still has; none where it cannot be asked."""
+    file = out / "slurm" / "jobs.json"
+    if not file.exists() or shutil.which("squeue") is None:
+        return []
+    ours = {str(job["id"]) for job in read_json(file)}
+    asked = subprocess.run(
+        ["squeue", "--noheader", "--user", getpass.getuser(), "--format", "%F"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return sorted(ours & set(asked.stdout.split()))
+
+
+def cancel_jobs(out: Path) -> list[str]:
+    """Take the waiting tasks out of the queue; running ones see the study's `cancel` file."""
+    jobs = queued(out)
+    if not jobs or shutil.which("scancel") is None:
+        return []
+    subprocess.run(["scancel", "--state=PENDING", *jobs], check=False, capture_output=True)
+    return [f"taken out of the queue: what waits of job {job}" for job in jobs]
+
+
+def _submit_stage(
+    order: Order,
+    stage: Stage,
+    cells: Sequence[Cell],
+    folder: Path,
+    jobs: list[dict[str, Any]],
+    tasks: dict[Path, str],
+) -> None:
+    """Submit the arrays of one stage; cells that start from the same encoder wait together."""
+    groups = {
+        needs: list(own)
+        for needs, own in itertools.groupby(
+            sorted(cells, key=lambda cell: str(cell.needs or "")), key=lambda cell: cell.needs
+        )
+    }
+    keys = [cell.key for own in groups.values() for cell in own]
+    write_text(folder / f"{stage}.keys", "\n".join(keys) + "\n")
+    script = folder / f"{stage}.sbatch"
+    write_text(script, _script(order, stage, folder))
+    first = 0
+    for needs, own in groups.items():
+        after = [f"--dependency=afterok:{tasks[needs]}"] if needs in tasks else []
+        for start in range(0, len(own), LONGEST):
+            part = own[start : start + LONGEST]
+            job = _sbatch([f"--array=1-{len(part)}", *after, str(script), str(first)])
+            tasks.update({cell.folder: f"{job}_{number}" for number, cell in enumerate(part, 1)})
+            jobs.append({"id": job, "stage": stage, "cells": [cell.key for cell in part]})
+            order.say(
+                f"submitted {job}: {len(part)} {stage} cells"
+                + (f", after {tasks[needs]}" if needs in tasks else "")
+            )
+            first += len(part)
+
+
+def _script(order: Order, stage: str, folder: Path) -> str:
+    given = {
+        "job-name": f"{order.study.name}-{stage}",
+        "chdir": str(Path.cwd()),
+        "output": str(folder / f"{stage}-%A_%a.log"),
+        "open-mode": "append",
+        "signal": "B:USR1@120",
+        "kill-on-invalid-dep": "yes",
+        **{name.replace("_", "-"): str(value) for name, value in order.study.sbatch.items()},
+    }
+    lines = [f"#SBATCH --{name}={value}" for name, value in given.items()]
+    return SCRIPT.format(
+        options="\n".join([*lines, "#SBATCH --requeue"]),
+        keys=shlex.quote(str(folder / f"{stage}.keys")),
+        command=command(order.out, this_python()),
+    )
+
+
+def _sbatch(arguments: Sequence[str]) -> str:
+    done = subprocess.run(
+        ["sbatch", "--parsable", *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        found = " ".join(done.stderr.split()).removeprefix("sbatch: error: ")
+        raise UserError(
+            "SLURM must accept the job",
+            found=found,
+            remedy="mend the group sbatch of the study file; `sinfo` lists the partitions",
+        )
+    return done.stdout.strip().split(";")[0]
+
+
+def _require(program: str) -> None:
+    if shutil.which(program) is None:
+        raise UserError(
+            f"SLURM's {program} must be on the PATH",
+            remedy="run this where jobs are submitted, or take --engine local or print",
+        )
+
+
+def _new_folder(parent: Path) -> Path:
+    """Return a folder of this submission alone: waiting tasks read the lists of theirs."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = parent / f"{number:03d}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError

@@ -1,0 +1,225 @@
+"""What happens around every step: its random seed, its gradient, its pace, and its alarms."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from hilum.core.errors import DataError
+from hilum.core.runs import RunFolder
+from hilum.core.seeds import derive
+
+from .checkpoints import write_weights
+from .fsdp import whole
+from .settings import TrainerSettings
+
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None
+
+
+class Draws(pl.Callback):
+    """Makes dropout and every other draw from torch's global generator a function of the step.
+
+    Args:
+        seed: Seed of the run.
+        accumulate: Forward passes per step.
+    """
+
+    def __init__(self, seed: int, accumulate: int) -> None:
+        self.seed, self.accumulate = seed, accumulate
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed the forward pass."""
+        part = batch_idx % self.accumulate
+        rank = [trainer.global_rank] if trainer.global_rank else []
+        torch.manual_seed(derive(self.seed, "step", trainer.global_step, part, *rank))
+
+    def on_validation_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Seed it the same at every validation."""
+        torch.manual_seed(derive(self.seed, "validation", batch_idx))
+
+
+class Gradients(pl.Callback):
+    """Clips the gradient, and stops the run before a value that is not finite reaches the weights.
+
+    The batch is kept as `replay/step-<n>.safetensors`, its cases in the file's metadata.
+
+    Args:
+        run: Folder of the run.
+        clip: Largest norm of the gradient; 0 does not clip.
+
+    Attributes:
+        loss: Loss of the last forward pass.
+        norm: Norm of the last gradient before clipping.
+        rates: Learning rate of each part in the last step.
+    """
+
+    def __init__(self, run: RunFolder, clip: float) -> None:
+        self.run, self.clip = run, clip
+        self.loss = self.norm = math.nan
+        self.rates: dict[str, float] = {}
+        self._batch: Any = None
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember the batch."""
+        self._batch = batch
+
+    def on_before_backward(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
+    ) -> None:
+        """Check the loss."""
+        self.loss = float(loss.detach()) * trainer.accumulate_grad_batches
+        self._check("loss", self.loss, trainer)
+
+    def on_before_optimizer_step(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Clip and check the gradient."""
+        norm = torch.nn.utils.clip_grad_norm_(pl_module.parameters(), self.clip or math.inf)
+        self.norm = float(whole(norm))
+        self.rates = {
+            str(group.get("name", number)): group["lr"]
+            for number, group in enumerate(optimizer.param_groups)
+        }
+        self._check("gradient", self.norm, trainer)
+
+    def _check(self, what: str, value: float, trainer: pl.Trainer) -> None:
+        if math.isfinite(value):
+            return
+        step = trainer.global_step + 1
+        file = self.run.path / "replay" / f"step-{step:06d}.safetensors"
+        cases = keep_batch(file, self._batch)
+        raise DataError(
+            f"the {what} of step {step} must be finite",
+            case=", ".join(cases) or None,
+            found=f"{value}; the batch is kept as {file}",
+            remedy="look at these cases (`hilum check`), or lower trainer.learning_rate",
+        )
+
+
+def keep_batch(file: Path, batch: Any) -> list[str]:
+    """Write the tensors of a batch with the names of its cases, and return the names."""
+    parts: dict[Any, Any] = {}
+    if isinstance(batch, dict):
+        parts = batch
+    elif isinstance(batch, list | tuple):
+        parts = dict(enumerate(batch))
+    cases = [str(case) for case in parts.get("case", [])]
+    tensors = {
+        str(key): value.detach().cpu().contiguous().clone()
+        for key, value in parts.items()
+        if isinstance(value, Tensor)
+    }
+    write_weights(file, tensors, {"case": json.dumps(cases)})
+    return cases
+
+
+class Pace(pl.Callback):
+    """Logs loss, learning rates, gradient norm, throughput, time spent waiting for data, memory.
+
+    Args:
+        settings: How often, and the size of a batch.
+        gradients: Knows the loss and the gradient.
+        run: Gets a heartbeat.
+    """
+
+    def __init__(self, settings: TrainerSettings, gradients: Gradients, run: RunFolder) -> None:
+        self.settings, self.gradients, self.run = settings, gradients, run
+        self._mark = self._ended = time.monotonic()
+        self._waited = self._paused = 0.0
+        self._steps = 0
+        self._pause_began = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._mark = self._ended = time.monotonic()
+        self._waited = self._paused = 0.0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note how long the batch took to come; validation in between does not count."""
+        self._waited += time.monotonic() - self._ended
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock."""
+        self._pause_began = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start it again."""
+        pause = time.monotonic() - self._pause_began
+        self._paused += pause
+        self._ended += pause
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Log if it is time."""
+        self._ended = time.monotonic()
+        if (batch_idx + 1) % self.settings.accumulate:
+            return
+        self._steps += 1
+        step = trainer.global_step
+        self.run.heartbeat(step, self.settings.steps, loss=self.gradients.loss)
+        if step % self.settings.log_every and step != 1:
+            return
+        row = self._row()
+        for logger in trainer.loggers:
+            logger.log_metrics(row, step)
+
+    def _row(self) -> dict[str, float]:
+        spent = max(self._ended - self._mark - self._paused, 1e-9)
+        patches = self._steps * self.settings.batch_size * self.settings.accumulate
+        patches *= self.settings.processes
+        row = {
+            "train/loss": self.gradients.loss,
+            "optimisation/gradient_norm": self.gradients.norm,
+            "time/steps_per_second": self._steps / spent,
+            "time/patches_per_second": patches / spent,
+            "time/data_wait_share": self._waited / spent,
+        }
+        for name, rate in self.gradients.rates.items():
+            row[f"optimisation/learning_rate/{name}"] = rate
+        row |= _memory()
+        self._mark, self._waited, self._paused, self._steps = self._ended, 0.0, 0.0, 0
+        return row
+
+
+def _memory() -> dict[str, float]:
+    """Return the peak memory of the process and of the device, as far as they can be known."""
+    found: dict[str, float] = {}
+    if resource is not None:
+        unit = 1024**3 if sys.platform == "darwin" else 1024**2
+        found["memory/host_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    if torch.cuda.is_available():
+        found["memory/device_gb"] = torch.cuda.max_memory_allocated() / 1024**3
+    return found

@@ -1,0 +1,1 @@
+"""What several pretext tasks are made of."""

@@ -1,0 +1,36 @@
+"""The squared error of what was hidden and counts, averaged per modality."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..base import PretextBatch
+
+AXES = (0, 2, 3, 4)
+
+
+def countable(batch: PretextBatch) -> Tensor:
+    """Return where an error counts: inside the body and the field of view of a modality there is.
+
+    Returns:
+        Booleans like the image.
+    """
+    where = batch.body & batch.available[:, :, None, None, None]
+    return where if batch.field_of_view is None else where & batch.field_of_view
+
+
+def mean_squares(rebuilt: Tensor, image: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return per modality the mean squared error of the counted voxels, and their number.
+
+    Selected before the square: what does not count has no gradient, even if it is NaN.
+    """
+    error = torch.where(counted, rebuilt.float() - image.float(), 0.0)
+    count = counted.sum(AXES)
+    return error.square().sum(AXES) / count.clamp(min=1), count
+
+
+def weighted_mean(each: Tensor, count: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted mean over the modalities that have something to count; 0 if none has."""
+    weights = weights * (count > 0)
+    return (weights * each).sum() / weights.sum().clamp(min=1e-12)

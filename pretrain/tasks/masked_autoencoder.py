@@ -1,0 +1,227 @@
+"""Masked autoencoding for paired scans: hide blocks, rebuild them, count the body only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple
+from hilum.encoders.base import Encoder
+from hilum.encoders.decoder import PyramidDecoder
+
+from ..base import PretextBatch, PretextTask
+from ..parts.masking import check_split, hide_by_dirichlet, to_voxels
+
+
+class MaskedAutoencoder(PretextTask):
+    r"""Hide a share of the blocks of every modality and rebuild them from what is left.
+
+    With the image $x$, the rebuilt $\hat x$, and for modality $m$ the set $C_m$ of voxels that are
+    hidden, inside the body, inside the field of view, and of a case that has $m$,
+
+    $$L = \sum_m w_m \frac{1}{|C_m|} \sum_{v \in C_m} (\hat x_{mv} - x_{mv})^2 \Big/ \sum_m w_m,$$
+
+    over the modalities with $|C_m| > 0$; without any the loss is 0. So PET's empty air counts as
+    little as the table under the patient, and a rare modality counts as much as a common one.
+
+    The whole image, hidden parts replaced by a token, goes through the encoder (dense, as in
+    nnssl's `MAETrainer`): any encoder works as it is. With independent masks CT can be rebuilt from
+    PET and the reverse, which teaches what the modalities share; with shared masks each place is
+    hidden in all of them. A `dirichlet` split leaves a fixed share of all blocks visible, which a
+    random draw divides over the modalities: one sample shows mostly CT, another mostly PET.
+
+    Source:
+        He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, arXiv:2111.06377;
+        in 3D with convolutions: Wald et al., "Revisiting MAE pre-training for 3D medical image
+        segmentation", CVPR 2025, arXiv:2410.23132. Independent masks follow Bachmann et al.,
+        "MultiMAE", ECCV 2022, arXiv:2204.01678, and so does the split (section 3.2). Ours: the
+        loss counts the body and the field of view only, and each modality by its own count.
+
+    Args:
+        encoder: Encoder with one input channel per modality.
+        modalities: Name of each channel.
+        ratio: Share of the blocks to hide, above 0 and below 1.
+        block: Side of a block in voxels.
+        masks: `independent` or `shared` over modalities.
+        token: `zero` hides with 0, `learned` with one learned value per modality.
+        weights: Weight of a modality in the loss, 1 if not named.
+        split: `even` hides `ratio` of each modality, `dirichlet` of all modalities together.
+        alpha: Concentration of the split; 1 makes every split as likely, more makes it more even.
+        drop: Probability of the split to hide a modality in full; never all of a sample.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: Encoder,
+        modalities: Sequence[str],
+        ratio: float = 0.65,
+        block: int | Sequence[int] = 8,
+        masks: str = "independent",
+        token: str = "zero",
+        weights: Mapping[str, float] | None = None,
+        split: str = "even",
+        alpha: float = 1.0,
+        drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.modalities = tuple(modalities)
+        _check(self.modalities, ratio, masks, token, weights or {})
+        _check_split(split, masks, alpha, drop)
+        self.split, self.alpha, self.drop = split, alpha, drop
+        self.ratio, self.block, self.masks = ratio, _sides(block), masks
+        self.encoder = encoder
+        self.decoder = PyramidDecoder(
+            encoder.channels, encoder.strides, len(self.modalities), False, None
+        )
+        tokens = torch.zeros(len(self.modalities))
+        self.token = nn.Parameter(tokens) if token == "learned" else None
+        shares = [float((weights or {}).get(name, 1.0)) for name in self.modalities]
+        self.register_buffer("weights", torch.tensor(shares), persistent=False)
+
+    def loss(self, batch: PretextBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss, and the mean squared error of each modality that counts."""
+        hidden = self.hide(batch)
+        rebuilt = self.rebuild(batch.image, hidden)
+        counted = hidden & batch.body & batch.available[:, :, None, None, None]
+        if batch.field_of_view is not None:
+            counted = counted & batch.field_of_view
+        # Selected before the square: what does not count has no gradient, even if it is NaN.
+        error = torch.where(counted, rebuilt.float() - batch.image.float(), 0.0)
+        axes = (0, 2, 3, 4)
+        count = counted.sum(axes)
+        each = error.square().sum(axes) / count.clamp(min=1)
+        weights = self.get_buffer("weights") * (count > 0)
+        loss = (weights * each).sum() / weights.sum().clamp(min=1e-12)
+        terms = {
+            f"mse/{name}": value.detach()
+            for name, value, some in zip(self.modalities, each, (count > 0).tolist(), strict=True)
+            if some
+        }
+        return loss, terms
+
+    def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
+        """Return the input, what the network saw of it, and the input with its holes rebuilt."""
+        hidden = self.hide(batch)
+        rebuilt = self.rebuild(batch.image, hidden).float()
+        return {
+            "input": batch.image,
+            "masked": batch.image.masked_fill(hidden, float("nan")),
+            "rebuilt": torch.where(hidden, rebuilt, batch.image),
+        }
+
+    def hide(self, batch: PretextBatch) -> Tensor:
+        """Draw what is hidden: booleans like the image; never in a modality that is absent."""
+        if self.split == "dirichlet":
+            sides = _triple(batch.image.shape[2:])
+            blocks = prod(_blocks(sides, self.block))
+            hidden = hide_by_dirichlet(
+                batch.available, blocks, self.ratio, self.alpha, self.drop, batch.generator
+            )
+            return to_voxels(hidden, sides, self.block)
+        hidden = draw_masks(
+            batch.image.shape[0],
+            len(self.modalities),
+            _triple(batch.image.shape[2:]),
+            block=self.block,
+            ratio=self.ratio,
+            shared=self.masks == "shared",
+            generator=batch.generator,
+        )
+        return hidden & batch.available[:, :, None, None, None]
+
+    def rebuild(self, image: Tensor, hidden: Tensor) -> Tensor:
+        """Return the image as the network rebuilds it from what is not hidden."""
+        token = image.new_zeros(()) if self.token is None else self.token.view(-1, 1, 1, 1)
+        return self.decoder(self.encoder(torch.where(hidden, token.to(image.dtype), image)))[0]
+
+    def check_patch(self, patch: IntTriple) -> None:
+        """Refuse patches of a single block, where all or nothing would be hidden."""
+        if prod(_blocks(patch, self.block)) < 2:
+            raise SettingsError(
+                "a patch must have at least two blocks",
+                found=f"patch {patch} with blocks of {self.block}",
+                remedy="lower task.block or enlarge patch",
+            )
+
+
+def draw_masks(
+    batch: int,
+    modalities: int,
+    sides: IntTriple,
+    *,
+    block: IntTriple,
+    ratio: float,
+    shared: bool,
+    generator: torch.Generator,
+) -> Tensor:
+    """Hide `round(ratio * n)` of the `n` blocks of each sample, at least 1 and at most `n - 1`.
+
+    A block at the far end is cut where the sides are no multiple of it.
+
+    Returns:
+        Booleans `[batch, modalities, *sides]` on the generator's device, true where hidden.
+    """
+    grid = _blocks(sides, block)
+    count = prod(grid)
+    chosen = min(max(round(ratio * count), 1), count - 1)
+    rows = batch * (1 if shared else modalities)
+    device = generator.device
+    order = torch.rand(rows, count, generator=generator, device=device).argsort(1)
+    flat = torch.zeros(rows, count, dtype=torch.bool, device=device)
+    flat.scatter_(1, order[:, :chosen], True)
+    mask = flat.view(batch, -1, *grid)
+    for axis, (size, side) in enumerate(zip(block, sides, strict=True), start=2):
+        mask = mask.repeat_interleave(size, axis).narrow(axis, 0, side)
+    return mask.expand(-1, modalities, -1, -1, -1)
+
+
+def _blocks(sides: IntTriple, block: IntTriple) -> IntTriple:
+    """Return how many blocks cover each side."""
+    return _triple([-(-side // size) for side, size in zip(sides, block, strict=True)])
+
+
+def _sides(block: int | Sequence[int]) -> IntTriple:
+    given = (block,) * 3 if isinstance(block, int) else tuple(block)
+    if len(given) != 3 or min(given) < 1:
+        raise SettingsError("a block needs one side, or three, of at least 1 voxel", found=block)
+    return _triple(given)
+
+
+def _triple(values: Sequence[int]) -> IntTriple:
+    depth, height, width = values
+    return depth, height, width
+
+
+def _check(
+    modalities: Sequence[str], ratio: float, masks: str, token: str, weights: Mapping[str, float]
+) -> None:
+    if not 0 < ratio < 1:
+        raise SettingsError(
+            "the mask ratio must be above 0 and below 1", found=ratio, remedy="try 0.65"
+        )
+    if masks not in ("independent", "shared"):
+        raise SettingsError("masks must be independent or shared", found=repr(masks))
+    if token not in ("zero", "learned"):
+        raise SettingsError("token must be zero or learned", found=repr(token))
+    strangers = sorted(set(weights) - set(modalities))
+    if strangers or any(weight < 0 for weight in weights.values()):
+        raise SettingsError(
+            f"weights must be for {', '.join(modalities)} and not negative", found=dict(weights)
+        )
+    if modalities and not any(weights.get(name, 1.0) > 0 for name in modalities):
+        raise SettingsError("one weight must be above 0", found=dict(weights))
+
+
+def _check_split(split: str, masks: str, alpha: float, drop: float) -> None:
+    if split not in ("even", "dirichlet"):
+        raise SettingsError("split must be even or dirichlet", found=repr(split))
+    if split == "dirichlet" and masks == "shared":
+        raise SettingsError("a dirichlet split needs independent masks", found="masks shared")
+    if split == "even" and drop:
+        raise SettingsError("drop needs split dirichlet", found=f"drop {drop}, split even")
+    check_split(alpha, drop)

@@ -1,0 +1,277 @@
+"""Predict by how many mm one modality lies off another, and rebuild the scan as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple, Triple
+from hilum.encoders.base import Encoder
+from hilum.encoders.decoder import PyramidDecoder
+
+from ..base import PretextBatch, PretextTask
+from ..parts.masked_mse import countable, mean_squares, weighted_mean
+from ..parts.masking import block_sides, grid_of_blocks, hide_counts, to_voxels
+from ..parts.shift_head import ShiftHead
+
+
+class Moved(NamedTuple):
+    """A batch with its modalities moved against the first one.
+
+    Attributes:
+        image: `[B, M, D, H, W]`, zero where not `common`.
+        common: `[B, 1, D, H, W]` booleans: what every modality that a sample has covers, less a
+            margin as wide as the longest shift.
+        voxels: `[B, M, 3]`, by how many voxels the task moved each modality.
+        mm: `[B, M, 3]`, by how many mm each modality lies off the first one, all told.
+        known: `[B, M]` booleans: whether that is known, and the first modality is there.
+    """
+
+    image: Tensor
+    common: Tensor
+    voxels: Tensor
+    mm: Tensor
+    known: Tensor
+
+
+class Misalignment(PretextTask):
+    r"""Say by how much each modality was moved against the first, from how their features agree.
+
+    A modality is moved by whole voxels, $s$ in mm along the axes of the patch, each part uniform
+    up to `longest`. Each modality is encoded alone; with the decoder's features $f^{a}$ of the
+    first and $f^{b}$ of the moved one, of mean 0 over what both cover, averaged over `step` voxels,
+
+    $$c(\delta) = \frac{\sum_x \langle f^{a}_x, f^{b}_{x + \delta} \rangle}
+    {\sqrt{\sum_x |f^{a}_x|^2 \sum_x |f^{b}_x|^2}}, \qquad
+    \hat s = \sum_\delta \mathrm{softmax}_\delta(\kappa c(\delta)) \, \delta, \qquad
+    L = \frac{1}{\ell} \mathrm{Huber}_{d}(\hat s - s) + \lambda L_{\mathrm{rebuild}},$$
+
+    with $\ell$ = `longest`, and Huber summed over the axes. With $\lambda$ = `rebuild` above 0 all
+    modalities, moved, go in together with `ratio` of their blocks hidden, and $L_{rebuild}$ is the
+    mean squared error per modality against the scan before the move: PET that lies off CT must be
+    brought back to where it belongs. The margin that moved voxels came in over is blanked in all
+    modalities, and so is what one of them does not cover: else an edge would tell the shift.
+
+    Features that find the shift are alike in CT and PET at one place and sharp enough to tell
+    neighbours apart. Samples without the first or without another modality have no part in the
+    first term; a batch without any pair has none at all.
+
+    Augmentation moves modalities, too (`augmentation.misalign`), but along the axes of the
+    patient, before it turns and mirrors the patch. With `source: own` samples that it moved are
+    left out of the first term. `source: augmentation` predicts its shift and moves nothing; it
+    needs `rotation.p`, `scale.p` and `mirror` of 0.
+
+    Source:
+        Correlation of two feature maps over displacements is Dosovitskiy et al., "FlowNet", ICCV
+        2015, arXiv:1504.06852, section 3; the expected place of a softmax is Kendall et al.,
+        "End-to-End Learning of Geometry and Context for Deep Stereo Regression", ICCV 2017,
+        arXiv:1703.04309, section 3.4. As a pretext for paired scans it is ours, and untested by
+        others: take it as an arm of a study.
+
+    Args:
+        encoder: Encoder with one input channel per modality.
+        modalities: Name of each channel; the first is what the others are moved against.
+        spacing: mm per voxel of the store, along depth, height and width.
+        longest: Longest shift along an axis, mm.
+        source: `own` shifts of whole voxels, or those of `augmentation`.
+        step: Voxels that features are averaged over before they are compared, or three.
+        dim: Channels that are compared.
+        delta: Error in mm from which Huber's loss is linear.
+        rebuild: Weight of the rebuilding; 0 for none.
+        ratio: Share of the blocks to hide for it, above 0 and below 1.
+        block: Side of a block in voxels, or three.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: Encoder,
+        modalities: Sequence[str],
+        spacing: Sequence[float],
+        longest: float = 12.0,
+        source: str = "own",
+        step: int | Sequence[int] = 2,
+        dim: int = 16,
+        delta: float = 2.0,
+        rebuild: float = 1.0,
+        ratio: float = 0.65,
+        block: int | Sequence[int] = 8,
+    ) -> None:
+        super().__init__()
+        self.modalities, self.spacing = tuple(modalities), _spacing(spacing)
+        _check(len(self.modalities), source, delta, rebuild, ratio, dim)
+        self.most = _most(longest, self.spacing)
+        self.longest, self.source, self.delta = longest, source, delta
+        self.weight, self.ratio, self.block = rebuild, ratio, block_sides(block)
+        self.step, self.dim = block_sides(step), dim
+        self.encoder = encoder
+        outputs = dim + (len(self.modalities) if rebuild else 0)
+        self.decoder = PyramidDecoder(encoder.channels, encoder.strides, outputs, False, None)
+        self.head = ShiftHead(self.step, self.most, self.spacing)
+
+    def loss(self, batch: PretextBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss, the mean error in mm, and that of saying 0, and errors of rebuilding."""
+        moved = self.move(batch)
+        total, terms = self._shifts(moved)
+        if self.weight:
+            rebuilt, hidden = self.rebuild(moved, batch)
+            counted = hidden & moved.common & countable(batch)
+            each, count = mean_squares(rebuilt, batch.image, counted)
+            total = total + self.weight * weighted_mean(each, count, torch.ones_like(each))
+            some = zip(self.modalities, each, (count > 0).tolist(), strict=True)
+            terms |= {f"mse/{name}": value.detach() for name, value, has in some if has}
+        return total, terms
+
+    def move(self, batch: PretextBatch) -> Moved:
+        """Draw the shifts, and apply them."""
+        have, device = batch.available, batch.image.device
+        most = torch.tensor(self.most, device=device)
+        drawn = torch.rand((*have.shape, 3), generator=batch.generator, device=device)
+        voxels = (drawn * (2 * most + 1)).floor().long() - most
+        voxels = voxels * (have[..., None] & have[:, :1, None]) * (self.source == "own")
+        voxels[:, 0] = 0
+        given = batch.shift if batch.shift is not None else torch.zeros_like(drawn)
+        given = given - given[:, :1]
+        known = have & have[:, :1]
+        if self.source == "own":
+            known = known & (given == 0).all(2)
+        mm = voxels * torch.tensor(self.spacing, device=device) + given
+        image, common = batch.image.clone(), batch.body.new_ones(batch.body.shape)
+        view = batch.field_of_view
+        for sample, row in enumerate(voxels.tolist()):
+            for channel, step in enumerate(row):
+                if any(step):
+                    image[sample, channel] = image[sample, channel].roll(step, (0, 1, 2))
+                if view is not None and bool(have[sample, channel]):
+                    common[sample, 0] &= view[sample, channel].roll(step, (0, 1, 2))
+        common &= self.inside(batch.image)
+        return Moved(torch.where(common, image, 0.0), common, voxels, mm, known)
+
+    def inside(self, image: Tensor) -> Tensor:
+        """Return booleans of an image's sides: true but for the margin."""
+        inner = torch.zeros(image.shape[2:], dtype=torch.bool, device=image.device)
+        d, h, w = (slice(m, s - m) for m, s in zip(self.most, image.shape[2:], strict=True))
+        inner[d, h, w] = True
+        return inner
+
+    def predict(self, moved: Moved, channel: int, rows: Tensor) -> Tensor:
+        """Return the shift in mm, `[R, 3]`, of a modality against the first, in these samples."""
+        image, common = moved.image[rows], moved.common[rows]
+        pair = []
+        for one in (0, channel):
+            alone = torch.zeros_like(image)
+            alone[:, one] = image[:, one]
+            pair.append(alone)
+        features = self.decoder(self.encoder(torch.cat(pair)))[0][:, : self.dim]
+        first, second = features.chunk(2)
+        return self.head(first, second, common)
+
+    def rebuild(self, moved: Moved, batch: PretextBatch) -> tuple[Tensor, Tensor]:
+        """Return the scan as rebuilt from the moved one with holes, and the holes."""
+        sides = batch.image.shape[2:]
+        blocks = prod(grid_of_blocks(sides, self.block))
+        count = min(max(round(self.ratio * blocks), 1), blocks - 1)
+        counts = torch.full_like(batch.available, count, dtype=torch.long)
+        hidden = to_voxels(hide_counts(counts, blocks, batch.generator), sides, self.block)
+        hidden = hidden & batch.available[:, :, None, None, None]
+        seen = torch.where(hidden, 0.0, moved.image)
+        return self.decoder(self.encoder(seen))[0][:, self.dim :], hidden
+
+    def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
+        """Return the input, it moved, it moved back by the prediction, and it rebuilt."""
+        moved = self.move(batch)
+        nan = torch.full_like(batch.image, float("nan"))
+        undone = moved.image.clone()
+        for channel in range(1, len(self.modalities)):
+            rows = moved.known[:, channel].nonzero()[:, 0]
+            if len(rows):
+                found = self.predict(moved, channel, rows) / torch.tensor(
+                    self.spacing, device=rows.device
+                )
+                for row, step in zip(rows.tolist(), found.round().long().tolist(), strict=True):
+                    back = [-n for n in step]
+                    undone[row, channel] = moved.image[row, channel].roll(back, (0, 1, 2))
+        volumes = {
+            "input": batch.image,
+            "moved": torch.where(moved.common, moved.image, nan),
+            "moved back": undone,
+        }
+        if self.weight:
+            rebuilt, hidden = self.rebuild(moved, batch)
+            volumes["holes"] = torch.where(hidden | ~moved.common, nan, moved.image)
+            volumes["rebuilt"] = torch.where(moved.common, rebuilt.float(), nan)
+        return volumes
+
+    def check_patch(self, patch: IntTriple) -> None:
+        """Refuse patches of which the margins take more than half, or of a single block."""
+        if any(side < 4 * most for side, most in zip(patch, self.most, strict=True)):
+            raise SettingsError(
+                "a patch side must be four times the longest shift, or more",
+                found=f"patch {patch} with shifts of up to {self.most} voxels",
+                remedy="lower task.longest or enlarge patch",
+            )
+        if prod(grid_of_blocks(patch, self.block)) < 2:
+            raise SettingsError(
+                "a patch must have at least two blocks",
+                found=f"patch {patch} with blocks of {self.block}",
+                remedy="lower task.block or enlarge patch",
+            )
+
+    def _shifts(self, moved: Moved) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return Huber's loss over `longest`, averaged over the modalities, and errors in mm."""
+        parts, terms = [], {}
+        for channel, name in list(enumerate(self.modalities))[1:]:
+            rows = moved.known[:, channel].nonzero()[:, 0]
+            if not len(rows):
+                continue
+            found, true = self.predict(moved, channel, rows), moved.mm[rows, channel]
+            parts.append(
+                F.huber_loss(found, true, reduction="none", delta=self.delta).sum(1).mean()
+            )
+            terms[f"error_mm/{name}"] = (found - true).norm(dim=1).mean().detach()
+            terms[f"still_mm/{name}"] = true.norm(dim=1).mean()
+        if parts:
+            return torch.stack(parts).mean() / self.longest, terms
+        # Zero, but of the network's making: every process has a gradient for every weight.
+        return 0.0 * self.predict(moved, 1, moved.known.new_zeros(1, dtype=torch.long)).sum(), terms
+
+
+def _spacing(spacing: Sequence[float]) -> Triple:
+    if len(spacing) != 3 or min(spacing) <= 0:
+        raise SettingsError("spacing must be three lengths in mm above 0", found=spacing)
+    return float(spacing[0]), float(spacing[1]), float(spacing[2])
+
+
+def _most(longest: float, spacing: Triple) -> IntTriple:
+    """Return the longest shift in voxels along each axis."""
+    d, h, w = (int(longest / size + 1e-6) for size in spacing)
+    if max(d, h, w) < 1:
+        raise SettingsError(
+            "longest must reach one voxel", found=f"{longest} mm with spacing {spacing}"
+        )
+    return d, h, w
+
+
+def _check(
+    modalities: int, source: str, delta: float, rebuild: float, ratio: float, dim: int
+) -> None:
+    if modalities < 2:
+        raise SettingsError("misalignment needs two modalities or more", found=modalities)
+    if source not in ("own", "augmentation"):
+        raise SettingsError("source must be own or augmentation", found=repr(source))
+    if delta <= 0:
+        raise SettingsError("delta must be above 0 mm", found=delta)
+    if rebuild < 0:
+        raise SettingsError("rebuild must not be negative", found=rebuild)
+    if not 0 < ratio < 1:
+        raise SettingsError(
+            "the mask ratio must be above 0 and below 1", found=ratio, remedy="try 0.65"
+        )
+    if dim < 1:
+        raise SettingsError("dim must be at least 1", found=dim)

@@ -1,0 +1,126 @@
+"""SparK: masked autoencoding for convolutions that never see what is hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple
+from hilum.encoders.base import Encoder
+from hilum.encoders.decoder import PyramidDecoder
+
+from ..base import PretextBatch, PretextTask
+from ..parts.masked_mse import countable, mean_squares, weighted_mean
+from ..parts.sparse import sparse, unfit
+from .masked_autoencoder import draw_masks
+
+
+class SparseAutoencoder(PretextTask):
+    r"""Encode visible blocks only, as sparse convolutions would, then fill the holes and rebuild.
+
+    A dense convolution over an image with holes changes the statistics of its features with the
+    mask ratio, and the mask wears away from layer to layer. Here every convolution's output is set
+    to zero where it is hidden, and norms count visible places only. Before the decoder, each
+    level's holes get a learned vector. The loss is that of `masked_autoencoder`; places are hidden
+    in all modalities alike, since the first convolution mixes them.
+
+    Source:
+        Tian et al., "Designing BERT for Convolutional Networks" (SparK), ICLR 2023,
+        arXiv:2301.03580, sections 3.1 to 3.3. Computed densely with masks: the result of sparse
+        convolutions, not their speed. Ours: instance norm; the loss counts the body only.
+
+    Args:
+        encoder: Convolutional, with instance norm: `resenc`, `segresnet`, `unet3d`.
+        modalities: Name of each channel.
+        ratio: Share of the blocks to hide, above 0 and below 1.
+        block: Coarsest voxels along the side of a block.
+    """
+
+    def __init__(
+        self, *, encoder: Encoder, modalities: Sequence[str], ratio: float = 0.6, block: int = 1
+    ) -> None:
+        super().__init__()
+        if not 0 < ratio < 1:
+            raise SettingsError(
+                "the mask ratio must be above 0 and below 1", found=ratio, remedy="try 0.6"
+            )
+        if block < 1:
+            raise SettingsError("a block must have at least 1 coarsest voxel", found=block)
+        if kinds := unfit(encoder):
+            raise SettingsError(
+                "sparse_autoencoder needs an encoder of convolutions and instance norms",
+                found=", ".join(kinds),
+                remedy="use resenc, or the task masked_autoencoder",
+            )
+        self.modalities, self.ratio = tuple(modalities), ratio
+        self.encoder = encoder
+        d, h, w = (block * step for step in encoder.strides[-1])
+        self.block: IntTriple = (d, h, w)
+        count = len(self.modalities)
+        self.decoder = PyramidDecoder(encoder.channels, encoder.strides, count, False, None)
+        self.fill = nn.ParameterList(nn.Parameter(torch.zeros(c)) for c in encoder.channels)
+
+    def loss(self, batch: PretextBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss, and the mean squared error of each modality that counts."""
+        places = self.hide(batch)
+        rebuilt = self.rebuild(batch.image, places)
+        each, count = mean_squares(rebuilt, batch.image, places & countable(batch))
+        terms = {
+            f"mse/{name}": value.detach()
+            for name, value, some in zip(self.modalities, each, (count > 0).tolist(), strict=True)
+            if some
+        }
+        return weighted_mean(each, count, torch.ones_like(each)), terms
+
+    def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
+        """Return the input, what the network saw of it, and the input with its holes rebuilt."""
+        places = self.hide(batch)
+        hidden = places & batch.available[:, :, None, None, None]
+        rebuilt = self.rebuild(batch.image, places).float()
+        return {
+            "input": batch.image,
+            "masked": batch.image.masked_fill(hidden, float("nan")),
+            "rebuilt": torch.where(hidden, rebuilt, batch.image),
+        }
+
+    def hide(self, batch: PretextBatch) -> Tensor:
+        """Draw what is hidden: booleans `[B, 1, D, H, W]`."""
+        d, h, w = batch.image.shape[2:]
+        return draw_masks(
+            len(batch.image),
+            1,
+            (d, h, w),
+            block=self.block,
+            ratio=self.ratio,
+            shared=True,
+            generator=batch.generator,
+        )
+
+    def rebuild(self, image: Tensor, hidden: Tensor) -> Tensor:
+        """Return the image as it is rebuilt from the places that are not hidden."""
+        visible = ~hidden
+        with sparse(self.encoder, visible):
+            maps = self.encoder(image * visible)
+        filled = []
+        for level, fill in zip(maps, self.fill, strict=True):
+            seen = nn.functional.interpolate(visible.float(), level.shape[2:], mode="nearest") > 0
+            filled.append(torch.where(seen, level, fill.view(1, -1, 1, 1, 1).to(level.dtype)))
+        return self.decoder(filled)[0]
+
+    def check_patch(self, patch: IntTriple) -> None:
+        """Refuse patches that are not whole blocks, or a single one."""
+        if any(side % size for side, size in zip(patch, self.block, strict=True)):
+            raise SettingsError(
+                "a patch must be made of whole blocks",
+                found=f"patch {patch} with blocks of {self.block}",
+            )
+        if prod(side // size for side, size in zip(patch, self.block, strict=True)) < 2:
+            raise SettingsError(
+                "a patch must have at least two blocks",
+                found=f"patch {patch} with blocks of {self.block}",
+                remedy="lower task.block or enlarge patch",
+            )

@@ -1,0 +1,47 @@
+"""Labels needed: where a curve over the logarithm of labels meets what another arm reaches."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from hilum.evaluation.statistics.efficiency import labels_needed
+
+
+def flat(value: float) -> np.ndarray:
+    return np.full((6, 3), value)
+
+
+def test_it_is_the_crossing_over_the_logarithm() -> None:
+    found = labels_needed({1: flat(0.2), 4: flat(0.6)}, flat(0.4))
+    assert found.needed == pytest.approx(2.0)
+    assert (found.low, found.high) == (pytest.approx(2.0), pytest.approx(2.0))
+    assert (found.target, found.reached) == (pytest.approx(0.4), 1.0)
+
+
+def test_a_curve_that_falls_is_made_to_rise() -> None:
+    curve = {1: flat(0.2), 2: flat(0.5), 4: flat(0.3), 8: flat(0.8)}
+    found = labels_needed(curve, flat(0.6))
+    share = (0.6 - 0.4) / (0.8 - 0.4)
+    assert found.needed == pytest.approx(4 * 2**share)
+
+
+def test_out_of_reach_is_infinite_and_there_from_the_start_is_the_least() -> None:
+    found = labels_needed({1: flat(0.2), 4: flat(0.3)}, flat(0.4))
+    assert (found.needed, found.high, found.reached) == (math.inf, math.inf, 0.0)
+    assert labels_needed({2: flat(0.5), 4: flat(0.6)}, flat(0.4)).needed == 2
+
+
+def test_patients_that_disagree_widen_the_interval() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (8, 1)) * np.ones((1, 3))
+    found = labels_needed(
+        {1: flat(0.2)[:1] + noise, 8: flat(0.8)[:1] - noise}, flat(0.5)[:1] + 0 * noise
+    )
+    assert found.low < found.needed < found.high
+
+
+def test_one_number_of_labels_is_no_curve() -> None:
+    with pytest.raises(ValueError, match="two numbers"):
+        labels_needed({1: flat(0.2)}, flat(0.4))

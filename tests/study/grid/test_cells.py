@@ -1,0 +1,134 @@
+"""A study file becomes cells: each run once, with its own settings, name and folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.core.errors import SettingsError
+from hilum.core.settings import validate
+from hilum.study.grid.cells import expand
+from hilum.study.settings import StudySettings
+
+OUT = Path("runs")
+
+
+def study(**more: Any) -> StudySettings:
+    values: dict[str, Any] = {
+        "name": "s",
+        "store": "store",
+        "factors": {
+            "pretext": {
+                "scratch": {"trainer.learning_rate": 0.003},
+                "mae": {"pretrain": {"task": {"name": "masked_autoencoder"}}},
+            },
+            "fusion": {
+                "early": {"fusion": {"name": "early"}},
+                "late": {"fusion": {"name": "late"}},
+            },
+            "seed": [0, 1],
+        },
+        "pretrain": {"trainer.steps": 10},
+        "finetune": {"trainer.steps": 5},
+    }
+    return validate(StudySettings, values | more)
+
+
+def test_the_grid_is_complete_and_pretraining_comes_first_and_once() -> None:
+    cells = expand(study(), OUT, "data")
+    assert [cell.stage for cell in cells] == ["pretrain"] + ["finetune"] * 8
+    assert len({cell.folder for cell in cells}) == 9
+    assert {cell.needs for cell in cells if cell.levels.get("pretext") == "mae"} >= {
+        cells[0].folder
+    }
+
+
+def test_settings_come_from_constants_and_levels() -> None:
+    cells = expand(study(), OUT, "data")
+    assert cells[0].settings == {
+        "store": "store",
+        "trainer": {"steps": 10},
+        "task": {"name": "masked_autoencoder"},
+    }
+    scratch = next(c for c in cells if c.name == "scratch > late > 1")
+    assert scratch.settings == {
+        "store": "store",
+        "trainer": {"steps": 5, "learning_rate": 0.003},
+        "fusion": {"name": "late"},
+        "seed": 1,
+    }
+    assert scratch.needs is None
+    pretrained = next(c for c in cells if c.name == "mae > early > 0")
+    assert pretrained.settings["init_from"] == str(cells[0].folder / "encoder")
+
+
+def test_adding_a_level_keeps_the_identity_of_the_others() -> None:
+    before = {cell.key for cell in expand(study(), OUT, "data")}
+    factors = study().factors | {"seed": [0, 1, 2]}
+    after = {cell.key for cell in expand(study(factors=factors), OUT, "data")}
+    assert before < after
+    assert len(after) == 1 + 12
+
+
+def test_identity_follows_data_and_settings_but_not_places() -> None:
+    keys = {cell.key for cell in expand(study(), OUT, "data")}
+    assert keys == {cell.key for cell in expand(study(), Path("elsewhere"), "data")}
+    assert keys == {cell.key for cell in expand(study(store="moved"), OUT, "data")}
+    assert not keys & {cell.key for cell in expand(study(), OUT, "other data")}
+    changed = expand(study(pretrain={"trainer.steps": 11}), OUT, "data")
+    assert changed[0].key not in keys
+    assert {c.key for c in changed if not c.needs and c.stage == "finetune"} < keys
+    assert not {c.key for c in changed if c.needs} & keys, "a new encoder makes a new cell"
+
+
+def test_excluded_combinations_are_left_out() -> None:
+    cells = expand(study(exclude=[{"pretext": "mae", "fusion": "late"}]), OUT, "data")
+    assert len(cells) == 1 + 6
+    assert not [c for c in cells if c.levels == {"pretext": "mae", "fusion": "late", "seed": 0}]
+    rows = [{"pretext": ["mae", "scratch"], "fusion": "late", "seed": [1]}]
+    cells = expand(study(exclude=rows), OUT, "data")
+    late = [c.levels for c in cells if c.levels.get("fusion") == "late"]
+    assert late == [
+        {"pretext": "scratch", "fusion": "late", "seed": 0},
+        {"pretext": "mae", "fusion": "late", "seed": 0},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"factors": {"seed": []}}, "factor 'seed' has no levels"),
+        ({"exclude": [{"pretex": "mae"}]}, "exclude names 'pretex', which is no factor"),
+        ({"exclude": [{"fusion": "midle"}]}, "level 'midle' of 'fusion'; it has early, late"),
+        ({"exclude": [{"fusion": ["late", "midle"]}]}, "level 'midle' of 'fusion'"),
+        ({"exclude": [{"fusion": ["late"]}]}, "all cells with level \\['late'\\] of 'fusion'"),
+        ({"reference": {"seed": 7}}, "reference names level 7 of 'seed'"),
+        ({"nam": "x"}, "nam: unknown setting, did you mean 'name'"),
+    ],
+)
+def test_a_slip_in_the_study_file_is_named(more: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        study(**more)
+
+
+def test_ten_thousand_cells_are_planned_at_once() -> None:
+    factors = study().factors | {"seed": list(range(50)), "split.draw": list(range(50))}
+    began = time.perf_counter()
+    cells = expand(study(factors=factors), OUT, "data")
+    assert len(cells) == 1 + 10_000
+    assert len({cell.folder for cell in cells}) == len(cells)
+    assert time.perf_counter() - began < 60  # a guard against a quadratic planner, not a timing
+
+
+def test_a_level_that_sets_one_key_of_a_shared_group_sets_it_for_its_own_cells_only() -> None:
+    factors = {"rate": {"slow": {}, "fast": {"trainer.learning_rate": 0.1}}, "seed": [0]}
+    constants = {"trainer": {"steps": 5, "learning_rate": 0.01}}
+    given = study(factors=factors, finetune=constants)
+    slow, fast = expand(given, OUT, "data")
+    assert slow.settings["trainer"] == {"steps": 5, "learning_rate": 0.01}
+    assert fast.settings["trainer"] == {"steps": 5, "learning_rate": 0.1}
+    assert given.finetune == constants
+    assert [cell.key for cell in expand(given, OUT, "data")] == [slow.key, fast.key]

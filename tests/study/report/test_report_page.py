@@ -1,0 +1,186 @@
+"""The report as a whole: every section, one self-contained file, open to every reader."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hilum.core.files import write_json
+from hilum.evaluation.charts.svg import COLOURS
+from hilum.study.grid.cells import Cell, expand
+from hilum.study.report import interval_chart as strips
+from hilum.study.report import page
+from hilum.study.report.collecting import write_tables
+from hilum.study.report.report import SECTIONS, write_report
+from hilum.study.run import ledger
+from hilum.study.settings import StudySettings
+
+from ..conftest import tiny_study
+
+VOID = {"meta", "img", "br", "i", "circle", "rect", "line", "polyline"}
+ROWS = {"ct+pet": 0.0, "ct+pet, shift 5 mm": -0.1, "ct": -0.3}
+
+
+def finish(cell: Cell) -> None:
+    """Leave the files that a done cell leaves; Dice is better with more labels, and pretrained."""
+    write_json(cell.folder / "cell.json", {})
+    (cell.folder / "DONE").touch()
+    key = "val/loss" if cell.stage == "pretrain" else "val/dice"
+    lines = "".join(f'{{"step": {step}, "{key}": 0.{step}}}\n' for step in range(1, 9))
+    (cell.folder / "metrics.jsonl").write_text(lines)
+    if cell.stage == "pretrain":
+        return
+    level = cell.levels
+    gain = 0.1 * (level["pretext"] == "mae") + 0.05 * level["split.labels"]
+    split = {
+        "pool": ["case_0", "case_1"],
+        "train": ["case_0"],
+        "validation": [],
+        "test": ["case_4"],
+    }
+    write_json(cell.folder / "split.json", split)
+    write_json(cell.folder / "summary.json", {"seconds": 20, "parameters": 5e6, "flops": 3e9})
+    test, matrix = {}, ["row,case,patient,dice"]
+    for number in range(6):
+        dice = 0.3 + gain + 0.02 * number + 0.01 * level["seed"]
+        volume = {"intersection_ml": dice, "volume_ml": 1.0, "reference_volume_ml": 1.0}
+        lesions = {"lesion_tp": 1.0, "lesion_fp": 0.0, "lesion_fn": 1.0, "lesions_lt5": 1.0}
+        own = {"dice": dice, "found_lt5": 1.0, **volume, **lesions}
+        test[f"case_{number}"] = {"patient": f"p{number}", "metrics": own}
+        matrix += [f'"{row}",case_{number},p{number},{dice + loss}' for row, loss in ROWS.items()]
+    write_json(cell.folder / "test" / "metrics.json", {"ct+pet": test, "ct": test})
+    (cell.folder / "robustness").mkdir()
+    (cell.folder / "robustness" / "robustness_cases.csv").write_text("\n".join(matrix))
+    for number in range(6):
+        Image.new("RGB", (8, 8)).save(cell.folder / "test" / f"case_{number}.png")
+
+
+@pytest.fixture
+def asked(store: Path) -> StudySettings:
+    found = tiny_study(store)
+    factors = {**found.factors, "split.labels": [1, 3]}
+    return tiny_study(store, factors=factors, question="Is <this> a question?")
+
+
+@pytest.fixture
+def html(asked: StudySettings, tmp_path: Path) -> str:
+    cells = expand(asked, tmp_path)
+    for cell in cells:
+        cell.folder.mkdir(parents=True)
+        finish(cell)
+    return write_report(asked, tmp_path, ledger.read(cells)).page.read_text()
+
+
+class Reader(HTMLParser):
+    """Collects what a browser and a screen reader look at; fails on a tag that is not closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID or tag == "i":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.seen if name == tag]
+
+
+def test_every_section_is_there_and_the_navigation_leads_to_it(html: str) -> None:
+    reader = Reader(html)
+    places = [attrs["id"] for attrs in reader.all("section")]
+    wanted = [page.anchor(title) for title in SECTIONS]
+    assert places == wanted
+    links = [a["href"] for a in reader.all("a") if (a["href"] or "").startswith("#")]
+    assert links == ["#content", *(f"#{place}" for place in wanted)]
+    assert "Is &lt;this&gt; a question?" in html
+
+
+def test_it_is_one_file_that_asks_nothing_of_the_network(html: str) -> None:
+    reader = Reader(html)
+    assert reader.all("link") == []
+    sources = [attrs["src"] or "" for attrs in reader.all("img")]
+    assert sources
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not re.search(r"(src|href)=.https?:|url\(|@import", html)
+
+
+def test_pictures_tables_and_charts_say_what_they_are(html: str) -> None:
+    reader = Reader(html)
+    assert all(attrs["alt"] for attrs in reader.all("img"))
+    assert all(attrs["role"] == "img" for attrs in reader.all("svg"))
+    assert html.count("<svg") == len(re.findall(r"<svg[^>]*>.*?<title>[^<]+</title>", html))
+    regions = [a for _, a in reader.seen if a.get("tabindex") == "0"]
+    assert all(a["role"] == "region" and a["aria-label"] for a in regions)
+    drawn = len(reader.all("img")) + html.count("<svg")
+    assert len(reader.all("table")) + drawn == len(regions)
+    assert all(a["scope"] in ("row", "col") for a in reader.all("th"))
+    assert reader.all("html")[0]["lang"] == "en"
+
+
+def luminance(colour: str) -> float:
+    """Return relative luminance as WCAG 2.2 defines it."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [page.LIGHT, page.DARK], ids=["light", "dark"])
+def test_text_and_marks_stand_out(scheme: dict[str, str]) -> None:
+    for ink, ground in itertools.product(
+        ("ink", "soft", "link", "good", "bad"), ("ground", "panel")
+    ):
+        assert contrast(scheme[ink], scheme[ground]) >= 4.5
+    assert contrast(scheme["mark"], scheme["ground"]) >= 3
+    assert contrast(scheme["mark"], scheme["bar"]) >= 3
+    assert all(contrast(colour, scheme["ground"]) >= 3 for colour in COLOURS)
+
+
+def test_the_robustness_matrix_is_paired_with_the_undisturbed_row(html: str) -> None:
+    assert "ct+pet, shift 5 mm" in html
+    assert "(-0.100 <small>[-0.100, -0.100]</small>)" in html
+
+
+def test_strips_place_values_by_their_share_of_the_width() -> None:
+    [row] = [strips.Strip("a & b", 0.5, 0.25, 1.0)]
+    drawn = strips.bars([row], "x")
+    assert 'class="bar" style="width:50.00%"' in drawn
+    assert 'class="span" style="left:25.00%;width:75.00%"' in drawn
+    assert "a &amp; b" in drawn
+    signed = strips.forest([row._replace(value=-0.5, low=-1.0, high=0.0, firm=False)], "x")
+    assert 'class="dot open" style="left:25.00%"' in signed
+    assert "-0.500 <small>[-1.000, +0.000]</small>" in signed
+
+
+def test_the_tables_can_be_had_without_the_report(asked: StudySettings, tmp_path: Path) -> None:
+    cells = expand(asked, tmp_path)
+    for cell in cells:
+        cell.folder.mkdir(parents=True)
+        finish(cell)
+    files = write_tables(asked, tmp_path, ledger.read(cells))
+    names = ["results", "arms", "comparisons", "effects", "interactions", "ranking"]
+    names += ["labels_needed", "robustness", "cost"]
+    assert [file.stem for file in files] == names
+    assert all(file.exists() for file in files)
+    assert (tmp_path / "tables" / "robustness.tex").exists()
+    assert not (tmp_path / "report.html").exists()

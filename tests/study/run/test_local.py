@@ -1,0 +1,86 @@
+"""Cells run once each, in order, and one bad cell does not stop the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.core.errors import DataError
+from hilum.core.files import write_text
+from hilum.study.grid.cells import Cell
+from hilum.study.run import ledger
+from hilum.study.run import local as engine
+
+
+def cell(out: Path, name: str, needs: Path | None = None) -> Cell:
+    stage = "finetune" if needs else "pretrain"
+    return Cell(stage, {"arm": name}, {}, name, out / name, needs)
+
+
+class Runs:
+    """Stands in for the two commands, which have tests of their own."""
+
+    def __init__(self, bad: str = "") -> None:
+        self.ran: list[str] = []
+        self.bad = bad
+
+    def __call__(
+        self, cell: Cell, tracking: dict[str, Any], report: engine.Report, echo: Any = None
+    ) -> None:
+        self.ran.append(cell.key)
+        if cell.key == self.bad:
+            raise DataError("every scan must be whole", case="case_7")
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        write_text(cell.folder / "DONE", "")
+
+
+def test_each_cell_runs_once_after_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = cell(tmp_path, "p")
+    cells = [first, cell(tmp_path, "a", first.folder), cell(tmp_path, "b", first.folder)]
+    runs = Runs()
+    monkeypatch.setattr(engine, "run_cell", runs)
+    assert engine.run_cells(cells, {}, report=lambda text: None) == []
+    assert runs.ran == ["p", "a", "b"]
+    assert engine.run_cells(cells, {}, report=lambda text: None) == []
+    assert runs.ran == ["p", "a", "b"], "a done cell must not run again"
+
+
+@pytest.mark.slow
+def test_two_workers_count_down_together(tmp_path: Path) -> None:
+    cells = [cell(tmp_path, name) for name in "abcd"]  # real ones, whose settings are wrong
+    lines: list[str] = []
+    failed = engine.run_cells(cells, {}, workers=2, report=lines.append)
+    assert sorted(text[0] for text in failed) == list("abcd")
+    left = [line.split(",")[0] for line in lines if " left," in line]
+    assert left == ["3 cells left", "2 cells left", "1 cell left"]
+
+
+def test_a_bad_cell_is_reported_and_the_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = cell(tmp_path, "p")
+    other = cell(tmp_path, "q")
+    cells = [first, other, cell(tmp_path, "a", first.folder), cell(tmp_path, "b", other.folder)]
+    runs, lines = Runs(bad="p"), []
+    monkeypatch.setattr(engine, "run_cell", runs)
+    failed = engine.run_cells(cells, {}, report=lines.append)
+    assert runs.ran == ["p", "q", "b"]
+    assert failed == [
+        "p: DataError: case case_7: every scan must be whole",
+        "a: its pretraining failed",
+    ]
+    [first_left] = [line for line in lines if line.startswith("3 cells left")]
+    assert "time unknown" in first_left, "a failure says nothing of how long the others take"
+    states = {entry.cell.key: entry.state for entry in ledger.read(cells)}
+    assert states == {"p": "new", "q": "done", "a": "waiting", "b": "done"}
+
+
+def test_the_ledger_counts_states(tmp_path: Path) -> None:
+    first = cell(tmp_path, "p")
+    entries = ledger.read([first, cell(tmp_path, "a", first.folder)])
+    assert ledger.summary(entries) == "2 cells: 1 pretrain, 1 finetune; 1 waiting, 1 new"
+    assert ledger.table(entries)[0].split() == ["new", "pretrain", "p"]

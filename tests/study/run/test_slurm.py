@@ -1,0 +1,143 @@
+"""A study on a real SLURM: dependencies, requeue, cancel, and what is wrong with an order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hilum.core.errors import UserError
+from hilum.core.files import read_json
+from hilum.core.settings import write_yaml
+from hilum.study.commands import read, submit
+from hilum.study.grid.cells import Cell
+from hilum.study.run import control, ledger
+from hilum.study.run.submitit_jobs import minutes
+
+from ..conftest import tiny_study
+from .loopback import NoSlurmError, Slurm, running, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+LONG = {"steps": 300, "save_every": 300, "validate_every": 300, "log_every": 1}
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Slurm]:
+    assert pytestconfig.cache is not None
+    packages = pytestconfig.cache.mkdir("slurm")
+    try:
+        with running(tmp_path_factory.mktemp("slurm"), packages) as found:
+            yield found
+    except NoSlurmError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def slurm(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield cluster
+    cluster.clear()
+
+
+@pytest.fixture
+def file(store: Path, tmp_path: Path) -> Path:
+    """A study of a pretraining long enough to be interrupted, and what starts from it."""
+    study = tiny_study(store, name="queued", reference={})
+    study.factors["pretext"].pop("scratch")  # pyright: ignore[reportCallIssue, reportArgumentType]
+    study.factors["seed"] = [0]
+    study.pretrain["trainer"] = study.pretrain["trainer"] | LONG
+    write_yaml(tmp_path / "study.yaml", study)
+    return tmp_path / "study.yaml"
+
+
+def states(cells: list[Cell]) -> list[str]:
+    return [entry.state for entry in ledger.read(cells)]
+
+
+def submitted(out: Path) -> list[str]:
+    """Return the numbers of the jobs, pretraining first."""
+    return [str(job["id"]) for job in read_json(out / "slurm" / "jobs.json")]
+
+
+def journal(cell: Cell) -> list[str]:
+    """Return the rows of metrics, times of the steps included, so that no rerun repeats them."""
+    file = cell.folder / "metrics.jsonl"
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+
+def test_a_stopped_pretraining_goes_on_and_fine_tuning_waits_for_it(
+    slurm: Slurm, file: Path, tmp_path: Path
+) -> None:
+    """The same cell is stopped twice: its time is over, then it is pre-empted."""
+    out = tmp_path / "out"
+    submit(file, out, engine="sbatch", say=lambda text: None)
+    _, cells = read(file, out)
+    first, after = (f"{job}_1" for job in submitted(out))
+    wait_for(lambda: "Dependency" in slurm.jobs()[after], 10, lambda: str(slurm.jobs()))
+    with pytest.raises(UserError, match="no jobs in the queue"):
+        submit(file, out, engine="sbatch", say=lambda text: None)
+    wait_for(lambda: len(journal(cells[0])) > 3, 240, lambda: str(slurm.jobs()))
+    slurm("scancel", "--batch", "--signal=USR1", first)  # as --signal=B:USR1@120 does
+    wait_for(lambda: "BeginTime" in slurm.jobs()[first], 60, lambda: str(slurm.jobs()))
+    assert states(cells) == ["interrupted", "waiting"]
+    once = journal(cells[0])
+    wait_for(lambda: len(journal(cells[0])) > len(once) + 3, 240, lambda: str(slurm.jobs()))
+    slurm("sbatch", "-p", "urgent", "-n", "2", "-o", "/dev/null", "--wrap", "sleep 1")
+    wait_for(lambda: states(cells[:1]) == ["interrupted"], 60, lambda: str(slurm.jobs()))
+    twice = journal(cells[0])
+    assert not cells[1].folder.exists()
+    slurm.drained()
+    assert states(cells) == ["done", "done"], (cells[0].folder / "log.txt").read_text()
+    whole = journal(cells[0])
+    assert 3 < len(once) < len(twice) < len(whole)
+    assert whole[: len(once)] == once, "the second attempt must go on where the first ended"
+    assert whole[: len(twice)] == twice, "and the third where the second did"
+
+
+def test_submitit_hands_a_cell_back_to_the_queue_until_it_is_cancelled(
+    slurm: Slurm, file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    submit(file, out, ["sbatch.time=20"], engine="submitit", say=lambda text: None)
+    _, cells = read(file, out)
+    first, after = submitted(out)
+    wait_for(lambda: "Dependency" in slurm.jobs()[after], 10, lambda: str(slurm.jobs()))
+    wait_for(lambda: len(journal(cells[0])) > 3, 240, lambda: str(slurm.jobs()))
+    slurm("scancel", "--signal=USR2", first)  # submitit's own signal
+    wait_for(lambda: states(cells[:1]) == ["interrupted"], 60, lambda: str(slurm.jobs()))
+    once = journal(cells[0])
+    wait_for(lambda: len(journal(cells[0])) > len(once) + 3, 240, lambda: str(slurm.jobs()))
+    assert journal(cells[0])[: len(once)] == once, "the second attempt must go on"
+    assert control.cancel(out, cells) == [
+        f"stopping  {cells[0].name}",
+        *(f"taken out of the queue: what waits of job {job}" for job in (first, after)),
+    ]
+    slurm.drained()
+    assert states(cells) == ["interrupted", "waiting"]
+
+
+def test_what_the_cluster_refuses_is_told_with_the_remedy(
+    slurm: Slurm, file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"invalid partition .*`sinfo` lists"):
+        submit(file, tmp_path / "out", ["sbatch.partition=gpu"], engine="sbatch")
+    with pytest.raises(UserError, match=r"(?i)invalid partition"):
+        submit(file, tmp_path / "other", ["sbatch={partition: gpu, time: 5}"], engine="submitit")
+    assert slurm.jobs() == {}
+    with pytest.raises(UserError, match=r"how long a cell may take"):
+        submit(file, tmp_path / "third", engine="submitit")
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [("30", 30), ("30:01", 31), ("8:00:00", 480), ("1-12", 2160), ("1-0:5", 1445), ("0-1:0:1", 61)],
+)
+def test_slurms_ways_to_write_a_time_are_read(limit: str, expected: int) -> None:
+    assert minutes(limit) == expected
+    with pytest.raises(UserError, match="must be as in"):
+        minutes(limit + "h")
