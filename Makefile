@@ -32,6 +32,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
 
 # The peers live in an environment of their own; `make bench BENCH=.venv` takes the one that is there.
 BENCH ?= .venv-bench

@@ -22,7 +22,8 @@ from hilum.fusion import STRATEGIES
 from hilum.fusion.base import FusionStrategy
 from hilum.fusion.cost import cost
 from hilum.fusion.cross_attention import CrossAttention
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 torch.set_num_threads(1)
 COUNTED = (96, 96, 96)

@@ -28,7 +28,8 @@ from hilum.datasets.loading.loader import PatchLoader
 from hilum.datasets.loading.patches import PatchDataset
 from hilum.datasets.store.case_store import CaseStore
 from hilum.fusion.cost import cost
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 torch.set_num_threads(1)
 SIDES = (32, 48, 64, 96)

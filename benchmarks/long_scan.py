@@ -22,7 +22,8 @@ import torch
 from timing import write
 
 from hilum.core.settings import validate
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 SLICES = (250, 1000)
 

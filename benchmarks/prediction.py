@@ -32,8 +32,9 @@ from hilum.core.precision import autocast_dtype
 from hilum.core.seeds import numpy_generator, torch_generator
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import PreparedCase
+from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.inference.predict_case import FLIPS, predict_mask
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 torch.set_num_threads(1)
 WINDOW = (64, 64, 64)

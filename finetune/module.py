@@ -19,6 +19,7 @@ from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.batch import Batch
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.organs import split_organs
+from hilum.evaluation.charts.pictures import case_picture
 from hilum.losses import LOSSES
 from hilum.segmenter.inference.predict_case import predict_case
 from hilum.segmenter.organ_head import folded, organ_loss
@@ -203,8 +204,6 @@ class FinetuneModule(pl.LightningModule):
         label = cast(np.ndarray, case.label)
         self._add(name, torch.from_numpy(prediction), torch.from_numpy(np.array(label)))
         if index < self.settings.pictures:
-            from hilum.evaluation.charts.pictures import case_picture
-
             file = self.folder / "pictures" / f"{name}-{self.trainer.global_step:06d}.png"
             volumes = {m: np.asarray(case.images[i]) for i, m in enumerate(case.modalities)}
             case_picture(file, volumes, case.grid, np.asarray(label), prediction)

@@ -19,7 +19,8 @@ from hilum.encoders.resenc import SIZES
 from hilum.encoders.strides import cumulative
 from hilum.fusion.base import FusionStrategy
 from hilum.fusion.cost import cost, seconds
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 from .fingerprint import Fingerprint, fingerprint
 

@@ -21,11 +21,13 @@ from hilum.datasets.loading.datamodule import PatchData
 from hilum.datasets.splits import Split, make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.assessment.prepared_cases import Results, assess, check_conditions, dice_of
-from hilum.segmenter.assessment.robustness import RobustnessSettings, robustness
+from hilum.segmenter.assessment.robustness import robustness
+from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
 from hilum.segmenter.assessment.wandb_summary import show
+from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.inference.out_of_memory import training_advice
 from hilum.segmenter.inference.predict_case import evaluating, steps
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig, modalities_seen
+from hilum.segmenter.segmenter import Segmenter, modalities_seen
 from hilum.training.processes import follows
 from hilum.training.threads import readers
 from hilum.training.tracking import Tracker, tracked
@@ -290,10 +292,9 @@ def _test(
         raise DataError(
             f"a test case must have one of {', '.join(segmenter.modalities)}", file=store.path
         )
-    for condition in conditions:
-        if results[condition]:
-            say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")
+    for condition in filter(results.get, conditions):
+        say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")
     if settings.robustness is not None:
-        asked = validate(RobustnessSettings, settings.robustness | UNTRACKED)
-        robustness(segmenter, store, split.test, run.path / "robustness", asked)
+        rows = validate(RobustnessSettings, settings.robustness | UNTRACKED)
+        robustness(segmenter, store, split.test, run.path / "robustness", rows)
     return results

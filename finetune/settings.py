@@ -13,6 +13,8 @@ from hilum.core.settings import Settings, validate
 from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.datasets.splits import SplitSettings
 from hilum.losses import LOSSES
+from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
+from hilum.segmenter.inference.settings import InferenceSettings
 from hilum.segmenter.organ_settings import OrganSettings
 from hilum.training.settings import TrainerSettings
 
@@ -21,41 +23,6 @@ from .semi_supervised.settings import PseudoSettings, TeacherSettings
 
 TRAINER: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.1, "ema": 0.99}
 """Where the recipe differs from the trainer's own defaults."""
-
-Flips = Literal["none", "w", "all"]
-"""Mirror images to predict, too: of no axis, of left-right, of all (8 passes)."""
-
-
-class InferenceSettings(Settings):
-    """How a whole case is predicted window by window."""
-
-    overlap: float = Field(0.5, ge=0, lt=1, description="share of a window shared with the next")
-    window: IntTriple | None = Field(
-        None, description="sides of a window in voxels; empty: the patch"
-    )
-    batch_size: int = Field(1, ge=1, description="windows per forward pass")
-    flips: Flips = Field(
-        "none", description="also predict mirror images: left-right, or of all axes (8 passes)"
-    )
-    skip_outside: bool = Field(
-        False, description="call windows background that hold nothing of the body"
-    )
-
-    def fast(self) -> InferenceSettings:
-        """Return settings for a quick answer: less overlap, no mirror images, no empty windows."""
-        return self.model_copy(
-            update={
-                "overlap": min(self.overlap, 0.25),
-                "batch_size": max(self.batch_size, 2),
-                "flips": "none",
-                "skip_outside": True,
-            }
-        )
-
-    def changed(self, **changes: object) -> InferenceSettings:
-        """Return checked settings with those changes that are not `None`."""
-        asked = {name: value for name, value in changes.items() if value is not None}
-        return validate(InferenceSettings, self.model_dump() | asked)
 
 
 class TransferSettings(Settings):
@@ -180,10 +147,6 @@ class FinetuneSettings(Settings):
     def _known_rows(cls, rows: dict[str, Any] | None) -> dict[str, Any] | None:
         """Find a wrong row before anything is trained."""
         if rows is not None:
-            from hilum.segmenter.assessment.robustness import (
-                RobustnessSettings,  # which needs these settings, and torch
-            )
-
             validate(RobustnessSettings, rows)
         return rows
 

@@ -18,7 +18,8 @@ from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.manifest import write_manifest
 from hilum.datasets.prepare.run import PrepareSettings, prepare
 from hilum.datasets.store.case_store import CaseStore
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 SIDES: IntTriple = (20, 24, 28)
 SPACING = (4.0, 4.0, 4.0)

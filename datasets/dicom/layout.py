@@ -53,7 +53,7 @@ class _Plan:
     about: dict[str, Any]
 
 
-def import_dicom_layout(source: Source) -> Imported:
+def import_dicom(source: Source) -> Imported:
     """Read every study below a folder; each with a CT, PET or MR becomes a case.
 
     Writes `cases/<case>/{ct,pet,mr_t1,label}.nii.gz` with `source.json` (series, reasons, the

@@ -38,7 +38,7 @@ class Format:
     def importer(self, name: str) -> Importer:
         """Return the function."""
         module = import_module(self.file or f".{name}", __package__)
-        return getattr(module, f"import_{module.__name__.rsplit('.', 1)[-1]}")
+        return getattr(module, f"import_{name}")
 
 
 FORMATS: dict[str, Format] = {

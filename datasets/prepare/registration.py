@@ -14,6 +14,7 @@ from hilum.core.geometry import Grid
 from hilum.core.modality import modality
 
 from ..io.nifti import Volume
+from ..io.resampling import resample
 from .alignment import misalignment
 
 SEED = 1234
@@ -148,8 +149,6 @@ def _method(sitk: Any) -> Any:
 
 def _image(sitk: Any, volume: Volume) -> Any:
     """Return a scan for SimpleITK, at a coarse spacing that rigid motion does not need finer."""
-    from ..io.resampling import resample
-
     canonical, _, _ = volume.grid.canonical()
     coarse = canonical.with_spacing(tuple(max(s, WORK_MM) for s in canonical.spacing))  # pyright: ignore[reportArgumentType]
     array = resample(volume.array, volume.grid, coarse, fill=float(volume.array.min()))

@@ -20,8 +20,9 @@ from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore, StoredCase, index_row
 from hilum.datasets.store.compressed import write_array
 from hilum.datasets.store.foreground import nodes_of
+from hilum.segmenter.config import read_segmenter_config
 from hilum.segmenter.inference.predict_case import Precision, predict_slabs
-from hilum.segmenter.segmenter import Segmenter, read_segmenter_config
+from hilum.segmenter.segmenter import Segmenter
 
 from ..settings import FinetuneSettings
 from .unlabelled import unlabelled_cases

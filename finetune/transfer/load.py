@@ -19,7 +19,8 @@ from hilum.core.checkpoints import (
 from hilum.core.errors import CheckpointError, DataError
 from hilum.core.files import read_json
 from hilum.datasets.store.case_store import CaseStore
-from hilum.segmenter.segmenter import Segmenter, scale_of
+from hilum.segmenter.config import scale_of
+from hilum.segmenter.segmenter import Segmenter
 
 from ..settings import TransferSettings
 

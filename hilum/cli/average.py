@@ -37,7 +37,7 @@ def average(
     from hilum.datasets.store.case_store import CaseStore
     from hilum.segmenter.averaging import average as run
     from hilum.segmenter.averaging import dice_on
-    from hilum.segmenter.segmenter import read_segmenter_config
+    from hilum.segmenter.config import read_segmenter_config
 
     if greedy != (store is not None) or (case and not greedy):
         raise SettingsError(

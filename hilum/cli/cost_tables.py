@@ -50,7 +50,8 @@ def fusion_costs(patches: Sequence[int] = PATCHES, size: str = "tiny") -> Iterab
 
 def _strategy(name: str, size: str, patch: IntTriple) -> Any:
     from hilum.core.settings import validate
-    from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+    from hilum.segmenter.config import SegmenterConfig
+    from hilum.segmenter.segmenter import Segmenter
 
     own = {"modality": "ct"} if name == "single" else {}
     config = {

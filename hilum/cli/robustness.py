@@ -22,7 +22,7 @@ def robustness(
 ) -> None:
     """Measure what a segmenter loses with a modality missing, shifted, mis-scaled or blurred."""
     from hilum.core.settings import load
-    from hilum.segmenter.assessment.robustness import RobustnessSettings
+    from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
 
     asked = load(RobustnessSettings, config or [], settings or [])
     from hilum.datasets.store.case_store import CaseStore

@@ -133,7 +133,7 @@ def study_sweep(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> N
     """Write a W&B sweep over the factors, whose agents run the cells."""
     from hilum.study.commands import check, read
     from hilum.study.grid.sweep import write_sweep
-    from hilum.study.run.engines import this_python
+    from hilum.study.run.order import this_python
 
     given, cells = read(file, out, settings or [])
     check(cells)

@@ -15,8 +15,9 @@ from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.types import IGNORE
 from hilum.datasets.store.case_store import CaseStore
 
+from .config import SegmenterConfig, read_segmenter_config
 from .inference.predict_case import predict_case
-from .segmenter import Segmenter, SegmenterConfig, read_segmenter_config
+from .segmenter import Segmenter
 
 Score = Callable[[Segmenter], float]
 """Larger is better; measured on validation cases, never on those of the test."""

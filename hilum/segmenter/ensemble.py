@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.types import Available, Volume
-from hilum.datasets.io.nifti import Volume as Scan
 
-from .segmenter import Segmenter, SegmenterConfig
+from .config import SegmenterConfig
+from .prediction.on_call import ScanPredictor
+from .predictor import Predictor
+from .segmenter import Segmenter
 
 MUST_AGREE: dict[str, Callable[[SegmenterConfig], object]] = {
     "modalities": lambda config: config.modalities,
@@ -26,7 +27,7 @@ MUST_AGREE: dict[str, Callable[[SegmenterConfig], object]] = {
 """What segmenters must share to see the same voxels; encoder, fusion and decoder may differ."""
 
 
-class Ensemble(nn.Module):
+class Ensemble(ScanPredictor):
     """The mean of the probabilities of segmenters, such as those of the folds. Final.
 
     Predicts wherever a segmenter does.
@@ -61,13 +62,10 @@ class Ensemble(nn.Module):
                         remedy=f"leave {name} out, or predict with each alone",
                     )
 
-    def __call__(self, *inputs: Any, **named: Any) -> Any:
-        """Return the mean's logarithm of tensors, or segment scans; as `Segmenter.__call__`."""
-        if not any(isinstance(one, str | Path | Scan) for one in (*inputs, *named.values())):
-            return super().__call__(*inputs, **named)
-        from .prediction.patient import named_scans, segment
-
-        return segment(self, named_scans(self.modalities, inputs, named))
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The members."""
+        return list(self.members)
 
     def forward(self, image: Volume, available: Available) -> list[Tensor]:
         """Return the log of the mean probability, whose softmax it is, at full resolution."""
@@ -80,10 +78,6 @@ class Ensemble(nn.Module):
         found = [folder for given in folders for folder in segmenter_folders(given)]
         members = [Segmenter.from_pretrained(folder) for folder in found]
         return cls(members, [str(folder) for folder in found]).eval()
-
-
-Predictor = Segmenter | Ensemble
-"""What predicts."""
 
 
 def load_predictor(*folders: str | Path) -> Predictor:
@@ -120,8 +114,3 @@ def segmenter_folders(folder: str | Path) -> list[Path]:
             remedy="give the folder that `hilum finetune` named at its end, or a folder of such",
         )
     return found
-
-
-def members_of(model: Predictor) -> list[nn.Module]:
-    """Return the networks to average."""
-    return list(model.members) if isinstance(model, Ensemble) else [model]

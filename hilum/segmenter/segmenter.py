@@ -4,71 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from hilum.core.checkpoints import load_weights, read_weights, save_folder
 from hilum.core.errors import CheckpointError, SettingsError, UserError
-from hilum.core.files import read_json
-from hilum.core.geometry import IntTriple, Triple
+from hilum.core.geometry import IntTriple
 from hilum.core.modality import modality
 from hilum.core.registry import build, look_up
-from hilum.core.settings import Settings, validate
 from hilum.core.types import Available, Volume
-from hilum.datasets.io.nifti import Volume as Scan
-from hilum.datasets.prepare.case import PrepareSettings
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 from hilum.encoders.decoder import PyramidDecoder
-from hilum.finetune.settings import InferenceSettings
 from hilum.fusion import STRATEGIES
 
 from .adapters import has_adapters, merged
+from .config import SegmenterConfig, read_segmenter_config, scale_of
 from .linear_decoder import LinearDecoder
 from .organ_head import folded
-
-FORMAT = 1
-
-
-class SegmenterConfig(Settings):
-    """What one must know to build and to use a segmenter; the content of its `config.json`."""
-
-    format: int = Field(FORMAT, description="version of this schema")
-    modalities: tuple[str, ...] = Field(min_length=1, description="modality of each channel")
-    classes: int = Field(2, ge=2, description="classes, background included")
-    organs: int = Field(0, ge=0, description="organs that the heads learn beside the classes")
-    encoder: dict[str, Any] = Field(description="name and parameters of every encoder")
-    fusion: dict[str, Any] = Field(description="name and parameters of the fusion strategy")
-    decoder: Literal["pyramid", "linear"] = Field(
-        "pyramid", description="linear is that of a linear probe"
-    )
-    deep_supervision: bool = Field(True, description="whether coarse maps predict, too")
-    prior: float = Field(0.01, gt=0, lt=0.5, description="expected share of each class at start")
-    patch: IntTriple = Field(description="sides of a training patch in voxels")
-    spacing: Triple = Field(description="mm along depth, height, width")
-    orientation: str = Field("SAR", description="direction of depth, height, width")
-    intensity: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="window and scale of each modality; filled in on saving"
-    )
-    preparation: PrepareSettings = Field(
-        default_factory=lambda: validate(PrepareSettings, {}),
-        description="how training cases were prepared; prediction does the same",
-    )
-    inference: InferenceSettings = Field(
-        default_factory=lambda: validate(InferenceSettings, {}), description="sliding window"
-    )
-    data_hash: str = Field("", description="fingerprint of the case store")
-    licence: str = Field("", description="licence of the weights")
-    extra: dict[str, Any] = Field(default_factory=dict, description="anything else worth keeping")
-
+from .prediction.on_call import ScanPredictor
 
 STRATEGY_GETS = {"modalities": None, "encoders": None, "make_decoder": None}
 """What a fusion strategy is handed, beside its own parameters."""
 
 
-class Segmenter(nn.Module):
+class Segmenter(ScanPredictor):
     """Paired volumes in, logits out. Final.
 
     The fusion strategy says which encoders it wants and what each of them sees; all of them are
@@ -112,6 +73,11 @@ class Segmenter(nn.Module):
             ) from None
 
     @property
+    def networks(self) -> list[nn.Module]:
+        """Itself: the mean of one."""
+        return [self]
+
+    @property
     def encoders(self) -> dict[str, Encoder]:
         """The encoders by name, as the strategy holds them."""
         return dict(self.strategy.encoders.items())  # pyright: ignore[reportReturnType]
@@ -124,19 +90,6 @@ class Segmenter(nn.Module):
             for name, part in self.strategy.named_modules()
             if isinstance(part, PyramidDecoder | LinearDecoder)
         }
-
-    def __call__(self, *inputs: Any, **named: Any) -> Any:
-        """Return logits of tensors as `forward` does, or segment the scans of a patient.
-
-        `segmenter("ct.nii.gz", "pet.nii.gz")`, in the order of `modalities`, or by name as in
-        `segmenter(pet=file)`, gives a `prediction.Prediction`: mask, grid, node table. A scan is a
-        file or a `datasets.io.nifti.Volume` (array in HU or SUV, with its grid).
-        """
-        if not any(isinstance(one, str | Path | Scan) for one in (*inputs, *named.values())):
-            return super().__call__(*inputs, **named)
-        from .prediction.patient import named_scans, segment
-
-        return segment(self, named_scans(self.modalities, inputs, named))
 
     def forward(self, image: Volume, available: Available, organs: bool = False) -> list[Tensor]:
         """Predict logits, finest (full resolution) first.
@@ -221,46 +174,6 @@ def modalities_seen(fusion: Mapping[str, Any], modalities: Sequence[str]) -> tup
         return strategy.sees(tuple(modalities), **parameters)
     except ValueError as error:
         raise SettingsError(f"fusion {fusion['name']}: {error}") from None
-
-
-def read_segmenter_config(folder: str | Path) -> SegmenterConfig:
-    """Read `config.json` of a segmenter folder and check that today's scales are its scales."""
-    path = Path(folder) / "config.json"
-    if not path.is_file():
-        raise CheckpointError(
-            "a segmenter folder must hold config.json and model.safetensors",
-            file=folder,
-            remedy="give the folder that `hilum finetune` named at its end",
-        )
-    values = read_json(path)
-    if not isinstance(values, dict) or "fusion" not in values:
-        is_encoder = isinstance(values, dict) and "architecture" in values
-        raise CheckpointError(
-            "the folder must hold a segmenter",
-            file=folder,
-            found="an encoder" if is_encoder else "something else",
-            remedy=f"fine-tune it first: hilum finetune init_from={folder}" if is_encoder else None,
-        )
-    if values.get("format") != FORMAT:
-        raise CheckpointError(
-            f"config.json must have format {FORMAT}", file=path, found=values.get("format")
-        )
-    config = validate(SegmenterConfig, values)
-    for name, scale in config.intensity.items():
-        if scale != scale_of(name):
-            raise CheckpointError(
-                f"{name} must be scaled as in training",
-                file=path,
-                found=f"{scale_of(name)} here, {scale} there",
-                remedy="use the version of hilum that trained it",
-            )
-    return config
-
-
-def scale_of(name: str) -> dict[str, Any]:
-    """Return how a modality's values become the input of a network."""
-    rule = modality(name)
-    return {"unit": rule.unit, "low": rule.low, "high": rule.high, "scale": rule.scale}
 
 
 def _card(config: SegmenterConfig) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 from hilum.core.errors import SettingsError, UserError
 from hilum.core.settings import load, validate, write_yaml
 
-from .grid import estimate
 from .grid.cells import Cell, expand
-from .run import control, engines, ledger
+from .run import control, engines, estimate, ledger
 from .run import stale as stale_cells
 from .run.local import run_cells
+from .run.order import Order, open_cells
 from .run.run_cell import fingerprint
 from .settings import StudySettings
 
@@ -106,10 +106,10 @@ def submit(
     """
     hand_over = engines.engine(engine)
     study, cells = _begin(file, out, settings, say if engine != "print" else _quiet)
-    left, failed = engines.open_cells(cells)
+    left, failed = open_cells(cells)
     if failed and engine != "print":
         say(f"{failed} cells are left out, since they or their pretraining failed")
-    hand_over(engines.Order(study, left, out.resolve(), say))
+    hand_over(Order(study, left, out.resolve(), say))
 
 
 def _begin(

@@ -16,7 +16,8 @@ from hilum.core.files import read_json
 from hilum.core.geometry import Grid
 from hilum.core.settings import validate
 from hilum.datasets.io.nifti import read_label, write_volume
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 HILUM = Path(sys.executable).with_name("hilum")
 GRID = Grid.from_spacing((14, 20, 22), (4.0, 4.0, 4.0))

@@ -15,7 +15,8 @@ from hilum.encoders.resenc import ResencEncoder
 from hilum.fusion import STRATEGIES
 from hilum.fusion.base import FusionStrategy
 from hilum.fusion.cost import cost
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 MODALITIES = ("ct", "pet")
 PARAMETERS: dict[str, dict[str, Any]] = {

@@ -16,7 +16,8 @@ from hilum.datasets.loading.patches import PatchDataset
 from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.module import FinetuneModule, encoder_rate, factor_at
 from hilum.finetune.settings import FinetuneSettings
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 from hilum.training.optimisation import rate_at
 
 Make = Callable[..., SegmenterConfig]

@@ -14,7 +14,8 @@ from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.fingerprint import Fingerprint, fingerprint, notes
 from hilum.finetune.plan import GIB, PlanSettings, needed, plan, settings_of, strides_for
 from hilum.finetune.settings import FinetuneSettings
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 
 def asked(**values: Any) -> PlanSettings:

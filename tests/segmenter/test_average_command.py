@@ -16,7 +16,8 @@ from hilum.core.checkpoints import read_weights
 from hilum.core.errors import SettingsError
 from hilum.core.files import write_json
 from hilum.datasets.store.case_store import CaseStore
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig, read_segmenter_config
+from hilum.segmenter.config import SegmenterConfig, read_segmenter_config
+from hilum.segmenter.segmenter import Segmenter
 
 Make = Callable[..., SegmenterConfig]
 SPLIT = {"train": ["case_0"], "validation": ["case_1", "case_2"], "test": ["case_4"]}

@@ -15,7 +15,8 @@ from hilum.core.checkpoints import read_weights
 from hilum.core.errors import CheckpointError, SettingsError
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.averaging import average, dice_on, mean_of
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig, read_segmenter_config
+from hilum.segmenter.config import SegmenterConfig, read_segmenter_config
+from hilum.segmenter.segmenter import Segmenter
 
 Make = Callable[..., SegmenterConfig]
 

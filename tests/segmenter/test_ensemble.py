@@ -10,8 +10,9 @@ import torch
 from torch.testing import assert_close
 
 from hilum.core.errors import CheckpointError, SettingsError
+from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.ensemble import Ensemble, load_predictor, segmenter_folders
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 Make = Callable[..., SegmenterConfig]
 

@@ -23,9 +23,10 @@ from hilum.datasets.store.organs import NO_ORGANS
 from hilum.finetune.module import FinetuneModule
 from hilum.finetune.run import finetune
 from hilum.finetune.settings import FinetuneSettings
+from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.inference.predict_case import predict_case
 from hilum.segmenter.organ_head import folded
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 Make = Callable[..., SegmenterConfig]
 

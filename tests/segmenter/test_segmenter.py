@@ -17,7 +17,8 @@ from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.files import read_json, write_json
 from hilum.finetune.run import flops
 from hilum.fusion import STRATEGIES
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig, read_segmenter_config, scale_of
+from hilum.segmenter.config import SegmenterConfig, read_segmenter_config, scale_of
+from hilum.segmenter.segmenter import Segmenter
 
 Make = Callable[..., SegmenterConfig]
 SIDES = (8, 12, 16)

@@ -15,11 +15,11 @@ import numpy as np
 from hilum.core.case import IGNORE
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid, IntTriple
+from hilum.datasets.dicom.headers import crawl
+from hilum.datasets.dicom.series import Series, group
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-    from hilum.datasets.dicom.series import Series
 
 ON_VOXEL = 0.05
 """In voxels: a mask whose voxels all lie this near to those of a series is on its grid."""
@@ -172,9 +172,6 @@ def _check_mask(mask: np.ndarray, grid: Grid) -> None:
 
 def _candidates(folder: Path, uid: str | None) -> list[Series]:
     """Return the series that the mask may lie on."""
-    from hilum.datasets.dicom.headers import crawl
-    from hilum.datasets.dicom.series import group
-
     every = group(crawl(folder).headers)
     found = ", ".join(sorted({f"{one.name} ({one.kind}, {one.uid})" for one in every}))
     volumes = [one for one in every if one.kind in ("CT", "PT", "MR")]

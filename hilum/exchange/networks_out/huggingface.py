@@ -8,7 +8,7 @@ from typing import Any
 
 from hilum.core.checkpoints import load_weights, read_config, read_weights
 from hilum.core.errors import CheckpointError
-from hilum.core.files import hash_of_file, write_text
+from hilum.core.files import hash_of_file, read_json, write_text
 from hilum.core.registry import build
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
@@ -164,8 +164,6 @@ def check_sums(folder: Path, sha256: str | None = None) -> None:
 def _card(folder: Path) -> str:
     """Return the folder's own card below the header that the hub reads."""
     import yaml
-
-    from hilum.core.files import read_json
 
     values, kind = read_json(folder / "config.json"), kind_of(folder)
     header: dict[str, Any] = {

@@ -20,8 +20,10 @@ from hilum.core.modality import modality
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 
-from ..inference.predict_case import Precision, evaluating, predict_case, usable
+from ..inference.predict_case import evaluating, predict_case, usable
+from ..inference.settings import Precision
 from ..segmenter import Segmenter
+from .explain_picture import map_picture, part_picture
 from .prepared_cases import Progress, write_rows
 
 Maps = dict[str, np.ndarray]
@@ -187,8 +189,6 @@ def explain(
         precision: Of the network.
         progress: Told after each case.
     """
-    from .explain_picture import map_picture, part_picture
-
     rows = []
     for number, name in enumerate(ids, 1):
         case = store[name]

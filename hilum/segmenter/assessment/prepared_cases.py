@@ -19,9 +19,9 @@ from hilum.evaluation.charts.pictures import case_picture
 from hilum.evaluation.metrics.case import case_metrics
 from hilum.evaluation.metrics.scores import CaseScores, score_case, summary
 from hilum.evaluation.statistics.cohort import cohort_metrics
-from hilum.finetune.settings import InferenceSettings
 
-from ..inference.predict_case import Precision, predict_case
+from ..inference.predict_case import predict_case
+from ..inference.settings import InferenceSettings, Precision
 from ..segmenter import Segmenter
 
 Progress = Callable[[int, int, str], None]

@@ -4,94 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
-from hilum.core.errors import DataError, SettingsError, did_you_mean
+from hilum.core.errors import DataError
 from hilum.core.files import read_json
-from hilum.core.modality import modality
-from hilum.core.settings import Settings, validate
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.evaluation.statistics.cohort import cohort_metrics
 from hilum.evaluation.statistics.comparison import paired_comparison
-from hilum.training.settings import TrackingSettings
 
-from ..inference.predict_case import Precision, predict_case
+from ..inference.predict_case import predict_case
 from ..segmenter import Segmenter
-from .perturbation import Perturbation, perturb
+from .perturbation import perturb
 from .prepared_cases import Numbers, Progress, check_conditions, measure
+from .robustness_report import log_matrix, write_matrix
+from .robustness_rows import Row, changed_modality, rows_of
+from .robustness_settings import RobustnessSettings
 
 SHOWN = ("dice", "dscagg", "f1agg")
 """Cohort metrics of the table, each with its interval over patients."""
-
-
-class RobustnessSettings(Settings):
-    """Which rows the matrix has."""
-
-    conditions: tuple[str, ...] | None = Field(
-        None, description="modality subsets such as ct+pet; empty: all, then each alone"
-    )
-    moved: str | None = Field(
-        None, description="modality that is changed; empty: the first in SUV, else the last"
-    )
-    shifts: tuple[float, ...] = Field((0, 5, 10, 15), description="displacements, mm")
-    scales: tuple[float, ...] = Field((0.7, 1, 1.3), description="factors on the values")
-    resolutions: tuple[float, ...] = Field(
-        (0, 5, 8), description="added blur, full width at half maximum, mm"
-    )
-    full: bool = Field(
-        False, description="whether to blur every shifted and scaled row, not the plain one alone"
-    )
-    cases: tuple[str, ...] | None = Field(
-        None, description="cases; empty: the test cases of the run, else all that are labelled"
-    )
-    seed: int = Field(0, ge=0, description="seed of the directions and of the intervals")
-    precision: Precision = Field("auto", description="of the network")
-    tracking: TrackingSettings = Field(
-        default_factory=lambda: validate(TrackingSettings, {}), description="W&B"
-    )
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the matrix.
-
-    Attributes:
-        condition: Modalities that the network may use, as in `ct+pet`.
-        change: What happened to the changed modality.
-        cases: Metrics of each case.
-    """
-
-    condition: str
-    change: Perturbation
-    cases: dict[str, Numbers] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The row in words."""
-        c = self.change
-        parts = [
-            f"shift {c.shift_mm:g} mm" if c.shift_mm else "",
-            f"values x {c.scale:g}" if c.scale != 1 else "",
-            f"blur {c.fwhm_mm:g} mm" if c.fwhm_mm else "",
-        ]
-        return ", ".join([self.condition, *filter(None, parts)])
-
-
-def rows_of(settings: RobustnessSettings, conditions: Sequence[str], moved: str) -> list[Row]:
-    """Return the rows: each condition unchanged first; changes only where `moved` is used."""
-    rows = []
-    for condition in conditions:
-        changes = [Perturbation()]
-        if moved in condition.split("+"):
-            changes += [Perturbation(d, s) for d in settings.shifts for s in settings.scales]
-            plain = changes if settings.full else [Perturbation()]
-            changes += [c._replace(fwhm_mm=w) for c in plain for w in settings.resolutions]
-        rows += [Row(condition, change) for change in dict.fromkeys(changes)]
-    return rows
 
 
 def robustness(
@@ -121,8 +53,6 @@ def robustness(
         SettingsError: If a condition or the changed modality is none of the segmenter's.
         DataError: If no case has what the first condition wants.
     """
-    from .robustness_report import log_matrix, write_matrix
-
     settings = settings or RobustnessSettings.model_validate({})
     moved = changed_modality(settings, segmenter.modalities)
     rows = rows_of(settings, check_conditions(settings.conditions, segmenter.modalities), moved)
@@ -180,19 +110,6 @@ def cases_to_measure(
             remedy="leave it out of cases",
         )
     return tuple(chosen)
-
-
-def changed_modality(settings: RobustnessSettings, modalities: Sequence[str]) -> str:
-    """Return the modality that is changed."""
-    if settings.moved is not None:
-        if settings.moved not in modalities:
-            raise SettingsError(
-                f"moved must be one of {', '.join(modalities)}"
-                f"{did_you_mean(settings.moved, modalities)}",
-                found=repr(settings.moved),
-            )
-        return settings.moved
-    return next((m for m in modalities if modality(m).unit == "SUV"), modalities[-1])
 
 
 def _measure(

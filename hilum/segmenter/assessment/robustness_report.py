@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hilum.core.files import atomic_path, write_json
 from hilum.evaluation.charts.svg import bars
@@ -12,9 +11,7 @@ from hilum.training.settings import TrackingSettings
 from hilum.training.tracking import study_run
 
 from .prepared_cases import write_rows
-
-if TYPE_CHECKING:
-    from .robustness import Row
+from .robustness_rows import Row
 
 Line = Mapping[str, float | str | int]
 

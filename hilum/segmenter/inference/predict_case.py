@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,15 +15,12 @@ from hilum.core.conv3d_cpu_workaround import halved_small_maps
 from hilum.core.errors import DataError, SettingsError, did_you_mean
 from hilum.core.precision import autocast_dtype
 from hilum.datasets.io.scratch import empty
-from hilum.finetune.settings import InferenceSettings
 
-from ..ensemble import Predictor, members_of
+from ..predictor import Predictor
 from .network_input import AnyCase, PaddedInput
 from .out_of_memory import memory_advice
+from .settings import InferenceSettings, Precision, Uncertainty
 from .sliding_window import Sweep, sweep
-
-Precision = Literal["auto", "32", "bf16"]
-Uncertainty = Literal["entropy", "variance"]
 
 FLIPS: dict[str, list[tuple[int, ...]]] = {
     "none": [()],
@@ -151,7 +148,7 @@ def steps(model: Predictor) -> tuple[int, ...]:
     """Return what the sides of a window must be divisible by."""
     strides = [
         encoder.strides[-1]
-        for member in members_of(model)
+        for member in model.networks
         for encoder in getattr(member, "encoders", {}).values()
     ]
     return tuple(max(along) for along in zip((1, 1, 1), *strides, strict=True))
@@ -201,7 +198,7 @@ def _network(
     precision: Precision,
 ) -> Callable[[Tensor], Tensor]:
     """Return what makes probabilities of a batch of windows, and the variance of the foreground."""
-    members = members_of(model)
+    members = model.networks
     number = len(members) * len(flips)
 
     @torch.inference_mode()

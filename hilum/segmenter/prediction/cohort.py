@@ -20,11 +20,12 @@ from hilum.datasets.prepare.case import prepare_case
 from hilum.datasets.store.case_store import PreparedCase
 from hilum.evaluation.charts.pictures import case_picture
 from hilum.evaluation.metrics.nodes import Row, n_features, write_nodes
-from hilum.finetune.settings import InferenceSettings
 
 from ..assessment.prepared_cases import Progress
-from ..ensemble import Predictor, load_predictor, segmenter_folders
-from ..inference.predict_case import Precision, Uncertainty, usable
+from ..ensemble import load_predictor, segmenter_folders
+from ..inference.predict_case import usable
+from ..inference.settings import InferenceSettings, Precision, Uncertainty
+from ..predictor import Predictor
 from .inputs import Inputs, find_cases
 from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
 from .page import write_page

@@ -13,7 +13,7 @@ from hilum.datasets.importers.importing import read_layout
 from hilum.datasets.importers.source import Source, folders, scans_in, stem_of, volumes_of
 from hilum.datasets.manifest import check_id, read_manifest
 
-from ..ensemble import Predictor
+from ..predictor import Predictor
 from .patient import check_known
 
 Inputs = str | Path | Mapping[str, str | Path]

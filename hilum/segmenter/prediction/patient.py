@@ -18,10 +18,10 @@ from hilum.datasets.io.scratch import empty
 from hilum.datasets.prepare.case import PrepareSettings, prepare_case
 from hilum.datasets.store.case_store import PreparedCase
 from hilum.evaluation.metrics.nodes import Row
-from hilum.finetune.settings import InferenceSettings
 
-from ..ensemble import Predictor, members_of
-from ..inference.predict_case import FLIPS, Precision, Uncertainty, predict_slabs, usable
+from ..inference.predict_case import FLIPS, predict_slabs, usable
+from ..inference.settings import InferenceSettings, Precision, Uncertainty
+from ..predictor import Predictor
 from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
 
 Scan = str | Path | Volume
@@ -158,7 +158,7 @@ def check_uncertainty(
     model: Predictor, settings: InferenceSettings, uncertainty: Uncertainty | None
 ) -> None:
     """Raise an error if a variance is asked for of one prediction alone."""
-    if uncertainty == "variance" and len(members_of(model)) * len(FLIPS[settings.flips]) == 1:
+    if uncertainty == "variance" and len(model.networks) * len(FLIPS[settings.flips]) == 1:
         raise SettingsError(
             "a variance needs several predictions of a voxel",
             found="one segmenter without mirror images",

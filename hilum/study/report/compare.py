@@ -14,8 +14,9 @@ from hilum.evaluation.statistics.comparison import Comparison, holm, paired_comp
 from hilum.evaluation.statistics.equivalence import Equivalence, equivalence
 from hilum.evaluation.statistics.runs import align
 
+from ..grid.arms import REPEATS
 from ..settings import StudySettings
-from .measurements import REPEATS, PatientRuns, Row, by_arm, per_patient, sums_of
+from .measurements import PatientRuns, Row, by_arm, per_patient, sums_of
 
 Interval = dict[str, float]
 

@@ -11,9 +11,10 @@ from hilum.evaluation.statistics.effects import Effect
 from hilum.evaluation.statistics.ranking import Ranking, rank
 from hilum.evaluation.statistics.runs import align, models
 
+from ..grid.arms import REPEATS
 from ..settings import StudySettings
 from .compare import higher_is_better
-from .measurements import REPEATS, Row, by_arm, per_patient
+from .measurements import Row, by_arm, per_patient
 
 
 @dataclass(frozen=True)

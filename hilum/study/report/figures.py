@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hilum.core.files import read_json
 from hilum.evaluation.charts import svg as charts
 
+from ..grid.arms import arm
 from .compare import ArmSummary, higher_is_better
-from .measurements import Row, arm
+from .measurements import Row
 
 if TYPE_CHECKING:
     from ..run.ledger import Entry

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from hilum.evaluation.statistics.efficiency import LabelsNeeded, labels_needed
 from hilum.evaluation.statistics.runs import Values, align
 
+from ..grid.arms import arm
 from .compare import higher_is_better
-from .measurements import Row, arm, by_arm, per_patient
+from .measurements import Row, by_arm, per_patient
 
 if TYPE_CHECKING:
     from ..settings import StudySettings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +17,8 @@ from hilum.evaluation.statistics.cohort import POOLS, SUMS
 from hilum.evaluation.statistics.pseudovalues import pseudovalues
 from hilum.evaluation.statistics.runs import Run, align
 
+from ..grid.arms import arm, run_of
 from ..run.ledger import Entry
-
-DRAWS = ("split.draw", "split.seed", "draw")
-FOLDS = ("split.fold", "fold")
-SEEDS = ("seed",)
-REPEATS = (*DRAWS, *FOLDS, *SEEDS)
-"""Factors that repeat an arm by chance. Folds test other patients, so they are no runs."""
 
 PatientRuns = dict[str, dict[Run, float]]
 
@@ -61,18 +56,6 @@ def collect(entries: Sequence[Entry]) -> list[Row]:
                 for name, case in cases.items()
             ]
     return rows
-
-
-def arm(levels: Mapping[str, Any]) -> str:
-    """Return the name of an arm: every level but those of factors that repeat it by chance."""
-    return " > ".join(str(level) for name, level in levels.items() if name not in REPEATS) or "all"
-
-
-def run_of(levels: Mapping[str, Any]) -> Run:
-    """Return which repetition of its arm a cell is: the draw of its labelled patients, its seed."""
-    draws: list[Hashable] = [levels[name] for name in DRAWS if name in levels]
-    draw = draws[0] if len(draws) == 1 else " ".join(map(str, draws)) if draws else 0
-    return draw, levels.get("seed", 0)
 
 
 def by_arm(rows: Sequence[Row], condition: str) -> dict[str, list[Row]]:

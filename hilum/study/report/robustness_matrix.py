@@ -11,8 +11,9 @@ from pathlib import Path
 from hilum.evaluation.statistics.random_effects import Estimate, estimate
 from hilum.evaluation.statistics.runs import align, models, row_means
 
+from ..grid.arms import arm, run_of
 from ..run.ledger import Entry
-from .measurements import PatientRuns, arm, run_of
+from .measurements import PatientRuns
 
 FILE = Path("robustness") / "robustness_cases.csv"
 """Where a cell, or `hilum robustness ... --out CELL/robustness`, leaves its matrix."""

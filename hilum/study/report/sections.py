@@ -14,10 +14,10 @@ from hilum.datasets.splits import Split, check_leakage
 from hilum.datasets.store.case_store import CaseStore
 from hilum.evaluation.metrics.table import METRICS
 
+from ..grid.arms import DRAWS
 from ..run.ledger import summary
 from .citations import cited
 from .compare import ArmSummary, Paired
-from .measurements import DRAWS
 from .page import bullets, interval, note, paragraph, table
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from hilum.core.files import hash_of_file, read_json, write_json
 from hilum.core.locks import take
 from hilum.core.runs import WATCH
 
+from ..grid.arms import arm
 from ..grid.cells import Cell, resolve
 
 Report = Callable[[str], None]
@@ -176,8 +177,6 @@ def _told(cell: Cell, tracking: dict[str, Any]) -> None:
 
 
 def _command(cell: Cell, tracking: dict[str, Any]) -> None:
-    from ..report.measurements import arm
-
     own = {
         **tracking,
         # W&B averages over a group: repetitions of an arm by chance.

@@ -21,7 +21,7 @@ from hilum.core.errors import UserError
 from hilum.core.files import read_json, write_json, write_text
 
 from ..grid.cells import STAGES, Cell, Stage
-from .engines import Order, command, this_python
+from .order import Order, command, this_python
 
 LONGEST = 1000
 """Tasks of one array; SLURM's own limit is 1001 unless the site has raised it."""

@@ -18,7 +18,7 @@ from hilum.core.errors import UserError
 from hilum.core.files import write_json
 
 from ..grid.cells import STAGES, Cell
-from .engines import Order
+from .order import Order
 from .slurm import queued
 
 GRACE_S = 100

@@ -15,7 +15,8 @@ from hilum.core.files import read_json
 from hilum.core.settings import validate
 from hilum.encoders.resenc import ResencEncoder
 from hilum.exchange.networks_out.exporting import TARGETS, export
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 ARCHITECTURE: dict[str, Any] = {
     "name": "resenc",

@@ -19,7 +19,8 @@ from hilum.exchange.networks_out.huggingface import (
     push_to_hub,
     save_pretrained,
 )
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 SMALL: dict[str, Any] = {"features": [4, 8], "blocks": [1, 1]}
 NAME = "someone/nodes"

@@ -16,8 +16,9 @@ from hilum.core.geometry import Grid
 from hilum.core.settings import validate
 from hilum.datasets.io.nifti import write_volume
 from hilum.exchange.networks_out.exporting import export
+from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.prediction.cohort import predict
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 SPACING = (4.0, 3.0, 2.0)
 # Windows lie at the same places: MONAI moves by half a window and clips the last, hilum spreads

@@ -20,7 +20,8 @@ from hilum.exchange.networks_out.exporting import export
 from hilum.exchange.networks_out.network import FinestLogits, cases, check_equal
 from hilum.exchange.networks_out.onnx import write_onnx
 from hilum.fusion.base import check_available
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 SIDES = (8, 12, 16)
 FUSION: dict[str, dict[str, Any]] = {

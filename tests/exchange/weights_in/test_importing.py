@@ -193,7 +193,8 @@ def test_finetuning_takes_the_folder(tmp_path: Path) -> None:
     """The hand-over is the encoder folder: every encoder of a segmenter is covered in full."""
     from hilum.finetune.settings import TransferSettings
     from hilum.finetune.transfer.load import transfer
-    from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+    from hilum.segmenter.config import SegmenterConfig
+    from hilum.segmenter.segmenter import Segmenter
 
     folder, _ = import_weights(
         "auto", saved(tmp_path / "w.pth"), tmp_path / "e", modalities=["ct", "pet"]

@@ -25,7 +25,8 @@ from hilum.finetune.semi_supervised.mean_teacher import (
 )
 from hilum.finetune.semi_supervised.settings import TeacherSettings
 from hilum.finetune.settings import FinetuneSettings
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 Make = Callable[..., SegmenterConfig]
 PATCH = (8, 12, 16)

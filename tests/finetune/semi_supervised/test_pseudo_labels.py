@@ -19,8 +19,9 @@ from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.run import finetune
 from hilum.finetune.semi_supervised.pseudo_labels import check_labeller, confident, pseudo_labelled
 from hilum.finetune.settings import FinetuneSettings
+from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.inference.predict_case import predict_case
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 ENCODER = {"name": "resenc", "features": [4, 8, 12], "blocks": [1, 1, 1]}
 

@@ -20,7 +20,8 @@ from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.module import FinetuneModule
 from hilum.finetune.settings import FinetuneSettings
 from hilum.finetune.transfer.adaptation import Adaptation, distance
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 Make = Callable[..., SegmenterConfig]
 TRAINER = {"steps": 20, "learning_rate": 0.01, "warmup": 0.0, "weight_decay": 0.1}

@@ -23,7 +23,8 @@ from hilum.encoders.decoder import PyramidDecoder
 from hilum.finetune.settings import TransferSettings
 from hilum.finetune.transfer.load import check_unseen, transfer
 from hilum.fusion import STRATEGIES
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 Make = Callable[..., SegmenterConfig]
 ENCODER: dict[str, Any] = {"name": "resenc", "features": [4, 8, 12], "blocks": [1, 1, 1]}

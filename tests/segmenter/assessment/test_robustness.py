@@ -16,14 +16,10 @@ from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import write_json
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
-from hilum.segmenter.assessment.robustness import (
-    RobustnessSettings,
-    cases_to_measure,
-    changed_modality,
-    robustness,
-    rows_of,
-)
+from hilum.segmenter.assessment.robustness import cases_to_measure, robustness
 from hilum.segmenter.assessment.robustness_report import lines
+from hilum.segmenter.assessment.robustness_rows import changed_modality, rows_of
+from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
 from hilum.segmenter.segmenter import Segmenter
 from hilum.training.wandb_offline_reader import read_run
 

@@ -15,10 +15,11 @@ from hilum.core.geometry import Grid, IntTriple
 from hilum.core.modality import modality
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore, PreparedCase
-from hilum.finetune.settings import InferenceSettings
+from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.ensemble import Ensemble
 from hilum.segmenter.inference.predict_case import predict_case, predict_mask, usable
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.inference.settings import InferenceSettings
+from hilum.segmenter.segmenter import Segmenter
 
 Make = Callable[..., SegmenterConfig]
 

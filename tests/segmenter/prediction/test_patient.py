@@ -18,12 +18,13 @@ from hilum.core.memory import Storages
 from hilum.core.settings import validate
 from hilum.datasets.io.nifti import read_label, read_volume, write_volume
 from hilum.datasets.store.case_store import PreparedCase
-from hilum.finetune.settings import InferenceSettings
+from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.ensemble import Ensemble
 from hilum.segmenter.inference.out_of_memory import advice
 from hilum.segmenter.inference.predict_case import predict_mask, predict_slabs
+from hilum.segmenter.inference.settings import InferenceSettings
 from hilum.segmenter.prediction.patient import Prediction, predict_maps, segment
-from hilum.segmenter.segmenter import Segmenter, SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
 
 Make = Callable[..., SegmenterConfig]
 SIDES: IntTriple = (22, 26, 30)

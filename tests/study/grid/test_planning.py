@@ -11,9 +11,8 @@ import pytest
 from hilum.core.errors import SettingsError, StoreError
 from hilum.core.files import hash_of_file, read_json, write_json, write_text
 from hilum.study.commands import check, plan, read
-from hilum.study.grid import estimate
 from hilum.study.grid.cells import Cell
-from hilum.study.run import ledger, stale
+from hilum.study.run import estimate, ledger, stale
 from hilum.study.run import run_cell as worker
 from hilum.study.run.local import run_cells
 

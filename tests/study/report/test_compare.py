@@ -9,9 +9,10 @@ import pytest
 
 from hilum.core.settings import validate
 from hilum.evaluation.statistics.cohort import cohort_metrics
+from hilum.study.grid.arms import arm, run_of
 from hilum.study.report.compare import Paired, compare, summarise
 from hilum.study.report.factors import factors
-from hilum.study.report.measurements import Row, arm, per_patient, run_of
+from hilum.study.report.measurements import Row, per_patient
 from hilum.study.settings import StudySettings
 
 

@@ -19,9 +19,9 @@ from typing import Any
 from hilum.core.files import read_json, write_json
 from hilum.training.settings import TrainerSettings
 
-from ..run.ledger import Entry
-from ..run.run_cell import notes, run_cell
-from .cells import STAGES, Cell, Stage, merge
+from ..grid.cells import STAGES, Cell, Stage, merge
+from .ledger import Entry
+from .run_cell import notes, run_cell
 
 SHORT, LONG = 2, 8
 """Steps of the two runs whose difference is the cost of a step."""

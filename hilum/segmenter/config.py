@@ -1,0 +1,91 @@
+"""What a segmenter folder says of its network: the content of `config.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from hilum.core.errors import CheckpointError
+from hilum.core.files import read_json
+from hilum.core.geometry import IntTriple, Triple
+from hilum.core.modality import modality
+from hilum.core.settings import Settings, validate
+from hilum.datasets.prepare.case import PrepareSettings
+
+from .inference.settings import InferenceSettings
+
+FORMAT = 1
+
+
+class SegmenterConfig(Settings):
+    """What one must know to build and to use a segmenter; the content of its `config.json`."""
+
+    format: int = Field(FORMAT, description="version of this schema")
+    modalities: tuple[str, ...] = Field(min_length=1, description="modality of each channel")
+    classes: int = Field(2, ge=2, description="classes, background included")
+    organs: int = Field(0, ge=0, description="organs that the heads learn beside the classes")
+    encoder: dict[str, Any] = Field(description="name and parameters of every encoder")
+    fusion: dict[str, Any] = Field(description="name and parameters of the fusion strategy")
+    decoder: Literal["pyramid", "linear"] = Field(
+        "pyramid", description="linear is that of a linear probe"
+    )
+    deep_supervision: bool = Field(True, description="whether coarse maps predict, too")
+    prior: float = Field(0.01, gt=0, lt=0.5, description="expected share of each class at start")
+    patch: IntTriple = Field(description="sides of a training patch in voxels")
+    spacing: Triple = Field(description="mm along depth, height, width")
+    orientation: str = Field("SAR", description="direction of depth, height, width")
+    intensity: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="window and scale of each modality; filled in on saving"
+    )
+    preparation: PrepareSettings = Field(
+        default_factory=lambda: validate(PrepareSettings, {}),
+        description="how training cases were prepared; prediction does the same",
+    )
+    inference: InferenceSettings = Field(
+        default_factory=lambda: validate(InferenceSettings, {}), description="sliding window"
+    )
+    data_hash: str = Field("", description="fingerprint of the case store")
+    licence: str = Field("", description="licence of the weights")
+    extra: dict[str, Any] = Field(default_factory=dict, description="anything else worth keeping")
+
+
+def read_segmenter_config(folder: str | Path) -> SegmenterConfig:
+    """Read `config.json` of a segmenter folder and check that today's scales are its scales."""
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise CheckpointError(
+            "a segmenter folder must hold config.json and model.safetensors",
+            file=folder,
+            remedy="give the folder that `hilum finetune` named at its end",
+        )
+    values = read_json(path)
+    if not isinstance(values, dict) or "fusion" not in values:
+        is_encoder = isinstance(values, dict) and "architecture" in values
+        raise CheckpointError(
+            "the folder must hold a segmenter",
+            file=folder,
+            found="an encoder" if is_encoder else "something else",
+            remedy=f"fine-tune it first: hilum finetune init_from={folder}" if is_encoder else None,
+        )
+    if values.get("format") != FORMAT:
+        raise CheckpointError(
+            f"config.json must have format {FORMAT}", file=path, found=values.get("format")
+        )
+    config = validate(SegmenterConfig, values)
+    for name, scale in config.intensity.items():
+        if scale != scale_of(name):
+            raise CheckpointError(
+                f"{name} must be scaled as in training",
+                file=path,
+                found=f"{scale_of(name)} here, {scale} there",
+                remedy="use the version of hilum that trained it",
+            )
+    return config
+
+
+def scale_of(name: str) -> dict[str, Any]:
+    """Return how a modality's values become the input of a network."""
+    rule = modality(name)
+    return {"unit": rule.unit, "low": rule.low, "high": rule.high, "scale": rule.scale}
