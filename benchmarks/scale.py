@@ -23,7 +23,7 @@ from cohort import make_cohort, make_store
 from timing import spread, write
 
 from hilum.core.files import read_json, write_json
-from hilum.datasets.store.case_store import index_row
+from hilum.datasets.store.index import index_row
 
 SIZES = (100, 1000, 10_000)
 """A store keeps 200 cases open; from then on most patches open a case first."""

@@ -100,6 +100,12 @@ def write_manifest(path: str | Path, cases: Sequence[Case]) -> Path:
     return path
 
 
+def notes_file(manifest: str | Path) -> Path:
+    """Return where what the user should know of a manifest's cases is kept, beside it."""
+    manifest = Path(manifest)
+    return manifest.with_name(f"{manifest.stem}.notes.json")
+
+
 def check_id(name: str, file: str | Path | None = None) -> str:
     """Return the name of a case, or raise an error if it cannot name a folder."""
     if (

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hilum.core.errors import UserError
+from hilum.core.notes import Note
 
-Severity = Literal["block", "warn"]
+Severity = Literal["block", "warn", "info"]
+ORDER: tuple[Severity, ...] = ("block", "warn", "info")
 SHOWN = 10
 """Cases named per rule in a table; `check.json` has them all."""
 
@@ -20,7 +22,8 @@ class Problem:
 
     Attributes:
         case: Name of the case.
-        severity: `block` where training would fail or learn nonsense, else `warn`.
+        severity: `block` where training would fail or learn nonsense; `warn` for what must be
+            looked at; `info` for what was done as intended, and never blocks.
         rule: What must hold.
         found: What was there instead.
         remedy: What to do.
@@ -38,6 +41,12 @@ class Problem:
         found = [str(error.found)] if error.found is not None else []
         found += [str(error.file)] if error.file else []
         return Problem(case, "block", error.rule, " in ".join(found), error.remedy or "")
+
+    @staticmethod
+    def of_note(note: Note) -> Problem:
+        """Return what import noted; an error blocks."""
+        severity: dict[str, Severity] = {"error": "block", "warning": "warn", "info": "info"}
+        return Problem(note.case, severity[note.severity], note.kind, note.text)
 
     def line(self) -> str:
         """Return the problem as one line."""
@@ -65,7 +74,8 @@ class CheckReport:
     @property
     def blocking(self) -> bool:
         """Whether something must be mended first."""
-        return any(self.strict or problem.severity == "block" for problem in self.problems)
+        stops = {"block", "warn"} if self.strict else {"block"}
+        return any(problem.severity in stops for problem in self.problems)
 
     def table(self) -> list[str]:
         """Return the report as lines for a terminal, at most `SHOWN` per rule."""

@@ -11,11 +11,12 @@ from pathlib import Path
 from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.files import write_json
+from hilum.core.notes import read_notes
 
-from ..manifest import scan_manifest
+from ..manifest import notes_file, scan_manifest
 from .case import CaseFindings, check_case
 from .cohort import cohort_problems
-from .report import CheckReport, Problem
+from .report import ORDER, CheckReport, Problem
 from .thumbnails import write_thumbnails
 
 __all__ = ["CheckReport", "Problem", "check"]
@@ -59,7 +60,10 @@ def check(
     problems = [Problem.of(error, error.case or "") for error in errors]
     problems += [problem for findings in ordered for problem in findings.problems]
     problems += cohort_problems(cases, ordered, classes)
-    problems.sort(key=lambda problem: problem.severity != "block")
+    ids = {case.id for case in cases} | {""}
+    noted = [note for note in read_notes(notes_file(manifest)) if note.case in ids]
+    problems += [Problem.of_note(note) for note in noted]
+    problems.sort(key=lambda problem: ORDER.index(problem.severity))
     report = CheckReport(problems, {f.case: f.facts for f in ordered}, strict)
     if out is not None:
         _write(report, Path(out), ordered, modalities)

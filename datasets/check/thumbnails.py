@@ -20,7 +20,7 @@ SIDE = 96
 PER_SHEET = 120
 _MIP_STEPS = 48
 _TEXT = 14
-_FRAME = {"block": (214, 39, 40), "warn": (255, 158, 26), "": (70, 70, 70)}
+_FRAME = {"block": (214, 39, 40), "warn": (255, 158, 26)}
 _CONTOUR = np.array([(255, 80, 80), (80, 220, 120), (90, 160, 255), (250, 220, 80)], np.uint8)
 
 
@@ -108,7 +108,7 @@ def _sheet(
     draw.text((4, 3), head, fill=(220, 220, 220))
     for index, (name, view) in enumerate(pictures.items()):
         x, y = index % columns * width, index // columns * height + _TEXT + 6
-        colour = _FRAME[severity.get(name, "")]
+        colour = _FRAME.get(severity.get(name, ""), (70, 70, 70))
         draw.rectangle((x + 1, y + 1, x + width - 2, y + height - 2), outline=colour, width=2)
         # Pillow's own font has no other letters; a question mark beats a crash.
         text = name.encode("latin-1", "replace").decode("latin-1")

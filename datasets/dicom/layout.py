@@ -17,6 +17,7 @@ from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.files import hash_of, write_json
 from hilum.core.modality import modality
+from hilum.core.notes import Note
 from hilum.core.settings import Settings
 
 from ..importers.conversion import Conversion, convert, folder_of
@@ -196,10 +197,11 @@ def _labelled(imported: Imported) -> Imported:
         if case.label is not None and not case.label.exists():
             imported.cases[index] = replace(case, label=None)
             about = json.loads((case.label.parent / "source.json").read_text())
-            imported.notes.append(
-                f"{case.id}: imported without a label: {about['labels']['none']}; "
-                "say which names count with labels={pattern: class}"
+            text = (
+                f"imported without a label: {about['labels']['none']}; "
+                "say which names count with 'labels={pattern: class}'"
             )
+            imported.notes.append(Note("warning", "imported without a label", text, case.id))
     return imported
 
 
@@ -274,8 +276,8 @@ def _nothing(members: Sequence[Series], choice: Choice) -> str:
 
 def _note_unreadable(found: Found, imported: Imported) -> None:
     for path, reason in list(found.unreadable.items())[:20]:
-        imported.notes.append(f"{path}: not read, {reason}")
+        text = f"{path}: not read, {reason}"
+        imported.notes.append(Note("warning", "files that could not be read", text))
     if len(found.unreadable) > 20:
-        imported.notes.append(
-            f"{len(found.unreadable) - 20} more could not be read: see dicom.json"
-        )
+        text = f"{len(found.unreadable) - 20} more could not be read: see dicom.json"
+        imported.notes.append(Note("warning", "files that could not be read", text))

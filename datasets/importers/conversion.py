@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -13,13 +13,15 @@ from typing import TypeVar
 from hilum.core.case import Case
 from hilum.core.errors import DataError, Stopped, UserError
 from hilum.core.files import atomic_folder, read_json, write_json
+from hilum.core.notes import Note, read_notes, write_notes
 
 from .source import Imported, LeftOut, Source
 
 T = TypeVar("T")
 R = TypeVar("R")
-VERSION = 1
+VERSION = 2
 STAMP = "inputs.json"
+NOTES = "notes.json"
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,15 @@ class Conversion:
     Attributes:
         case: As it will stand in the manifest; its new files lie in `folder_of(source, case.id)`.
         inputs: Every file that `write` reads: a change of size or time writes the case anew.
-        write: Writes the files into the folder it gets. Goes to another process: a function at the
-            top of a file, or a `functools.partial` of one.
+        write: Writes the files into the folder it gets, and returns what the user should know of
+            them, if anything; a rerun that finds them done gives the same notes. Goes to another
+            process: a function at the top of a file, or a `functools.partial` of one.
         key: Of the settings; another one writes the case anew.
     """
 
     case: Case
     inputs: tuple[Path, ...]
-    write: Callable[[Path], None]
+    write: Callable[[Path], Sequence[Note] | None]
     key: str = ""
 
 
@@ -61,6 +64,7 @@ def convert(source: Source, conversions: Sequence[Conversion], into: Imported) -
         reason = reasons[name]
         if reason is None:
             into.cases.append(conversion.case)
+            into.notes.extend(read_notes(folder_of(source, name) / NOTES))
         else:
             into.left_out.append(LeftOut(name, reason))
     return into
@@ -96,7 +100,9 @@ def _write(conversion: Conversion, folder: Path) -> None:
     if _is_done(folder, stamp):
         return
     with atomic_folder(folder) as part:
-        conversion.write(part)
+        notes = conversion.write(part)
+        if notes:
+            write_notes(part / NOTES, (replace(n, case=conversion.case.id) for n in notes))
         write_json(part / STAMP, stamp)
 
 

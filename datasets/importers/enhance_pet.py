@@ -13,6 +13,7 @@ from pathlib import Path
 from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.files import atomic_path
+from hilum.core.notes import Note
 
 from ..io.spreadsheet import read_sheet
 from .source import Imported, Source, collect, find_root, folders, scans_in, volumes_of
@@ -88,4 +89,5 @@ def _write_licences(source: Source, found: Imported) -> None:
     ):
         csv.writer(stream).writerows([("case", "source", "licence"), *rows])
     count = Counter(licence for _, _, licence in rows)
-    found.notes.append("licences: " + ", ".join(f"{name} {n}" for name, n in count.items()))
+    text = ", ".join(f"{name} {n}" for name, n in count.items())
+    found.notes.append(Note("info", "licences", f"licences: {text}"))

@@ -13,9 +13,10 @@ from hilum.core.case import Case
 from hilum.core.errors import DataError, SettingsError, did_you_mean
 from hilum.core.files import write_json
 from hilum.core.modality import modality
+from hilum.core.notes import Note, grouped, write_notes
 
 from ..io.nifti import read_grid
-from ..manifest import OTHER, check_id, write_manifest
+from ..manifest import OTHER, check_id, notes_file, write_manifest
 from .source import Imported, LeftOut, Progress, Source
 
 Importer = Callable[[Source], Imported]
@@ -23,7 +24,7 @@ Importer = Callable[[Source], Imported]
 
 @dataclass(frozen=True)
 class Format:
-    """One layout; the file `x` reads it with `import_x`, and is imported on first use.
+    """One layout `x`; the file `x` reads it with `import_x`, and is imported on first use.
 
     Attributes:
         definition: What it reads, in a line.
@@ -75,7 +76,7 @@ def import_cohort(
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Read a layout; write `manifest.csv` and, beside it, `import.json`.
+    """Read a layout; write `manifest.csv` and, beside it, `import.json` and `manifest.notes.json`.
 
     Files stay where they are; what has to be converted goes to `cases/` beside the manifest and is
     not converted again. A case that cannot be read is left out, and named with the reason in
@@ -106,6 +107,7 @@ def import_cohort(
     if partial:
         found = replace(found, cases=[replace(c, partial=c.label is not None) for c in found.cases])
     write_manifest(file, found.cases)
+    write_notes(notes_file(file), found.notes)
     write_json(file.with_name("import.json"), _record(format, source, found))
     for line in _summary(file, found) if say else ():
         say(line)  # pyright: ignore[reportOptionalCall]
@@ -139,7 +141,8 @@ def read_layout(format: str, source: Source) -> Imported:  # noqa: A002
     had = {name for case in found.cases for name in case.volumes} | set(OTHER)
     for word, name in source.names.items():
         if name and name not in had:
-            found.notes.append(f"no case has {name}, which {word}={name} asks for")
+            text = f"no case has {name}, which {word}={name} asks for"
+            found.notes.append(Note("warning", "names that fit nothing", text))
     return found.raise_if_empty("cases", source.root)
 
 
@@ -194,7 +197,7 @@ def _record(format: str, source: Source, found: Imported) -> dict[str, object]: 
         "cases": len(found.cases),
         "left_out": [asdict(entry) for entry in found.left_out],
         "renamed": {key: name for key, name in found.renamed.items() if key in ids},
-        "notes": found.notes,
+        "notes": [note.as_json() for note in found.notes],
     }
 
 
@@ -208,7 +211,7 @@ def _summary(file: Path, found: Imported, most: int = 10) -> list[str]:
         + f"; labelled {sum(case.label is not None for case in cases)}"
         + (f", {partial} of them in part" if partial else "")
     ]
-    lines += found.notes
+    lines += grouped(found.notes)
     if found.left_out:
         total = len(cases) + len(found.left_out)
         lines.append(f"left out {len(found.left_out)} of {total} cases:")

@@ -15,6 +15,7 @@ import numpy as np
 from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.files import atomic_path
+from hilum.core.notes import Note
 
 from ..io.nifti import read_label, write_volume
 from .conversion import Conversion, convert, folder_of
@@ -70,6 +71,8 @@ def _copy_stations(root: Path, source: Source, found: Imported) -> None:
         if table.is_file():
             with atomic_path(source.out / "stations.csv") as part:
                 shutil.copyfile(table, part)
-            found.notes.append(f"stations of each node: {source.out / 'stations.csv'}")
+            text = f"stations of each node: {source.out / 'stations.csv'}"
+            found.notes.append(Note("info", "stations", text))
             return
-    found.notes.append(f"no {STATIONS}: the stations of the nodes are not known")
+    text = f"no {STATIONS}: the stations of the nodes are not known"
+    found.notes.append(Note("info", "stations", text))

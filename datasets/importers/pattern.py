@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from hilum.core.case import Case
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.modality import MODALITIES
+from hilum.core.notes import Note
 from hilum.core.settings import Settings
 
 from .folder import is_scan_or_label
@@ -106,7 +107,8 @@ def import_pattern(source: Source) -> Imported:
 
     result = collect(items, make)
     if passed:
-        result.notes.append(f"{passed} files of NIfTI do not fit the pattern and were passed over")
+        text = f"{passed} files of NIfTI do not fit the pattern and were passed over"
+        result.notes.append(Note("warning", "files passed over", text))
     return result.raise_if_empty(f"files like {settings.pattern}", source.root)
 
 

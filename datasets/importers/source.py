@@ -14,6 +14,7 @@ from typing import TypeVar
 from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.files import hash_of
+from hilum.core.notes import Note
 from hilum.core.settings import Settings, load
 
 from ..io.nifti import ENDINGS
@@ -82,13 +83,13 @@ class Imported:
         cases: The sound ones.
         left_out: The others.
         renamed: The layout's own name of each case whose id differs from it.
-        notes: What the user should know of the whole cohort.
+        notes: What the user should know, of a case or of the whole cohort.
     """
 
     cases: list[Case] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     def raise_if_empty(self, expected: str, root: Path) -> Imported:
         """Raise an error if no case is left; else return self."""

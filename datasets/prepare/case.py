@@ -14,6 +14,7 @@ from hilum.core.errors import DataError
 from hilum.core.files import hash_of_file
 from hilum.core.geometry import Grid, Triple
 from hilum.core.modality import modality
+from hilum.core.notes import Note
 from hilum.core.settings import Settings
 
 from ..io.boxes import box_of
@@ -22,16 +23,18 @@ from ..io.resampling import field_of_view, resample, slabs
 from ..io.scratch import empty
 from ..store.case_store import PreparedCase, Storage
 from .body import Body, find_body
-from .checks import check_classes, check_overlap, check_values, label_modality, label_notes
+from .checks import (
+    NOISE,
+    STORED,
+    Clipped,
+    check_classes,
+    check_overlap,
+    check_values,
+    clipped_notes,
+    label_modality,
+    label_notes,
+)
 from .partial_labels import anatomy_on, with_unknown
-
-STORED = {
-    "HU": (-1024.0, 3071.0),
-    "SUV": (0.0, 1000.0),
-    "um2/s": (0.0, 10_000.0),
-    "a.u.": (-100.0, 100.0),
-}
-"""What float16 keeps well, and what no patient exceeds."""
 
 
 class PrepareSettings(Settings):
@@ -87,9 +90,9 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
     label = read_label(case.label, case.id) if case.label and with_label else None
     volumes = {name: read_volume(case.volumes[name], case.id) for name in wanted}
     name = _reference(case, settings, {m: v.grid for m, v in volumes.items()}, label)
-    notes = []
+    notes: list[Note] = []
     for modality_name, volume in volumes.items():
-        notes.append(check_values(case, modality_name, volume))
+        notes.extend(check_values(case, modality_name, volume))
         least = settings.least_overlap
         check_overlap(case, modality_name, volume.grid, volumes[name].grid, least)
     source = volumes[name].grid
@@ -97,7 +100,7 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
     if settings.registration == "rigid":
         from .registration import register_all
 
-        volumes, moved, remarks = register_all(volumes, name, settings.registration_limit)
+        volumes, moved, remarks = register_all(volumes, name, settings.registration_limit, case.id)
         notes.extend(remarks)
     target = _target(source, settings.spacing)
     body = find_body(volumes, target)
@@ -107,8 +110,10 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
     if label is not None:
         check_classes(case, label)
         mask = resample(label.array.astype(np.uint8, copy=False), label.grid, crop, order=0)
-        notes.extend(label_notes(label, mask, crop))
-    images, regions = _images(volumes, crop, factors, settings.order), _regions(volumes, crop, body)
+        notes.extend(label_notes(case.id, label, mask, crop))
+    images, clipped = _images(volumes, crop, factors, settings.order)
+    notes.extend(clipped_notes(case.id, clipped))
+    regions = _regions(volumes, crop, body)
     organs = anatomy_on(case, crop) if mask is not None else None
     if mask is not None and case.partial:
         ct = images[list(volumes).index("ct")] if "ct" in volumes else None
@@ -127,7 +132,7 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
         factors=factors,
         inputs={name: hash_of_file(file) for name, file in case.files.items()},
         partial=case.partial,
-        notes=tuple(note for note in notes if note),
+        notes=tuple(notes),
         moved=moved,
         anatomy=organs,
     )
@@ -150,15 +155,23 @@ def restore_probability(probability: np.ndarray, prepared: PreparedCase) -> np.n
 
 def _images(
     volumes: Mapping[str, Volume], crop: Grid, factors: Mapping[str, float], order: Literal[1, 3]
-) -> np.ndarray:
-    """Return float16 `[M, D, H, W]` in physical units; a.u. in units of their factor."""
+) -> tuple[np.ndarray, dict[str, Clipped]]:
+    """Return float16 `[M, D, H, W]` in physical units (a.u. in units of their factor).
+
+    Beside it, what was clipped of each modality.
+    """
     images = empty((len(volumes), *crop.shape), np.float16)
+    clipped: dict[str, Clipped] = {}
     for channel, (name, volume) in enumerate(volumes.items()):
         rule, factor = modality(name), factors[name]
+        least, most = STORED[rule.unit]
+        bounds = least - NOISE.get(rule.unit, 0.0), most
         for rows, slab in slabs(crop):
             part = resample(volume.array, volume.grid, slab, order=order, fill=rule.fill * factor)
-            images[channel, rows] = (part / np.float32(factor)).clip(*STORED[rule.unit])
-    return images
+            part = part / np.float32(factor)
+            clipped[name] = clipped.get(name, Clipped()).plus(part, *bounds)
+            images[channel, rows] = part.clip(least, most)
+    return images, clipped
 
 
 def _regions(volumes: Mapping[str, Volume], crop: Grid, body: Body) -> np.ndarray:

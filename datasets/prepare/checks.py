@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
 from hilum.core.case import IGNORE, Case
@@ -9,17 +12,29 @@ from hilum.core.connected_components import components
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
 from hilum.core.modality import modality
+from hilum.core.notes import Note
 
 from ..io.boxes import box_of
 from ..io.nifti import Volume
 
 MOST_CLASSES = 20
+STORED = {
+    "HU": (-1024.0, 3071.0),
+    "SUV": (0.0, 1000.0),
+    "um2/s": (0.0, 10_000.0),
+    "a.u.": (-100.0, 100.0),
+}
+"""What float16 keeps well, and what no patient exceeds."""
+NOISE = {"HU": 100.0, "SUV": 0.1}
+"""How far the noise of air, or a spline, goes below the lower bound of what a store keeps."""
+USUAL = 1e-3
+"""Fraction of clipped voxels that metal explains."""
 FEW = 1e-4
 """Share of voxels that may leave the plausible range: a hot catheter, not another unit."""
 
 
-def check_values(case: Case, name: str, volume: Volume) -> str:
-    """Return a note if a few voxels are implausible, or nothing.
+def check_values(case: Case, name: str, volume: Volume) -> list[Note]:
+    """Return a note if a few voxels are implausible.
 
     Raises:
         DataError: If many are: the unit is wrong, or the file damaged.
@@ -27,16 +42,17 @@ def check_values(case: Case, name: str, volume: Volume) -> str:
     rule = modality(name)
     low, high = float(volume.array.min()), float(volume.array.max())
     if rule.plausible[0] <= low and high <= rule.plausible[1] and low < high:
-        return ""
+        return []
     beyond = sum(
         int(np.count_nonzero((part < rule.plausible[0]) | (part > rule.plausible[1])))
         for part in volume.array
     )
     if low < high and beyond <= FEW * volume.array.size:
-        return (
+        text = (
             f"{name} has {beyond} voxels beyond {rule.plausible[0]:g} to {rule.plausible[1]:g} "
             f"{rule.unit} ({low:.4g} to {high:.4g}): look at them"
         )
+        return [Note("warning", f"implausible values of {name}", text, case.id)]
     remedy = "export the scan again"
     if rule.unit == "SUV" and high > rule.plausible[1]:
         remedy = "this looks like Bq/ml: convert it to SUV (dose, decay, weight) before importing"
@@ -91,8 +107,8 @@ def label_modality(case: Case, grids: dict[str, Grid], label: Grid) -> str:
     return "ct" if "ct" in fits else fits[0]
 
 
-def label_notes(label: Volume, mask: np.ndarray, target: Grid) -> tuple[str, ...]:
-    """Say what became of the label's volume and nodes on the prepared grid."""
+def label_notes(case: str, label: Volume, mask: np.ndarray, target: Grid) -> list[Note]:
+    """Return what became of the label's volume and nodes on the prepared grid."""
     drawn = [_drawn(array) for array in (label.array, mask)]
     before, after = (
         float(part.sum()) * grid.voxel_ml
@@ -100,11 +116,13 @@ def label_notes(label: Volume, mask: np.ndarray, target: Grid) -> tuple[str, ...
     )
     notes = []
     if before and abs(after / before - 1) > 0.05:
-        notes.append(f"the label had {before:.2f} ml and has {after:.2f} ml at this spacing")
+        text = f"the label had {before:.2f} ml and has {after:.2f} ml at this spacing"
+        notes.append(Note("warning", "volume of the label changed by over 5 %", text, case))
     had, has = (components(part)[1] for part in drawn)
     if has < had:
-        notes.append(f"the label had {had} components and has {has} at this spacing")
-    return tuple(notes)
+        text = f"the label had {had} components and has {has} at this spacing"
+        notes.append(Note("warning", "nodes vanished or merged at this spacing", text, case))
+    return notes
 
 
 def _drawn(array: np.ndarray) -> np.ndarray:
@@ -112,3 +130,57 @@ def _drawn(array: np.ndarray) -> np.ndarray:
     mask = (array > 0) & (array != IGNORE)
     start, stop = box_of(mask)
     return mask[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """Voxels of a modality beyond what a store keeps.
+
+    Attributes:
+        below: How many lie below the lower bound.
+        above: How many lie above the upper bound.
+        voxels: How many there are.
+        low: Lowest value seen.
+        high: Highest value seen.
+    """
+
+    below: int = 0
+    above: int = 0
+    voxels: int = 0
+    low: float = np.inf
+    high: float = -np.inf
+
+    def plus(self, part: np.ndarray, least: float, most: float) -> Clipped:
+        """Return the count with one more part of the scan."""
+        low, high = float(part.min()), float(part.max())
+        return Clipped(
+            # Counting takes a pass of its own, which a sound scan does not need.
+            self.below + (int(np.count_nonzero(part < least)) if low < least else 0),
+            self.above + (int(np.count_nonzero(part > most)) if high > most else 0),
+            self.voxels + part.size,
+            min(self.low, low),
+            max(self.high, high),
+        )
+
+
+def clipped_notes(case: str, clipped: Mapping[str, Clipped]) -> list[Note]:
+    """Return a note for each modality whose values were clipped.
+
+    Padding of a CT and metal in few voxels are usual, and told as information; more is a warning.
+    The noise of air does not count.
+    """
+    notes = []
+    for name, found in clipped.items():
+        least, most = STORED[modality(name).unit]
+        count = found.below + found.above
+        if not count:
+            continue
+        text = (
+            f"{count} voxels of {name} ({count / found.voxels:.2%}) clipped to {least:g} to "
+            f"{most:g} {modality(name).unit}, found {found.low:.5g} to {found.high:.5g}"
+        )
+        usual = found.above <= USUAL * found.voxels and (
+            modality(name).unit == "HU" or found.below <= USUAL * found.voxels
+        )
+        notes.append(Note("info" if usual else "warning", f"{name} clipped", text, case))
+    return notes

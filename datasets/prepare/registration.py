@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hilum.core.errors import UserError
 from hilum.core.geometry import Grid
 from hilum.core.modality import modality
+from hilum.core.notes import Note
 
 from ..io.nifti import Volume
 from ..io.resampling import resample
@@ -90,8 +91,8 @@ def placed(volume: Volume, matrix: NDArray[np.float64]) -> Volume:
 
 
 def register_all(
-    volumes: Mapping[str, Volume], reference: str, limit_mm: float
-) -> tuple[dict[str, Volume], dict[str, list[list[float]]], tuple[str, ...]]:
+    volumes: Mapping[str, Volume], reference: str, limit_mm: float, case: str = ""
+) -> tuple[dict[str, Volume], dict[str, list[list[float]]], list[Note]]:
     """Register every scan of a case to one of them.
 
     A scan whose mutual information does not grow, or that would move by more than `limit_mm`, is
@@ -100,7 +101,7 @@ def register_all(
     Returns:
         The scans in their new places, the matrix of each that moved, and what was done in words.
     """
-    result, matrices, notes = dict(volumes), {}, []
+    result, matrices, notes = dict(volumes), {}, list[Note]()
     for name, volume in volumes.items():
         if name == reference:
             continue
@@ -111,11 +112,12 @@ def register_all(
             f"mutual information {found.before:.3f} to {found.after:.3f}"
         )
         if found.after <= found.before or found.distance_mm > limit_mm:
-            notes.append(f"not registered, {what}")
+            text = f"not registered, {what}"
+            notes.append(Note("warning", "scans left in their place", text, case))
             continue
         result[name], matrices[name] = placed(volume, found.matrix), found.matrix.tolist()
-        notes.append(f"registered, {what}")
-    return result, matrices, tuple(notes)
+        notes.append(Note("info", "scans moved by registration", f"registered, {what}", case))
+    return result, matrices, notes
 
 
 _FLIP = np.diag([-1.0, -1.0, 1.0])

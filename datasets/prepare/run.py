@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import numpy as np
 from hilum.core.case import Case
 from hilum.core.errors import DataError, DiskError, StoreError, UserError
 from hilum.core.files import hash_of, hash_of_file, read_json, write_json
+from hilum.core.notes import Note, grouped, read_notes
 
-from ..manifest import read_manifest
-from ..store.case_store import VERSION, CaseStore, StoredCase, index_row, write_case
+from ..manifest import notes_file, read_manifest
+from ..store.case_store import VERSION, CaseStore, StoredCase, write_case
 from ..store.foreground import nodes_of
+from ..store.index import index_row
 from .case import PrepareSettings, prepare_case
 
 __all__ = ["PrepareSettings", "prepare", "prepare_case"]
@@ -32,6 +35,7 @@ def prepare(
     progress: Progress | None = None,
     *,
     skip_bad: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> CaseStore:
     """Write the case store of a manifest; cases that are there and fresh are left alone.
 
@@ -44,12 +48,14 @@ def prepare(
         workers: Processes.
         progress: Gets how many are done, how many there are, and the case.
         skip_bad: Leave bad cases out of the store instead of raising an error.
+        say: Gets what the user should know of the cases, a line per kind of note.
 
     Raises:
         DataError: If cases were bad; everything else is prepared.
         StoreError: If the folder holds a store made with other settings.
     """
     cases, out = read_manifest(manifest), Path(out)
+    imported = read_notes(notes_file(manifest))
     recipe = {"version": VERSION, **settings.model_dump(mode="json")}
     _claim(out, recipe)
     bad: dict[str, str] = {}
@@ -58,14 +64,17 @@ def prepare(
             bad[name] = error
         if progress:
             progress(done, len(cases), name)
+    good = [case for case in cases if case.id not in bad]
+    notes = [*_of_cases(imported, good), *_notes_in(out, good)]
+    for line in grouped(notes) if say else ():
+        say(line)  # pyright: ignore[reportOptionalCall]
     if bad and (not skip_bad or len(bad) == len(cases)):
         raise DataError(
             f"every case must be good; {len(cases) - len(bad)} of {len(cases)} are prepared",
             found="\n  " + "\n  ".join(bad.values()),
             remedy="\nmend them and run the same command again, or leave them out of the manifest",
         )
-    good = [case for case in cases if case.id not in bad]
-    _write_index(out, good, settings, recipe, bad)
+    _write_index(out, good, settings, recipe, bad, notes)
     return CaseStore(out)
 
 
@@ -150,8 +159,28 @@ def _claim(out: Path, recipe: dict[str, Any]) -> None:
     write_json(file, recipe)
 
 
+def _of_cases(notes: Sequence[Note], cases: Sequence[Case]) -> list[Note]:
+    """Return the notes of some cases, and those of the cohort."""
+    ids = {case.id for case in cases} | {""}
+    return [note for note in notes if note.case in ids]
+
+
+def _notes_in(out: Path, cases: Sequence[Case]) -> list[Note]:
+    """Return what was noted of prepared cases, whether by this call or an earlier one."""
+    found = []
+    for case in cases:
+        entries = read_json(out / case.id / "case.json")["notes"]
+        found += [replace(Note.from_json(entry), case=case.id) for entry in entries]
+    return found
+
+
 def _write_index(
-    out: Path, cases: Sequence[Case], settings: PrepareSettings, recipe: Any, bad: dict[str, str]
+    out: Path,
+    cases: Sequence[Case],
+    settings: PrepareSettings,
+    recipe: Any,
+    bad: dict[str, str],
+    notes: Sequence[Note],
 ) -> None:
     """Write `store.json`: one small row per case, so that opening never walks the folders."""
     rows, hashes = [], []
@@ -173,6 +202,7 @@ def _write_index(
             "classes": 1 + max((row["classes"] for row in rows), default=0),
             "fingerprint": hash_of([recipe, sorted(hashes)]),
             "left_out": bad,
+            "notes": [note.as_json() for note in notes],
             "cases": rows,
         },
     )

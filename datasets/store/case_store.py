@@ -18,6 +18,7 @@ from hilum.core.errors import StoreError
 from hilum.core.files import atomic_folder, read_json, write_json
 from hilum.core.geometry import Grid, IntTriple
 from hilum.core.modality import modality
+from hilum.core.notes import Note
 
 from ..io.boxes import box_of, overlap, reorder
 from .compressed import Voxels, open_array, write_array
@@ -74,7 +75,7 @@ class PreparedCase:
     factors: dict[str, float]
     inputs: dict[str, str]
     partial: bool = False
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     moved: dict[str, list[list[float]]] = field(default_factory=dict)
     anatomy: np.ndarray | None = None
 
@@ -175,6 +176,7 @@ class CaseStore:
         fingerprint: Hash of settings and inputs; changes when anything in the store does.
         ids: Names of the cases.
         classes: Number of classes, background included.
+        notes: What import and preparation noted of the cases.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -195,6 +197,7 @@ class CaseStore:
         self.rows: dict[str, dict[str, Any]] = {row["id"]: row for row in about["cases"]}
         self.ids: list[str] = list(self.rows)
         self.classes: int = about["classes"]
+        self.notes = [Note.from_json(entry) for entry in about.get("notes", ())]
         # Memory maps stay open: opening one costs as much as reading a patch. Each of the three per
         # case holds a file descriptor, and 1024 is a common limit of a process.
         self._case = lru_cache(maxsize=200)(lambda name: StoredCase(self.path / name))
@@ -269,31 +272,9 @@ def write_case(
                 "body_box": box_of((case.regions & 1).astype(bool)),
                 "inputs": case.inputs,
                 "partial": case.partial,
-                "notes": case.notes,
+                "notes": [note.as_json() for note in case.notes],
                 "moved": case.moved,
                 "nodes": nodes,
                 "hot_spots": int(spot[-1]) + 1 if len(spot) else 0,
             },
         )
-
-
-def index_row(about: dict[str, Any]) -> dict[str, Any]:
-    """Return what the index keeps of a case: all that sampling and splits ask before opening it.
-
-    Args:
-        about: Content of `case.json`.
-    """
-    return {
-        "id": about["id"],
-        "patient": about["patient"],
-        "site": about["site"],
-        "split": about["split"],
-        "modalities": about["modalities"],
-        "labelled": about["labelled"],
-        "partial": about.get("partial", False),
-        "notes": len(about.get("notes", ())),
-        "nodes": len(about["nodes"]),
-        "hot_spots": about.get("hot_spots", 0),
-        "classes": max((node["class"] for node in about["nodes"]), default=0),
-        "shape": about["grid"]["shape"],
-    }

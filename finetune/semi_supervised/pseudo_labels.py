@@ -17,9 +17,10 @@ from hilum.core.files import atomic_folder, hash_of, hash_of_file, read_json, wr
 from hilum.core.runs import RunFolder
 from hilum.core.types import IGNORE
 from hilum.datasets.splits import Split
-from hilum.datasets.store.case_store import CaseStore, StoredCase, index_row
+from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.datasets.store.compressed import write_array
 from hilum.datasets.store.foreground import nodes_of
+from hilum.datasets.store.index import index_row
 from hilum.segmenter.config import read_segmenter_config
 from hilum.segmenter.inference.predict_case import Precision, predict_slabs
 from hilum.segmenter.segmenter import Segmenter

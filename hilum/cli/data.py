@@ -102,7 +102,7 @@ def prepare(
 
     resolved = load(PrepareSettings, config or [], settings or [])
     with progress("prepare") as show:
-        store = run(manifest, out, resolved, workers, show)
+        store = run(manifest, out, resolved, workers, show, say=say)
     say(f"{store.path}: {len(store.ids)} cases, {', '.join(store.modalities)}, {store.fingerprint}")
 
 

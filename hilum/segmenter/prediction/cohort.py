@@ -233,7 +233,7 @@ def _predict_one(
         "inference": settings.inference.model_dump(),
         "uncertainty": settings.uncertainty,
         "n_features": n_features(nodes),
-        "notes": prepared.notes,
+        "notes": [note.as_json() for note in prepared.notes],
     }
     if settings.pictures:
         _draw(out, case, prepared, maps, nodes, row)
@@ -266,5 +266,5 @@ def _draw(
         "seconds": ", ".join(f"{name} {value:.1f}" for name, value in row["seconds"].items()),
     }
     if prepared.notes:
-        about["notes"] = "; ".join(prepared.notes)
+        about["notes"] = "; ".join(note.text for note in prepared.notes)
     write_page(out / f"{case.id}.html", case.id, volumes, grid, maps.mask, nodes, about)

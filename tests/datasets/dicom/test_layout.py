@@ -256,7 +256,9 @@ def test_a_damaged_label_stops_its_own_patient_only(dicom_series: Write, tmp_pat
     cases = run(tmp_path / "in", tmp_path / "out")
     assert {case.id: case.label for case in cases.values()} == {"P1": None, "P2": None}
     (note,) = json.loads((tmp_path / "out" / "import.json").read_text())["notes"]
-    assert re.match(r"P1: imported without a label: .*rt: a label must be whole", note)
+    assert note["case"] == "P1"
+    text = note["text"]
+    assert re.match(r"imported without a label: .*rt: a label must be whole", text)
     # One who asks for labels by name gets none of the patient's files without them.
     asked = run(tmp_path / "in", tmp_path / "out", options=["labels={node: 1}"])
     assert set(asked) == {"P2"}

@@ -11,7 +11,8 @@ import pytest
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError, Stopped, UserError
-from hilum.datasets.importers.conversion import Conversion, convert, folder_of
+from hilum.core.notes import Note
+from hilum.datasets.importers.conversion import VERSION, Conversion, convert, folder_of
 from hilum.datasets.importers.source import Imported, Source
 
 
@@ -83,7 +84,7 @@ def test_what_no_other_case_would_survive_stops_all(tmp_path: Path, error: type[
     source = Source(tmp_path, tmp_path / "out")
     with pytest.raises(error):
         convert(source, conversions(source, b=error), Imported())
-    assert json.loads((folder_of(source, "a") / "inputs.json").read_text())["version"] == 1
+    assert json.loads((folder_of(source, "a") / "inputs.json").read_text())["version"] == VERSION
 
 
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
@@ -92,3 +93,19 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
     (tmp_path / "b").unlink()
     found = convert(source, jobs, Imported())
     assert f"case b: {tmp_path / 'b'}: the file must exist" in found.left_out[0].reason
+
+
+def _noted(folder: Path) -> list[Note]:
+    (folder / "ct.nii.gz").write_text("x")
+    return [Note("warning", "shifted", "shifted by 3 mm")]
+
+
+def test_notes_of_a_conversion_get_its_case_and_survive_a_rerun(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.write_text("raw")
+    source = Source(tmp_path, tmp_path / "out")
+    case = Case("a", "a", {"ct": folder_of(source, "a") / "ct.nii.gz"})
+    one = Conversion(case, (raw,), _noted)
+    expected = [Note("warning", "shifted", "shifted by 3 mm", "a")]
+    assert convert(source, [one], Imported()).notes == expected
+    assert convert(source, [one], Imported()).notes == expected

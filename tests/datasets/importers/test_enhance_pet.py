@@ -84,7 +84,7 @@ def test_the_pool_is_unlabelled_and_each_case_has_its_source(tmp_path: Path) -> 
         "0002,autoPET,CC BY-NC 4.0",
         "1001,Elsewhere,unknown",
     ]
-    assert "licences: CC BY 4.0 1, CC BY-NC 4.0 1, unknown 1" in lines
+    assert "info: licences: CC BY 4.0 1, CC BY-NC 4.0 1, unknown 1" in lines
 
 
 def test_the_other_release_and_a_missing_table_are_read_too(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_the_other_release_and_a_missing_table_are_read_too(tmp_path: Path) -> N
     lines: list[str] = []
     path = import_cohort("enhance_pet", root, tmp_path / "out", say=lines.append)
     assert [(case.id, case.site) for case in read_manifest(path)] == [("0001", "")]
-    assert "licences: unknown 1" in lines
+    assert "info: licences: unknown 1" in lines
 
 
 def test_a_damaged_scan_is_left_out_and_a_wrong_folder_named(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_an_organ_can_be_the_label_and_damage_stops_nothing(tmp_path: Path) -> N
     path = import_cohort("lynos", root, tmp_path / "out", names, say=lines.append)
     (case,) = read_manifest(path)
     assert (case.id, int(read_label(case.label or "").array.sum())) == ("Pat10", 60)
-    assert "no stations_sto.csv: the stations of the nodes are not known" in lines
+    assert "info: no stations_sto.csv: the stations of the nodes are not known" in lines
     assert "left out 2 of 3 cases:" in lines
     with pytest.raises(DataError, match=f"try {root / 'LyNoS'}"):
         import_cohort("lynos", root / "LyNoS" / "Pat1", tmp_path / "out")

@@ -239,7 +239,7 @@ def test_a_node_that_vanishes_at_the_spacing_and_partial_labels_are_noted(
     assert fine.partial
     assert fine.notes == ()
     coarse = prepare_case(case, PrepareSettings.model_validate({"spacing": (3, 3, 3)}))
-    assert any("had 2 components and has 1" in note for note in coarse.notes)
+    assert any("had 2 components and has 1" in note.text for note in coarse.notes)
 
 
 @pytest.mark.parametrize("shape", [(1, 60, 70), (14, 60, 70)])
