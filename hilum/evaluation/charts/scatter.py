@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from .svg import COLOURS, WIDTH, finite, frame, stroke, ticks, words
 
 Spot = tuple[str, float, float, float, float]
@@ -17,7 +19,7 @@ FEW = 8
 
 def scatter(
     spots: Sequence[Spot], x_label: str, y_label: str, *, higher_is_better: bool = True
-) -> str:
+) -> Markup:
     """Draw points over a logarithmic x axis, numbered as the rows of the table beside it.
 
     Of many points only those have a number that no other beats in both x and y: others would
@@ -29,7 +31,7 @@ def scatter(
         if math.isfinite(spot[2]) and math.isfinite(spot[1]) and spot[1] > 0
     ]
     if not known:
-        return ""
+        return Markup()
     front = _front([s for _, s in known], higher_is_better)
     height, left, bottom = 340, 52, 44
     x0, x1 = min(s[1] for _, s in known), max(s[1] for _, s in known)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
+
 WIDTH = 860
 ROW = 26
 LEFT = 440
@@ -18,13 +20,13 @@ Bar = tuple[str, float, float, float]
 """Name, value, lower and upper end of its interval."""
 
 
-def bars(rows: Sequence[Bar], label: str) -> str:
+def bars(rows: Sequence[Bar], label: str) -> Markup:
     """Draw one horizontal bar per row with its interval."""
     high = max((finite(upper, value) for _, value, _, upper in rows), default=1.0)
     return _rows(rows, label, 0.0, high, from_zero=True)
 
 
-def forest(rows: Sequence[Bar], label: str) -> str:
+def forest(rows: Sequence[Bar], label: str) -> Markup:
     """Draw differences as points with intervals around a line at zero."""
     ends = [finite(x, value) for _, value, low, up in rows for x in (low, up, value)] or [1.0]
     reach = max(abs(x) for x in ends) or 1.0
@@ -33,12 +35,12 @@ def forest(rows: Sequence[Bar], label: str) -> str:
 
 def lines(
     series: Sequence[tuple[str, Sequence[tuple[float, float]]]], x_label: str, y_label: str
-) -> str:
+) -> Markup:
     """Draw curves with a legend below."""
     height, bottom, left = 260, 34, 52
     points = [p for _, curve in series for p in curve if math.isfinite(p[1])]
     if not points:
-        return ""
+        return Markup()
     x0, x1 = min(p[0] for p in points), max(p[0] for p in points)
     y0, y1 = min(p[1] for p in points), max(p[1] for p in points)
     x1, y1 = (x1 if x1 > x0 else x0 + 1), (y1 if y1 > y0 else y0 + 1)
@@ -75,7 +77,7 @@ def intervals(
     series: Sequence[tuple[str, Sequence[tuple[float, float, float, float]]]],
     x_label: str,
     y_label: str,
-) -> str:
+) -> Markup:
     """Draw curves of points with intervals over a logarithmic x axis, with a legend below.
 
     Args:
@@ -86,7 +88,7 @@ def intervals(
     height, bottom, left = 280, 40, 52
     points = [p for _, curve in series for p in curve if math.isfinite(p[1])]
     if not points:
-        return ""
+        return Markup()
     xs = sorted({p[0] for p in points})
     y0 = min(finite(p[2], p[1]) for p in points)
     y1 = max(finite(p[3], p[1]) for p in points)
@@ -133,11 +135,11 @@ def scatter(
     levels: Sequence[tuple[str, float]],
     x_label: str,
     y_label: str,
-) -> str:
+) -> Markup:
     """Draw points and named horizontal lines, as of a Bland-Altman plot."""
     known = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     if not known:
-        return ""
+        return Markup()
     height, bottom, left, right = 260, 34, 62, 110
     flat = [(name, y) for name, y in levels if math.isfinite(y)]
     x0, x1 = min(x for x, _ in known), max(x for x, _ in known)
@@ -181,7 +183,7 @@ def _legend(names: Sequence[str], below: float) -> tuple[list[str], int]:
     return parts, -(-len(names) // 2)
 
 
-def _rows(rows: Sequence[Bar], label: str, low: float, high: float, *, from_zero: bool) -> str:
+def _rows(rows: Sequence[Bar], label: str, low: float, high: float, *, from_zero: bool) -> Markup:
     height = ROW * len(rows) + 40
     span = (high - low) or 1.0
 
@@ -231,9 +233,9 @@ def _name(name: str, y: float) -> list[str]:
     return [words(LEFT - 10, at, half, "end") for half, at in zip(short, places, strict=True)]
 
 
-def frame(height: float, title: str, parts: Sequence[str]) -> str:
-    """Return an SVG of the common width around its parts."""
-    return (
+def frame(height: float, title: str, parts: Sequence[str]) -> Markup:
+    """Return an SVG of the common width around its parts, which hold no raw text."""
+    return Markup(
         f'<svg viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" role="img" '
         f'xmlns="http://www.w3.org/2000/svg" font-family="system-ui,sans-serif" font-size="12.5">'
         "<style>.grid{stroke:currentColor;opacity:.15}.mark{stroke:currentColor;stroke-width:1.6}"

@@ -18,8 +18,8 @@ from urllib.parse import parse_qsl
 
 from hilum.core.errors import SettingsError, UserError
 
+from ..html.rendering import render
 from .case import Shown, Window, contours, describe, slice_png
-from .page import page
 
 HOST = "127.0.0.1"
 Answer = tuple[str, bytes]
@@ -160,7 +160,9 @@ def respond(gallery: Gallery, path: Sequence[str], query: Mapping[str, str]) -> 
     """
     match list(path):
         case [""]:
-            return "text/html; charset=utf-8", page(gallery.title).encode()
+            return "text/html; charset=utf-8", render(
+                "evaluation/viewer/viewer.html.j2", title=gallery.title
+            ).encode()
         case ["cases.json"]:
             return _json(gallery.listing())
         case [number, "case.json"]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hilum.core.files import atomic_path, write_json
 from hilum.evaluation.charts.svg import bars
+from hilum.evaluation.html.rendering import render
 from hilum.training.settings import TrackingSettings
 from hilum.training.tracking import study_run
 
@@ -14,20 +15,6 @@ from .prepared_cases import write_rows
 from .robustness_rows import Row
 
 Line = Mapping[str, float | str | int]
-
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Robustness matrix</title>
-<meta name="viewport" content="width=device-width">
-<style>body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
-color-scheme:light dark}}table{{border-collapse:collapse;font-variant-numeric:tabular-nums}}
-td,th{{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #8884}}
-td:first-child,th:first-child{{text-align:left}}.wide{{overflow-x:auto}}
-svg{{max-width:100%;height:auto}}.grid{{stroke:#8885}}.mark{{stroke:currentColor;stroke-width:1.5}}
-text{{fill:currentColor;font-size:13px}}</style>
-<h1>Robustness matrix</h1>
-<p>Changed: {moved}. Intervals: 95 %, bootstrap over patients. Change: mean paired difference of
-Dice to the first row, with its interval.</p>{chart}<div class="wide"><table>{table}</table></div>
-</html>
-"""
 
 
 def write_matrix(
@@ -98,22 +85,22 @@ def _page(table: Sequence[Line], moved: str) -> str:
         (str(r["row"]), float(r["dice"]), float(r["dice_ci_low"]), float(r["dice_ci_high"]))
         for r in table
     ]
-    head = "".join(
-        f"<th scope=col>{name}</th>"
-        for name in ("row", "patients", "Dice", "DSCagg", "F1agg", "change of Dice")
+    return render(
+        "segmenter/assessment/robustness.html.j2",
+        title="Robustness matrix",
+        moved=moved,
+        chart=bars(drawn, "mean Dice over patients, 95 % interval"),
+        head=("row", "patients", "Dice", "DSCagg", "F1agg", "change of Dice"),
+        rows=[_cells(line) for line in table],
     )
-    body = "".join(_row(line) for line in table)
-    chart = bars(drawn, "mean Dice over patients, 95 % interval")
-    return PAGE.format(moved=moved, chart=chart, table=f"<tr>{head}</tr>{body}")
 
 
-def _row(line: Line) -> str:
-    loss = _interval(line, "dice_change", "+") if "dice_change" in line else ""
-    cells = [
+def _cells(line: Line) -> list[str]:
+    return [
+        str(line["row"]),
         str(line["patients"]),
         _interval(line, "dice"),
         f"{line['dscagg']:.3f}",
         f"{line['f1agg']:.3f}",
-        loss,
+        _interval(line, "dice_change", "+") if "dice_change" in line else "",
     ]
-    return f"<tr><td>{line['row']}</td>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

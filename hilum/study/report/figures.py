@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from markupsafe import Markup
+
 from hilum.core.files import read_json
 from hilum.evaluation.charts import svg as charts
 
@@ -95,7 +97,7 @@ def reconstructions(found: Findings) -> list[tuple[Path, str]]:
     return shown
 
 
-def curves(found: Findings) -> list[tuple[str, str]]:
+def curves(found: Findings) -> list[tuple[Markup, str]]:
     """Draw the pretraining loss and the validation Dice over steps, one line per arm.
 
     A line is the mean over the runs of an arm; of many arms, the best ones.

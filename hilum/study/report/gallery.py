@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
+from hilum.evaluation.html.parts import joined, paragraph, picture
+
 from .compare import higher_is_better
 from .figures import folders_of, picture_of
 from .measurements import Row
-from .page import paragraph, picture
 
 if TYPE_CHECKING:
     from .results import Findings
@@ -45,7 +48,7 @@ def worst(found: Findings) -> list[tuple[Row, float]]:
     return [(own[patient], mean[patient]) for patient in ranked]
 
 
-def section(found: Findings) -> str:
+def section(found: Findings) -> Markup:
     """Show the worst cases with their overlay and their errors."""
     shown = []
     folders = folders_of(found)
@@ -54,9 +57,9 @@ def section(found: Findings) -> str:
         if file is not None:
             shown.append(picture(file, _caption(row, mean, found.case_metric)))
     if not shown:
-        return ""
+        return Markup()
     text = "The patients that all arms found hardest, as the best arm's worst run segmented them."
-    return paragraph(text) + "".join(shown)
+    return paragraph(text) + joined(shown)
 
 
 def _caption(row: Row, mean: float, metric: str) -> str:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
 from pathlib import Path
 
+from markupsafe import Markup
+
 from hilum.core.files import write_text
+from hilum.evaluation.html.parts import anchor
+from hilum.evaluation.html.rendering import render
 
 from ..run.ledger import Entry
 from ..settings import StudySettings
 from . import gallery, result_sections, sections, statistics_sections
 from .citations import bibtex
 from .measurements import write_csv
-from .page import navigation, page, paragraph, section
 from .results import Findings, find
 from .tables import write_tables
 
-SECTIONS: dict[str, Callable[[Findings], str]] = {
+SECTIONS: dict[str, Callable[[Findings], Markup]] = {
     "Answer": sections.answer,
     "Cohort and splits": sections.cohort,
     "Results": result_sections.results,
@@ -46,14 +48,14 @@ def write_report(study: StudySettings, out: Path, entries: Sequence[Entry]) -> F
         write_tables(found, out / "tables")
         write_text(out / "tables" / "citations.bib", bibtex(sections.used(found)))
     bodies = {title: write(found) for title, write in SECTIONS.items()}
-    shown = {title: body for title, body in bodies.items() if body}
-    content = [
-        f"<header><h1>{escape(study.name)}</h1>",
-        paragraph(study.question, "lead") if study.question else "",
-        navigation(list(shown)),
-        '</header><main id="content">',
-        *(section(title, body) for title, body in shown.items()),
-        "</main>",
-    ]
-    write_text(found.page, page(study.name, content))
+    sections_shown = [(anchor(title), title, body) for title, body in bodies.items() if body]
+    write_text(
+        found.page,
+        render(
+            "study/report/report.html.j2",
+            title=study.name,
+            question=study.question,
+            sections=sections_shown,
+        ),
+    )
     return found

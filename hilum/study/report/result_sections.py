@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from hilum.evaluation.charts.scatter import FEW, scatter
+from hilum.evaluation.html.parts import (
+    beside,
+    drawing,
+    figure,
+    interval,
+    joined,
+    paragraph,
+    picture,
+    table,
+)
 from hilum.evaluation.metrics.table import METRICS, SIZE_BANDS
 
 from . import figures
 from .compare import SHOWN, ArmSummary, higher_is_better
 from .interval_chart import Strip, bars
-from .page import drawing, interval, paragraph, picture, strip_chart, table
 from .sections import cell, label
 
 if TYPE_CHECKING:
@@ -24,17 +34,17 @@ MOST_COLUMNS = 6
 """Arms beside each other in the robustness matrix."""
 
 
-def results(found: Findings) -> str:
+def results(found: Findings) -> Markup:
     """Show every arm with its intervals, the best first."""
     arms = found.ranked()
     if not arms:
-        return ""
+        return Markup()
     metric = found.study.metric
     columns = [name for name in SHOWN if any(name in arm.metrics for arm in arms)]
     if metric not in columns:
         columns.insert(0, metric)
     rows = [
-        [escape(arm.arm), *(cell(arm, name) for name in columns), str(arm.seeds), str(arm.draws)]
+        [arm.arm, *(cell(arm, name) for name in columns), str(arm.seeds), str(arm.draws)]
         for arm in arms
     ]
     caption = (
@@ -44,7 +54,7 @@ def results(found: Findings) -> str:
     head = ["arm", *map(label, columns), "seeds", "draws"]
     strips = [_strip(arm, metric) for arm in arms[:MOST_ROWS]]
     of_all = f", the first {MOST_ROWS} of {len(arms)} arms" if len(arms) > MOST_ROWS else ""
-    return strip_chart(
+    return figure(
         bars(strips, label(metric)), f"{label(metric)} of each arm with its 95 % interval{of_all}"
     ) + table(head, rows, caption, best=0)
 
@@ -54,16 +64,16 @@ def _strip(arm: ArmSummary, metric: str) -> Strip:
     return Strip(arm.arm, value["value"], value["ci_low"], value["ci_high"])
 
 
-def conditions(found: Findings) -> str:
+def conditions(found: Findings) -> Markup:
     """Show each arm when it gets only some of the modalities."""
     seen = list(dict.fromkeys(row.condition for row in found.rows))
     if len(seen) < 2:
-        return ""
+        return Markup()
     metric = found.study.metric
     by = {(arm.arm, arm.condition): arm for arm in found.arms}
     rows = [
         [
-            escape(arm.arm),
+            arm.arm,
             *(cell(by[arm.arm, c], metric) if (arm.arm, c) in by else "–" for c in seen),
         ]
         for arm in found.ranked()
@@ -73,16 +83,16 @@ def conditions(found: Findings) -> str:
     )
 
 
-def disturbances(found: Findings) -> str:
+def disturbances(found: Findings) -> Markup:
     """Show the robustness matrix: what each arm loses when a modality moves or is mis-scaled."""
     by = {(one.arm, one.row): one for one in found.disturbed}
     if not by:
-        return ""
+        return Markup()
     order = [arm.arm for arm in found.ranked()]
     arms = sorted({one.arm for one in found.disturbed}, key=lambda a: _place(order, a))
     names = list(dict.fromkeys(one.row for one in found.disturbed))
     shown = arms[:MOST_COLUMNS]
-    rows = [[escape(name), *(_loss(by.get((arm, name))) for arm in shown)] for name in names]
+    rows = [[name, *(_loss(by.get((arm, name))) for arm in shown)] for name in names]
     caption = "Dice, and its change against the first row with a 95 % interval"
     text = "Each segmenter on the test scans as they are, and disturbed; paired by patient and run."
     if len(arms) > len(shown):
@@ -100,18 +110,18 @@ def _loss(one: Disturbed | None) -> str:
     if one.change is None:
         return f"{one.dice:.3f}"
     change = interval(one.change.mean, one.change.low, one.change.high, sign=True)
-    return f"{one.dice:.3f} <small>({change})</small>"
+    return beside(f"{one.dice:.3f}", "(" + change + ")")
 
 
-def sizes(found: Findings) -> str:
+def sizes(found: Findings) -> Markup:
     """Show sensitivity by short axis."""
     arms = found.ranked()
     names = [
         n for n in METRICS if n.startswith("sensitivity_") and any(n in a.metrics for a in arms)
     ]
     if not names:
-        return ""
-    rows = [[escape(arm.arm), *(cell(arm, name, 2) for name in names)] for arm in arms]
+        return Markup()
+    rows = [[arm.arm, *(cell(arm, name, 2) for name in names)] for arm in arms]
     counts = nodes_by_size(found)
     head = [f"{label(n)} ({counts.get(n.removeprefix('sensitivity_'), 0)} nodes)" for n in names]
     return table(["arm", *head], rows, "Sensitivity per node by short axis, all test patients")
@@ -126,11 +136,11 @@ def nodes_by_size(found: Findings) -> dict[str, int]:
     }
 
 
-def cost(found: Findings) -> str:
+def cost(found: Findings) -> Markup:
     """Show what each arm costs beside what it gains."""
     arms, metric = found.ranked(), found.study.metric
     if not arms:
-        return ""
+        return Markup()
     numbers = {arm.arm: figures.cost_of(found, arm.arm) for arm in arms}
     base = figures.bases(found)
     rows, spots = [], []
@@ -139,7 +149,7 @@ def cost(found: Findings) -> str:
         own = numbers[arm.arm]
         other = base.get(arm.arm)
         gain = f"{value['value'] - other.metrics[metric]['value']:+.3f}" if other else "–"
-        rows.append([f"{number}. {escape(arm.arm)}", *own.texts(), cell(arm, metric), gain])
+        rows.append([f"{number}. {arm.arm}", *own.texts(), cell(arm, metric), gain])
         spots.append((arm.arm, own.seconds, value["value"], value["ci_low"], value["ci_high"]))
     head = ["arm", "parameters (M)", "GFLOPs per patch", "training (s)", label(metric)]
     reference = ", ".join(f"{k} = {v}" for k, v in found.study.reference.items()) or "none named"
@@ -150,18 +160,18 @@ def cost(found: Findings) -> str:
     caption = f"{label(metric)} against training time; numbers as in the table"
     if len(spots) > FEW:
         caption += ", for arms that no other beats in both"
-    return (drawing(chart, caption) if chart else "") + table([*head, "gain"], rows, against)
+    return drawing(chart, caption) + table([*head, "gain"], rows, against)
 
 
-def pictures(found: Findings) -> str:
+def pictures(found: Findings) -> Markup:
     """Show predictions of the best arm, the worst case included, and reconstructions."""
     shown = []
     for arm in found.ranked()[:1]:
         shown += figures.overlays(found, arm.arm)
     shown += figures.reconstructions(found)
-    return "".join(picture(file, text) for file, text in shown)
+    return joined(picture(file, text) for file, text in shown)
 
 
-def training(found: Findings) -> str:
+def training(found: Findings) -> Markup:
     """Show the curves that the cells logged."""
-    return "".join(drawing(svg, text) for svg, text in figures.curves(found))
+    return joined(drawing(svg, text) for svg, text in figures.curves(found))

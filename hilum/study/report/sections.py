@@ -5,20 +5,21 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Sequence
-from html import escape
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 from hilum.core.files import read_json
 from hilum.datasets.splits import Split, check_leakage
 from hilum.datasets.store.case_store import CaseStore
+from hilum.evaluation.html.parts import bullets, code, interval, note, paragraph, table
 from hilum.evaluation.metrics.table import METRICS
 
 from ..grid.arms import DRAWS
 from ..run.ledger import summary
 from .citations import cited
 from .compare import ArmSummary, Paired
-from .page import bullets, interval, note, paragraph, table
 
 if TYPE_CHECKING:
     from .results import Findings
@@ -27,7 +28,7 @@ MOST_LINES = 12
 """Comparisons that the answer spells out; of more, those that show something, and a count."""
 
 
-def answer(found: Findings) -> str:
+def answer(found: Findings) -> Markup:
     """Say in a few sentences what the numbers support, and how sure they are."""
     arms = found.ranked()
     if not arms:
@@ -43,7 +44,7 @@ def answer(found: Findings) -> str:
     shown = found.pairs if few else clear[:MOST_LINES]
     lines += [_sentence(pair, metric) for pair in shown]
     unfinished = [entry for entry in found.entries if entry.state != "done"]
-    warning = note(f"Not every cell is done: {summary(found.entries)}.") if unfinished else ""
+    warning = note(f"Not every cell is done: {summary(found.entries)}.") if unfinished else Markup()
     more = "" if few else paragraph(_counted(found.pairs, metric))
     return warning + bullets(lines) + more
 
@@ -60,7 +61,7 @@ def _counted(pairs: Sequence[Paired], metric: str) -> str:
     return f"Verdicts of all {sum(verdicts.values())} comparisons: {parts}."
 
 
-def cohort(found: Findings) -> str:
+def cohort(found: Findings) -> Markup:
     """Describe the data and show that no test patient was seen in training."""
     store = CaseStore(found.study.store)
     rows: dict[tuple[str, ...], int] = {}
@@ -96,7 +97,7 @@ def cohort(found: Findings) -> str:
     )
 
 
-def limits(found: Findings) -> str:
+def limits(found: Findings) -> Markup:
     """Say what these numbers cannot show."""
     seeds = {arm.seeds for arm in found.arms}
     draws = {arm.draws for arm in found.arms}
@@ -146,10 +147,10 @@ def limits(found: Findings) -> str:
     return bullets(lines)
 
 
-def definitions(found: Findings) -> str:
+def definitions(found: Findings) -> Markup:
     """Define every metric that the report shows, with its rule for empty masks."""
     used = [name for name in METRICS if any(name in arm.metrics for arm in found.arms)]
-    rows = [[label(n), escape(METRICS[n].definition), escape(METRICS[n].empty)] for n in used]
+    rows = [[label(n), METRICS[n].definition, METRICS[n].empty] for n in used]
     methods = (
         "Intervals of arms: hierarchical bootstrap over patients, draws of labelled patients and "
         "seeds. Differences: patient by patient and run by run, judged by two-way random effects, "
@@ -159,17 +160,17 @@ def definitions(found: Findings) -> str:
         "cluster bootstrap for pooled metrics, and two one-sided tests for equivalence."
     )
     shown = table(["metric", "definition", "empty masks"], rows, "Metrics", text=(1, 2))
-    return (paragraph(methods) + shown) if rows else ""
+    return (paragraph(methods) + shown) if rows else Markup()
 
 
-def repeat(found: Findings) -> str:
+def repeat(found: Findings) -> Markup:
     """Give the command, the environment and what to cite."""
     out = found.page.parent
     packages = ("torch", "pytorch-lightning", "monai", "timm", "transformers", "numpy", "wandb")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     return (
-        f"<pre>hilum study run {escape(str(out / 'study.yaml'))} --out {escape(str(out))}</pre>"
+        code(f"hilum study run {out / 'study.yaml'} --out {out}")
         + paragraph(f"Environment: hilum {version('hilum')}, {machine}, {versions}.")
         + paragraph(
             "Every run logged to W&B offline. To upload: wandb sync --sync-all, in a run folder."

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from hilum.evaluation.charts import svg as charts
+from hilum.evaluation.html.parts import (
+    coloured,
+    drawing,
+    figure,
+    folded,
+    heading,
+    interval,
+    joined,
+    note,
+    p_value,
+    paragraph,
+    table,
+)
 
 from . import label_efficiency as labels
 from .interval_chart import Strip, forest
-from .page import drawing, folded, heading, interval, note, p_value, paragraph, strip_chart, table
 from .sections import label
 
 if TYPE_CHECKING:
@@ -23,10 +36,10 @@ MOST_ROWS = 24
 MOST_INTERACTIONS = 12
 
 
-def comparisons(found: Findings) -> str:
+def comparisons(found: Findings) -> Markup:
     """Show paired differences with the reference."""
     if not found.pairs:
-        return ""
+        return Markup()
     metric = found.study.metric
     reference = ", ".join(f"{k} = {v}" for k, v in found.study.reference.items())
     strips = [
@@ -42,7 +55,7 @@ def comparisons(found: Findings) -> str:
             f"differs in each row. Reference: {reference}. An interval is one for other patients "
             "and other runs. Open dots are not supported."
         )
-        + strip_chart(
+        + figure(
             forest(strips, f"difference of {label(metric)}"),
             "Paired differences with 95 % intervals; the line at zero is no difference"
             + _some(len(found.pairs), "comparisons"),
@@ -56,9 +69,9 @@ def _verdict_row(pair: Paired, metric: str) -> list[str]:
     c = pair.comparison
     verdict = pair.verdict(metric)
     kind = {"better": "yes", "worse": "no"}.get(verdict, "")
-    shown = f'<span class="{kind}">{verdict}</span>' if kind else escape(verdict)
+    shown = coloured(verdict, kind) if kind else verdict
     return [
-        escape(pair.question),
+        pair.question,
         shown,
         interval(c.difference, c.ci_low, c.ci_high, sign=True),
         p_value(pair.p_adjusted),
@@ -78,7 +91,7 @@ def _others(pairs: Sequence[Paired]) -> str:
         ]
         rows.append(
             [
-                escape(pair.question),
+                pair.question,
                 interval(c.difference, *c.bootstrap, sign=True),
                 p_value(pair.p_patients_adjusted),
                 p_value(pair.p_wilcoxon_adjusted),
@@ -94,11 +107,11 @@ def _others(pairs: Sequence[Paired]) -> str:
     return paragraph(text) + table(head, rows, "The same comparisons, judged otherwise")
 
 
-def effects(found: Findings) -> str:
+def effects(found: Findings) -> Markup:
     """Show what each factor does on average, and which factors depend on each other."""
     own = found.factors
     if len(own.reference) < 2 or not own.main:
-        return ""
+        return Markup()
     metric = found.study.metric
     strips = [
         Strip(e.name, e.estimate.mean, e.estimate.low, e.estimate.high, firm=not own.note)
@@ -113,7 +126,7 @@ def effects(found: Findings) -> str:
             f"What each level does against the reference ({reference}), averaged over every "
             "combination of the other factors that has both."
         ),
-        strip_chart(
+        figure(
             forest(strips, f"effect on {label(metric)}"),
             "Main effects with 95 % intervals for other patients and runs"
             + _some(len(own.main), "effects"),
@@ -133,7 +146,7 @@ def effects(found: Findings) -> str:
                 "Interactions, the clearest first" + _some(len(ranked), "", MOST_INTERACTIONS),
             ),
         ]
-    return "".join(parts)
+    return joined(parts)
 
 
 _EFFECT = ["level", "effect", "p (Holm)", "combinations"]
@@ -141,17 +154,17 @@ _EFFECT = ["level", "effect", "p (Holm)", "combinations"]
 
 def _effect(e: Effect) -> list[str]:
     value = interval(e.estimate.mean, e.estimate.low, e.estimate.high, sign=True)
-    return [escape(e.name), value, p_value(e.p_adjusted), str(e.cells)]
+    return [e.name, value, p_value(e.p_adjusted), str(e.cells)]
 
 
-def ranks(found: Findings) -> str:
+def ranks(found: Findings) -> Markup:
     """Show the order of the arms and how far it would hold for other patients and runs."""
     own = found.ranking
     if own is None:
-        return ""
+        return Markup()
     rows = [
         [
-            escape(name),
+            name,
             f"{own.ranks[name]:g}",
             f"{round(own.spans[name][0], 1):g} to {round(own.spans[name][1], 1):g}",
             f"{100 * own.shares[name][0]:.0f} %",
@@ -169,11 +182,11 @@ def ranks(found: Findings) -> str:
     return paragraph(text) + table(head, rows, "Ranks and their stability", best=0)
 
 
-def label_efficiency(found: Findings) -> str:
+def label_efficiency(found: Findings) -> Markup:
     """Draw what each arm reaches with how many labels, and say what it needs to equal another."""
     drawn = labels.curves(found)
     if not drawn:
-        return ""
+        return Markup()
     metric = label(found.study.metric)
     factor, numbers = labels.labels_of(found.study)
     most = max(numbers.values())
@@ -192,8 +205,8 @@ def label_efficiency(found: Findings) -> str:
     if found.needed:
         rows = [
             [
-                escape(one.line),
-                escape(f"{one.other}, {one.labels} labelled"),
+                one.line,
+                f"{one.other}, {one.labels} labelled",
                 f"{one.found.target:.3f}",
                 labels.text(one.found, most),
                 f"{100 * one.found.reached:.0f} %" if one.seeds > 1 else "not supported: one seed",
@@ -211,7 +224,7 @@ def label_efficiency(found: Findings) -> str:
                 head, rows, f"Factor {factor}; intervals resample patients, draws, seeds", text=(1,)
             ),
         ]
-    return "".join(parts)
+    return joined(parts)
 
 
 def _some(count: int, what: str, most: int = MOST_ROWS) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hilum.core.files import atomic_path, write_text
+from hilum.evaluation.html.parts import p_value
 from hilum.evaluation.metrics.table import METRICS
 
 from . import figures
 from . import label_efficiency as labels
 from .compare import SHOWN
-from .page import p_value
 
 if TYPE_CHECKING:
     from hilum.evaluation.statistics.effects import Effect

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-from html import escape
 from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError
@@ -196,7 +196,7 @@ def test_the_report_names_every_metric_with_its_definition_and_empty_rule(tmp_pa
     text = (tmp_path / "out" / "report.html").read_text()
     for name in found.cohort[1]:
         metric = METRICS[name]
-        assert f"{escape(metric.title)}</td>" in text
+        assert f"{escape(metric.title)}</th>" in text
         assert escape(metric.definition) in text
         assert escape(metric.empty) in text
     assert "a&amp;1" in text

@@ -12,9 +12,10 @@ from PIL import Image
 
 from hilum.core.files import write_json
 from hilum.evaluation.charts.svg import COLOURS
+from hilum.evaluation.html.parts import anchor
+from hilum.evaluation.html.rendering import ROOT
 from hilum.study.grid.cells import Cell, expand
 from hilum.study.report import interval_chart as strips
-from hilum.study.report import page
 from hilum.study.report.collecting import write_tables
 from hilum.study.report.report import SECTIONS, write_report
 from hilum.study.run import ledger
@@ -104,7 +105,7 @@ class Reader(HTMLParser):
 def test_every_section_is_there_and_the_navigation_leads_to_it(html: str) -> None:
     reader = Reader(html)
     places = [attrs["id"] for attrs in reader.all("section")]
-    wanted = [page.anchor(title) for title in SECTIONS]
+    wanted = [anchor(title) for title in SECTIONS]
     assert places == wanted
     links = [a["href"] for a in reader.all("a") if (a["href"] or "").startswith("#")]
     assert links == ["#content", *(f"#{place}" for place in wanted)]
@@ -145,8 +146,10 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("scheme", [page.LIGHT, page.DARK], ids=["light", "dark"])
-def test_text_and_marks_stand_out(scheme: dict[str, str]) -> None:
+@pytest.mark.parametrize("name", ["light", "dark"])
+def test_text_and_marks_stand_out(name: str) -> None:
+    style = (ROOT / "evaluation" / "html" / f"{name}.css").read_text()
+    scheme = dict(re.findall(r"--(\w+): (#\w{6});", style))
     for ink, ground in itertools.product(
         ("ink", "soft", "link", "good", "bad"), ("ground", "panel")
     ):

@@ -1,8 +1,3 @@
-"""The script of the viewer's page: plain JavaScript, no library, no network beyond its server."""
-
-from __future__ import annotations
-
-SCRIPT = r"""
 "use strict";
 const $ = id => document.getElementById(id);
 const COLOURS = {prediction: "#e69f00", reference: "#00c08b"};
@@ -281,4 +276,3 @@ async function start() {
   await open(Math.min(number("case") ?? 0, S.cases.length - 1), number("slice"), asked.get("node"));
 }
 start().catch(error => say(String(error.message || error)));
-"""
