@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hilum.core.geometry import IntTriple
 from hilum.core.types import Available, Volume
+from hilum.encoders.networks import Output
 
 
 class PretextBatch(NamedTuple):
@@ -76,10 +77,17 @@ class PretextTask(nn.Module, ABC):
     def networks(self) -> dict[str, nn.Module]:
         """Return further networks to save beside the encoder.
 
-        One named `teacher` is an encoder like the task's own, and gets an encoder folder.
+        One named `teacher` is an encoder like the task's own, and gets an encoder folder. What
+        `outputs` describes is in the network folder, and not named here.
         """
-        decoder = getattr(self, "decoder", None)
-        return {} if decoder is None else {"decoder": decoder}
+        return {}
+
+    def outputs(self) -> tuple[Output, ...]:
+        """Return what each output channel of `self.decoder` means; nothing without a decoder.
+
+        A task whose `decoder` is an `encoders.decoders.base.Decoder` gets a network folder.
+        """
+        return ()
 
     def check_patch(self, patch: IntTriple) -> None:
         """Raise a `SettingsError` if the task cannot work on patches of these sides."""

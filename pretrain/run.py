@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -29,6 +29,8 @@ from hilum.datasets.loading.datamodule import PatchData
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
+from hilum.encoders.decoders.base import Decoder
+from hilum.encoders.networks import NetworkConfig, save_network
 from hilum.training.checkpoints import write_weights
 from hilum.training.processes import follows
 from hilum.training.threads import readers
@@ -54,7 +56,8 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
         out: Folder of the run.
 
     Returns:
-        The encoder folder, `<out>/encoder`. Beside the encoder it holds `decoder.safetensors`.
+        The encoder folder, `<out>/encoder`. Beside it lies `<out>/network`, the encoder with its
+        decoder and what each output means, if the task has one.
 
     Raises:
         DataError: If no case can be used.
@@ -258,6 +261,10 @@ def _save(
         }
     )
     save_encoder(folder, task.encoder, config)
+    if outputs := task.outputs():
+        decoder = cast(Decoder, task.get_submodule("decoder"))
+        network = NetworkConfig(encoder=config, decoder=decoder.spec, outputs=outputs)  # pyright: ignore[reportCallIssue]
+        save_network(folder.parent / "network", task.encoder, decoder, network)
     for name, network in task.networks().items():
         if name == "teacher":
             save_encoder(folder.parent / "teacher", network, config)

@@ -16,12 +16,12 @@ from hilum.core.registry import build, look_up
 from hilum.core.types import Available, Volume
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.linear import LinearDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.fusion import STRATEGIES
 
 from .adapters import has_adapters, merged
 from .config import SegmenterConfig, read_segmenter_config, scale_of
-from .linear_decoder import LinearDecoder
 from .organ_head import folded
 from .prediction.on_call import ScanPredictor
 

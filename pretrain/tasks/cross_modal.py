@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple
 from hilum.encoders.base import Encoder
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
+from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
 from ..parts.masked_mse import countable, mean_squares, weighted_mean
@@ -128,6 +129,10 @@ class CrossModal(PretextTask):
         """Return the image as the network rebuilds it from what is not hidden."""
         token = image.new_zeros(()) if self.token is None else self.token.view(-1, 1, 1, 1)
         return self.decoder(self.encoder(torch.where(hidden, token.to(image.dtype), image)))[0]
+
+    def outputs(self) -> tuple[Output, ...]:
+        """Return that each channel rebuilds its modality."""
+        return reconstructions_of(self.modalities)
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return, for each modality as the target of all, the input without it and it rebuilt."""

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple
 from hilum.encoders.base import Encoder
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
+from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
 from ..parts.masking import check_split, hide_by_dirichlet, to_voxels
@@ -103,6 +104,10 @@ class MaskedAutoencoder(PretextTask):
             if some
         }
         return loss, terms
+
+    def outputs(self) -> tuple[Output, ...]:
+        """Return that each channel rebuilds its modality."""
+        return reconstructions_of(self.modalities)
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return the input, what the network saw of it, and the input with its holes rebuilt."""

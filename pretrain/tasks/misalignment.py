@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple, Triple
 from hilum.encoders.base import Encoder
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
+from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
 from ..parts.masked_mse import countable, mean_squares, weighted_mean
@@ -182,6 +183,11 @@ class Misalignment(PretextTask):
         hidden = hidden & batch.available[:, :, None, None, None]
         seen = torch.where(hidden, 0.0, moved.image)
         return self.decoder(self.encoder(seen))[0][:, self.dim :], hidden
+
+    def outputs(self) -> tuple[Output, ...]:
+        """Return that the first channels describe a place, and the others rebuild a modality."""
+        places = tuple(Output(kind="unknown", name=f"feature {n}") for n in range(self.dim))
+        return (*places, *(reconstructions_of(self.modalities) if self.weight else ()))
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return the input, it moved, it moved back by the prediction, and it rebuilt."""

@@ -11,7 +11,8 @@ from torch import Tensor
 from hilum.core.errors import SettingsError
 from hilum.core.modality import modality
 from hilum.encoders.base import Encoder
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
+from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
 from ..parts.distortions import bend, boxes, shuffle, unit_scale
@@ -88,6 +89,10 @@ class ModelsGenesis(PretextTask):
             if some
         }
         return weighted_mean(each, count, torch.ones_like(each)), terms
+
+    def outputs(self) -> tuple[Output, ...]:
+        """Return that each channel rebuilds its modality."""
+        return reconstructions_of(self.modalities)
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return the input, its distortion, and what is restored, on the network's scale."""

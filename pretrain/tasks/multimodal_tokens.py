@@ -161,6 +161,10 @@ class MultimodalTokens(PretextTask):
             tokens = block(tokens) if mask is None else block(tokens, attn_mask=mask)
         return encoder.norm(tokens)
 
+    def networks(self) -> dict[str, nn.Module]:
+        """Return the decoders of the tokens, which no other network can use."""
+        return {"decoder": self.decoder}
+
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return the input, what is in a visible token, and the input with its holes rebuilt."""
         visible, hidden = self.hide(batch)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple
 from hilum.encoders.base import Encoder
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
+from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
 from ..parts.masked_mse import countable, mean_squares, weighted_mean
@@ -122,6 +123,10 @@ class SelfDistillation(PretextTask):
         spread = student.detach().float().mean((2, 3, 4)).std(0).mean()
         return total, named | {"teacher_entropy": entropy(targets), "feature_std": spread}
 
+    def outputs(self) -> tuple[Output, ...]:
+        """Return that each channel rebuilds its modality."""
+        return reconstructions_of(self.modalities)
+
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return the input, what the student saw of it, and the input with its holes rebuilt."""
         hidden = self.hide(batch)
@@ -138,9 +143,8 @@ class SelfDistillation(PretextTask):
         self.teacher.follow(student, momentum_at(step, steps, self.momentum))
 
     def networks(self) -> dict[str, nn.Module]:
-        """Return the decoder, and the teacher's encoder."""
-        teacher = self.teacher.network.get_submodule("encoder")
-        return {"decoder": self.decoder, "teacher": teacher}
+        """Return the teacher's encoder."""
+        return {"teacher": self.teacher.network.get_submodule("encoder")}
 
     def hide(self, batch: PretextBatch) -> Tensor:
         """Draw what is hidden: booleans like the image, the same places in every modality."""

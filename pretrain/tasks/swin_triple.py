@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple
 from hilum.encoders.base import Encoder
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
+from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
 from ..parts.contrast import Projection, nt_xent
@@ -91,6 +92,10 @@ class SwinTriple(PretextTask):
         total = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
         named = {name: value.detach() for name, value in terms.items()}
         return total, named | {"rotation_accuracy": torch.stack(right).mean()}
+
+    def outputs(self) -> tuple[Output, ...]:
+        """Return that each channel rebuilds its modality."""
+        return reconstructions_of(self.modalities)
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return the input, a turned copy with holes, and what fills them."""

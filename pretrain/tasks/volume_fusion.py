@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple
 from hilum.encoders.base import Encoder
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
+from hilum.encoders.networks import Output
 
 from ..base import PretextBatch, PretextTask
 from ..parts.distortions import boxes
@@ -66,6 +67,11 @@ class VolumeFusion(PretextTask):
         right = ((logits.argmax(1) == level) & counted).sum() / count
         terms = {"cross_entropy": cross_entropy.detach(), "dice_loss": dice.detach()}
         return (cross_entropy + dice) / 2, terms | {"accuracy": right.detach()}
+
+    def outputs(self) -> tuple[Output, ...]:
+        """Return the fusion coefficient that each channel stands for."""
+        values = range(self.classes + 1)
+        return tuple(Output(kind="level", name=f"{v}/{self.classes}") for v in values)
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return the input, the blend, and the predicted coefficient."""

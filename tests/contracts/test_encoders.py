@@ -25,7 +25,7 @@ from hilum.core.precision import guard_bf16_conv3d
 from hilum.core.registry import build
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
 
 TINY: dict[str, dict[str, Any]] = {
     "resenc": {"features": [4, 8, 8], "blocks": [1, 1, 1], "strides": [1, 2, [1, 2, 2]]},

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from hilum.core.settings import validate
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.resenc import ResencEncoder
 from hilum.fusion import STRATEGIES
 from hilum.fusion.base import FusionStrategy

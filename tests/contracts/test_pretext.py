@@ -11,6 +11,7 @@ from torch import Tensor
 from hilum.core.registry import build
 from hilum.core.seeds import torch_generator
 from hilum.encoders import ENCODERS
+from hilum.encoders.decoders.base import Decoder
 from hilum.pretrain import TASKS
 from hilum.pretrain.base import PretextBatch, PretextTask
 
@@ -73,6 +74,19 @@ def test_a_loss_is_finite_and_reaches_the_encoder(name: str) -> None:
     grads = [p.grad for p in task.encoder.parameters() if p.requires_grad]
     reached = sum(g is not None and bool(g.abs().sum() > 0) for g in grads)
     assert reached >= 0.8 * len(grads), "nearly every weight of the encoder learns"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_output_of_a_whole_network_has_a_meaning(name: str) -> None:
+    task = make(name)
+    outputs, decoder = task.outputs(), getattr(task, "decoder", None)
+    assert bool(outputs) == isinstance(decoder, Decoder)
+    if isinstance(decoder, Decoder):
+        assert "decoder" not in task.networks(), "it is in the network folder"
+        image = batch_of(task).image
+        assert decoder(task.encoder(image))[0].shape == (4, len(outputs), *SIDES)
+        rebuilt = [o.name for o in outputs if o.kind == "reconstruction"]
+        assert rebuilt in ([], list(NAMES))
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.resenc import ResencEncoder
 
 SIDES = (4, 8, 6)

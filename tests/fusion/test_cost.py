@@ -6,7 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from hilum.core.memory import Storages
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.resenc import ResencEncoder
 from hilum.fusion.cost import cost, seconds
 from hilum.fusion.cross_attention import CrossAttentionFusion

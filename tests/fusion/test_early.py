@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.testing import assert_close
 
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.resenc import ResencEncoder
 from hilum.fusion.early import EarlyFusion
 

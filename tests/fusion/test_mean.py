@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor
 from torch.testing import assert_close
 
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.resenc import ResencEncoder
 from hilum.fusion.mean import MeanFusion
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch.testing import assert_close
 
 import hilum.pretrain.run as run_module
@@ -21,7 +20,8 @@ from hilum.core.registry import build
 from hilum.core.settings import load, validate, write_yaml
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
-from hilum.pretrain.run import cases, pretrain
+from hilum.encoders.networks import read_network
+from hilum.pretrain.run import cases, make_task, pretrain
 from hilum.pretrain.settings import PretrainSettings
 
 
@@ -66,8 +66,24 @@ def test_the_encoder_folder_reloads_to_equal_outputs(done: Path, store: CaseStor
     image = torch.randn(1, 2, 4, 6, 8, generator=torch.Generator().manual_seed(0))
     for one, other in zip(encoder(image), trained(image), strict=True):
         assert_close(one, other)
-    decoder = load_file(done / "encoder" / "decoder.safetensors")
-    assert torch.equal(decoder["heads.0.weight"], state["task.decoder.heads.0.weight"])
+
+
+def test_the_network_folder_is_the_whole_network_and_says_what_it_gives(
+    done: Path, store: CaseStore
+) -> None:
+    network = read_network(done / "network")
+    assert [str(output) for output in network.config.outputs] == [
+        "reconstruction ct",
+        "reconstruction pet",
+    ]
+    assert network.config.encoder == read_config(done / "encoder")
+    state = torch.load(done / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    image = torch.randn(1, 2, 4, 6, 8, generator=torch.Generator().manual_seed(0))
+    task = make_task(settings_of(store), ("ct", "pet"), network.config.encoder.spacing)
+    start = "task."
+    task.load_state_dict({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
+    expected = task.rebuild(image, torch.zeros_like(image, dtype=torch.bool))  # pyright: ignore
+    assert_close(network(image), expected)
 
 
 def test_a_done_run_says_so_and_returns_at_once(
@@ -147,8 +163,8 @@ def test_a_stopped_run_ends_with_the_same_bits(
     assert not (tmp_path / "cut" / "encoder").exists()
     monkeypatch.undo()
     pretrain(settings_of(store), tmp_path / "cut")
-    for name in ("model.safetensors", "decoder.safetensors"):
-        one, other = (load_file(d / "encoder" / name) for d in (done, tmp_path / "cut"))
+    for name in ("encoder", "network"):
+        one, other = (read_weights(d / name) for d in (done, tmp_path / "cut"))
         assert all(torch.equal(one[key], other[key]) for key in one)
     rows = (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()
     assert sum("val/loss" in json.loads(row) for row in rows) == 2

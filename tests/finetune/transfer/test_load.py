@@ -19,7 +19,7 @@ from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.finetune.settings import TransferSettings
 from hilum.finetune.transfer.load import check_unseen, transfer
 from hilum.fusion import STRATEGIES

@@ -72,7 +72,7 @@ def test_centres_follow_in_training_only_and_networks_are_handed_on(made: Any) -
     task.train().loss(made.batch())
     assert (task.centre.mean != 0).any()
     assert (task.whole.mean != 0).any()
-    assert set(task.networks()) == {"decoder", "teacher"}
+    assert set(task.networks()) == {"teacher"}
 
 
 def test_wrong_parameters_are_named(made: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from hilum.encoders.decoder import PyramidDecoder
+from hilum.encoders.decoders.pyramid import PyramidDecoder
 
 CHANNELS, STRIDES = (4, 8, 16), ((1, 1, 1), (2, 2, 2), (4, 4, 2))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -11,9 +10,11 @@ from torch.nn import functional as F
 
 from hilum.core.geometry import IntTriple
 
+from .base import Decoder, level_of, start_at_prior
 
-class PyramidDecoder(nn.Module):
-    """A light U-Net decoder with heads for deep supervision.
+
+class PyramidDecoder(Decoder):
+    """A light U-Net decoder with heads for deep supervision. Final.
 
     Each step doubles the grid by a transposed convolution, joins the encoder's map, and convolves
     once.
@@ -50,6 +51,7 @@ class PyramidDecoder(nn.Module):
             raise ValueError(f"a pyramid has two levels or more, got {channels=} and {strides=}")
         if prior is not None and not 0 < prior * max(classes - 1, 1) < 1:
             raise ValueError(f"priors must be above 0 and leave a background, got {prior=}")
+        self.spec = {"name": "pyramid", "deep_supervision": deep_supervision}
         self.first = tuple(strides[0])
         ups, joins, heads = [], [], []
         for fine in range(len(channels) - 2, -1, -1):
@@ -57,10 +59,11 @@ class PyramidDecoder(nn.Module):
             d, h, w = (a // b for a, b in zip(strides[fine + 1], strides[fine], strict=True))
             ups.append(nn.ConvTranspose3d(below, here, (d, h, w), (d, h, w)))
             joins.append(_block(2 * here, here))
-            heads.append(_head(here, classes, prior))
+            heads.append(nn.Conv3d(here, classes, 1))
         self.ups, self.joins = nn.ModuleList(ups), nn.ModuleList(joins)
         # Only the finest head is there without deep supervision: no parameter lies idle.
         self.heads = nn.ModuleList(heads if deep_supervision else heads[-1:])
+        start_at_prior(self.head_rows(), prior)
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Return outputs, the first at the full resolution of the image, then ever coarser."""
@@ -78,6 +81,10 @@ class PyramidDecoder(nn.Module):
             )
         return outputs
 
+    def head_rows(self) -> list[dict[str, nn.Parameter]]:
+        """Return weight and bias of each head, the finest first."""
+        return [level_of(self, f"heads.{n}") for n in reversed(range(len(self.heads)))]
+
 
 def _block(channels_in: int, channels_out: int) -> nn.Sequential:
     return nn.Sequential(
@@ -86,11 +93,3 @@ def _block(channels_in: int, channels_out: int) -> nn.Sequential:
         nn.LeakyReLU(inplace=True),
     )
 
-
-def _head(channels: int, classes: int, prior: float | None) -> nn.Conv3d:
-    head = nn.Conv3d(channels, classes, 1)
-    if prior is not None and classes > 1:
-        nn.init.zeros_(head.bias)  # pyright: ignore[reportArgumentType]
-        with torch.no_grad():
-            head.bias[1:] = math.log(prior / (1 - prior * (classes - 1)))  # pyright: ignore[reportOptionalSubscript]
-    return head

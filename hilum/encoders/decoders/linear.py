@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -11,8 +10,10 @@ from torch.nn import functional as F
 
 from hilum.core.geometry import IntTriple
 
+from .base import Decoder, start_at_prior
 
-class LinearDecoder(nn.Module):
+
+class LinearDecoder(Decoder):
     """Sum of one 1 x 1 x 1 convolution per level, each brought to full resolution. Final.
 
     This is one linear layer on the upsampled and stacked features ("hypercolumns") of a voxel, in
@@ -36,11 +37,11 @@ class LinearDecoder(nn.Module):
         prior: float = 0.01,
     ) -> None:
         super().__init__()
+        self.spec = {"name": "linear"}
         self.first = tuple(strides[0])
         self.maps = nn.ModuleList(nn.Conv3d(c, classes, 1, bias=False) for c in channels)
-        bias = torch.zeros(classes)
-        bias[1:] = math.log(prior / (1 - prior * (classes - 1)))
-        self.bias = nn.Parameter(bias)
+        self.bias = nn.Parameter(torch.zeros(classes))
+        start_at_prior(self.head_rows(), prior)
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Return the logits at full resolution, as a list of one."""
@@ -52,3 +53,7 @@ class LinearDecoder(nn.Module):
                 own = F.interpolate(own, size=sides, mode="trilinear")
             logits = logits + own
         return [logits]
+
+    def head_rows(self) -> list[dict[str, nn.Parameter]]:
+        """Return every parameter: the map is nothing but a head."""
+        return [dict(self.named_parameters())]
