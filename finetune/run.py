@@ -10,11 +10,9 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hilum.core.checkpoints import read_config
-from hilum.core.errors import DataError, SettingsError, did_you_mean
-from hilum.core.files import read_json, write_json
+from hilum.core.errors import DataError
+from hilum.core.files import write_json
 from hilum.core.runs import RunFolder
-from hilum.core.seeds import derive
 from hilum.core.settings import read_yaml, validate
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.loading.datamodule import PatchData
@@ -27,22 +25,21 @@ from hilum.segmenter.assessment.wandb_summary import show
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.inference.out_of_memory import training_advice
 from hilum.segmenter.inference.predict_case import evaluating, steps
-from hilum.segmenter.segmenter import Segmenter, modalities_seen
+from hilum.segmenter.segmenter import Segmenter
 from hilum.training.processes import follows
 from hilum.training.threads import readers
 from hilum.training.tracking import Tracker, tracked
 from hilum.training.trainer import fit
 
+from .building import config_of, modalities_of, segmenter_of, start_of
 from .data import CaseValidation
 from .module import FinetuneModule
 from .semi_supervised.pseudo_labels import check_labeller, labels_of_run
 from .semi_supervised.unlabelled import UnlabelledToo, unlabelled_patches
 from .settings import FinetuneSettings
-from .transfer.load import TransferReport, check_unseen, transfer
 
 Say = Callable[[str], None]
 
-DEFAULT_ENCODER: dict[str, Any] = {"name": "resenc"}
 UNTRACKED: dict[str, Any] = {"tracking": {"mode": "disabled"}}  # the run has a W&B run already
 
 
@@ -68,10 +65,12 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
     out = Path(out)
     store = CaseStore(settings.store)
     split = make_split(store, settings.split)
-    asked = _modalities(store, settings)
+    asked = modalities_of(store, settings)
     conditions = check_conditions(settings.conditions, asked)
     # Everything that can be wrong is found before the folder is claimed for these settings.
-    segmenter, report = _segmenter(_config(store, settings, asked), settings, store, split)
+    start = start_of(settings, asked)
+    config = config_of(store, settings, asked, start)
+    segmenter, report = segmenter_of(config, settings, store, split, start)
     data = _data(segmenter, settings, store, split)
     if settings.pseudo.segmenter is not None:
         check_labeller(store, split, settings)
@@ -147,69 +146,14 @@ def flops(segmenter: Segmenter) -> int:
     return int(counter.get_total_flops())
 
 
-def _modalities(store: CaseStore, settings: FinetuneSettings) -> tuple[str, ...]:
-    for name in settings.modalities or ():
-        if name not in store.modalities:
-            raise SettingsError(
-                f"the store must have {name!r}{did_you_mean(name, store.modalities)}",
-                remedy=f"it has {', '.join(store.modalities)}",
-            )
-    return settings.modalities or store.modalities
-
-
-def _config(store: CaseStore, settings: FinetuneSettings, asked: Sequence[str]) -> SegmenterConfig:
-    """Return what to build; modalities that the strategy does not see are left out of it.
-
-    Else hiding one modality at random would hide the only one that a single-modality network has.
-    """
-    encoder, origin = settings.encoder or DEFAULT_ENCODER, "scratch"
-    if settings.init_from is not None:
-        source = read_config(settings.init_from)
-        encoder = settings.encoder or source.architecture
-        origin = f"{source.pretext.get('name', 'unknown')}, data {source.data_hash or 'unknown'}"
-    recipe = store.path / "prepare.json"
-    prepared = read_json(recipe) if recipe.is_file() else {}
-    prepared = {key: value for key, value in prepared.items() if key != "version"}
-    return validate(
-        SegmenterConfig,
-        {
-            "modalities": modalities_seen(settings.fusion, asked),
-            "classes": max(store.classes, 2),
-            "organs": len(settings.organs.numbers),
-            "encoder": encoder,
-            "fusion": settings.fusion,
-            "deep_supervision": settings.deep_supervision,
-            "prior": settings.prior,
-            "patch": settings.patch,
-            "spacing": store.spacing,
-            "preparation": {**prepared, "modalities": store.modalities},
-            "inference": settings.inference,
-            "data_hash": store.fingerprint,
-            "licence": settings.licence,
-            "extra": {"pretrained": origin},
-        },
-    )
-
-
-def _segmenter(
-    config: SegmenterConfig, settings: FinetuneSettings, store: CaseStore, split: Split
-) -> tuple[Segmenter, TransferReport | None]:
-    """Build the network from the seed, and fill its encoders if there is what to fill them with."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(settings.seed, "weights"))
-        segmenter = Segmenter(config)
-    if settings.init_from is None:
-        return segmenter, None
-    check_unseen(settings.init_from, store, split.test)
-    return segmenter, transfer(segmenter, settings.init_from, settings.transfer)
-
-
 def parts_of(settings: FinetuneSettings) -> tuple[FinetuneModule, PatchData]:
     """Return the module and the patches that a run of these settings has, without a run."""
     store = CaseStore(settings.store)
     split = make_split(store, settings.split)
-    config = _config(store, settings, _modalities(store, settings))
-    segmenter, _ = _segmenter(config, settings, store, split)
+    asked = modalities_of(store, settings)
+    start = start_of(settings, asked)
+    config = config_of(store, settings, asked, start)
+    segmenter, _ = segmenter_of(config, settings, store, split, start)
     module = FinetuneModule(segmenter, settings, store, Path())
     return module, _patches(segmenter, settings, store, split)
 

@@ -20,56 +20,10 @@ from hilum.training.settings import TrainerSettings
 
 from .modality_dropout import MissingSettings
 from .semi_supervised.settings import PseudoSettings, TeacherSettings
+from .transfer.settings import TransferSettings
 
 TRAINER: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.1, "ema": 0.99}
 """Where the recipe differs from the trainer's own defaults."""
-
-
-class TransferSettings(Settings):
-    """What to take from an encoder folder, and how gently to train it."""
-
-    parts: Literal["encoder", "encoder+decoder"] = Field(
-        "encoder", description="what to load; the heads are always new"
-    )
-    threshold: float = Field(
-        0.9, ge=0, le=1, description="least share of each encoder's parameters to be covered"
-    )
-    encoder_rate: float | None = Field(
-        None,
-        gt=0,
-        description="learning rate of encoders as a factor; empty: 0.2 if pretrained, else 1",
-    )
-    decoder_first: float = Field(
-        0.0, ge=0, lt=1, description="share of the steps at the start with the encoders frozen"
-    )
-    method: Literal["full", "frozen", "adapters", "probe"] = Field(
-        "full",
-        description="what trains: all; all but the encoders; low-rank adapters in the encoders, "
-        "and all else; only a linear head on the features",
-    )
-    layer_decay: float = Field(
-        1.0, gt=0, le=1, description="learning rate of an encoder's layer per that of the next"
-    )
-    rank: int = Field(8, ge=1, description="rank of low-rank adapters")
-    alpha: float = Field(16.0, gt=0, description="strength of low-rank adapters times their rank")
-    pull: float = Field(
-        0.0,
-        ge=0,
-        description="weight of the pull of encoders to their pretrained weights (L2-SP), "
-        "instead of weight decay",
-    )
-
-    @model_validator(mode="after")
-    def _one_method(self) -> TransferSettings:
-        if self.method == "probe" and self.parts == "encoder+decoder":
-            raise ValueError("a probe has a decoder of its own: set parts to encoder")
-        if self.method != "full" and self.pull:
-            raise ValueError("a pull needs encoders that train: set method to full")
-        if self.method in ("frozen", "probe") and (self.decoder_first or self.layer_decay < 1):
-            raise ValueError(
-                f"encoders do not train with method {self.method}: leave out their schedule"
-            )
-        return self
 
 
 class FinetuneSettings(Settings):
@@ -86,8 +40,20 @@ class FinetuneSettings(Settings):
     encoder: dict[str, Any] | None = Field(
         None, description="name and parameters; empty: as in init_from, else resenc"
     )
+    decoder: dict[str, Any] | None = Field(
+        None, description="name and parameters; empty: as in init_from, else pyramid"
+    )
     fusion: dict[str, Any] = Field({"name": "early"}, description="name and parameters")
-    init_from: str | None = Field(None, description="encoder folder to start from; empty: scratch")
+    names: tuple[str, ...] | None = Field(
+        None,
+        description="name of each class but the background; empty: as in init_from if that is a "
+        "segmenter of as many classes, else node, or class 1, class 2",
+    )
+    init_from: str | dict[str, str] | None = Field(
+        None,
+        description="encoder, network or segmenter folder to start from, or one per modality; "
+        "empty: scratch",
+    )
     transfer: TransferSettings = Field(
         default_factory=lambda: validate(TransferSettings, {}), description="use of init_from"
     )

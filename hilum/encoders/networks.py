@@ -155,7 +155,8 @@ def read_network(folder: str | Path) -> Network:
     with torch.random.fork_rng(devices=[]):
         network = build_network(config)
     for part, module in (("encoder", network.encoder), ("decoder", network.decoder)):
-        own = {n.removeprefix(f"{part}."): v for n, v in weights.items() if n.startswith(f"{part}.")}
+        start = f"{part}."
+        own = {n.removeprefix(start): v for n, v in weights.items() if n.startswith(start)}
         if not own:
             raise CheckpointError(
                 "a network folder must hold an encoder and a decoder",

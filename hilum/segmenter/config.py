@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from hilum.core.errors import CheckpointError
 from hilum.core.files import read_json
@@ -28,8 +28,11 @@ class SegmenterConfig(Settings):
     organs: int = Field(0, ge=0, description="organs that the heads learn beside the classes")
     encoder: dict[str, Any] = Field(description="name and parameters of every encoder")
     fusion: dict[str, Any] = Field(description="name and parameters of the fusion strategy")
-    decoder: Literal["pyramid", "linear"] = Field(
-        "pyramid", description="linear is that of a linear probe"
+    names: tuple[str, ...] = Field(
+        (), description="name of each class but the background; empty: node, or class 1, class 2"
+    )
+    decoder: dict[str, Any] = Field(
+        {"name": "pyramid"}, description="name and parameters of every decoder"
     )
     deep_supervision: bool = Field(True, description="whether coarse maps predict, too")
     prior: float = Field(0.01, gt=0, lt=0.5, description="expected share of each class at start")
@@ -49,6 +52,21 @@ class SegmenterConfig(Settings):
     data_hash: str = Field("", description="fingerprint of the case store")
     licence: str = Field("", description="licence of the weights")
     extra: dict[str, Any] = Field(default_factory=dict, description="anything else worth keeping")
+
+    @field_validator("decoder", mode="before")
+    @classmethod
+    def _named(cls, decoder: Any) -> Any:
+        """Read folders of before other decoders, which hold the name alone."""
+        return {"name": decoder} if isinstance(decoder, str) else decoder
+
+    @model_validator(mode="after")
+    def _a_name_per_class(self) -> SegmenterConfig:
+        names = ["background", *self.names]
+        if self.names and len(self.names) != self.classes - 1:
+            raise ValueError(f"names must be those of {self.classes - 1} classes: {self.names}")
+        if len({name.casefold() for name in names}) < len(names):
+            raise ValueError(f"names must differ, and none be background: {self.names}")
+        return self
 
 
 def read_segmenter_config(folder: str | Path) -> SegmenterConfig:

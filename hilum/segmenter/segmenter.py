@@ -16,8 +16,9 @@ from hilum.core.registry import build, look_up
 from hilum.core.types import Available, Volume
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
-from hilum.encoders.decoders.linear import LinearDecoder
-from hilum.encoders.decoders.pyramid import PyramidDecoder
+from hilum.encoders.decoders import DECODERS
+from hilum.encoders.decoders.base import Decoder
+from hilum.encoders.networks import Output, classes_of
 from hilum.fusion import STRATEGIES
 
 from .adapters import has_adapters, merged
@@ -83,13 +84,19 @@ class Segmenter(ScanPredictor):
         return dict(self.strategy.encoders.items())  # pyright: ignore[reportReturnType]
 
     @property
-    def decoders(self) -> dict[str, nn.Module]:
+    def decoders(self) -> dict[str, Decoder]:
         """Every decoder, by its address in the strategy."""
         return {
-            name: part
-            for name, part in self.strategy.named_modules()
-            if isinstance(part, PyramidDecoder | LinearDecoder)
+            name: part for name, part in self.strategy.named_modules() if isinstance(part, Decoder)
         }
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What each output channel of a decoder means: background, classes, organs."""
+        few, many = ("node",), tuple(f"class {n}" for n in range(1, self.classes))
+        names = self.config.names or (few if self.classes == 2 else many)
+        organs = range(1, self.config.organs + 1)
+        return classes_of(*names) + tuple(Output(kind="organ", name=str(n)) for n in organs)
 
     def forward(self, image: Volume, available: Available, organs: bool = False) -> list[Tensor]:
         """Predict logits, finest (full resolution) first.
@@ -118,11 +125,11 @@ class Segmenter(ScanPredictor):
 
     def use_linear_decoder(self) -> None:
         """Replace every decoder by a new linear one; all else keeps its weights."""
-        if self.config.decoder == "linear":
+        if self.config.decoder["name"] == "linear":
             return
         decoders = tuple(f"{name}." for name in self.decoders)
         weights = self.strategy.state_dict()
-        fresh = Segmenter(self.config.model_copy(update={"decoder": "linear"}))
+        fresh = Segmenter(self.config.model_copy(update={"decoder": {"name": "linear"}}))
         kept = {name: value for name, value in weights.items() if not name.startswith(decoders)}
         fresh.strategy.load_state_dict(kept, strict=False)
         fresh.to(next(self.parameters()).device)
@@ -151,9 +158,15 @@ class Segmenter(ScanPredictor):
     def _decoder(self, channels: Sequence[int], strides: Sequence[IntTriple]) -> nn.Module:
         config = self.config
         outputs = config.classes + config.organs
-        if config.decoder == "linear":
-            return LinearDecoder(channels, strides, outputs, config.prior)
-        return PyramidDecoder(channels, strides, outputs, config.deep_supervision, config.prior)
+        return build(
+            DECODERS,
+            config.decoder,
+            channels=channels,
+            strides=strides,
+            classes=outputs,
+            deep_supervision=config.deep_supervision,
+            prior=config.prior,
+        )
 
 
 def encoder_inputs(

@@ -30,8 +30,14 @@ def provenance(config: Mapping[str, Any]) -> dict[str, Any]:
     store, encoder = config.get("store"), config.get("init_from")
     if store and (file := Path(store) / "store.json").exists():
         found["data"] = read_json(file).get("fingerprint", "")
-    if encoder and (file := Path(encoder) / "model.safetensors").exists():
-        found["encoder"] = hash_of_file(file)
+    folders = encoder if isinstance(encoder, dict) else {"": encoder} if encoder else {}
+    hashes = {
+        name: hash_of_file(file)
+        for name, folder in folders.items()
+        if (file := Path(folder) / "model.safetensors").exists()
+    }
+    if hashes:
+        found["encoder"] = hashes.get("", hashes)
     return found
 
 

@@ -81,7 +81,8 @@ def test_the_network_folder_is_the_whole_network_and_says_what_it_gives(
     image = torch.randn(1, 2, 4, 6, 8, generator=torch.Generator().manual_seed(0))
     task = make_task(settings_of(store), ("ct", "pet"), network.config.encoder.spacing)
     start = "task."
-    task.load_state_dict({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
+    own = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
+    task.load_state_dict(own)
     expected = task.rebuild(image, torch.zeros_like(image, dtype=torch.bool))  # pyright: ignore
     assert_close(network(image), expected)
 

@@ -92,4 +92,3 @@ def _block(channels_in: int, channels_out: int) -> nn.Sequential:
         nn.InstanceNorm3d(channels_out, affine=True),
         nn.LeakyReLU(inplace=True),
     )
-

@@ -90,7 +90,9 @@ def expand(study: StudySettings, out: Path, data: Data = "") -> list[Cell]:
                 first = _pretraining_cell(plan, levels, pretrain)
                 asked[same] = pretraining.setdefault(first.key, first)
             first = asked[same]
-            settings["init_from"] = str(first.folder / "encoder")
+            parts = settings.get("transfer", {}).get("parts")
+            whole = parts in ("encoder+decoder", "whole")
+            settings["init_from"] = str(first.folder / ("network" if whole else "encoder"))
         cell = plan.cell("finetune", levels, settings, first)
         finetuning.setdefault(cell.key, cell)
     if not finetuning:

@@ -191,8 +191,8 @@ def test_recognition_says_why_and_filling_writes_nothing(tmp_path: Path) -> None
 
 def test_finetuning_takes_the_folder(tmp_path: Path) -> None:
     """The hand-over is the encoder folder: every encoder of a segmenter is covered in full."""
-    from hilum.finetune.settings import TransferSettings
     from hilum.finetune.transfer.load import transfer
+    from hilum.finetune.transfer.settings import TransferSettings
     from hilum.segmenter.config import SegmenterConfig
     from hilum.segmenter.segmenter import Segmenter
 

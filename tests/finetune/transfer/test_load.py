@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from hilum.core.checkpoints import EncoderConfig, save_encoder, state_of
@@ -19,9 +18,9 @@ from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
-from hilum.encoders.decoders.pyramid import PyramidDecoder
-from hilum.finetune.settings import TransferSettings
-from hilum.finetune.transfer.load import check_unseen, transfer
+from hilum.finetune.transfer.load import transfer
+from hilum.finetune.transfer.settings import TransferSettings
+from hilum.finetune.transfer.unseen import check_unseen
 from hilum.fusion import STRATEGIES
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
@@ -97,26 +96,17 @@ def test_a_modality_that_was_never_seen_is_noted(config: Make, tmp_path: Path) -
     assert "pretrained at 2 x 2 x 2 mm, used at 4 x 4 x 4 mm" in text
 
 
-def test_the_decoder_stays_new_unless_asked_for(config: Make, tmp_path: Path) -> None:
-    source = pretrained(tmp_path / "encoder")
-    torch.manual_seed(9)
-    decoder = PyramidDecoder(source.channels, source.strides, 2, False, None)
+def test_an_encoder_folder_leaves_the_decoder_new_and_has_none_to_give(
+    config: Make, tmp_path: Path
+) -> None:
+    pretrained(tmp_path / "encoder")
     segmenter = Segmenter(config(classes=3))
-    before = state_of(segmenter.strategy.decoder)  # pyright: ignore[reportArgumentType]
-    transfer(segmenter, tmp_path / "encoder", settings())
-    assert_close(state_of(segmenter.strategy.decoder), before, rtol=0, atol=0)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(CheckpointError, match=r"must hold decoder\.safetensors"):
-        transfer(segmenter, tmp_path / "encoder", settings(parts="encoder+decoder"))
-    save_file(state_of(decoder), tmp_path / "encoder" / "decoder.safetensors")
-    report = transfer(segmenter, tmp_path / "encoder", settings(parts="encoder+decoder"))
-    after = state_of(segmenter.strategy.decoder)  # pyright: ignore[reportArgumentType]
-    for name, value in state_of(decoder).items():
-        if not name.startswith("heads."):
-            assert_close(after[name], value, rtol=0, atol=0)
-    heads = {name for name in after if name.startswith("heads.")}
-    assert set(report.decoders["decoder"].missing) == heads
-    for name in heads:
-        assert_close(after[name], before[name], rtol=0, atol=0)
+    before = state_of(segmenter.decoders["decoder"])
+    assert not transfer(segmenter, tmp_path / "encoder", settings()).decoders
+    assert_close(state_of(segmenter.decoders["decoder"]), before, rtol=0, atol=0)
+    for parts in ("encoder+decoder", "whole"):
+        with pytest.raises(CheckpointError, match="must hold a decoder"):
+            transfer(segmenter, tmp_path / "encoder", settings(parts=parts))
 
 
 def test_another_architecture_is_refused_with_what_differs(config: Make, tmp_path: Path) -> None:
@@ -140,7 +130,7 @@ def test_a_lower_threshold_lets_a_part_through_and_reports_it(config: Make, tmp_
 
 
 def test_no_folder_and_no_weights_are_clear_errors(config: Make, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="an encoder folder must hold"):
+    with pytest.raises(CheckpointError, match="encoder, network or segmenter folder"):
         transfer(Segmenter(config()), tmp_path, settings())
     pretrained(tmp_path / "encoder")
     (tmp_path / "encoder" / "model.safetensors").write_bytes(b"half")

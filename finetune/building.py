@@ -1,0 +1,110 @@
+"""What a run trains: the segmenter that settings, store and pretrained folders make together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from hilum.core.errors import SettingsError, did_you_mean
+from hilum.core.files import read_json
+from hilum.core.seeds import derive
+from hilum.core.settings import validate
+from hilum.datasets.splits import Split
+from hilum.datasets.store.case_store import CaseStore
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter, modalities_seen
+
+from .settings import FinetuneSettings
+from .transfer.load import TransferReport, transfer
+from .transfer.sources import Start, check_names, folders_of, read_start
+from .transfer.unseen import check_unseen
+
+DEFAULT_ENCODER: dict[str, Any] = {"name": "resenc"}
+
+
+def modalities_of(store: CaseStore, settings: FinetuneSettings) -> tuple[str, ...]:
+    """Return the modalities to use, in order.
+
+    Raises:
+        SettingsError: If the store lacks one.
+    """
+    for name in settings.modalities or ():
+        if name not in store.modalities:
+            raise SettingsError(
+                f"the store must have {name!r}{did_you_mean(name, store.modalities)}",
+                remedy=f"it has {', '.join(store.modalities)}",
+            )
+    return settings.modalities or store.modalities
+
+
+def start_of(settings: FinetuneSettings, asked: Sequence[str]) -> Start | None:
+    """Read what the run starts from."""
+    if settings.init_from is None:
+        return None
+    check_names(settings.init_from, asked)
+    return read_start(settings.init_from)
+
+
+def config_of(
+    store: CaseStore, settings: FinetuneSettings, asked: Sequence[str], start: Start | None
+) -> SegmenterConfig:
+    """Return what to build; modalities that the strategy does not see are left out of it.
+
+    Else hiding one modality at random would hide the only one that a single-modality network has.
+    """
+    encoder, origin = settings.encoder or DEFAULT_ENCODER, "scratch"
+    decoder = settings.decoder or {"name": "pyramid"}
+    names = settings.names or ()
+    if start is not None:
+        source = start.about
+        encoder = settings.encoder or source.architecture
+        origin = f"{source.pretext.get('name', 'unknown')}, data {source.data_hash or 'unknown'}"
+        if settings.decoder is None and settings.transfer.with_decoder and start.decoder:
+            decoder = {k: v for k, v in start.decoder.items() if k != "deep_supervision"}
+        old = start.segmenter
+        if settings.names is None and old is not None and old.classes == max(store.classes, 2):
+            names = old.config.names
+    recipe = store.path / "prepare.json"
+    prepared = read_json(recipe) if recipe.is_file() else {}
+    prepared = {key: value for key, value in prepared.items() if key != "version"}
+    return validate(
+        SegmenterConfig,
+        {
+            "modalities": modalities_seen(settings.fusion, asked),
+            "classes": max(store.classes, 2),
+            "organs": len(settings.organs.numbers),
+            "names": names,
+            "encoder": encoder,
+            "decoder": decoder,
+            "fusion": settings.fusion,
+            "deep_supervision": settings.deep_supervision,
+            "prior": settings.prior,
+            "patch": settings.patch,
+            "spacing": store.spacing,
+            "preparation": {**prepared, "modalities": store.modalities},
+            "inference": settings.inference,
+            "data_hash": store.fingerprint,
+            "licence": settings.licence,
+            "extra": {"pretrained": origin},
+        },
+    )
+
+
+def segmenter_of(
+    config: SegmenterConfig,
+    settings: FinetuneSettings,
+    store: CaseStore,
+    split: Split,
+    start: Start | None,
+) -> tuple[Segmenter, TransferReport | None]:
+    """Build the network from the seed, and fill its encoders if there is what to fill them with."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(settings.seed, "weights"))
+        segmenter = Segmenter(config)
+    if settings.init_from is None or start is None:
+        return segmenter, None
+    for folder in folders_of(settings.init_from):
+        check_unseen(folder, store, split.test)
+    return segmenter, transfer(segmenter, start, settings.transfer)

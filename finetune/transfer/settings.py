@@ -1,0 +1,69 @@
+"""Settings of transfer: what to take from pretrained weights, and how gently to train it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from hilum.core.settings import Settings
+
+Parts = Literal["auto", "encoder", "encoder+decoder", "whole"]
+
+
+class TransferSettings(Settings):
+    """What to take from pretrained weights, and how gently to train it."""
+
+    parts: Parts = Field(
+        "auto",
+        description="what to load; whole: heads too, where meanings match; auto: all that the "
+        "folder has and that means the same here",
+    )
+    classes: dict[str, str] = Field(
+        default_factory=dict,
+        description="class of the pretrained network that a class continues, where names differ",
+    )
+    threshold: float = Field(
+        0.9, ge=0, le=1, description="least share of each encoder's parameters to be covered"
+    )
+    encoder_rate: float | None = Field(
+        None,
+        gt=0,
+        description="learning rate of encoders as a factor; empty: 0.2 if pretrained, else 1",
+    )
+    decoder_first: float = Field(
+        0.0, ge=0, lt=1, description="share of the steps at the start with the encoders frozen"
+    )
+    method: Literal["full", "frozen", "adapters", "probe"] = Field(
+        "full",
+        description="what trains: all; all but the encoders; low-rank adapters in the encoders, "
+        "and all else; only a linear head on the features",
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="learning rate of an encoder's layer per that of the next"
+    )
+    rank: int = Field(8, ge=1, description="rank of low-rank adapters")
+    alpha: float = Field(16.0, gt=0, description="strength of low-rank adapters times their rank")
+    pull: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the pull of encoders to their pretrained weights (L2-SP), "
+        "instead of weight decay",
+    )
+
+    @model_validator(mode="after")
+    def _one_method(self) -> TransferSettings:
+        if self.method == "probe" and self.parts not in ("auto", "encoder"):
+            raise ValueError("a probe has a decoder of its own: set parts to encoder")
+        if self.method != "full" and self.pull:
+            raise ValueError("a pull needs encoders that train: set method to full")
+        if self.method in ("frozen", "probe") and (self.decoder_first or self.layer_decay < 1):
+            raise ValueError(
+                f"encoders do not train with method {self.method}: leave out their schedule"
+            )
+        return self
+
+    @property
+    def with_decoder(self) -> bool:
+        """Whether the decoder follows the folder, if that has one."""
+        return self.parts != "encoder" and self.method != "probe"
