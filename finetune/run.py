@@ -22,7 +22,6 @@ from hilum.segmenter.assessment.prepared_cases import Results, assess, check_con
 from hilum.segmenter.assessment.robustness import robustness
 from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
 from hilum.segmenter.assessment.wandb_summary import show
-from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.inference.out_of_memory import training_advice
 from hilum.segmenter.inference.predict_case import evaluating, steps
 from hilum.segmenter.segmenter import Segmenter
