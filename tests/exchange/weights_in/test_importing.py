@@ -33,10 +33,10 @@ def saved(path: Path, prefix: str = "encoder.", spec: dict = SPEC, **more: Tenso
 def test_the_name_of_a_source_is_its_address() -> None:
     for name in SOURCES:
         assert issubclass(SOURCES[name], WeightSource)
-        assert SOURCES[name].__module__ == f"hilum.exchange.{name}"
+        assert SOURCES[name].__module__ == f"hilum.exchange.weights_in.{name}"
         assert SOURCES[name].title
         assert (ROOT / "tests" / "exchange" / f"test_{name}.py").exists()
-        importlib.import_module(f"hilum.exchange.{name}")
+        importlib.import_module(f"hilum.exchange.weights_in.{name}")
 
 
 def test_the_folder_tells_where_it_comes_from(tmp_path: Path) -> None:
