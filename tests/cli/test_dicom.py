@@ -19,7 +19,7 @@ from hilum.datasets.io.nifti import write_volume
 def ct() -> ModuleType:
     """The small CT series of the tests of DICOM out."""
     pytest.importorskip("highdicom")
-    file = Path(__file__).parents[1] / "exchange" / "dicom_ct.py"
+    file = Path(__file__).parents[1] / "exchange" / "dicom_out" / "dicom_ct.py"
     spec = importlib.util.spec_from_file_location("dicom_ct", file)
     assert spec is not None
     assert spec.loader is not None

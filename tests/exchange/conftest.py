@@ -63,7 +63,7 @@ def ct() -> ModuleType:
     """The small CT series of `dicom_ct.py`."""
     pytest.importorskip("pydicom")
     spec = importlib.util.spec_from_file_location(
-        "dicom_ct", Path(__file__).with_name("dicom_ct.py")
+        "dicom_ct", Path(__file__).parent / "dicom_out" / "dicom_ct.py"
     )
     assert spec is not None
     assert spec.loader is not None

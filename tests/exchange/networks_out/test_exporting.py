@@ -95,6 +95,6 @@ def test_only_an_export_is_replaced(tmp_path: Path) -> None:
 
 
 def test_every_target_has_its_file() -> None:
-    room = Path(__file__).parents[3] / "hilum" / "exchange"
-    written = {path.stem.removeprefix("export_") for path in room.glob("export_*.py")}
-    assert written - {"network"} == set(TARGETS)
+    room = Path(__file__).parents[3] / "hilum" / "exchange" / "networks_out"
+    written = {path.stem for path in room.glob("*.py")}
+    assert written - {"__init__", "exporting", "network", "nnunet_networks"} == set(TARGETS)
