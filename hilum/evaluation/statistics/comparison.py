@@ -13,6 +13,7 @@ from scipy import stats
 from hilum.core.seeds import numpy_generator
 
 from .bootstrap import hierarchical_interval
+from .moderation import StudyVariances
 from .random_effects import estimate
 from .runs import Values, align, models, row_means
 
@@ -62,19 +63,28 @@ class Comparison:
 
 
 def paired_comparison(
-    a: Values, b: Values, *, name: str = "", n_bootstrap: int = 2000, seed: int = 0
+    a: Values,
+    b: Values,
+    *,
+    name: str = "",
+    study: StudyVariances | None = None,
+    reach: float = math.inf,
+    n_bootstrap: int = 2000,
+    seed: int = 0,
 ) -> Comparison:
     """Compare two arms on the patients and runs that both have.
 
     The unit is the patient, and runs are an axis of their own: interval and p value are those of
-    two-way random effects (`crossed.estimate`), which hold for other patients, other draws of the
-    labelled patients and other seeds. Permutation and signed-rank test average the runs within a
-    patient first; their p values are conditional on the runs at hand.
+    two-way random effects (`random_effects.estimate`), which hold for other patients, other draws
+    of the labelled patients and other seeds. Permutation and signed-rank test average the runs
+    within a patient first; their p values are conditional on the runs at hand.
 
     Args:
         a: `a[patient][run]` of the first arm; a run is a seed, or a draw and a seed.
         b: The same of the second.
         name: What is compared.
+        study: What all arms of the study say of the variances (`moderation.study_variances`).
+        reach: Greatest difference that the metric can have; the interval ends there.
         n_bootstrap: Resamples.
         seed: Seed of resampling and permutation.
     """
@@ -88,7 +98,7 @@ def paired_comparison(
         return _nothing(name, both.n_seeds, both.n_draws)
     base = float(row_means(np.where(np.isfinite(delta), table_b[good], np.nan)).mean())
     table = models(delta, both.draws)
-    found = estimate(table)
+    found = estimate(table, study).clipped(reach)
     note = too_few(len(per_patient), both.n_seeds)
     return Comparison(
         name=name,

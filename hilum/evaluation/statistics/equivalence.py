@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .moderation import StudyVariances
 from .random_effects import estimate
 
 
@@ -30,24 +31,28 @@ class Equivalence:
     equivalent: bool
 
 
-def equivalence(table: np.ndarray, margin: float) -> Equivalence:
+def equivalence(
+    table: np.ndarray, margin: float, study: StudyVariances | None = None
+) -> Equivalence:
     """Test whether a mean difference lies inside a margin, for other patients and other seeds.
 
     A p value above 0.05 of a test for a difference is no sign of equality; this is the test for it.
 
     Source:
-        Schuirmann, J Pharmacokinet Biopharm 1987, 15:657; standard error of `crossed.estimate`.
+        Schuirmann, J Pharmacokinet Biopharm 1987, 15:657; standard error of
+        `random_effects.estimate`.
 
     Args:
         table: Differences `[patients, seeds]`, NaN where there is none.
         margin: Largest difference that does not matter, such as 0.02 of Dice; above 0.
+        study: What all arms of the study say of the variances.
 
     Raises:
         ValueError: If the margin is not above 0.
     """
     if margin <= 0:
         raise ValueError(f"a margin is above 0, got {margin}")
-    found = estimate(table)
+    found = estimate(table, study)
     low, high = found.interval(0.9)
     p = max(found.tail(-margin, above=True), found.tail(margin, above=False))
     p = p if p == p else 1.0

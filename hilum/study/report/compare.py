@@ -9,10 +9,12 @@ import numpy as np
 
 from hilum.evaluation.metrics.table import METRICS
 from hilum.evaluation.statistics.bootstrap import cluster_interval
+from hilum.evaluation.statistics.bounds import reach
 from hilum.evaluation.statistics.cohort import POOLS, cohort_metrics
 from hilum.evaluation.statistics.comparison import Comparison, holm, paired_comparison
 from hilum.evaluation.statistics.equivalence import Equivalence, equivalence
-from hilum.evaluation.statistics.runs import align
+from hilum.evaluation.statistics.moderation import StudyVariances, study_variances
+from hilum.evaluation.statistics.runs import align, models
 
 from ..grid.arms import REPEATS
 from ..settings import StudySettings
@@ -114,13 +116,15 @@ def compare(study: StudySettings, rows: Sequence[Row], condition: str) -> list[P
 
     For every factor that does not repeat arms, each arm at the reference's level of that factor is
     compared with the arms that are equal to it but for that factor. P values are adjusted by Holm's
-    method over all comparisons of a factor.
+    method over all comparisons of a factor. The variance between runs of each comparison is
+    moderated by that of all arms.
     """
     arms = by_arm(rows, condition)
     levels = {row.arm: row.levels for row in rows if row.condition == condition}
     at = {_key(own): name for name, own in levels.items()}
     values = {name: per_patient(own, study.metric) for name, own in arms.items()}
     sums = {name: sums_of(own) for name, own in arms.items()}
+    shared = variances(values)
     found: list[Paired] = []
     for factor, base in study.reference.items():
         if factor in REPEATS:
@@ -133,7 +137,11 @@ def compare(study: StudySettings, rows: Sequence[Row], condition: str) -> list[P
         ]
         results = [
             paired_comparison(
-                values[name], values[other], name=_question(levels[name], factor, base)
+                values[name],
+                values[other],
+                name=_question(levels[name], factor, base),
+                study=shared,
+                reach=reach(study.metric),
             )
             for name, other in pairs
         ]
@@ -146,13 +154,24 @@ def compare(study: StudySettings, rows: Sequence[Row], condition: str) -> list[P
                 result.name,
                 result,
                 *(family[number] for family in adjusted),
-                equal=equivalence(result.table, study.margin) if result.n_patients else None,
+                equal=equivalence(result.table, study.margin, shared)
+                if result.n_patients
+                else None,
                 pooled=_pooled(sums[name], sums[other]),
                 factor=factor,
             )
             for number, ((name, other), result) in enumerate(zip(pairs, results, strict=True))
         ]
     return found
+
+
+def variances(values: Mapping[str, PatientRuns]) -> StudyVariances | None:
+    """Return what all arms say of the variance between runs, on what they have in common."""
+    known = [own for own in values.values() if own]
+    if len(known) < 2:
+        return None
+    aligned = align(known, common=False)
+    return study_variances(np.stack([models(table, aligned.draws) for table in aligned.cube]))
 
 
 def _question(levels: Mapping[str, object], factor: str, base: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hilum.evaluation.statistics import effects
+from hilum.evaluation.statistics.bounds import reach
 from hilum.evaluation.statistics.comparison import too_few
 from hilum.evaluation.statistics.effects import Effect
 from hilum.evaluation.statistics.ranking import Ranking, rank
@@ -53,9 +54,10 @@ def factors(study: StudySettings, rows: Sequence[Row], condition: str) -> Factor
         for name, table in zip(values, aligned.cube, strict=True)
     }
     base = list(reference.values())
+    span = reach(study.metric)
     return Factors(
-        effects.main_effects(grid, names, base),
-        effects.interactions(grid, names, base),
+        [effect.clipped(span) for effect in effects.main_effects(grid, names, base)],
+        [effect.clipped(2 * span) for effect in effects.interactions(grid, names, base)],
         too_few(len(aligned.patients), aligned.n_seeds),
         reference,
     )

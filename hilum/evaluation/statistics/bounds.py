@@ -1,0 +1,29 @@
+"""Which values a metric can have, so that no interval claims others."""
+
+from __future__ import annotations
+
+import math
+
+from ..metrics.table import METRICS
+
+UNITS = ("_mm", "_ml")
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """Return the least and the greatest value of a metric; infinite where there is none.
+
+    Fractions, such as Dice, lie in 0 to 1; distances, volumes and counts have no upper end, and
+    signed errors no end at all. A metric that is not hilum's may have any value.
+    """
+    known = METRICS.get(metric)
+    if known is None or known.better == "neither":
+        return -math.inf, math.inf
+    if metric.endswith(UNITS) or metric == "false_positives":
+        return 0.0, math.inf
+    return 0.0, 1.0
+
+
+def reach(metric: str) -> float:
+    """Return the greatest difference that two values of a metric can have."""
+    low, high = bounds(metric)
+    return high - low
