@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from hilum.core.seeds import numpy_generator
-
 from ..metrics.table import METRICS, SIZE_BANDS
-from .bootstrap import Pool, weighted_means, weights
-from .runs import Run, draw_of, row_means
-
-BOOTSTRAPS = 2000
+from .bootstrap import Pool
+from .bounds import bounds
+from .intervals import interval
+from .pseudovalues import pseudovalues
+from .runs import Run, draw_of, models, row_means
 
 SUMS = (
     "intersection_ml",
@@ -32,23 +31,20 @@ def cohort_metrics(
     cases: Mapping[str, Mapping[str, float]],
     patients: Mapping[str, str] | None = None,
     runs: Mapping[str, Run] | None = None,
-    *,
-    n_bootstrap: int = BOOTSTRAPS,
-    seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Return value, 95 % interval and number of patients of every metric.
 
-    Means are over patients, each the mean of its cases (and runs). DSCagg, F1agg and sensitivity
-    by size pool the sums of all cases. Intervals are percentiles of a bootstrap that draws whole
-    patients; with `runs` also the trained models anew, draws of labelled patients before seeds.
-    Undefined values (NaN) are left out, and `n` says how many patients are in.
+    Means are over patients, each the mean of its cases. DSCagg, F1agg and sensitivity by size pool
+    the sums of all cases of a run. With several runs, a number is the mean over runs of what each
+    run reaches, draws of the labelled patients before seeds, as in a comparison of two arms: runs
+    are not thrown into one pot, where one that predicts a large volume would count for more.
+    Intervals are those of `intervals.interval`, over patients and runs. Undefined values (NaN) are
+    left out, and `n` says how many patients are in.
 
     Args:
         cases: Metrics of each case, from `case_metrics`.
         patients: Patient of each case; without it each case is a patient.
         runs: Run that each case was measured in; without it one model measured all.
-        n_bootstrap: Resamples.
-        seed: Seed of the resampling.
     """
     groups: dict[str, dict[Run, list[Mapping[str, float]]]] = defaultdict(lambda: defaultdict(list))
     for name, metrics in cases.items():
@@ -58,8 +54,8 @@ def cohort_metrics(
     if not names:
         return {}
     columns = list(dict.fromkeys(run for own in groups.values() for run in own))
+    draws = [draw_of(run) for run in columns]
     cells = [[groups[name].get(run, []) for run in columns] for name in names]
-    resampling = _weights(len(names), columns, n_bootstrap, seed)
     found: dict[str, dict[str, float]] = {}
     for metric in METRICS:
         if METRICS[metric].pooled or metric.startswith("sensitivity_"):
@@ -67,40 +63,56 @@ def cohort_metrics(
         table = np.array(
             [[_mean([c.get(metric, math.nan) for c in own]) for own in row] for row in cells]
         )
+        table = models(table, draws)
         values = row_means(table)
-        if np.isfinite(values).any():
-            samples = weighted_means(table[None], *resampling)[:, 0]
-            known = np.isfinite(values)
-            found[metric] = _row(float(values[known].mean()), samples, int(known.sum()))
+        known = np.isfinite(values)
+        if known.any():
+            found[metric] = _row(metric, float(values[known].mean()), table, int(known.sum()))
     sums = {
         key: np.array([[sum(c.get(key, 0.0) for c in own) for own in row] for row in cells])
         for key in SUMS
     }
+    tested = np.array([[bool(own) for own in row] for row in cells])
     for metric, pool in POOLS.items():
         if metric == "f1agg_50" and not all("lesion_tp_50" in case for case in cases.values()):
             continue  # Measured before this count was kept: a zero would be wrong.
-        found[metric] = _pooled(sums, pool, resampling)
+        found[metric] = _pooled(metric, sums, pool, tested, draws)
     return found
 
 
-def _weights(
-    patients: int, runs: Sequence[Run], n: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return how often each patient and each run is in each sample."""
-    picks = numpy_generator(seed, "cohort").integers(0, patients, (n, patients))
-    rows = np.zeros((n, patients))
-    np.add.at(rows, (np.arange(n)[:, None], picks), 1)
-    draws = [draw_of(run) for run in runs]
-    return rows, weights((1, len(runs)), draws=draws, n=n, seed=seed)[1]
-
-
 def _pooled(
-    sums: Mapping[str, np.ndarray], pool: Pool, resampling: tuple[np.ndarray, np.ndarray]
+    metric: str,
+    sums: Mapping[str, np.ndarray],
+    pool: Pool,
+    tested: np.ndarray,
+    draws: Sequence[Hashable],
 ) -> dict[str, float]:
-    rows, columns = resampling
-    value = float(pool({key: table.sum()[None] for key, table in sums.items()})[0])
-    samples = pool({key: ((rows @ table) * columns).sum(1) for key, table in sums.items()})
-    return _row(value, samples, rows.shape[1])
+    """Return a pooled metric on the patients that every run tested, as comparisons do.
+
+    Where there is no such patient, each run has the patients that it tested, and no interval.
+    Patients that add nothing (no lesion of that size) count neither in `n` nor in the degrees of
+    freedom; sensitivities also say how many lesions there are, `lesions`.
+    """
+    whole = tested.all(1)
+    more = _lesions(metric, sums, tested)
+    if not whole.any():
+        each = pool({key: table.sum(0, keepdims=True) for key, table in sums.items()})
+        value = float(row_means(models(each, draws))[0])
+        return {"value": value, "ci_low": math.nan, "ci_high": math.nan, "n": len(tested), **more}
+    whole &= np.isfinite(pool(sums)).any(1)
+    own = {key: table[whole] for key, table in sums.items()}
+    each = pool({key: table.sum(0, keepdims=True) for key, table in own.items()})
+    value = float(row_means(models(each, draws))[0])
+    table = models(pseudovalues(own, pool), draws) if whole.sum() > 1 else np.zeros((0, 1))
+    return _row(metric, value, table, int(whole.sum())) | more
+
+
+def _lesions(metric: str, sums: Mapping[str, np.ndarray], tested: np.ndarray) -> dict[str, float]:
+    """Return how many lesions a sensitivity is of: those of the reference, once for all runs."""
+    counts = sums.get(f"lesions_{metric.removeprefix('sensitivity_')}")
+    if counts is None:
+        return {}
+    return {"lesions": float((counts.sum(1) / np.maximum(tested.sum(1), 1)).sum())}
 
 
 def dscagg(sums: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -133,10 +145,9 @@ POOLS: dict[str, Pool] = {
 """Metrics that pool the sums over cases, by name."""
 
 
-def _row(value: float, resampled: np.ndarray, n: int) -> dict[str, float]:
-    good = resampled[np.isfinite(resampled)]
-    low, high = np.percentile(good, [2.5, 97.5]) if good.size and n > 1 else (math.nan, math.nan)
-    return {"value": value, "ci_low": float(low), "ci_high": float(high), "n": n}
+def _row(metric: str, value: float, table: np.ndarray, n: int) -> dict[str, float]:
+    low, high = interval(value, table, bounds(metric))
+    return {"value": value, "ci_low": low, "ci_high": high, "n": n}
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def labels_needed(
     Args:
         arm: `[patients, runs]` for each number of labelled patients; higher is better.
         other: `[patients, runs]` of the arm to reach; the same patients and runs.
-        draws: Draw of labelled patients of each run; see `hierarchy.weights`.
+        draws: Draw of labelled patients of each run; see `bootstrap.weights`.
         n: Bootstrap samples.
         seed: Seed.
 

@@ -1,17 +1,4 @@
-r"""Variances of one comparison moderated by those of the whole study (empirical Bayes).
-
-Two or three runs say little about how much runs differ, but a study has many arms, and their runs
-differ in much the same way. Smyth's model, made for thousands of genes with few arrays each, takes
-the variance $s_j^2$ of arm $j$ with $d$ degrees of freedom as
-
-$$s_j^2 \mid \sigma_j^2 \sim \frac{\sigma_j^2}{d}\chi^2_d, \qquad
-\frac{1}{\sigma_j^2} \sim \frac{1}{d_0 s_0^2}\chi^2_{d_0},$$
-
-so that the best guess of $\sigma_j^2$ is $(d_0 s_0^2 + d s_j^2) / (d_0 + d)$ with $d_0 + d$ degrees
-of freedom. Where all arms vary alike, $d_0$ is infinite and every comparison takes the pooled
-variance, as in the analysis of several readers and several treatments; where they vary each in its
-own way, $d_0$ is near zero and each comparison stands alone.
-"""
+"""Variances of one comparison moderated by those of the whole study (empirical Bayes)."""
 
 from __future__ import annotations
 
@@ -27,7 +14,19 @@ FLOOR = 1e-5
 
 
 class Prior(NamedTuple):
-    """What a study says of one kind of variance.
+    r"""What a study says of one kind of variance.
+
+    Two or three runs say little about how much runs differ, but a study has many arms, and their
+    runs differ in much the same way. Smyth's model, made for thousands of genes with few arrays
+    each, takes the variance $s_j^2$ of arm $j$ with $d$ degrees of freedom as
+
+    $$s_j^2 \mid \sigma_j^2 \sim \frac{\sigma_j^2}{d}\chi^2_d, \qquad
+    \frac{1}{\sigma_j^2} \sim \frac{1}{d_0 s_0^2}\chi^2_{d_0},$$
+
+    so that the best guess of $\sigma_j^2$ is $(d_0 s_0^2 + d s_j^2) / (d_0 + d)$ with $d_0 + d$
+    degrees of freedom. Where all arms vary alike, $d_0$ is infinite and every comparison takes the
+    pooled variance, as in the analysis of several readers and several treatments; where each varies
+    in its own way, $d_0$ is near zero and each comparison stands alone.
 
     Attributes:
         variance: $s_0^2$, of one arm.

@@ -129,7 +129,7 @@ def _line(
     row: Row, first: Row, patients: Mapping[str, str], seed: int
 ) -> dict[str, float | str | int]:
     """Return one row of the table: metrics with intervals, and the paired change of Dice."""
-    cohort = cohort_metrics(row.cases, {name: patients[name] for name in row.cases}, seed=seed)
+    cohort = cohort_metrics(row.cases, {name: patients[name] for name in row.cases})
     line: dict[str, float | str | int] = {
         "row": row.name,
         "modalities": row.condition,
@@ -143,7 +143,7 @@ def _line(
             line[name] = float(found.get(part, math.nan))
     if row is not first:
         ours, base = (_by_patient(r.cases, patients) for r in (row, first))
-        found = paired_comparison(ours, base, seed=seed)
+        found = paired_comparison(ours, base, reach=1.0, seed=seed)
         line |= {
             "dice_change": found.difference,
             "dice_change_ci_low": found.ci_low,

@@ -35,8 +35,11 @@ def answer(found: Findings) -> Markup:
         return note(f"No cell is done yet: {summary(found.entries)}.")
     metric, best = found.study.metric, arms[0]
     runs = f"{best.seeds} seeds" + (f" in {best.draws} draws" if best.draws > 1 else "")
+    tied = [
+        arm.arm for arm in arms if arm.metrics[metric]["value"] == best.metrics[metric]["value"]
+    ]
     lines = [
-        f"Best {label(metric)} on the test patients: {best.arm}, {_plain(best, metric)} "
+        f"Best {label(metric)} on the test patients: {' and '.join(tied)}, {_plain(best, metric)} "
         f"({best.patients} patients, {runs})."
     ]
     few = len(found.pairs) <= MOST_LINES
@@ -152,9 +155,12 @@ def definitions(found: Findings) -> Markup:
     used = [name for name in METRICS if any(name in arm.metrics for arm in found.arms)]
     rows = [[label(n), METRICS[n].definition, METRICS[n].empty] for n in used]
     methods = (
-        "Intervals of arms: hierarchical bootstrap over patients, draws of labelled patients and "
-        "seeds. Differences: patient by patient and run by run, judged by two-way random effects, "
-        "so that they hold for other patients and other runs; p values adjusted by Holm's method "
+        "Intervals of arms: two-way random effects of patients and runs, for fractions on the "
+        "scale of logits; pooled metrics through jackknife pseudovalues, and as the mean over runs "
+        "of what each run reaches. Differences: patient by patient and run by run, judged by "
+        "two-way random effects, so that they hold for other patients and other runs; the variance "
+        "between runs is moderated by that of all arms (empirical Bayes); an interval ends where "
+        "no larger difference is possible; p values adjusted by Holm's method "
         "over all comparisons of a factor. Beside them: sign-flip permutation and Wilcoxon "
         "signed-rank test over patients (for these very runs), the hierarchical bootstrap, a "
         "cluster bootstrap for pooled metrics, and two one-sided tests for equivalence."

@@ -165,7 +165,7 @@ def ranks(found: Findings) -> Markup:
     rows = [
         [
             name,
-            f"{own.ranks[name]:g}",
+            own.place(name),
             f"{round(own.spans[name][0], 1):g} to {round(own.spans[name][1], 1):g}",
             f"{100 * own.shares[name][0]:.0f} %",
         ]

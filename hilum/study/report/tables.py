@@ -79,8 +79,8 @@ def arms(found: Findings) -> Table:
         for arm in found.arms
     ]
     caption = (
-        f"{found.study.name}: test patients, 95 % interval of a bootstrap over patients, draws "
-        "of labelled patients and seeds."
+        f"{found.study.name}: test patients, 95 % interval for other patients, draws of "
+        "labelled patients and seeds."
     )
     titles = [METRICS[name].title or name for name in columns]
     return Table(rows, ["arm", "condition", *titles], shown, caption)
@@ -163,7 +163,7 @@ def ranking(found: Findings) -> Table:
         shown.append(
             [
                 name,
-                f"{own.ranks[name]:g}",
+                own.place(name),
                 f"{round(low, 1):g} to {round(high, 1):g}",
                 f"{100 * first:.0f} %",
             ]

@@ -27,6 +27,22 @@ def test_lower_can_be_better_and_equal_arms_share_a_rank() -> None:
     tables = {"a": np.full((4, 2), 3.0), "b": np.full((4, 2), 3.0), "c": np.full((4, 2), 1.0)}
     found = rank(tables, higher_is_better=False)
     assert found.ranks == {"c": 1.0, "a": 2.5, "b": 2.5}
+    assert found.shares["a"] == (0.0, 0.5, 0.5)
+    assert [found.place(arm) for arm in "cab"] == ["1", "2 =", "2 ="]
+    assert found.first == ("c",)
+
+
+@pytest.mark.parametrize("tied", [2, 3, 4])
+def test_tied_arms_share_the_first_place(tied: int) -> None:
+    names = [f"arm {i}" for i in range(tied)]
+    table = np.random.default_rng(0).uniform(0.5, 0.9, (6, 2))
+    found = rank({**dict.fromkeys(names, table), "worse": table - 0.1})
+    assert found.first == tuple(names)
+    assert {found.place(name) for name in names} == {"1 ="}
+    for name in names:
+        assert found.shares[name][0] == pytest.approx(1 / tied)
+    for place in range(tied + 1):
+        assert sum(shares[place] for shares in found.shares.values()) == pytest.approx(1)
 
 
 def test_clear_ranks_are_stable_and_close_ones_are_not() -> None:

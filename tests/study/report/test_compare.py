@@ -105,6 +105,47 @@ def test_a_verdict_says_no_more_than_it_may(
     assert pair.verdict("dice") == verdict
 
 
+def test_dscagg_has_one_definition_in_arms_and_comparisons() -> None:
+    """Runs of very different volumes: one pot would let the large ones count for more."""
+    made = rows(0.1)
+    for row in made:
+        grown = 1 + 5 * (row.levels["seed"] == 1) * (row.levels["fusion"] == "late")
+        row.metrics["volume_ml"] *= grown
+    pair = judged(study("dscagg"), made)
+    [early, late] = summarise(made, ["ct+pet"])
+    want = late.metrics["dscagg"]["value"] - early.metrics["dscagg"]["value"]
+    assert pair.comparison.difference == pytest.approx(want)
+    assert pair.pooled["dscagg"][0] == pytest.approx(want)
+
+
+def test_comparisons_share_the_variances_of_the_study() -> None:
+    """Six arms with two seeds: alone, a comparison knows its run variance from two runs."""
+    names = ["early", *(f"arm {i}" for i in range(5))]
+    levels = {"fusion": {name: {} for name in names}, "seed": [0, 1]}
+    asked = StudySettings(name="s", store="n", factors=levels, reference={"fusion": "early"})
+    generator = np.random.default_rng(1)
+    made = []
+    for name in names:
+        for seed in (0, 1):
+            luck = generator.normal(0, 0.05)
+            for p in range(8):
+                dice = 0.5 + luck + generator.normal(0, 0.01)
+                own = {"fusion": name, "seed": seed}
+                made.append(Row(own, "ct+pet", f"c{p}", f"p{p}", {"dice": dice}))
+    pairs = compare(asked, made, "ct+pet")
+    widths = [p.comparison.ci_high - p.comparison.ci_low for p in pairs]
+    alone = [
+        compare(asked, [r for r in made if r.arm in ("early", n)], "ct+pet")[0].comparison
+        for n in names[1:]
+    ]
+    assert np.median(widths) < 0.6 * np.median([c.ci_high - c.ci_low for c in alone])
+    assert all(p.comparison.ci_low >= -1 and p.comparison.ci_high <= 1 for p in [*pairs])
+    assert all(c.ci_low >= -1 and c.ci_high <= 1 for c in alone)
+    effects = factors(asked, made, "ct+pet").main
+    for effect, pair in zip(effects, pairs, strict=True):
+        assert effect.estimate.low == pytest.approx(pair.comparison.ci_low)
+
+
 def test_less_is_better_where_the_metric_says_so() -> None:
     pair = judged(study("hd95_mm"), rows(0.2))
     assert pair.comparison.difference < 0
