@@ -62,7 +62,7 @@ def table(
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
     caption: str = "",
-    best: int | None = None,
+    best: Sequence[int] = (),
     text: Sequence[int] = (),
     most: int = MOST_ROWS,
 ) -> Markup:
@@ -72,7 +72,7 @@ def table(
         head: Names of the columns.
         rows: Cells; the first of a row is its heading.
         caption: What the table shows.
-        best: Row to bring out.
+        best: Rows to bring out.
         text: Columns that hold words, which wrap and are aligned left.
         most: Rows that are shown at once; not folded for a few more.
     """

@@ -48,15 +48,17 @@ def results(found: Findings) -> Markup:
         for arm in arms
     ]
     caption = (
-        f"Test patients, {found.full}: value [95 % interval: bootstrap over patients, draws of "
+        f"Test patients, {found.full}: value [95 % interval for other patients, draws of "
         "labelled patients and seeds]"
     )
     head = ["arm", *map(label, columns), "seeds", "draws"]
     strips = [_strip(arm, metric) for arm in arms[:MOST_ROWS]]
     of_all = f", the first {MOST_ROWS} of {len(arms)} arms" if len(arms) > MOST_ROWS else ""
+    top = arms[0].metrics[metric]["value"]
+    tied = [n for n, arm in enumerate(arms) if arm.metrics[metric]["value"] == top]
     return figure(
         bars(strips, label(metric)), f"{label(metric)} of each arm with its 95 % interval{of_all}"
-    ) + table(head, rows, caption, best=0)
+    ) + table(head, rows, caption, best=tied)
 
 
 def _strip(arm: ArmSummary, metric: str) -> Strip:

@@ -179,7 +179,9 @@ def ranks(found: Findings) -> Markup:
     if max((arm.seeds for arm in found.arms), default=0) < 2:
         text += " With one seed, the samples vary patients only: the order is not supported."
     head = ["arm", "rank", "95 % of samples", "first in"]
-    return paragraph(text) + table(head, rows, "Ranks and their stability", best=0)
+    return paragraph(text) + table(
+        head, rows, "Ranks and their stability", best=range(len(own.first))
+    )
 
 
 def label_efficiency(found: Findings) -> Markup:
