@@ -20,6 +20,7 @@ from hilum.core.settings import Settings, load
 
 from .importers.conversion import spread, why_not
 from .importers.source import LeftOut, Progress
+from .io.lattice import drawn_on, place_mask
 from .io.nifti import Volume, read_grid, read_label, read_volume, write_volume
 from .io.resampling import resample
 from .manifest import read_manifest
@@ -193,7 +194,7 @@ def _write(job: _Job) -> tuple[str, str | None]:
 def _write_case(job: _Job) -> None:
     case, part = job.case, "Ts" if job.case.split == "test" else "Tr"
     label = read_label(case.label, case.id) if case.label else None
-    grid = _reference(case, label, job.settings)
+    grid, label = _reference(case, label, job.settings)
     images = []
     for name in job.modalities:
         fill = modality(name).fill
@@ -220,12 +221,19 @@ def _write_case(job: _Job) -> None:
         write_volume(file, image, grid, _smallest(image))
 
 
-def _reference(case: Case, label: Volume | None, settings: NnunetExport) -> Grid:
-    """Return the grid of the label, else of the modality that counts."""
+def _reference(
+    case: Case, label: Volume | None, settings: NnunetExport
+) -> tuple[Grid, Volume | None]:
+    """Return the grid that the label was drawn on, else of the modality that counts; the label."""
     if label:
-        return label.grid
+        grids = {name: read_grid(file, case.id) for name, file in case.volumes.items()}
+        name = drawn_on(label.grid, grids)
+        # The scan that it was drawn on may be the one that the case lacks.
+        grid = grids[name] if name else label.grid
+        return grid, place_mask(label, grid, case=case.id, file=case.label)[0]
     order = [settings.reference or "", "ct", *case.volumes]
-    return read_grid(case.volumes[next(name for name in order if name in case.volumes)], case.id)
+    first = next(name for name in order if name in case.volumes)
+    return read_grid(case.volumes[first], case.id), None
 
 
 def _smallest(image: np.ndarray) -> type[np.generic]:

@@ -15,7 +15,7 @@ from hilum.core.geometry import Grid
 from ..io.nifti import Volume, read_grid, read_label, read_volume
 from .alignment import alignment_problems
 from .geometry import grid_problems, orientation, overlap_problems, position_problems
-from .label import label_facts, label_problems, label_reference, wrong_grid
+from .label import label_facts, label_problems, on_scan
 from .report import Problem
 from .thumbnails import picture
 from .values import value_problems
@@ -80,10 +80,10 @@ def _examine(case: Case, findings: CaseFindings, show: tuple[str, ...]) -> None:
         except UserError as error:
             problems.append(Problem.of(error, case.id))
     if label is not None:
-        drawn_on = label_reference(label.grid, grids)
+        drawn_on, label, found = on_scan(case, label, grids)
         # A scan that cannot be read may be the one that the label fits.
-        if not drawn_on and len(grids) == len(case.volumes):
-            problems.append(wrong_grid(case, label.grid, grids))
+        if drawn_on or len(grids) == len(case.volumes):
+            problems += found
         reference = drawn_on or reference
         findings.facts["label"] = label_facts(label)
         problems += label_problems(case, label, findings.facts["label"], volumes)

@@ -9,9 +9,11 @@ import numpy as np
 
 from hilum.core.case import IGNORE, Case
 from hilum.core.connected_components import components
+from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
 
 from ..io.boxes import box_of
+from ..io.lattice import apart, drawn_on, place_mask
 from ..io.nifti import Volume
 from .geometry import inside
 from .report import Problem
@@ -20,21 +22,23 @@ TINY_VOXELS = 3
 AIR_HU = -300.0
 
 
-def label_reference(label: Grid, grids: dict[str, Grid]) -> str:
-    """Return the modality that the label was drawn on (CT before others), or nothing."""
-    fits = [name for name, grid in grids.items() if grid.same_as(label)]
-    return "ct" if "ct" in fits else fits[0] if fits else ""
+def on_scan(case: Case, label: Volume, grids: dict[str, Grid]) -> tuple[str, Volume, list[Problem]]:
+    """Return the modality that the label was drawn on, the label on its grid, and what is wrong.
+
+    The name is empty if the label lies on no modality's lattice.
+    """
+    name = drawn_on(label.grid, grids)
+    if not name:
+        return "", label, [_wrong_grid(case, label.grid, grids)]
+    try:
+        placed, notes = place_mask(label, grids[name], case=case.id, file=case.label)
+    except DataError as error:
+        return name, label, [Problem.of(error, case.id)]
+    return name, placed, [Problem.of_note(note) for note in notes]
 
 
-def wrong_grid(case: Case, label: Grid, grids: dict[str, Grid]) -> Problem:
-    """Return the problem of a label that lies on no modality's grid, with the likely cause."""
-    found = " x ".join(map(str, label.shape))
-    for name, grid in grids.items():
-        found += f", {name} " + " x ".join(map(str, grid.shape))
-        if grid.shape == label.shape:
-            ends = np.stack([np.zeros(3), np.asarray(grid.shape) - 1])
-            apart = np.abs(grid.to_world(ends) - label.to_world(ends)).max()
-            found += f" ({apart:.3g} mm apart)"
+def _wrong_grid(case: Case, label: Grid, grids: dict[str, Grid]) -> Problem:
+    found = "; ".join(f"{name}: {apart(grid, label)}" for name, grid in grids.items())
     return Problem(
         case.id,
         "block",

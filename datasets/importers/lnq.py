@@ -78,7 +78,7 @@ def _write(case: str, ct_file: Path, seg_file: Path | None, folder: Path) -> Non
 
 def _place(mask: Volume, scan: Volume, file: Path, case: str) -> np.ndarray:
     """Return a mask on the grid of its scan: as it is where they agree, else by nearest voxel."""
-    if mask.grid.same_as(scan.grid, 0.1):
+    if mask.grid.same_as(scan.grid):
         return mask.array
     placed = resample(mask.array, mask.grid, scan.grid, order=0)
     before = float(mask.array.sum()) * mask.grid.voxel_ml

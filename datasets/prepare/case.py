@@ -12,12 +12,13 @@ from pydantic import Field
 from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.files import hash_of_file
-from hilum.core.geometry import Grid, Triple
+from hilum.core.geometry import Grid, Triple, lattice_match
 from hilum.core.modality import modality
 from hilum.core.notes import Note
 from hilum.core.settings import Settings
 
 from ..io.boxes import box_of
+from ..io.lattice import place_mask
 from ..io.nifti import Volume, read_grid, read_label, read_volume
 from ..io.resampling import field_of_view, resample, slabs
 from ..io.scratch import empty
@@ -96,6 +97,9 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
         least = settings.least_overlap
         check_overlap(case, modality_name, volume.grid, volumes[name].grid, least)
     source = volumes[name].grid
+    if label is not None:
+        label, told = place_mask(label, source, case=case.id, file=case.label)
+        notes.extend(told)
     moved: dict[str, list[list[float]]] = {}
     if settings.registration == "rigid":
         from .registration import register_all
@@ -188,8 +192,9 @@ def _reference(
     if label is not None:
         others = {m: read_grid(f, case.id) for m, f in case.volumes.items() if m not in grids}
         drawn_on = label_modality(case, {**grids, **others}, label.grid)
-        if settings.reference in grids and grids[settings.reference].same_as(label.grid):
-            return settings.reference
+        asked = settings.reference
+        if asked in grids and lattice_match(grids[asked], label.grid).same_lattice:
+            return asked
         name = drawn_on
     if name not in grids:
         raise DataError(

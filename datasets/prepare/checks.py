@@ -15,6 +15,7 @@ from hilum.core.modality import modality
 from hilum.core.notes import Note
 
 from ..io.boxes import box_of
+from ..io.lattice import apart, drawn_on
 from ..io.nifti import Volume
 
 MOST_CLASSES = 20
@@ -93,18 +94,17 @@ def check_classes(case: Case, label: Volume) -> None:
 
 
 def label_modality(case: Case, grids: dict[str, Grid], label: Grid) -> str:
-    """Return the modality whose grid the label has."""
-    fits = [name for name, grid in grids.items() if grid.same_as(label)]
-    if not fits:
-        shapes = ", ".join(f"{name} {grid.shape}" for name, grid in grids.items())
+    """Return the modality on whose lattice the label lies."""
+    found = drawn_on(label, grids)
+    if not found:
         raise DataError(
             "the label must lie on the grid of one of the modalities",
             case=case.id,
             file=case.label,
-            found=f"{label.shape} beside {shapes}",
+            found="; ".join(f"{name}: {apart(grid, label)}" for name, grid in grids.items()),
             remedy="export the mask on the grid of the scan that it was drawn on",
         )
-    return "ct" if "ct" in fits else fits[0]
+    return found
 
 
 def label_notes(case: str, label: Volume, mask: np.ndarray, target: Grid) -> list[Note]:

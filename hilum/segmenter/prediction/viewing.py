@@ -16,6 +16,7 @@ from hilum.core.files import read_json
 from hilum.core.geometry import Grid
 from hilum.core.modality import modality
 from hilum.datasets.importers.source import stem_of
+from hilum.datasets.io.lattice import place_mask
 from hilum.datasets.io.nifti import read_label, read_volume
 from hilum.datasets.io.resampling import resample
 from hilum.datasets.manifest import read_manifest
@@ -116,10 +117,9 @@ def show(found: Found) -> Shown:
     rows = _nodes(found, first.array, first.grid)
     marked: dict[str, Marked] = {}
     for number, (who, volume) in enumerate(masks.items()):
-        if not volume.grid.same_as(first.grid):
-            raise DataError(
-                "mask and reference must lie on one grid", case=found.case.id, file=found.case.label
-            )
+        if number:
+            label = found.case.label
+            volume, _ = place_mask(volume, first.grid, case=found.case.id, file=label)
         turned = np.flip(np.where(volume.array == 255, 0, volume.array).transpose(axes), over)
         marked[who] = mark(turned, grid, rows if number == 0 else ())
     files = dict(found.case.volumes)

@@ -7,7 +7,8 @@ import pytest
 
 from hilum.core.case import Case
 from hilum.core.geometry import Grid
-from hilum.datasets.check.label import label_facts, label_problems, label_reference
+from hilum.datasets.check.label import label_facts, label_problems
+from hilum.datasets.io.lattice import drawn_on
 from hilum.datasets.io.nifti import Volume
 
 GRID = Grid.from_spacing((6, 8, 10), (3, 2, 1))
@@ -43,9 +44,9 @@ def test_an_empty_label_has_no_component() -> None:
 
 def test_the_ct_comes_first_where_two_grids_fit() -> None:
     same = Grid(GRID.shape, GRID.affine + 0)
-    assert label_reference(GRID, {"pet": GRID, "ct": same}) == "ct"
-    assert label_reference(GRID, {"pet": GRID, "ct": COARSE}) == "pet"
-    assert label_reference(GRID, {"ct": COARSE}) == ""
+    assert drawn_on(GRID, {"pet": GRID, "ct": same}) == "ct"
+    assert drawn_on(GRID, {"pet": GRID, "ct": COARSE}) == "pet"
+    assert drawn_on(GRID, {"ct": COARSE}) == ""
 
 
 @pytest.mark.parametrize(
