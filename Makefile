@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 export WANDB_MODE ?= offline
 
-.PHONY: setup demo test check lint bench bench-full real clean
+.PHONY: setup demo test check lint graph bench bench-full real clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,11 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -P tests/architecture/draw.py --check
+
+# The picture of the import graph in docs/pictures.
+graph: setup
+	$(BIN)/python -P tests/architecture/draw.py
 
 # The peers live in an environment of their own; `make bench BENCH=.venv` takes the one that is there.
 BENCH ?= .venv-bench
