@@ -23,7 +23,7 @@ from hilum.core.registry import build
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 from hilum.encoders.cost import measure, patch_for
-from hilum.encoders.presets import FAMILIES
+from hilum.encoders.presets import families
 from hilum.encoders.tokens import as_map
 
 torch.set_num_threads(1)
@@ -76,13 +76,13 @@ def overhead(what: str, name: str, encoder: Encoder) -> dict[str, object] | None
 def main(names: list[str]) -> None:
     """Measure the families that are named, or all."""
     rows: list[dict[str, object]] = []
-    for name in names or FAMILIES:
+    for name in names or families():
         # MONAI's own forward pass of Swin wants four stages, which its smallest size has not.
         size = "small" if name == "swin" else "tiny"
         encoder = build(ENCODERS, {"name": name, "size": size}, in_channels=2)
         row = overhead(f"{name} {size}", name, encoder)
         rows += [row] if row else []
-        for size in FAMILIES[name].sizes:
+        for size in families()[name].sizes:
             cost = measure({"name": name, "size": size}, repeats=2)
             rows.append({
                 "what": f"{name} {size}", "build_s": round(cost.build, 3),

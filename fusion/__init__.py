@@ -1,40 +1,36 @@
 """How several modalities become one prediction: early, late and in between."""
 
-from .base import FusionStrategy
-from .bottleneck import BottleneckFusion
-from .concat import ConcatFusion
-from .cross_attention import CrossAttentionFusion
-from .decoders import DecodersFusion
-from .deformable import DeformableFusion
-from .early import EarlyFusion
-from .film import FilmFusion
-from .gated import GatedFusion
-from .late import LateFusion
-from .late_evidence import LateEvidenceFusion
-from .late_product import LateProductFusion
-from .late_uncertainty import LateUncertaintyFusion
-from .mean import MeanFusion
-from .shared import SharedFusion
-from .single import SingleFusion
-from .stems import StemsFusion
-from .variational import VariationalFusion
+from __future__ import annotations
 
-STRATEGIES: dict[str, type[FusionStrategy]] = {
-    "single": SingleFusion,
-    "early": EarlyFusion,
-    "stems": StemsFusion,
-    "shared": SharedFusion,
-    "mean": MeanFusion,
-    "concat": ConcatFusion,
-    "gated": GatedFusion,
-    "film": FilmFusion,
-    "cross_attention": CrossAttentionFusion,
-    "deformable": DeformableFusion,
-    "bottleneck": BottleneckFusion,
-    "variational": VariationalFusion,
-    "decoders": DecodersFusion,
-    "late": LateFusion,
-    "late_uncertainty": LateUncertaintyFusion,
-    "late_product": LateProductFusion,
-    "late_evidence": LateEvidenceFusion,
-}
+from typing import TYPE_CHECKING
+
+from hilum.core.registry import Table
+
+if TYPE_CHECKING:
+    from .base import FusionStrategy
+
+# Lazy: torch takes seconds to import, and a listing needs none of it.
+STRATEGIES: Table[type[FusionStrategy]] = Table(
+    "fusion",
+    {
+        "single": "SingleFusion",
+        "early": "EarlyFusion",
+        "stems": "StemsFusion",
+        "shared": "SharedFusion",
+        "mean": "MeanFusion",
+        "concat": "ConcatFusion",
+        "gated": "GatedFusion",
+        "film": "FilmFusion",
+        "cross_attention": "CrossAttentionFusion",
+        "deformable": "DeformableFusion",
+        "bottleneck": "BottleneckFusion",
+        "variational": "VariationalFusion",
+        "decoders": "DecodersFusion",
+        "late": "LateFusion",
+        "late_uncertainty": "LateUncertaintyFusion",
+        "late_product": "LateProductFusion",
+        "late_evidence": "LateEvidenceFusion",
+    },
+    base="hilum.fusion.base:FusionStrategy",
+    room="hilum.fusion",
+)

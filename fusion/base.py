@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,13 @@ class FusionStrategy(nn.Module, ABC):
         encoders: One per entry of `inputs(modalities)`, with as many input channels as the entry
             has modalities.
         make_decoder: Makes a decoder for a pyramid.
+
+    Attributes:
+        citation: Authors, title, venue, year, and `arXiv:...` or `doi:...`, as in `core.citation`;
+            a literal, so that a listing need not import the class.
     """
+
+    citation: ClassVar[tuple[str, str, str, int, str] | None] = None
 
     def __init__(
         self,

@@ -33,6 +33,14 @@ class BottleneckFusion(FusionStrategy):
         min_stride: Finest stride (the smallest of the three axes) that takes part.
     """
 
+    citation = (
+        "Nagrani, A. and others",
+        "Attention Bottlenecks for Multimodal Fusion",
+        "NeurIPS",
+        2021,
+        "arXiv:2107.00135",
+    )
+
     def __init__(
         self,
         *,

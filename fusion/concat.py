@@ -26,6 +26,8 @@ class ConcatFusion(FusionStrategy):
         place per level; the start and the placeholders are ours.
     """
 
+    citation = ("Dolz, J. and others", "HyperDense-Net", "IEEE TMI", 2019, "arXiv:1804.02967")
+
     def __init__(
         self,
         *,

@@ -47,6 +47,14 @@ class CrossAttentionFusion(FusionStrategy):
         halo: Voxels around a window that are keys, too.
     """
 
+    citation = (
+        "Vaswani, A. and others",
+        "Attention Is All You Need",
+        "NeurIPS",
+        2017,
+        "arXiv:1706.03762",
+    )
+
     def __init__(
         self,
         *,

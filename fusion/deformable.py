@@ -35,6 +35,8 @@ class DeformableFusion(FusionStrategy):
         min_stride: Finest stride (the smallest of the three axes) that takes part.
     """
 
+    citation = ("Zhu, X. and others", "Deformable DETR", "ICLR", 2021, "arXiv:2010.04159")
+
     def __init__(
         self,
         *,

@@ -33,6 +33,14 @@ class FilmFusion(FusionStrategy):
         squeeze: The hidden layer has a `squeeze`-th of the channels.
     """
 
+    citation = (
+        "Perez, E. and others",
+        "FiLM: Visual Reasoning with a General Conditioning Layer",
+        "AAAI",
+        2018,
+        "arXiv:1709.07871",
+    )
+
     def __init__(
         self,
         *,

@@ -31,6 +31,14 @@ class GatedFusion(FusionStrategy):
         gate: `voxel`, one share per voxel, or `channel`, one per channel and case.
     """
 
+    citation = (
+        "Arevalo, J. and others",
+        "Gated Multimodal Units for Information Fusion",
+        "ICLR Workshop",
+        2017,
+        "arXiv:1702.01992",
+    )
+
     def __init__(
         self,
         *,

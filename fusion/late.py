@@ -28,6 +28,14 @@ class LateFusion(FusionStrategy):
         weights: `mean`, or `learned`: one positive weight per modality, equal at the start.
     """
 
+    citation = (
+        "Andrearczyk, V. and others",
+        "Automatic Segmentation of Head and Neck Tumors and Nodal Metastases in PET-CT Scans",
+        "MIDL",
+        2020,
+        "",
+    )
+
     def __init__(
         self,
         *,

@@ -28,6 +28,14 @@ class LateEvidenceFusion(FusionStrategy):
         and 4; for PET/CT Huang et al., arXiv:2108.05422.
     """
 
+    citation = (
+        "Han, Z. and others",
+        "Trusted Multi-View Classification",
+        "ICLR",
+        2021,
+        "arXiv:2102.02051",
+    )
+
     def __init__(
         self,
         *,

@@ -30,6 +30,14 @@ class LateUncertaintyFusion(FusionStrategy):
         sharpness: 0 is the plain mean; large values let the surest network decide alone.
     """
 
+    citation = (
+        "Guo, C. and others",
+        "On Calibration of Modern Neural Networks",
+        "ICML",
+        2017,
+        "arXiv:1706.04599",
+    )
+
     def __init__(
         self,
         *,

@@ -23,6 +23,14 @@ class MeanFusion(FusionStrategy):
         Havaei et al., "HeMIS", MICCAI 2016, arXiv:1607.05194, the mean of its two moments.
     """
 
+    citation = (
+        "Havaei, M. and others",
+        "HeMIS: Hetero-Modal Image Segmentation",
+        "MICCAI",
+        2016,
+        "arXiv:1607.05194",
+    )
+
     def __init__(
         self,
         *,

@@ -29,6 +29,14 @@ class SharedFusion(FusionStrategy):
         norm's own affine and adds to it, so that the encoder's keys stay as they are.
     """
 
+    citation = (
+        "Dou, Q. and others",
+        "Unpaired Multi-modal Segmentation via Knowledge Distillation",
+        "IEEE TMI",
+        2020,
+        "arXiv:2001.03111",
+    )
+
     def __init__(
         self,
         *,

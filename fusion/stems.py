@@ -30,6 +30,8 @@ class StemsFusion(FusionStrategy):
         width: Channels inside each stem.
     """
 
+    citation = ("Dolz, J. and others", "IVD-Net", "MICCAI CSI", 2018, "arXiv:1811.08305")
+
     def __init__(
         self,
         *,

@@ -33,6 +33,14 @@ class VariationalFusion(FusionStrategy):
         start: Log variance at the start; small, so that training does not begin in noise.
     """
 
+    citation = (
+        "Dorent, R. and others",
+        "Hetero-Modal Variational Encoder-Decoder",
+        "MICCAI",
+        2019,
+        "arXiv:1907.11150",
+    )
+
     def __init__(
         self,
         *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -48,11 +48,14 @@ class PretextTask(nn.Module, ABC):
         encoder: What is learned; the run saves it as an encoder folder.
         views: Random views of each patch that the task wants; `PretextBatch.others` has the rest.
         least_batch: Smallest batch that the task can learn from.
+        citation: Authors, title, venue, year, and `arXiv:...` or `doi:...`, as in `core.citation`;
+            a literal, so that a listing need not import the class.
     """
 
     encoder: nn.Module
     views: int = 1
     least_batch: int = 1
+    citation: ClassVar[tuple[str, str, str, int, str] | None] = None
 
     @abstractmethod
     def loss(self, batch: PretextBatch) -> tuple[Tensor, dict[str, Tensor]]:

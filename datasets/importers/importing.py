@@ -10,10 +10,11 @@ from importlib import import_module
 from pathlib import Path
 
 from hilum.core.case import Case
-from hilum.core.errors import DataError, SettingsError, did_you_mean
+from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import write_json
 from hilum.core.modality import modality
 from hilum.core.notes import Note, grouped, write_notes
+from hilum.core.registry import Table, find
 
 from ..io.nifti import read_grid
 from ..manifest import OTHER, check_id, notes_file, write_manifest
@@ -30,19 +31,23 @@ class Format:
         definition: What it reads, in a line.
         options: Name of the settings class in that file, or nothing.
         file: The file as a relative import, if it is not the format's.
+        read: What reads it, in place of a file here.
     """
 
     definition: str
     options: str = ""
     file: str = ""
+    read: Importer | None = None
 
     def importer(self, name: str) -> Importer:
         """Return the function."""
+        if self.read is not None:
+            return self.read
         module = import_module(self.file or f".{name}", __package__)
         return getattr(module, f"import_{name}")
 
 
-FORMATS: dict[str, Format] = {
+_OURS = {
     "folder": Format("<case>/{ct,pet,mr_t1,...,label}.nii.gz"),
     "pattern": Format("files by a pattern, as in {patient}/{case}_{modality}.nii.gz", "Pattern"),
     "table": Format("rows of a CSV or TSV; --name 'CT file=ct' maps its columns", "Table"),
@@ -62,6 +67,11 @@ FORMATS: dict[str, Format] = {
     "segrap": Format("SegRap2025 LN CTV: plain and contrast CT, as ct_nc and ct_ce"),
     "enhance_pet": Format("ENHANCE.PET 1.6k: unlabelled FDG-PET/CT with a licence per source"),
 }
+
+FORMATS: Table[Format] = Table(
+    "formats", _OURS, base="hilum.datasets.importers.importing:Format", objects=True
+)
+"""Ours and those of others, by name."""
 
 
 def import_cohort(
@@ -120,12 +130,7 @@ def read_layout(format: str, source: Source) -> Imported:  # noqa: A002
     Raises:
         DataError: As `import_cohort`.
     """
-    if format not in FORMATS:
-        raise SettingsError(
-            f"unknown format {format!r}{did_you_mean(format, FORMATS)}",
-            remedy=f"choose from {', '.join(FORMATS)}",
-        )
-    entry = FORMATS[format]
+    entry = find(FORMATS, format, "format")
     if source.options and not entry.options:
         raise SettingsError(f"format {format} has no settings", found=" ".join(source.options))
     skips = {"skip"} if format == "dicom" else set()

@@ -10,6 +10,7 @@ from typing import Any
 
 from hilum.core.errors import SettingsError, UserError, did_you_mean
 from hilum.core.files import read_json
+from hilum.core.registry import Table
 
 TABLES: dict[str, tuple[str, str]] = {
     "encoders": ("hilum.encoders", "ENCODERS"),
@@ -19,6 +20,8 @@ TABLES: dict[str, tuple[str, str]] = {
     "modalities": ("hilum.core.modality", "MODALITIES"),
     "formats": ("hilum.datasets.importers.importing", "FORMATS"),
     "metrics": ("hilum.evaluation.metrics.table", "METRICS"),
+    "sources": ("hilum.exchange.weights_in", "SOURCES"),
+    "targets": ("hilum.exchange.networks_out.exporting", "TARGETS"),
 }
 
 SETTINGS: dict[str, tuple[str, str]] = {
@@ -62,32 +65,22 @@ def tables(
         return fusion_costs(check_patches(patches or PATCHES))
     lines: list[str] = []
     for name in [_known(what, TABLES)] if what else TABLES:
-        if name == "encoders":
-            lines += [name, *_families(), ""]
-            continue
         module, attribute = TABLES[name]
-        table: Mapping[str, Any] = getattr(importlib.import_module(module), attribute)
+        table: Table = getattr(importlib.import_module(module), attribute)
         width = max(map(len, table))
-        lines += [name, *(f"  {key:<{width}}  {_purpose(table[key])}" for key in table), ""]
+        lines += [name, *(f"  {key:<{width}}  {_purpose(table, key)}" for key in table)]
+        lines += [*(f"  warning: {fault}" for fault in table.faults()), ""]
     return lines[:-1]
-
-
-def _families() -> list[str]:
-    """Return one line per family of encoders, without importing any."""
-    from hilum.encoders.presets import FAMILIES
-
-    width = max(map(len, FAMILIES))
-    return [f"  {name:<{width}}  {family.purpose}" for name, family in FAMILIES.items()]
 
 
 def _encoders(cost: bool) -> Iterable[str]:
     """Yield families with their sizes: parameters (two channels), strides, what a patch must be."""
-    from hilum.encoders.presets import FAMILIES
+    from hilum.encoders.presets import families
 
     from .cost_tables import encoder_cost
 
     yield "encoders"
-    for name, family in FAMILIES.items():
+    for name, family in families().items():
         yield f"  {name}  {family.purpose}"
         if family.note:
             yield f"    {'':6}  {family.note}"
@@ -173,12 +166,20 @@ def _known(name: str, table: Mapping[str, object]) -> str:
     return name
 
 
-def _purpose(entry: object) -> str:
-    """Return one line on an entry: its docstring, or its own text."""
-    for attribute in ("definition", "unit"):
-        if hasattr(entry, attribute) and not isinstance(entry, type):
-            return str(getattr(entry, attribute))
-    return (entry.__doc__ or "").strip().splitlines()[0] if entry.__doc__ else str(entry)
+def _purpose(table: Table, name: str) -> str:
+    """Return one line on an entry: its docstring, or its own text; and whose it is."""
+    try:
+        origin = table.origin(name)
+        facts = None if table.objects else table.facts(name)
+        text = facts.values.get("title", facts.summary) if facts else _own_text(table[name])
+    except SettingsError:
+        return "cannot be used"
+    return f"{text} [{origin}]" if origin.owner else text
+
+
+def _own_text(entry: object) -> str:
+    told = (getattr(entry, name, None) for name in ("definition", "unit", "title"))
+    return next(str(text) for text in told if text is not None)
 
 
 def _rows(model: Any, prefix: str, above: object = None) -> Iterable[tuple[str, str, str]]:

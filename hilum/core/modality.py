@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 
 from .errors import SettingsError, did_you_mean
+from .registry import Table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +67,7 @@ class Modality:
         return encoded * ((self.high - self.low) / 2) + (self.low + self.high) / 2
 
 
-MODALITIES: dict[str, Modality] = {
+_OURS = {
     "ct": Modality("ct", "HU", -160, 240, "linear", -1024, (-4096, 32767), (-160, 240)),
     "cbct": Modality("cbct", "HU", -500, 500, "linear", -1024, (-4096, 32767), (-300, 300)),
     "pet": Modality("pet", "SUV", 0, 40, "log", 0, (-5, 500), (0, 8)),
@@ -79,6 +80,11 @@ MODALITIES: dict[str, Modality] = {
     "us": Modality("us", "a.u.", 0, 1.5, "linear", 0, (-1e6, 1e6), (0, 1)),
     "other": Modality("other", "a.u.", 0, 2, "linear", 0, (-1e6, 1e6), (0, 1)),
 }
+
+MODALITIES: Table[Modality] = Table(
+    "modalities", _OURS, base="hilum.core.modality:Modality", objects=True
+)
+"""Ours and those of others, by name."""
 
 
 def modality(name: str) -> Modality:
@@ -103,11 +109,9 @@ def register(rule: Modality) -> None:
     Raises:
         SettingsError: If the name is there already, or the window is empty.
     """
-    if rule.name in MODALITIES:
-        raise SettingsError("a modality has one rule", found=rule.name, remedy="choose a new name")
     if not rule.low < rule.high or (rule.scale == "log" and rule.low < 0):
         raise SettingsError(
             "a window must rise, and begin at 0 or above on a log scale",
             found=f"{rule.low:g} to {rule.high:g}",
         )
-    MODALITIES[rule.name] = rule
+    MODALITIES.register(rule.name, rule)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hilum.core.registry import LazyTable
+from hilum.core.registry import Table
 
 if TYPE_CHECKING:
     from .base import Encoder
 
 # Lazy: torch, timm, transformers and MONAI take seconds to import.
-ENCODERS: LazyTable[Encoder] = LazyTable(
-    "hilum.encoders",
+ENCODERS: Table[type[Encoder]] = Table(
+    "encoders",
     {
         "resenc": "ResencEncoder",
         "plainconv": "PlainconvEncoder",
@@ -27,4 +27,6 @@ ENCODERS: LazyTable[Encoder] = LazyTable(
         "slices": "SlicesEncoder",
         "vit_slices": "VitSlicesEncoder",
     },
+    base="hilum.encoders.base:Encoder",
+    room="hilum.encoders",
 )

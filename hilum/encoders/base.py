@@ -28,9 +28,16 @@ class Encoder(nn.Module, ABC):
         stem: Names of the parameters whose second axis is `in_channels`; transfer slices them
             when an encoder meets other modalities than it was pretrained on.
         single: Whether the coarsest map may be one voxel, whose variance an instance norm lacks.
+        citation: Authors, title, venue, year, and `arXiv:...` or `doi:...`, as in `core.citation`.
+            This and what follows are literals, so that a listing need not import the class.
+        note: What else the input must or may be.
+        sizes: Parameters with two input channels, and strides, of each size; an int is a cube's.
     """
 
     single: ClassVar[bool] = True
+    citation: ClassVar[tuple[str, str, str, int, str] | None] = None
+    note: ClassVar[str] = ""
+    sizes: ClassVar[Mapping[str, tuple[int, tuple[int | IntTriple, ...]]]] = {}
     in_channels: int
     channels: tuple[int, ...]
     strides: tuple[IntTriple, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from monai.networks.nets.mednext import MedNeXt
 from torch import Tensor, nn
@@ -43,6 +44,16 @@ class MednextEncoder(Encoder):
             stages; 2 everywhere if not given.
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """
+
+    citation = ("Roy, S. and others", "MedNeXt", "MICCAI", 2023, "arXiv:2303.09975")
+    note = "strides per axis by `strides`"
+    sizes: ClassVar = {
+        "tiny": (142_048, (1, 2, 4, 8)),
+        "small": (3_572_640, (1, 2, 4, 8, 16)),
+        "base": (6_849_888, (1, 2, 4, 8, 16)),
+        "medium": (12_476_288, (1, 2, 4, 8, 16)),
+        "large": (46_699_840, (1, 2, 4, 8, 16)),
+    }
 
     single = False
 

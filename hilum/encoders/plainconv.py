@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from dynamic_network_architectures.building_blocks.plain_conv_encoder import PlainConvEncoder
 from torch import Tensor
@@ -35,6 +36,20 @@ class PlainconvEncoder(Encoder):
         strides: Stride of each stage, a number or one per axis; 1, then 2 for every further stage.
         checkpoint_activations: Whether to compute stages again in the backward pass, for memory.
     """
+
+    citation = (
+        "Isensee, F. and others",
+        "nnU-Net: A Self-Configuring Method for Deep Learning-Based Biomedical Image Segmentation",
+        "Nature Methods",
+        2021,
+        "doi:10.1038/s41592-020-01008-z",
+    )
+    note = "strides per axis by `strides`"
+    sizes: ClassVar = {
+        "tiny": (880_128, (1, 2, 4, 8)),
+        "small": (3_515_904, (1, 2, 4, 8)),
+        "base": (14_025_984, (1, 2, 4, 8, 16, 32)),
+    }
 
     single = False
 

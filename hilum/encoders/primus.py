@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from dynamic_network_architectures.building_blocks.eva import Eva
 from dynamic_network_architectures.building_blocks.patch_encode_decode import PatchEmbed
@@ -61,6 +62,22 @@ class PrimusEncoder(Encoder):
         drop_path: Share of the residual branches that training leaves out in the last block.
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """
+
+    citation = (
+        "Wald, T. and others",
+        "Primus: Enforcing Attention Usage for 3D Medical Image Segmentation",
+        "",
+        2025,
+        "arXiv:2503.01835",
+    )
+    note = "any number of tokens; positions are interpolated trilinearly from the trained one"
+    sizes: ClassVar = {
+        "tiny": (1_967_288, (1, 2, 4, 8)),
+        "small": (24_093_812, (1, 2, 4, 8)),
+        "base": (93_975_272, (1, 2, 4, 8)),
+        "medium": (147_383_360, (1, 2, 4, 8)),
+        "large": (326_300_288, (1, 2, 4, 8)),
+    }
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from dynamic_network_architectures.building_blocks.residual_encoders import ResidualEncoder
 from torch import Tensor
@@ -45,6 +46,14 @@ class ResencEncoder(Encoder):
         >>> [tuple(f.shape) for f in encoder(torch.rand(1, 2, 4, 6, 8))]
         [(1, 4, 4, 6, 8), (1, 8, 2, 3, 4)]
     """
+
+    citation = ("Isensee, F. and others", "nnU-Net Revisited", "MICCAI", 2024, "arXiv:2404.09556")
+    note = "strides per axis by `strides`"
+    sizes: ClassVar = {
+        "tiny": (898_288, (1, 2, 4, 8)),
+        "small": (4_633_800, (1, 2, 4, 8)),
+        "base": (90_297_440, (1, 2, 4, 8, 16, 32)),
+    }
 
     single = False
 

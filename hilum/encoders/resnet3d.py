@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
 from monai.networks.nets.resnet import ResNetFeatures
 from torch import Tensor, nn
@@ -38,6 +39,19 @@ class Resnet3DEncoder(Encoder):
         fine: Channels of a level at full resolution, a convolution of the image; 0 for none.
         checkpoint_activations: Whether to compute stages again in the backward pass, for memory.
     """
+
+    citation = (
+        "Chen, S. and Ma, K. and Zheng, Y.",
+        "Med3D: Transfer Learning for 3D Medical Image Analysis",
+        "",
+        2019,
+        "arXiv:1904.00625",
+    )
+    sizes: ClassVar = {
+        "tiny": (14_378_384, (1, 2, 4, 8, 16, 32)),
+        "small": (33_009_040, (1, 2, 4, 8, 16, 32)),
+        "base": (46_177_936, (1, 2, 4, 8, 16, 32)),
+    }
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from monai.networks.nets.segresnet_ds import SegResEncoder
 from torch import Tensor
@@ -44,6 +45,19 @@ class SegresnetEncoder(Encoder):
         norm: `instance`, `batch` or `group` (8 groups, as in MONAI).
         checkpoint_activations: Whether to compute levels again in the backward pass, for memory.
     """
+
+    citation = (
+        "Myronenko, A.",
+        "3D MRI Brain Tumor Segmentation Using Autoencoder Regularization",
+        "BrainLes",
+        2018,
+        "arXiv:1810.11654",
+    )
+    sizes: ClassVar = {
+        "tiny": (367_248, (1, 2, 4, 8)),
+        "small": (4_399_776, (1, 2, 4, 8)),
+        "base": (77_761_856, (1, 2, 4, 8, 16)),
+    }
 
     single = False
 

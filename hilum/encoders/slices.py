@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from einops import rearrange
@@ -60,6 +61,14 @@ class SlicesEncoder(Encoder):
         weights: Local folder or `.safetensors` file of the 2D network, or none.
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """
+
+    citation = ("Oquab, M. and others", "DINOv2", "TMLR", 2024, "arXiv:2304.07193")
+    note = "any plane (Hiera: resized to `side`); other networks by `model`"
+    sizes: ClassVar = {
+        "tiny": (516_504, (1, 4, 8, 16)),
+        "small": (21_593_328, (1, 4, 8, 16)),
+        "base": (85_727_712, (1, 4, 8, 16)),
+    }
 
     TOKEN = 16
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import Tensor, nn
@@ -47,6 +48,14 @@ class SwinEncoder(Encoder):
         drop_path: Share of the residual branches that training leaves out in the last block.
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """
+
+    citation = ("Hatamizadeh, A. and others", "Swin UNETR", "BrainLes", 2021, "arXiv:2201.01266")
+    note = "windows shrink to small maps, and pad others"
+    sizes: ClassVar = {
+        "tiny": (187_120, (1, 2, 4, 8, 16)),
+        "small": (2_172_570, (1, 2, 4, 8, 16, 32)),
+        "base": (8_063_298, (1, 2, 4, 8, 16, 32)),
+    }
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import timm
 from torch import Tensor
@@ -72,6 +73,14 @@ class TimmCnnEncoder(Encoder):
         weights: Local file with 2D weights, or none for a random start.
         checkpoint_activations: Whether to compute stages again in the backward pass, for memory.
     """
+
+    citation = ("Wightman, R.", "PyTorch Image Models", "", 2019, "doi:10.5281/zenodo.4414861")
+    note = "sizes are networks of timm; others by `model`"
+    sizes: ClassVar = {
+        "tiny": (14_411_008, (2, 4, 8, 16, 32)),
+        "small": (33_181_952, (2, 4, 8, 16, 32)),
+        "base": (46_177_024, (2, 4, 8, 16, 32)),
+    }
 
     def __init__(
         self,

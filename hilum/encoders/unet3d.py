@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from .activation_checkpointing import recompute
@@ -30,6 +32,13 @@ class Unet3DEncoder(Encoder):
             Replaces the size's.
         checkpoint_activations: Whether to compute levels again in the backward pass, for memory.
     """
+
+    citation = ("Cicek, O. and others", "3D U-Net", "MICCAI", 2016, "arXiv:1606.06650")
+    sizes: ClassVar = {
+        "tiny": (110_484, (1, 2, 4, 8)),
+        "small": (1_758_672, (1, 2, 4, 8)),
+        "base": (7_028_640, (1, 2, 4, 8)),
+    }
 
     single = False
 

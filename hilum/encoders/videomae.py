@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,14 @@ class VideomaeEncoder(Encoder):
         weights: Local `.safetensors` file or folder of a `VideoMAEModel`, or none.
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """
+
+    citation = ("Tong, Z. and others", "VideoMAE", "NeurIPS", 2022, "arXiv:2203.12602")
+    note = "any number of tokens; positions are interpolated trilinearly from the trained one"
+    sizes: ClassVar = {
+        "tiny": (2_843_336, (1, (1, 2, 2), (2, 4, 4), (4, 8, 8))),
+        "small": (21_791_120, (1, (1, 2, 2), (2, 4, 4), (4, 8, 8))),
+        "base": (86_655_776, (1, (1, 2, 2), (2, 4, 4), (4, 8, 8))),
+    }
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from timm.layers.patch_embed import resample_patch_embed
@@ -66,6 +67,20 @@ class VitEncoder(Encoder):
         weights: Local `.safetensors` file of a 2D ViT with timm's names, or none.
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """
+
+    citation = (
+        "Dosovitskiy, A. and others",
+        "An Image is Worth 16x16 Words",
+        "ICLR",
+        2021,
+        "arXiv:2010.11929",
+    )
+    note = "any number of tokens; positions are interpolated trilinearly from the trained one"
+    sizes: ClassVar = {
+        "tiny": (3_274_568, (1, 2, 4, 8)),
+        "small": (22_655_888, (1, 2, 4, 8)),
+        "base": (88_385_312, (1, 2, 4, 8)),
+    }
 
     def __init__(
         self,

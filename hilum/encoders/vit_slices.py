@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from einops import rearrange
@@ -50,6 +51,14 @@ class VitSlicesEncoder(Encoder):
             parameters must say what it holds, so that they alone can rebuild the encoder.
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """
+
+    citation = ("Oquab, M. and others", "DINOv2", "TMLR", 2024, "arXiv:2304.07193")
+    note = "any plane; positions are interpolated"
+    sizes: ClassVar = {
+        "tiny": (531_120, (1, 4, 8, 16)),
+        "small": (21_728_720, (1, 4, 8, 16)),
+        "base": (86_268_832, (1, 4, 8, 16)),
+    }
 
     TOKEN = 16
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hilum.core.registry import LazyTable
+from hilum.core.registry import Table
 
 if TYPE_CHECKING:
     from .base import Loss
 
 # Lazy: reading settings or plans needs none of them.
-LOSSES: LazyTable[Loss] = LazyTable(
-    "hilum.losses",
+LOSSES: Table[type[Loss]] = Table(
+    "losses",
     {
         "dice_ce": "DiceCeLoss",
         "dice_focal": "DiceFocalLoss",
@@ -22,4 +22,6 @@ LOSSES: LazyTable[Loss] = LazyTable(
         "cc": "CcLoss",
         "boundary": "BoundaryLoss",
     },
+    base="hilum.losses.base:Loss",
+    room="hilum.losses",
 )

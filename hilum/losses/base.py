@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -65,7 +66,11 @@ class Loss(ABC):
 
     Attributes:
         weights: Of each term, by the name under which it is logged.
+        citation: Authors, title, venue, year, and `arXiv:...` or `doi:...`, as in `core.citation`;
+            a literal, so that a listing need not import the class.
     """
+
+    citation: ClassVar[tuple[str, str, str, int, str] | None] = None
 
     def __init__(self, **weights: float) -> None:
         for name, weight in weights.items():

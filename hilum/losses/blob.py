@@ -30,6 +30,14 @@ class BlobLoss(Loss):
         batch_dice: One Dice over the batch, not one per patch.
     """
 
+    citation = (
+        "Kofler, F. and others",
+        "blob loss: Instance Imbalance Aware Loss Functions for Semantic Segmentation",
+        "IPMI",
+        2023,
+        "arXiv:2205.08209",
+    )
+
     def __init__(
         self,
         *,

@@ -34,6 +34,14 @@ class BoundaryLoss(Loss):
         spacing: mm along depth, height, width.
     """
 
+    citation = (
+        "Kervadec, H. and others",
+        "Boundary Loss for Highly Unbalanced Segmentation",
+        "Medical Image Analysis",
+        2021,
+        "arXiv:1812.07032",
+    )
+
     def __init__(
         self,
         *,

@@ -30,6 +30,14 @@ class CcLoss(Loss):
         whole: Weight of Dice and of cross-entropy of the patch, beside the cells.
     """
 
+    citation = (
+        "Jaus, A. and others",
+        "Every Component Counts",
+        "AAAI",
+        2025,
+        "arXiv:2410.18684",
+    )
+
     def __init__(
         self, *, dice: float = 1.0, cross_entropy: float = 1.0, whole: float = 0.0
     ) -> None:

@@ -27,6 +27,14 @@ class DiceCeLoss(Loss):
         batch_dice: One Dice over the batch, not one per patch.
     """
 
+    citation = (
+        "Milletari, F. and Navab, N. and Ahmadi, S.-A.",
+        "V-Net: Fully Convolutional Neural Networks for Volumetric Medical Image Segmentation",
+        "3DV",
+        2016,
+        "arXiv:1606.04797",
+    )
+
     def __init__(
         self, *, dice: float = 1.0, cross_entropy: float = 1.0, batch_dice: bool = True
     ) -> None:

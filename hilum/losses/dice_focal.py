@@ -25,6 +25,14 @@ class DiceFocalLoss(Loss):
         batch_dice: One Dice over the batch, not one per patch.
     """
 
+    citation = (
+        "Lin, T.-Y. and others",
+        "Focal Loss for Dense Object Detection",
+        "ICCV",
+        2017,
+        "arXiv:1708.02002",
+    )
+
     def __init__(
         self,
         *,

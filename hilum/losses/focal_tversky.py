@@ -35,6 +35,14 @@ class FocalTverskyLoss(Loss):
         batch: One index over the batch, not one per patch.
     """
 
+    citation = (
+        "Abraham, N. and Khan, N. M.",
+        "A Novel Focal Tversky Loss Function",
+        "ISBI",
+        2019,
+        "arXiv:1810.07842",
+    )
+
     def __init__(
         self,
         *,

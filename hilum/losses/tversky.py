@@ -30,6 +30,14 @@ class TverskyLoss(Loss):
         batch: One index over the batch, not one per patch.
     """
 
+    citation = (
+        "Salehi, S. S. M. and Erdogmus, D. and Gholipour, A.",
+        "Tversky Loss Function for Image Segmentation",
+        "MLMI",
+        2017,
+        "arXiv:1706.05721",
+    )
+
     def __init__(
         self,
         *,

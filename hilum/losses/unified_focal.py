@@ -33,6 +33,14 @@ class UnifiedFocalLoss(Loss):
         batch: One index over the batch, not one per patch.
     """
 
+    citation = (
+        "Yeung, M. and others",
+        "Unified Focal Loss",
+        "Computerized Medical Imaging and Graphics",
+        2022,
+        "arXiv:2102.04525",
+    )
+
     def __init__(
         self, *, weight: float = 0.5, delta: float = 0.6, gamma: float = 0.5, batch: bool = True
     ) -> None:

@@ -43,6 +43,14 @@ class Dino(PretextTask):
         momentum: Of the teacher at the start.
     """
 
+    citation = (
+        "Caron, M. and others",
+        "Emerging Properties in Self-Supervised Vision Transformers",
+        "ICCV",
+        2021,
+        "arXiv:2104.14294",
+    )
+
     views = 2
     least_batch = 2
 

@@ -55,6 +55,14 @@ class MaskedAutoencoder(PretextTask):
         drop: Probability of the split to hide a modality in full; never all of a sample.
     """
 
+    citation = (
+        "He, K. and others",
+        "Masked Autoencoders Are Scalable Vision Learners",
+        "CVPR",
+        2022,
+        "arXiv:2111.06377",
+    )
+
     def __init__(
         self,
         *,

@@ -45,6 +45,14 @@ class ModelsGenesis(PretextTask):
         block: Largest side of a shuffled block, voxels.
     """
 
+    citation = (
+        "Zhou, Z. and others",
+        "Models Genesis",
+        "Medical Image Analysis",
+        2021,
+        "arXiv:2004.07882",
+    )
+
     def __init__(
         self,
         *,

@@ -71,6 +71,14 @@ class MultimodalTokens(PretextTask):
         weights: Weight of a modality in the loss, 1 if not named.
     """
 
+    citation = (
+        "Bachmann, R. and others",
+        "MultiMAE: Multi-modal Multi-task Masked Autoencoders",
+        "ECCV",
+        2022,
+        "arXiv:2204.01678",
+    )
+
     def __init__(
         self,
         *,

@@ -48,6 +48,14 @@ class SelfDistillation(PretextTask):
         weights: Of `reconstruction`, `patch` and `whole`; 1, 0.1 and 0.1 if not named.
     """
 
+    citation = (
+        "Zhou, J. and others",
+        "iBOT: Image BERT Pre-Training with Online Tokenizer",
+        "ICLR",
+        2022,
+        "arXiv:2111.07832",
+    )
+
     least_batch = 2
 
     def __init__(

@@ -32,6 +32,14 @@ class Simclr(PretextTask):
         width: Channels of the projection.
     """
 
+    citation = (
+        "Chen, T. and others",
+        "A Simple Framework for Contrastive Learning of Visual Representations",
+        "ICML",
+        2020,
+        "arXiv:2002.05709",
+    )
+
     views = 2
     least_batch = 2
 

@@ -40,6 +40,14 @@ class Simmim(PretextTask):
         stride: Largest stride of the level that predicts; the coarsest level up to it is taken.
     """
 
+    citation = (
+        "Xie, Z. and others",
+        "SimMIM: A Simple Framework for Masked Image Modeling",
+        "CVPR",
+        2022,
+        "arXiv:2111.09886",
+    )
+
     def __init__(
         self,
         *,

@@ -41,6 +41,14 @@ class SparseAutoencoder(PretextTask):
         block: Coarsest voxels along the side of a block.
     """
 
+    citation = (
+        "Tian, K. and others",
+        "Designing BERT for Convolutional Networks",
+        "ICLR",
+        2023,
+        "arXiv:2301.03580",
+    )
+
     def __init__(
         self, *, encoder: Encoder, modalities: Sequence[str], ratio: float = 0.6, block: int = 1
     ) -> None:

@@ -42,6 +42,14 @@ class SwinTriple(PretextTask):
         weights: Of `inpainting`, `rotation` and `contrast`; 1 if not named.
     """
 
+    citation = (
+        "Tang, Y. and others",
+        "Self-Supervised Pre-Training of Swin Transformers for 3D Medical Image Analysis",
+        "CVPR",
+        2022,
+        "arXiv:2111.14791",
+    )
+
     least_batch = 2
 
     def __init__(

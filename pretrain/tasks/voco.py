@@ -46,6 +46,15 @@ class Voco(PretextTask):
         momentum: Of the teacher at the start.
     """
 
+    citation = (
+        "Wu, L. and Zhuang, J. and Chen, H.",
+        "VoCo: A Simple-yet-Effective Volume Contrastive Learning Framework for 3D Medical "
+        "Image Analysis",
+        "CVPR",
+        2024,
+        "arXiv:2402.17300",
+    )
+
     def __init__(
         self,
         *,

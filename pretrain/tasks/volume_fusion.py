@@ -40,6 +40,15 @@ class VolumeFusion(PretextTask):
         boxes: Boxes per patch.
     """
 
+    citation = (
+        "Wang, G. and others",
+        "MIS-FM: 3D Medical Image Segmentation using Foundation Models Pretrained on a "
+        "Large-Scale Unannotated Dataset",
+        "",
+        2023,
+        "arXiv:2306.16925",
+    )
+
     least_batch = 2
 
     def __init__(

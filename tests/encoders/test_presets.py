@@ -13,8 +13,9 @@ from hilum.cli.inventory import tables
 from hilum.core.errors import SettingsError
 from hilum.core.registry import build
 from hilum.encoders import ENCODERS
-from hilum.encoders.presets import FAMILIES, Preset
+from hilum.encoders.presets import Preset, families
 
+FAMILIES = families()
 PRESETS = [(name, size) for name, family in FAMILIES.items() for size in family.sizes]
 
 

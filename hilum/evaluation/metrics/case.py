@@ -13,6 +13,7 @@ from hilum.core.types import IGNORE
 from .detection import detection_metrics, volume_metrics
 from .lesions import Lesions, lesion_metrics
 from .surface import surface_metrics
+from .table import METRICS
 
 
 def case_metrics(
@@ -69,6 +70,9 @@ def case_metrics(
     if volumes and "pet" in volumes:
         pet = volumes["pet"]
         numbers["tlg_error"] = float(pet[p].sum(dtype=float) - pet[g].sum(dtype=float)) * ml
+    for name, metric in METRICS.working():
+        if metric.measure is not None:
+            numbers[name] = float(metric.measure(p, g, grid, volumes or {}))
     return numbers
 
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
+
+from hilum.core.geometry import Grid
+from hilum.core.registry import Table
+
+Measure = Callable[[np.ndarray, np.ndarray, Grid, Mapping[str, np.ndarray]], float]
 
 
 @dataclass(frozen=True)
@@ -17,6 +25,8 @@ class Metric:
         better: Which direction is better.
         pooled: Whether it exists for a cohort only.
         pet: Whether it needs a PET scan.
+        measure: For a metric of others: from prediction and reference, bool `[D, H, W]` without
+            unknown voxels, their grid, and physical volumes by modality, to the value of a case.
     """
 
     title: str
@@ -25,9 +35,10 @@ class Metric:
     better: Literal["higher", "lower", "neither"] = "higher"
     pooled: bool = False
     pet: bool = False
+    measure: Measure | None = None
 
 
-METRICS: dict[str, Metric] = {
+_OURS = {
     "dice": Metric("Dice", "2 TP / (2 TP + FP + FN) over voxels", "both empty: 1; one empty: 0"),
     "iou": Metric("IoU", "TP / (TP + FP + FN) over voxels", "both empty: 1; one empty: 0"),
     "dscagg": Metric(
@@ -139,6 +150,11 @@ METRICS: dict[str, Metric] = {
     "sensitivity_10_15": Metric("10-15 mm", "the same for 10 to 15 mm", "no lesion: undefined"),
     "sensitivity_ge15": Metric("≥ 15 mm", "the same from 15 mm on", "no lesion: undefined"),
 }
+
+METRICS: Table[Metric] = Table(
+    "metrics", _OURS, base="hilum.evaluation.metrics.table:Metric", objects=True
+)
+"""Ours and those of others, by name."""
 
 SIZE_BANDS: dict[str, tuple[float, float]] = {
     "lt5": (0, 5),

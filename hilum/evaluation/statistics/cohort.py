@@ -57,8 +57,8 @@ def cohort_metrics(
     draws = [draw_of(run) for run in columns]
     cells = [[groups[name].get(run, []) for run in columns] for name in names]
     found: dict[str, dict[str, float]] = {}
-    for metric in METRICS:
-        if METRICS[metric].pooled or metric.startswith("sensitivity_"):
+    for metric, about in METRICS.working():
+        if about.pooled or metric.startswith("sensitivity_"):
             continue
         table = np.array(
             [[_mean([c.get(metric, math.nan) for c in own]) for own in row] for row in cells]

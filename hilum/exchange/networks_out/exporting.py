@@ -9,13 +9,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from hilum.core.errors import CheckpointError, SettingsError, UserError, did_you_mean
+from hilum.core.errors import CheckpointError, UserError
 from hilum.core.files import atomic_folder, hash_of_file, read_json, write_json
+from hilum.core.registry import Table, find
 
 REPORT = "export.json"
 """Beside the exported files: what they are, from where, their hashes, and what was measured."""
 
 Kind = Literal["encoder", "segmenter"]
+Writer = Callable[[Path, Path, float], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,22 @@ class Target:
     Attributes:
         title: What one gets, in a few words.
         takes: Folders that it can be made from.
+        write: What writes it, in place of a file here: from a folder into another, with the largest
+            difference of an output allowed; returns what it measured.
     """
 
     title: str
     takes: tuple[Kind, ...]
+    write: Writer | None = None
+
+    def writer(self, name: str) -> Writer:
+        """Return what writes it."""
+        if self.write is not None:
+            return self.write
+        return getattr(import_module(f".{name}", __package__), f"export_{name}")
 
 
-TARGETS: dict[str, Target] = {
+_OURS = {
     "huggingface": Target("HuggingFace folder with a model card", ("encoder", "segmenter")),
     "state_dict": Target("plain PyTorch state dict, model.pt", ("encoder", "segmenter")),
     "nnunet": Target("nnU-Net checkpoint and nnssl adaptation plan", ("encoder",)),
@@ -40,6 +51,11 @@ TARGETS: dict[str, Target] = {
     "pt2": Target("torch.export program, model.pt2", ("segmenter",)),
     "monai_bundle": Target("MONAI bundle, from NIfTI to mask", ("segmenter",)),
 }
+
+TARGETS: Table[Target] = Table(
+    "targets", _OURS, base="hilum.exchange.networks_out.exporting:Target", objects=True
+)
+"""Ours and those of others, by name."""
 
 
 def export(folder: str | Path, target: str, out: str | Path, *, tolerance: float = 1e-3) -> Path:
@@ -62,15 +78,11 @@ def export(folder: str | Path, target: str, out: str | Path, *, tolerance: float
         UserError: If a library is missing, or `out` holds something else.
     """
     source, place = Path(folder), Path(out)
-    if target not in TARGETS:
-        raise SettingsError(
-            f"unknown target {target!r}{did_you_mean(target, TARGETS)}",
-            remedy=f"choose from {', '.join(TARGETS)}",
-        )
     kind = kind_of(source)
-    takes = TARGETS[target].takes
+    form = find(TARGETS, target, "target")
+    takes = form.takes
     if kind not in takes:
-        able = [name for name, other in TARGETS.items() if kind in other.takes]
+        able = [name for name, other in TARGETS.working() if kind in other.takes]
         raise CheckpointError(
             f"{target} is made from {' or '.join(takes)} folders",
             file=source,
@@ -78,8 +90,7 @@ def export(folder: str | Path, target: str, out: str | Path, *, tolerance: float
             remedy=f"it can become {', '.join(able)}",
         )
     check_place(place, source)
-    module = import_module(f".{target}", __package__)
-    write: Callable[[Path, Path, float], dict[str, Any]] = getattr(module, f"export_{target}")
+    write = form.writer(target)
     with atomic_folder(place) as part:
         measured = write(source, part, tolerance)
         files = sorted(path for path in part.rglob("*") if path.is_file())

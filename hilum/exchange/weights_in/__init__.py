@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hilum.core.registry import LazyTable
+from hilum.core.registry import Table
 
 if TYPE_CHECKING:
     from .source import WeightSource
 
-SOURCES: LazyTable[WeightSource] = LazyTable(
-    "hilum.exchange.weights_in",
+SOURCES: Table[type[WeightSource]] = Table(
+    "sources",
     {
         "nnssl": "NnsslSource",
         "nnunet": "NnunetSource",
@@ -24,5 +24,7 @@ SOURCES: LazyTable[WeightSource] = LazyTable(
         "transformers_hub": "TransformersHubSource",
         "plain": "PlainSource",
     },
+    base="hilum.exchange.weights_in.source:WeightSource",
+    room="hilum.exchange.weights_in",
 )
 """Sources by name; `auto` asks each in this order, and `plain` only by its name."""

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from hilum.core.checkpoints import EncoderConfig, LoadReport, load_weights, save_encoder
-from hilum.core.errors import CheckpointError, SettingsError, UserError, did_you_mean
+from hilum.core.errors import CheckpointError, SettingsError, UserError
 from hilum.core.files import write_json
 from hilum.core.geometry import IntTriple
 from hilum.core.modality import modality
-from hilum.core.registry import build
+from hilum.core.registry import build, find
 from hilum.core.seeds import derive
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
@@ -147,15 +147,10 @@ def recognise(foreign: ForeignFile, source: str = "auto") -> tuple[str, str]:
     Raises:
         CheckpointError: If no source knows it, or not the one that is named.
     """
-    if source not in ("auto", *SOURCES):
-        raise SettingsError(
-            f"unknown source {source!r}{did_you_mean(source, SOURCES)}",
-            remedy=f"choose from auto, {', '.join(SOURCES)}",
-        )
-    if source != "auto" and (why := SOURCES[source]().recognise(foreign)):
+    if source != "auto" and (why := find(SOURCES, source, "source")().recognise(foreign)):
         return source, why
-    for name in SOURCES:
-        if name == "plain" or not (why := SOURCES[name]().recognise(foreign)):
+    for name, one in SOURCES.working():
+        if name == "plain" or not (why := one().recognise(foreign)):
             continue
         if source == "auto":
             return name, why

@@ -5,20 +5,33 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from hilum.core.errors import SettingsError
 from hilum.core.files import hash_of
+from hilum.core.registry import Table
 from hilum.core.runs import RUNTIME_ONLY
 from hilum.core.settings import S, load
+from hilum.encoders import ENCODERS
+from hilum.fusion import STRATEGIES
+from hilum.losses import LOSSES
+from hilum.pretrain import TASKS
 
 from ..settings import StudySettings, covers
 
 Stage = Literal["pretrain", "finetune"]
 STAGES: tuple[Stage, ...] = ("pretrain", "finetune")
+
+METHODS: dict[str, Table] = {
+    "encoder": ENCODERS,
+    "fusion": STRATEGIES,
+    "task": TASKS,
+    "loss": LOSSES,
+}
+"""Settings that name a method, and the table that it is from."""
 
 Data = str | Callable[[str], str]
 
@@ -37,7 +50,9 @@ class Cell:
         folder: Where it runs, below the study's folder.
         needs: Folder of the pretraining cell whose encoder it starts from.
         data: Fingerprint of its case store; empty where nobody checks it.
-        recipe: Hash as `key`, but without the data: what the cell was before its store changed.
+        recipe: Hash as `key`, but without the data and the sources of foreign methods: what the
+            cell was before its store or a method changed.
+        sources: Hash of the source of each method that is not ours, by its setting.
     """
 
     stage: Stage
@@ -48,6 +63,7 @@ class Cell:
     needs: Path | None = field(default=None)
     data: str = ""
     recipe: str = ""
+    sources: dict[str, str] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -114,12 +130,30 @@ class _Plan:
     ) -> Cell:
         data = self.data(settings["store"])
         own = _identity(settings)
+        sources = foreign_sources(settings)
         start = {} if first is None else {"init_from": first.key}
-        key = hash_of([data, stage, own | start])
+        key = hash_of([data, stage, own | start, *([sources] if sources else [])])
         recipe = hash_of([stage, own | ({} if first is None else {"init_from": first.recipe})])
         name = self.known.get(key[:8]) or f"{_slug(levels)}-{key[:8]}"
         needs = None if first is None else first.folder
-        return Cell(stage, levels, settings, key, self.out / stage / name, needs, data, recipe)
+        return Cell(
+            stage, levels, settings, key, self.out / stage / name, needs, data, recipe, sources
+        )
+
+
+def foreign_sources(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return a hash of the source of each method that is not ours, by its setting.
+
+    Raises:
+        SettingsError: If a method is unknown, or its source cannot be found.
+    """
+    found = {}
+    for key, table in METHODS.items():
+        spec = settings.get(key)
+        name = spec.get("name") if isinstance(spec, dict) else None
+        if isinstance(name, str) and name in table and (mark := table.fingerprint(name)):
+            found[key] = mark
+    return found
 
 
 def resolve(cell: Cell, cls: type[S], tracking: dict[str, Any]) -> S:

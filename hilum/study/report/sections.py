@@ -187,11 +187,11 @@ def repeat(found: Findings) -> Markup:
 
 
 def used(found: Findings) -> set[str]:
-    """Return the names of the encoders, strategies and tasks that the cells used."""
+    """Return the names of the encoders, strategies, tasks and losses that the cells used."""
     return {
         str(spec.get("name"))
         for entry in found.entries
-        for key in ("encoder", "fusion", "task")
+        for key in ("encoder", "fusion", "task", "loss")
         for spec in [entry.cell.settings.get(key, {})]
         if isinstance(spec, dict)
     }

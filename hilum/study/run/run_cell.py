@@ -54,6 +54,7 @@ def run_cell(
         cell.folder.mkdir(parents=True, exist_ok=True)
         _sweep(cell.folder)
         about = {"stage": cell.stage, "levels": cell.levels, "key": cell.key, "recipe": cell.recipe}
+        about |= {"data": cell.data} | ({"sources": cell.sources} if cell.sources else {})
         write_json(cell.folder / "cell.json", notes(cell.folder) | about)
         report(f"starting  {cell.stage} {cell.name}")
         began = time.monotonic()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..grid.cells import STAGES
+from ..grid.cells import STAGES, Cell
 from .ledger import Entry, names_in, read_notes
 from .run_cell import encoder_mark
+
+STORE = "its case store has changed"
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def lines(found: Sequence[Stale], most: int = 10) -> list[str]:
 def _strangers(entries: Sequence[Entry], out: Path) -> list[Stale]:
     """Return folders that no combination has; those of the same recipe had another store."""
     known = {entry.cell.folder for entry in entries}
-    recipes = {entry.cell.recipe for entry in entries if entry.cell.recipe}
+    recipes = {entry.cell.recipe: entry.cell for entry in entries if entry.cell.recipe}
     found = []
     for stage in STAGES:
         for name in sorted(names_in(out / stage)):
@@ -64,8 +66,16 @@ def _strangers(entries: Sequence[Entry], out: Path) -> list[Stale]:
             about = read_notes(folder)
             if not about:
                 continue
-            again = about.get("recipe") in recipes
-            why = "its case store has changed" if again else "the study has no such cell any more"
+            why = _changed(about, recipes.get(about.get("recipe", "")))
             levels = " > ".join(map(str, about.get("levels", {}).values()))
             found.append(Stale(folder, levels or name, why))
     return found
+
+
+def _changed(about: Mapping[str, Any], today: Cell | None) -> str:
+    """Return what has changed since a cell ran; `today` is the cell of the same recipe."""
+    if today is None:
+        return "the study has no such cell any more"
+    before = about.get("sources", {})
+    other = [key for key, mark in today.sources.items() if before.get(key) != mark]
+    return f"the source of its {' and '.join(other)} has changed" if other else STORE
