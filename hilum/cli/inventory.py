@@ -14,6 +14,7 @@ from hilum.core.registry import Table
 
 TABLES: dict[str, tuple[str, str]] = {
     "encoders": ("hilum.encoders", "ENCODERS"),
+    "decoders": ("hilum.encoders.decoders", "DECODERS"),
     "fusion": ("hilum.fusion", "STRATEGIES"),
     "pretext": ("hilum.pretrain", "TASKS"),
     "losses": ("hilum.losses", "LOSSES"),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hilum.core.registry import LazyTable
+from hilum.core.registry import Table
 
 if TYPE_CHECKING:
     from .base import Decoder
 
-DECODERS: LazyTable[Decoder] = LazyTable(
-    "hilum.encoders.decoders",
+DECODERS: Table[type[Decoder]] = Table(
+    "decoders",
     {
         "pyramid": "PyramidDecoder",
         "linear": "LinearDecoder",
     },
+    base="hilum.encoders.decoders.base:Decoder",
+    room="hilum.encoders.decoders",
 )
 """Decoders by name; all but `pyramid` and `linear` are those of other tools' whole networks."""
