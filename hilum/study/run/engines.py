@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hilum.core.errors import SettingsError, did_you_mean
 
-from . import slurm, submitit_jobs
+from . import slurm
 from .order import Order, command
 
 
@@ -19,7 +19,6 @@ def print_commands(order: Order) -> None:
 ENGINES: dict[str, Callable[[Order], object]] = {
     "print": print_commands,
     "sbatch": slurm.submit,
-    "submitit": submitit_jobs.submit,
 }
 """Engines that hand cells over and return; `local`, the default, runs them and waits."""
 

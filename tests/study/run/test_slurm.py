@@ -13,7 +13,6 @@ from hilum.core.settings import write_yaml
 from hilum.study.commands import read, submit
 from hilum.study.grid.cells import Cell
 from hilum.study.run import control, ledger
-from hilum.study.run.submitit_jobs import minutes
 
 from ..conftest import tiny_study
 from .loopback import NoSlurmError, Slurm, running, wait_for
@@ -99,20 +98,15 @@ def test_a_stopped_pretraining_goes_on_and_fine_tuning_waits_for_it(
     assert whole[: len(twice)] == twice, "and the third where the second did"
 
 
-def test_submitit_hands_a_cell_back_to_the_queue_until_it_is_cancelled(
+def test_a_cancelled_study_saves_what_runs_and_leaves_the_queue(
     slurm: Slurm, file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    submit(file, out, ["sbatch.time=20"], engine="submitit", say=lambda text: None)
+    submit(file, out, engine="sbatch", say=lambda text: None)
     _, cells = read(file, out)
     first, after = submitted(out)
-    wait_for(lambda: "Dependency" in slurm.jobs()[after], 10, lambda: str(slurm.jobs()))
+    wait_for(lambda: "Dependency" in slurm.jobs()[f"{after}_1"], 10, lambda: str(slurm.jobs()))
     wait_for(lambda: len(journal(cells[0])) > 3, 240, lambda: str(slurm.jobs()))
-    slurm("scancel", "--signal=USR2", first)  # submitit's own signal
-    wait_for(lambda: states(cells[:1]) == ["interrupted"], 60, lambda: str(slurm.jobs()))
-    once = journal(cells[0])
-    wait_for(lambda: len(journal(cells[0])) > len(once) + 3, 240, lambda: str(slurm.jobs()))
-    assert journal(cells[0])[: len(once)] == once, "the second attempt must go on"
     assert control.cancel(out, cells) == [
         f"stopping  {cells[0].name}",
         *(f"taken out of the queue: what waits of job {job}" for job in (first, after)),
@@ -126,18 +120,4 @@ def test_what_the_cluster_refuses_is_told_with_the_remedy(
 ) -> None:
     with pytest.raises(UserError, match=r"invalid partition .*`sinfo` lists"):
         submit(file, tmp_path / "out", ["sbatch.partition=gpu"], engine="sbatch")
-    with pytest.raises(UserError, match=r"(?i)invalid partition"):
-        submit(file, tmp_path / "other", ["sbatch={partition: gpu, time: 5}"], engine="submitit")
     assert slurm.jobs() == {}
-    with pytest.raises(UserError, match=r"how long a cell may take"):
-        submit(file, tmp_path / "third", engine="submitit")
-
-
-@pytest.mark.parametrize(
-    ("limit", "expected"),
-    [("30", 30), ("30:01", 31), ("8:00:00", 480), ("1-12", 2160), ("1-0:5", 1445), ("0-1:0:1", 61)],
-)
-def test_slurms_ways_to_write_a_time_are_read(limit: str, expected: int) -> None:
-    assert minutes(limit) == expected
-    with pytest.raises(UserError, match="must be as in"):
-        minutes(limit + "h")
