@@ -13,6 +13,7 @@ from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.augmentation.settings import AugmentationSettings, Drawn
 from hilum.datasets.batch import Batch
 from hilum.segmenter.segmenter import Segmenter
+from hilum.training.ema import follow, rising
 
 from .settings import TeacherSettings
 
@@ -27,7 +28,7 @@ class MeanTeacher:
     $$w \, e^{-5 (1 - t)^2} \operatorname{mean}_{v, c} (p_c - q_c)^2,$$
 
     over voxels of the body, with $t$ rising from 0 to 1 over the ramp. The teacher has no gradient.
-    It keeps a share of `min(decay, (1 + n) / (10 + n))` of itself after step `n`.
+    The share that it keeps of itself after a step is `training.ema.rising`.
 
     Not a module, so that neither optimiser nor averaged weights nor the best checkpoint hold it.
 
@@ -75,15 +76,10 @@ class MeanTeacher:
         weight = self.settings.weight * rise(progress, self.settings.ramp)
         return weight * disagreement(said, taught, (ours["regions"] & 1).bool())
 
-    @torch.no_grad()
     def follow(self, student: Segmenter, step: int) -> None:
         """Move after an optimiser step of the student, the `step`-th."""
-        keep = min(self.settings.decay, (1 + step) / (10 + step))
-        own = [p.detach() for p in student.parameters()]
-        self.network.to(own[0].device)
-        torch._foreach_lerp_(list(self.network.parameters()), own, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
-        for mine, theirs in zip(self.network.buffers(), student.buffers(), strict=True):
-            mine.copy_(theirs)
+        self.network.to(next(student.parameters()).device)
+        follow(self.network, student, rising(self.settings.decay, step))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the weights, for a checkpoint."""

@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .fsdp import like, whole
+
+
+@torch.no_grad()
+def move(average: Iterable[Tensor], new: Iterable[Tensor], keep: float) -> None:
+    """Let each tensor of an average keep a share of itself and take the rest, in place.
+
+    Args:
+        average: Tensors of any shapes.
+        new: The same, of what is averaged.
+        keep: Share of the old average that stays, within 0 and 1.
+    """
+    old, own = [t.detach() for t in average], [t.detach() for t in new]
+    torch._foreach_lerp_(old, own, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
+
+
+@torch.no_grad()
+def follow(network: nn.Module, student: nn.Module, keep: float) -> None:
+    """Move the parameters of a network towards those of another, and copy its buffers."""
+    move(network.parameters(), student.parameters(), keep)
+    for mine, theirs in zip(network.buffers(), student.buffers(), strict=True):
+        mine.copy_(theirs)
+
+
+def rising(decay: float, step: int) -> float:
+    """Return the share that stays after a step: low at first, so that the random start is left.
+
+    Source:
+        TensorFlow's `ExponentialMovingAverage`.
+
+    Examples:
+        >>> [round(rising(0.9, step), 3) for step in (0, 1, 1000)]
+        [0.1, 0.182, 0.9]
+    """
+    return min(decay, (1 + step) / (10 + step))
 
 
 class AveragedWeights(pl.Callback):
     """An exponential moving average of the parameters.
 
-    After step `n` the average keeps a share of `min(decay, (1 + n) / (10 + n))` of itself, so that
-    the first steps do not leave it at the random start. While validation runs, the module holds
+    The share that the average keeps of itself is `rising`. While validation runs, the module holds
     the average; a checkpoint always holds both.
 
     Source:
-        Polyak and Juditsky 1992; the rising decay is TensorFlow's `ExponentialMovingAverage`.
+        Polyak and Juditsky 1992.
 
     Args:
         decay: Share of the old average that stays, per step, in `[0, 1)`.
@@ -60,9 +94,7 @@ class AveragedWeights(pl.Callback):
         if trainer.global_step == self._step:
             return
         self._step = step = trainer.global_step
-        keep = min(self.decay, (1 + step) / (10 + step))
-        own = [p.detach() for p in pl_module.parameters()]
-        torch._foreach_lerp_(list(self.average.values()), own, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
+        move(self.average.values(), pl_module.parameters(), rising(self.decay, step))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the average into the module."""

@@ -8,6 +8,8 @@ import math
 import torch
 from torch import nn
 
+from hilum.training.ema import follow
+
 
 class Teacher(nn.Module):
     """A copy of a network without gradients; its weights are parameters, so they are in the state.
@@ -25,14 +27,9 @@ class Teacher(nn.Module):
         with torch.no_grad():
             return self.network(*inputs)
 
-    @torch.no_grad()
     def follow(self, student: nn.Module, momentum: float) -> None:
         """Keep a share of `momentum`, take the rest from the student, and its buffers whole."""
-        own = [p.detach() for p in self.network.parameters()]
-        new = [p.detach() for p in student.parameters()]
-        torch._foreach_lerp_(own, new, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
-        for mine, theirs in zip(self.network.buffers(), student.buffers(), strict=True):
-            mine.copy_(theirs)
+        follow(self.network, student, momentum)
 
 
 def momentum_at(step: int, steps: int, start: float) -> float:

@@ -140,17 +140,17 @@ def test_adapters_move_alone_in_the_encoders(config: Make, store: CaseStore) -> 
     norm = with_batch_norm(segmenter)
     step = OneStep(segmenter, store, method="adapters", rank=2)
     inside = {name for name in step.moved if name.startswith(ENCODERS)}
-    assert all("lora_" in name for name in inside)
+    assert all(".adapter_" in name for name in inside)
     # One factor starts at zero, so that the other has no gradient in the first step.
-    grew = {name for name in inside if "lora_B" in name}
-    every = {name for name in step.before if "lora_B" in name}
+    grew = {name for name in inside if "adapter_up" in name}
+    every = {name for name in step.before if "adapter_up" in name}
     assert grew == every, "an adapter that nothing calls would never move"
     assert any(name.startswith("strategy.decoder") for name in step.moved)
     assert not norm.training
     assert torch.equal(norm.running_mean, torch.zeros(4))  # pyright: ignore[reportArgumentType]
 
 
-def test_merged_adapters_predict_the_same_without_peft(
+def test_adapters_are_merged_when_the_segmenter_is_saved(
     config: Make, store: CaseStore, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
@@ -167,10 +167,10 @@ def test_merged_adapters_predict_the_same_without_peft(
     assert_close(again(image, available)[0], expected, rtol=1e-5, atol=1e-5)
     # By hand, for one layer: W + alpha / r * B A, which for a 3D kernel multiplies over the rank.
     layer: Any = segmenter.encoders["ct"].get_submodule("inner.stages.1.blocks.0.conv1.conv")
-    low, high = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    low, high = layer.adapter_down, layer.adapter_up
     change = torch.einsum("orxyz,ridhw->oidhw", high, low) * (40.0 / 2)
     merged: Any = again.encoders["ct"].get_submodule("inner.stages.1.blocks.0.conv1.conv")
-    assert_close(merged.weight, layer.base_layer.weight + change)
+    assert_close(merged.weight, layer.weight + change)
 
 
 def test_layer_decay_gives_every_layer_its_rate_by_hand(config: Make, store: CaseStore) -> None:

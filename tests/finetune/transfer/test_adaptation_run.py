@@ -65,4 +65,4 @@ def test_a_run_leaves_a_plain_folder(
     same = [torch.equal(weights[f"strategy.encoders.all.{n}"], v) for n, v in start.items()]
     still = transfer.get("method") in ("frozen", "probe")
     assert all(same) == still
-    assert not any("lora" in name for name in weights)
+    assert not any("adapter" in name for name in weights)
