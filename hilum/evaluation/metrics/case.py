@@ -11,7 +11,8 @@ from hilum.core.geometry import Grid
 from hilum.core.types import IGNORE
 
 from .detection import detection_metrics, volume_metrics
-from .lesions import Lesions, lesion_metrics
+from .instances import Instances, foreground_box
+from .lesions import lesion_metrics
 from .surface import surface_metrics
 from .table import METRICS
 
@@ -45,7 +46,7 @@ def case_metrics(
     known = reference != IGNORE
     p, g = (prediction == label) & known, (reference == label) & known
     ml = grid.voxel_ml
-    box = _box(p | g)
+    box = foreground_box(p | g)
     near_p, near_g = p[box], g[box]
     both, volume, truth = (
         float(np.count_nonzero(x)) * ml for x in (near_p & near_g, near_p, near_g)
@@ -63,7 +64,7 @@ def case_metrics(
     if bool(volume) != bool(truth):
         # The penalty is the diagonal of the whole image, not of the box.
         numbers |= surface_metrics(p, g, grid)
-    lesions = (Lesions.of(near_p), Lesions.of(near_g))
+    lesions = (Instances.of(near_p), Instances.of(near_g))
     numbers |= lesion_metrics(near_p, near_g, grid, lesions)
     numbers |= detection_metrics(near_p, near_g, grid, lesions)
     numbers |= volume_metrics(near_p, near_g, grid)
@@ -74,14 +75,3 @@ def case_metrics(
         if metric.measure is not None:
             numbers[name] = float(metric.measure(p, g, grid, volumes or {}))
     return numbers
-
-
-def _box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Return the smallest box around a mask: nothing outside of it matters."""
-    if not mask.any():
-        return (slice(0, 1),) * 3
-    found = []
-    for axis in range(3):
-        along = np.flatnonzero(mask.any(tuple(a for a in range(3) if a != axis)))
-        found.append(slice(int(along[0]), int(along[-1]) + 1))
-    return tuple(found)

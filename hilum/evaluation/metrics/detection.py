@@ -10,8 +10,8 @@ from scipy.optimize import linear_sum_assignment
 from hilum.core.connected_components import components
 from hilum.core.geometry import Grid
 
-from .lesions import Lesions
-from .nodes import axes_mm
+from .axes import axes_mm
+from .instances import Instances
 from .table import SIZE_BANDS
 
 IOU = 0.3
@@ -22,7 +22,7 @@ def detection_metrics(
     prediction: np.ndarray,
     reference: np.ndarray,
     grid: Grid,
-    lesions: tuple[Lesions, Lesions] | None = None,
+    lesions: tuple[Instances, Instances] | None = None,
 ) -> dict[str, float]:
     """Match lesions one to one and return counts, sensitivity and sensitivity by short axis.
 
@@ -39,7 +39,7 @@ def detection_metrics(
         grid: Where they lie.
         lesions: Of both, if they are known.
     """
-    ours, theirs = lesions or (Lesions.of(prediction), Lesions.of(reference))
+    ours, theirs = lesions or (Instances.of(prediction), Instances.of(reference))
     n_predicted, n_truth = ours.count, theirs.count
     iou = _overlaps(ours, theirs, prediction | reference)
     found, strict = _match(iou), _match(iou, STRICT_IOU)
@@ -68,7 +68,7 @@ def volume_metrics(prediction: np.ndarray, reference: np.ndarray, grid: Grid) ->
     }
 
 
-def _overlaps(ours: Lesions, theirs: Lesions, inside: np.ndarray) -> np.ndarray:
+def _overlaps(ours: Instances, theirs: Instances, inside: np.ndarray) -> np.ndarray:
     """Return the IoU of each predicted with each reference lesion."""
     both = np.zeros((ours.count + 1, theirs.count + 1))
     np.add.at(both, (ours.labels[inside], theirs.labels[inside]), 1)
@@ -84,7 +84,7 @@ def _match(iou: np.ndarray, least: float = IOU) -> set[int]:
     return {int(c) + 1 for r, c in zip(rows, columns, strict=True) if iou[r, c] > 0}
 
 
-def _by_size(truth: Lesions, found: set[int], grid: Grid) -> dict[str, float]:
+def _by_size(truth: Instances, found: set[int], grid: Grid) -> dict[str, float]:
     counts = {name: [0, 0] for name in SIZE_BANDS}
     for number, box in enumerate(truth.boxes, 1):
         _, short = axes_mm(truth.labels[box] == number, grid.spacing)

@@ -3,48 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from scipy import ndimage
 
-from hilum.core.connected_components import components
 from hilum.core.geometry import Grid
 
+from .instances import Instances
 from .surface import surface_metrics
 
 DISTANCES = ("hd95_mm", "assd_mm", "nsd_2mm")
-
-
-@dataclass(frozen=True)
-class Lesions:
-    """The components of a mask with 26 neighbours. Final.
-
-    Attributes:
-        labels: int32 `[D, H, W]`, numbers from 1 on.
-        count: How many there are.
-    """
-
-    labels: np.ndarray
-    count: int
-
-    @classmethod
-    def of(cls, mask: np.ndarray) -> Lesions:
-        """Find them."""
-        return cls(*components(mask))
-
-    @cached_property
-    def boxes(self) -> list[tuple[slice, ...]]:
-        """The box of each."""
-        return ndimage.find_objects(self.labels)
 
 
 def lesion_metrics(
     prediction: np.ndarray,
     reference: np.ndarray,
     grid: Grid,
-    lesions: tuple[Lesions, Lesions] | None = None,
+    lesions: tuple[Instances, Instances] | None = None,
 ) -> dict[str, float]:
     """Return the means over lesions of Dice, HD95, ASSD and surface Dice.
 
@@ -63,7 +37,7 @@ def lesion_metrics(
         grid: The whole image: its extent is the penalty.
         lesions: Of both, if they are known.
     """
-    ours, theirs = lesions or (Lesions.of(prediction), Lesions.of(reference))
+    ours, theirs = lesions or (Instances.of(prediction), Instances.of(reference))
     both = reference & prediction
     pairs = np.unique(np.stack([theirs.labels[both], ours.labels[both]]), axis=1)
     missed = {

@@ -15,6 +15,7 @@ from hilum.core.types import IGNORE
 
 from .calibration import Reliability, near_foreground, pooled, reliability
 from .froc import OPERATING_POINTS, Candidate, froc
+from .instances import Instances, foreground_box, values_of
 
 LEAST = 0.1
 """Probability from which on a voxel may belong to a candidate."""
@@ -41,6 +42,8 @@ def score_case(
     reference: np.ndarray,
     grid: Grid,
     least: float = LEAST,
+    *,
+    mask: np.ndarray | None = None,
 ) -> CaseScores:
     """Return the candidates of a probability map and how reliable it is.
 
@@ -54,19 +57,26 @@ def score_case(
         reference: Whole numbers; 255 is unknown.
         grid: Where both lie.
         least: See above.
+        mask: What was predicted, whole numbers. With several classes each voxel is of the class
+            nearest to it, and components are taken within each: classes that touch are apart.
     """
     known = reference != IGNORE
     truth = (reference > 0) & known
-    labels, count = components((probability >= least) & known)
+    lesions = Instances.of(reference)
+    inside = (probability >= least) & known
+    if mask is not None and len(values_of(mask)) > 1:
+        labels, count = _within_classes(inside, mask)
+    else:
+        labels, count = components(inside)
     peaks = ndimage.maximum(probability, labels, range(1, count + 1)) if count else []
-    found = candidates_of(case, labels, [float(peak) for peak in peaks], truth)
+    found = candidates_of(case, labels, [float(peak) for peak in peaks], lesions)
     near = near_foreground(probability >= 0.5, truth, grid) & known
     voxels = reliability(probability[near], truth[near])
-    return CaseScores(found, components(truth)[1], voxels)
+    return CaseScores(found, lesions.count, voxels)
 
 
 def candidates_of(
-    case: str, labels: np.ndarray, scores: Sequence[float], truth: np.ndarray
+    case: str, labels: np.ndarray, scores: Sequence[float], lesions: Instances
 ) -> tuple[Candidate, ...]:
     """Return a candidate for each numbered node, matched with the lesion that it covers most of.
 
@@ -74,12 +84,11 @@ def candidates_of(
         case: Name of the case.
         labels: Numbers of the nodes `[D, H, W]`, from 1 on.
         scores: Of each node, in the order of their numbers.
-        truth: Booleans of the reference.
+        lesions: Of the reference, within each class.
     """
-    lesions, number = components(truth)
-    both = (labels > 0) & truth
-    shared = np.zeros((len(scores) + 1, number + 1), np.int64)
-    np.add.at(shared, (labels[both], lesions[both]), 1)
+    both = (labels > 0) & (lesions.labels > 0)
+    shared = np.zeros((len(scores) + 1, lesions.count + 1), np.int64)
+    np.add.at(shared, (labels[both], lesions.labels[both]), 1)
     best = shared.argmax(1)
     return tuple(
         Candidate(score, f"{case}/{best[row]}" if shared[row].any() else None)
@@ -115,6 +124,18 @@ def summary(cases: Iterable[CaseScores], patients: int) -> dict[str, object]:
     if maps:
         found["voxels_near_foreground"] = _as_json(pooled(maps))
     return found
+
+
+def _within_classes(inside: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return numbers of the components within the classes, each voxel of the class nearest."""
+    box = foreground_box(inside | (mask > 0))
+    nearest = ndimage.distance_transform_edt(
+        (mask[box] == 0) | (mask[box] == IGNORE), return_distances=False, return_indices=True
+    )
+    classes = np.zeros(inside.shape, mask.dtype)
+    classes[box] = np.where(inside[box], mask[box][tuple(nearest)], 0)  # pyright: ignore[reportArgumentType]
+    found = Instances.of(classes)
+    return found.labels, found.count
 
 
 def _as_json(found: Reliability) -> dict[str, object]:

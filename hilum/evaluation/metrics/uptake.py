@@ -5,34 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .nodes import Row
+from .node_record import NodeRecord
 
 HOTTEST = ("suv_max", "suv_peak")
 
 
-def uptake_metrics(predicted: Sequence[Row], reference: Sequence[Row]) -> dict[str, float]:
-    """Return the uptake of both masks and its errors; nothing if there is no PET.
+def uptake_metrics(
+    predicted: Sequence[NodeRecord], reference: Sequence[NodeRecord]
+) -> dict[str, float]:
+    """Return the uptake of both masks of a case that has a PET, and its errors.
 
     TLG is the sum over the nodes, 0 without a node. SUVmax and SUVpeak are those of the hottest
-    node; without a node they are undefined, and so is their error.
+    node; without a node they are undefined, and so is their error. A node beyond the PET has no
+    uptake: it makes TLG undefined, and the hottest node is one of the others.
 
     Args:
-        predicted: Rows of `nodes.node_table` of one patient's predicted nodes, measured on PET.
+        predicted: Of `nodes.node_table` of one patient's predicted nodes, measured on PET.
         reference: The same of the reference.
     """
-    rows = [*predicted, *reference]
-    if rows and "tlg" not in rows[0]:
-        return {}
     found: dict[str, float] = {}
-    for name, prefix in (("", ""), ("reference", "reference_")):
-        own = reference if name else predicted
-        found[f"{prefix}tlg"] = math.fsum(_values(own, "tlg"))
+    for nodes, prefix in ((predicted, ""), (reference, "reference_")):
+        values = [math.nan if node.tlg is None else node.tlg for node in nodes]
+        found[f"{prefix}tlg"] = math.fsum(values)
         for key in HOTTEST:
-            found[prefix + key] = max(_values(own, key), default=math.nan)
+            known = [value for node in nodes if (value := getattr(node, key)) is not None]
+            found[prefix + key] = max(known, default=math.nan)
     for key in ("tlg", *HOTTEST):
         found[f"{key}_error"] = found[key] - found[f"reference_{key}"]
     return found
-
-
-def _values(rows: Sequence[Row], key: str) -> list[float]:
-    return [float(row[key]) for row in rows]  # pyright: ignore[reportArgumentType]

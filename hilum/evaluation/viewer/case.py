@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from hilum.core.connected_components import components
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
 
-from ..metrics.nodes import Row
+from ..metrics.instances import Instances, foreground_box
+from ..metrics.node_record import NodeRecord
 
 Window = tuple[float, float]
 """Lower and upper end of what is shown, in the unit of a layer."""
@@ -79,14 +79,18 @@ class Shown:
         grid: Canonical: slices from below upwards, rows to anterior, columns to the right.
         layers: In the order of the panes.
         marked: Nodes by whose they are, such as `prediction`.
-        nodes: Rows of the node table; `id` is the number in the first of `marked`.
+        nodes: The node table; `id` is the number in the first of `marked`.
+        partners: What each of these nodes lies on, by number; empty if nothing is compared.
+        missed: Nodes of the reference that none lies on, by their numbers there.
     """
 
     id: str
     grid: Grid
     layers: Sequence[Layer]
     marked: Mapping[str, Marked] = field(default_factory=dict)
-    nodes: Sequence[Row] = ()
+    nodes: Sequence[NodeRecord] = ()
+    partners: Mapping[int, str] = field(default_factory=dict)
+    missed: Sequence[NodeRecord] = ()
 
     @property
     def fused(self) -> bool:
@@ -105,29 +109,28 @@ class Shown:
         raise DataError(f"the case must have {name}", case=self.id)
 
 
-def mark(mask: np.ndarray, grid: Grid, rows: Sequence[Row] = ()) -> Marked:
+def mark(mask: np.ndarray, grid: Grid, nodes: Sequence[NodeRecord] = ()) -> Marked:
     """Number the nodes of a mask as in its node table, by where their centres lie.
 
     Args:
         mask: `[D, H, W]` on `grid`, 0 background.
         grid: Canonical.
-        rows: With `id` and `centroid_mm`; a node without a row gets a number after the last.
+        nodes: The table; a node that is not in it gets a number after the last.
     """
-    boxes = ndimage.find_objects((mask > 0).view(np.uint8))
-    if not boxes:
+    if not mask.any():
         return Marked(np.zeros((0, 0, 0), np.uint16), (0, 0, 0))
-    (box,) = boxes
+    box = foreground_box(mask)
     start = (box[0].start, box[1].start, box[2].start)
-    labels, count = components(mask[box] > 0)
-    numbers = np.zeros(count + 1, np.uint16)
-    places = {int(str(row["id"])): np.array(row["centroid_mm"], float) for row in rows}
+    found = Instances.of(mask[box])
+    labels = found.labels
+    numbers = np.zeros(found.count + 1, np.uint16)
+    places = {node.id: np.array(node.centroid_mm, float) for node in nodes}
     following = max(places, default=0) + 1
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    middles = ndimage.center_of_mass(labels > 0, labels, range(1, count + 1))
-    for index in np.argsort(-sizes, kind="stable") + 1:
+    middles = ndimage.center_of_mass(labels > 0, labels, range(1, found.count + 1))
+    for index in range(1, found.count + 1):
         place = grid.to_world(np.array(middles[index - 1], float) + start)
         near = min(places, key=lambda n: float(np.abs(places[n] - place).max()), default=None)
-        # Rows are rounded to a hundredth of a millimetre.
+        # The table is rounded to a hundredth of a millimetre.
         if near is not None and np.abs(places[near] - place).max() < 0.05:
             numbers[index] = near
             del places[near]
@@ -158,7 +161,7 @@ def describe(shown: Shown) -> dict[str, object]:
         ],
         "fused": shown.fused,
         "marked": list(shown.marked),
-        "nodes": [_row(row, shown.grid) for row in shown.nodes],
+        "nodes": _rows(shown),
     }
 
 
@@ -279,11 +282,23 @@ def _body(shown: Shown) -> list[int]:
     ]
 
 
-def _depth(row: Row, grid: Grid) -> int:
-    index = grid.to_index(np.array(row["centroid_mm"], float))
+def _depth(node: NodeRecord, grid: Grid) -> int:
+    index = grid.to_index(node.centroid_mm)
     return int(np.clip(np.round(index[0]), 0, grid.shape[0] - 1))
 
 
-def _row(row: Row, grid: Grid) -> dict[str, object]:
+def _rows(shown: Shown) -> list[dict[str, object]]:
+    """Return the lines of the page's table; nodes that were missed are `R` and their number."""
+    found = []
+    for node in shown.nodes:
+        partner = shown.partners.get(node.id)
+        found.append(_row(node, shown.grid) | ({"reference": partner} if partner else {}))
+    for node in shown.missed:
+        found.append(_row(node, shown.grid) | {"id": f"R{node.id}", "reference": "missed"})
+    return found
+
+
+def _row(node: NodeRecord, grid: Grid) -> dict[str, object]:
+    row = node.row
     plain = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
-    return {**plain, "slice": _depth(row, grid)}
+    return {**plain, "slice": _depth(node, grid)}

@@ -9,18 +9,17 @@ import numpy as np
 
 from hilum.core.geometry import Grid
 
-from ..metrics.nodes import Row, node_table
+from ..metrics.node_record import NodeRecord
+from ..metrics.nodes import node_table
 from .case import Marked, Shown
 
 PREDICTION, REFERENCE = "prediction", "reference"
 
 
 def with_matches(shown: Shown) -> Shown:
-    """Return a case whose table says what each node is, with a row for each missed one.
+    """Return a case that says what each node lies on, with the nodes that were missed.
 
-    A node matches where it shares a voxel with one of the other mask. Rows get `reference`: the
-    numbers of the nodes they lie on, or `none`; missed nodes have an `id` such as `R2`, their
-    size and place, and `missed`.
+    A node matches where it shares a voxel with one of the other mask: `R1, R3`, or `none`.
 
     Args:
         shown: With marks of `prediction` and `reference`; any other is given back as it is.
@@ -29,13 +28,12 @@ def with_matches(shown: Shown) -> Shown:
     if PREDICTION not in marked or REFERENCE not in marked:
         return shown
     pairs = matches(marked[PREDICTION], marked[REFERENCE])
-    rows: list[Row] = []
-    for row in shown.nodes:
-        partners = sorted(other for one, other in pairs if one == row["id"])
-        rows.append({**row, "reference": ", ".join(f"R{n}" for n in partners) or "none"})
-    found = {other for _, other in pairs}
-    rows += missed(marked[REFERENCE], shown.grid, found)
-    return replace(shown, nodes=rows)
+    partners = {
+        node.id: ", ".join(f"R{n}" for one, n in sorted(pairs) if one == node.id) or "none"
+        for node in shown.nodes
+    }
+    lost = missed(marked[REFERENCE], shown.grid, {other for _, other in pairs})
+    return replace(shown, partners=partners, missed=lost)
 
 
 def matches(prediction: Marked, reference: Marked) -> set[tuple[int, int]]:
@@ -50,15 +48,15 @@ def matches(prediction: Marked, reference: Marked) -> set[tuple[int, int]]:
     return {(int(a), int(b)) for a, b in pairs}
 
 
-def missed(reference: Marked, grid: Grid, found: set[int] | Sequence[int]) -> list[Row]:
-    """Return a row for each node of the reference that is not among those found."""
-    rows: list[Row] = []
+def missed(reference: Marked, grid: Grid, found: set[int] | Sequence[int]) -> list[NodeRecord]:
+    """Return the record of each node of the reference that is not among those found."""
+    lost: list[NodeRecord] = []
     d, h, w = reference.labels.shape
     around = grid.crop(reference.start, (d, h, w))
     for number in sorted(set(np.unique(reference.labels).tolist()) - {0, *found}):
-        (row,) = node_table(reference.labels == number, around)
-        rows.append({**row, "id": f"R{number}", REFERENCE: "missed"})
-    return rows
+        (node,) = node_table(reference.labels == number, around)
+        lost.append(replace(node, id=number))
+    return lost
 
 
 def _end(marked: Marked) -> np.ndarray:

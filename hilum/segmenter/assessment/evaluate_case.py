@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from hilum.core.case import Case
-from hilum.core.connected_components import components
 from hilum.core.errors import DataError
-from hilum.core.files import read_json
 from hilum.core.geometry import Grid
 from hilum.core.modality import modality
 from hilum.core.types import IGNORE
 from hilum.datasets.io.nifti import Volume, read_label, read_volume
 from hilum.datasets.io.resampling import resample
-from hilum.evaluation.metrics.nodes import Row, node_table
+from hilum.datasets.prepare.body import find_body
+from hilum.datasets.prepare.partial_labels import anatomy_on, with_unknown
+from hilum.evaluation.metrics.instances import Instances, values_of
+from hilum.evaluation.metrics.node_record import NodeRecord, csv_row, read_nodes
+from hilum.evaluation.metrics.nodes import node_table
 from hilum.evaluation.metrics.scores import CaseScores, candidates_of, score_case
 from hilum.evaluation.metrics.uptake import uptake_metrics
 
@@ -25,8 +28,6 @@ from .prepared_cases import Numbers, measure
 
 TOLERANCE_MM = 0.1
 """Headers of other tools round; a tenth of a millimetre moves no voxel."""
-
-Rows = dict[str, list[Row]]
 
 
 @dataclass(frozen=True)
@@ -54,36 +55,67 @@ def measure_case(case: Case, file: Path) -> Measured:
         file: The mask, on the grid of the label. `<case>_probability.nii.gz` beside it, else the
             column `probability_max` of `<case>_nodes.json`, gives the scores of nodes.
 
+    Where the manifest says that the label is partial, its unmarked voxels are unknown as `prepare`
+    makes them.
+
     Raises:
-        DataError: If the mask lies on another grid.
+        DataError: If the mask lies on another grid, or holds 255.
     """
     assert case.label is not None
     reference, prediction = read_label(case.label, case.id), read_label(file, case.id)
     _check_grid(case, file, prediction, reference.grid)
+    _check_decided(case, file, prediction.array)
     grid, axes, flips = reference.grid.canonical()
     turned = tuple(axis for axis in range(3) if flips[axis])
     ours, truth = (np.flip(x.array.transpose(axes), turned) for x in (prediction, reference))
-    volumes = {}
-    for name, scan in case.volumes.items():
-        # Metrics need uptake only; density would cost a large file.
-        if modality(name).unit == "SUV":
-            volume = read_volume(scan, case.id)
-            volumes[name] = resample(volume.array, volume.grid, grid, fill=modality(name).fill)
+    if case.partial:
+        truth = _partial(case, truth, grid)
     known = truth != IGNORE
-    values = {int(v) for x in (ours[known], truth[known]) for v in np.unique(x)} - {0, IGNORE}
-    numbers = measure(ours, truth, grid, volumes, sorted(values | {1}))
-    tables: Rows = {
-        "prediction": node_table(ours, grid, volumes),
-        "reference": node_table(np.where(known, truth, 0), grid, volumes),
+    whole = ours
+    if not known.all():
+        # What is unknown counts on neither side: not as voxels, not as nodes, not as uptake.
+        ours = np.where(known, ours, 0)
+    masks = {"prediction": ours, "reference": truth}
+    # Metrics need uptake only; density would cost a large file.
+    volumes = {
+        name: read_volume(scan, case.id)
+        for name, scan in case.volumes.items()
+        if modality(name).unit == "SUV"
     }
+    numbers = measure(ours, truth, grid, {}, sorted({1, *values_of(ours), *values_of(truth)}))
+    tables = {who: node_table(mask, grid, volumes) for who, mask in masks.items()}
     if "pet" in volumes:
         for value, metrics in numbers.items():
-            own = [[row for row in rows if row["label"] == value] for rows in tables.values()]
+            own = [[node for node in nodes if node.label == value] for nodes in tables.values()]
             metrics |= uptake_metrics(own[0], own[1])
     nodes = [
-        {"case": case.id, "mask": kind, **row} for kind, rows in tables.items() for row in rows
+        {"case": case.id, "mask": who, **csv_row(node.row)}
+        for who, own in tables.items()
+        for node in own
     ]
-    return Measured(numbers, grid, nodes, _scores(case, file, ours, truth, grid))
+    return Measured(numbers, grid, nodes, _scores(case, file, whole, truth, grid))
+
+
+def _partial(case: Case, truth: np.ndarray, grid: Grid) -> np.ndarray:
+    """Return a label whose unmarked voxels are unknown where there may be a node, as `prepare`."""
+    volumes = {name: read_volume(scan, case.id) for name, scan in case.volumes.items()}
+    body = find_body(volumes, grid).on(grid) if volumes else np.ones(grid.shape, bool)
+    ct = None
+    if "ct" in volumes:
+        found = volumes["ct"]
+        ct = resample(found.array, found.grid, grid, fill=modality("ct").fill)
+    return with_unknown(truth, body, ct, anatomy_on(case, grid))
+
+
+def _check_decided(case: Case, file: Path, mask: np.ndarray) -> None:
+    if (mask == IGNORE).any():
+        raise DataError(
+            f"a prediction must say of each voxel what it is; {IGNORE} means unknown",
+            case=case.id,
+            file=file,
+            found=f"{IGNORE} in {np.count_nonzero(mask == IGNORE)} voxels",
+            remedy="write classes as 1, 2, ... and the background as 0",
+        )
 
 
 def _check_grid(case: Case, file: Path, found: Volume, grid: Grid) -> None:
@@ -107,34 +139,42 @@ def _scores(
         _check_grid(case, map_file, volume, read_label(file, case.id).grid)
         _, axes, flips = volume.grid.canonical()
         turned = tuple(axis for axis in range(3) if flips[axis])
-        return score_case(case.id, np.flip(volume.array.transpose(axes), turned), truth, grid)
+        values = np.flip(volume.array.transpose(axes), turned)
+        return score_case(case.id, values, truth, grid, mask=ours)
     table = file.parent / f"{case.id}_nodes.json"
-    rows: list[Row] = read_json(table) if table.is_file() else []
-    if not table.is_file() or any("probability_max" not in row for row in rows):
+    if not table.is_file():
         return None
-    labels, count = components(ours > 0)
-    scores = _by_place(labels, count, rows, grid)
+    listed = read_nodes(table)
+    # As the table was made: of the whole mask.
+    found = Instances.of(ours)
+    scores = _by_place(found, listed, grid)
     if scores is None:
         return None
-    lesions = (truth > 0) & (truth != IGNORE)
-    return CaseScores(candidates_of(case.id, labels, scores, lesions), components(lesions)[1])
+    labels = np.where(truth == IGNORE, 0, found.labels)
+    there = [number for number in np.unique(labels).tolist() if number]
+    order = np.zeros(found.count + 1, np.int32)
+    order[there] = np.arange(1, len(there) + 1)
+    lesions = Instances.of(truth)
+    own = [scores[number - 1] for number in there]
+    return CaseScores(candidates_of(case.id, order[labels], own, lesions), lesions.count)
 
 
-def _by_place(labels: np.ndarray, count: int, rows: list[Row], grid: Grid) -> list[float] | None:
-    """Return the score of each node from the row at its centroid; nothing if the table is stale."""
-    if count != len(rows):
+def _by_place(found: Instances, listed: Sequence[NodeRecord], grid: Grid) -> list[float] | None:
+    """Return the score of each node from the record at its centroid; nothing if it is stale."""
+    scores = [node.probability_max for node in listed]
+    if found.count != len(listed) or any(score is None for score in scores):
         return None
-    if not count:
+    if not listed:
         return []
-    index = np.argwhere(labels > 0)
-    number = labels[labels > 0]
+    inside = found.labels > 0
+    index, number = np.argwhere(inside), found.labels[inside]
     middles = [np.bincount(number, index[:, axis])[1:] for axis in range(3)]
     places = grid.to_world(np.stack(middles, 1) / np.bincount(number)[1:, None])
-    known = np.array([row["centroid_mm"] for row in rows], float)
+    known = np.array([node.centroid_mm for node in listed])
     far = np.linalg.norm(places[:, None] - known[None], axis=-1)
     if far.min(1).max() > 1:
         return None
-    return [float(rows[i]["probability_max"]) for i in far.argmin(1)]  # pyright: ignore[reportArgumentType]
+    return [float(scores[i] or 0) for i in far.argmin(1)]
 
 
 def _about(grid: Grid) -> str:

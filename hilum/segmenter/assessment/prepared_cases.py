@@ -81,7 +81,7 @@ def assess(
                     segmenter, case, settings, modalities=names, precision=precision
                 )
                 mask = probability.argmax(0).astype(np.uint8)
-                worth = score_case(name, 1 - probability[0], reference, case.grid)
+                worth = score_case(name, 1 - probability[0], reference, case.grid, mask=mask)
                 seen[names] = _metrics(case, mask, segmenter.classes), worth
                 if condition == conditions[0]:
                     _draw(folder / f"{name}.png", case, mask, seen[names][0]["dice"])

@@ -19,7 +19,8 @@ from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.prepare.case import prepare_case
 from hilum.datasets.store.case_store import PreparedCase
 from hilum.evaluation.charts.pictures import case_picture
-from hilum.evaluation.metrics.nodes import Row, n_features, write_nodes
+from hilum.evaluation.metrics.node_record import NodeRecord, write_nodes
+from hilum.evaluation.metrics.nodes import n_features
 
 from ..assessment.prepared_cases import Progress
 from ..ensemble import load_predictor, segmenter_folders
@@ -237,7 +238,7 @@ def _predict_one(
     }
     if settings.pictures:
         _draw(out, case, prepared, maps, nodes, row)
-    write_json(out / files[1], report | row | {"nodes": nodes})
+    write_json(out / files[1], report | row | {"nodes": [node.row for node in nodes]})
     return row
 
 
@@ -246,7 +247,7 @@ def _draw(
     case: Case,
     prepared: PreparedCase,
     maps: Maps,
-    nodes: Sequence[Row],
+    nodes: Sequence[NodeRecord],
     row: Mapping[str, Any],
 ) -> None:
     """Write the picture and the page of a case."""

@@ -14,10 +14,11 @@ from hilum.datasets.io.nifti import read_volume
 from hilum.datasets.io.resampling import resample, slabs
 from hilum.datasets.prepare.case import restore_probability
 from hilum.datasets.store.case_store import PreparedCase
-from hilum.evaluation.metrics.nodes import Row, node_table
+from hilum.evaluation.metrics.node_record import NodeRecord
+from hilum.evaluation.metrics.nodes import Image, node_table
 
 AROUND_MM = 15.0
-"""Kept around the nodes when they are measured; SUVpeak looks 6.2 mm beyond a node."""
+"""Kept around the nodes when they are measured."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,10 @@ def nodes_on_source(
     case: Case,
     prepared: PreparedCase | None = None,
     maps: Maps | None = None,
-) -> list[Row]:
+) -> list[NodeRecord]:
     """Measure the nodes of a mask on its own grid, with uptake from the original files.
+
+    PET is measured on its own grid, which keeps its extremes; density on that of the mask.
 
     Args:
         mask: Whole numbers on `grid`.
@@ -98,10 +101,13 @@ def nodes_on_source(
     cut = turned[box]
     d, h, w = cut.shape
     around = canonical.crop((low[0], low[1], low[2]), (d, h, w))
-    volumes = {}
+    volumes: dict[str, Image] = {}
     for name, file in case.volumes.items():
         volume = read_volume(file, case.id)
-        volumes[name] = resample(volume.array, volume.grid, around, fill=modality(name).fill)
+        if modality(name).unit == "SUV":
+            volumes[name] = volume
+        elif name == "ct":
+            volumes[name] = resample(volume.array, volume.grid, around, fill=modality(name).fill)
     if prepared is None or maps is None:
         return node_table(cut, around, volumes)
 

@@ -10,7 +10,7 @@ import numpy as np
 from hilum.core.files import write_text
 from hilum.core.geometry import Grid
 from hilum.evaluation.html.rendering import render
-from hilum.evaluation.metrics.nodes import Row
+from hilum.evaluation.metrics.node_record import NodeRecord, columns
 
 from .pictures import projection, slice_tiles
 
@@ -20,22 +20,23 @@ SHOWN = 12
 VIEWS = ((1, "coronal, right at the left"), (2, "sagittal, front at the left"))
 """Axes that are projected along."""
 
-COLUMNS: dict[str, tuple[str, int]] = {
-    "station": ("station", 0),
-    "short_axis_mm": ("short axis, mm", 1),
-    "long_axis_mm": ("long axis, mm", 1),
-    "volume_ml": ("volume, ml", 2),
-    "suv_max": ("SUVmax", 1),
-    "suv_mean": ("SUVmean", 1),
-    "suv_peak": ("SUVpeak", 1),
-    "tlg": ("TLG", 1),
-    "hu_mean": ("mean HU", 0),
-    "probability": ("probability", 2),
-    "uncertainty": ("uncertainty", 3),
-    "size_class": ("size class (RECIST 1.1)", 0),
-    "centroid_mm": ("centroid, mm (RAS)", 0),
-}
-"""Title and digits of each column of the node table that a page shows, where a case has it."""
+COLUMNS = (
+    "label",
+    "station",
+    "short_axis_mm",
+    "long_axis_mm",
+    "volume_ml",
+    "suv_max",
+    "suv_mean",
+    "suv_peak",
+    "tlg",
+    "hu_mean",
+    "probability",
+    "uncertainty",
+    "size_class",
+    "centroid_mm",
+)
+"""Columns of the node table that a page shows, where a case has them."""
 
 
 def write_page(
@@ -44,7 +45,7 @@ def write_page(
     volumes: Mapping[str, np.ndarray],
     grid: Grid,
     mask: np.ndarray,
-    nodes: Sequence[Row],
+    nodes: Sequence[NodeRecord],
     about: Mapping[str, object],
 ) -> Path:
     """Write a page that needs no other file and no network.
@@ -55,18 +56,20 @@ def write_page(
         volumes: Physical values by modality, on the canonical grid.
         grid: Theirs and the mask's.
         mask: What was predicted.
-        nodes: Rows of `evaluation.metrics.nodes.node_table`, from the mask on any grid of the same
+        nodes: Of `evaluation.metrics.nodes.node_table`, from the mask on any grid of the same
             patient.
         about: Lines below the title.
     """
-    columns = [name for name in COLUMNS if any(name in node for node in nodes)]
+    shown = [name for name in COLUMNS if any(getattr(node, name) is not None for node in nodes)]
+    if len({node.label for node in nodes}) == 1:
+        shown.remove("label")
     text = render(
         "segmenter/prediction/case.html.j2",
         title=title,
         about={key: _text(value) for key, value in about.items()},
         views=[_view(volumes, grid, mask, nodes, *view) for view in VIEWS],
-        columns=[COLUMNS[name][0] for name in columns],
-        nodes=[_row(node, columns) for node in nodes],
+        columns=[columns()[name].heading for name in shown],
+        nodes=[_row(node, shown) for node in nodes],
         slices=[_slices(node, volumes, grid, mask) for node in nodes[:SHOWN]],
         shown=SHOWN,
     )
@@ -78,7 +81,7 @@ def _view(
     volumes: Mapping[str, np.ndarray],
     grid: Grid,
     mask: np.ndarray,
-    nodes: Sequence[Row],
+    nodes: Sequence[NodeRecord],
     axis: int,
     view: str,
 ) -> dict[str, object]:
@@ -90,11 +93,11 @@ def _view(
     width, height = width * scale, height * scale
     marks = []
     for node in nodes:
-        place = grid.to_index(node["centroid_mm"])  # pyright: ignore[reportArgumentType]
+        place = grid.to_index(node.centroid_mm)
         # Beside the node, but never beyond the picture.
         x = min((1 - (place[across] + 0.5) / grid.shape[across]) * width + 7, width - 20)
         y = max((1 - (place[0] + 0.5) / grid.shape[0]) * height - 5, 12)
-        marks.append((node["id"], f"{x:.1f}", f"{y:.1f}"))
+        marks.append((node.id, f"{x:.1f}", f"{y:.1f}"))
     return {
         "title": f"{name.upper()}, {view}",
         "width": f"{width:.1f}",
@@ -104,10 +107,10 @@ def _view(
     }
 
 
-def _row(node: Row, columns: Sequence[str]) -> dict[str, object]:
+def _row(node: NodeRecord, shown: Sequence[str]) -> dict[str, object]:
     """Return the number of a node and its cells: text, and whether it is words."""
-    cells = [_cell(node.get(name), COLUMNS[name][1]) for name in columns]
-    return {"id": node["id"], "cells": cells}
+    cells = [_cell(getattr(node, name), columns()[name].digits) for name in shown]
+    return {"id": node.id, "cells": cells}
 
 
 def _cell(value: object, digits: int) -> tuple[str, bool]:
@@ -115,18 +118,18 @@ def _cell(value: object, digits: int) -> tuple[str, bool]:
         return "", False
     if isinstance(value, int | float):
         return f"{value:.{digits}f}", False
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return ", ".join(f"{v:.{digits}f}" for v in value), False
     return str(value), True
 
 
 def _slices(
-    node: Row, volumes: Mapping[str, np.ndarray], grid: Grid, mask: np.ndarray
+    node: NodeRecord, volumes: Mapping[str, np.ndarray], grid: Grid, mask: np.ndarray
 ) -> dict[str, object]:
     """Return the axial slice through the middle of a node, in every modality."""
-    place = grid.to_index(node["centroid_mm"])  # pyright: ignore[reportArgumentType]
+    place = grid.to_index(node.centroid_mm)
     depth = int(np.clip(round(float(place[0])), 0, grid.shape[0] - 1))
-    return {"id": node["id"], "depth": depth, "tiles": slice_tiles(volumes, mask, grid, depth)}
+    return {"id": node.id, "depth": depth, "tiles": slice_tiles(volumes, mask, grid, depth)}
 
 
 def _text(value: object) -> str:

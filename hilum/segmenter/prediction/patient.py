@@ -17,7 +17,7 @@ from hilum.datasets.io.nifti import Volume, write_volume
 from hilum.datasets.io.scratch import empty
 from hilum.datasets.prepare.case import PrepareSettings, prepare_case
 from hilum.datasets.store.case_store import PreparedCase
-from hilum.evaluation.metrics.nodes import Row
+from hilum.evaluation.metrics.node_record import NodeRecord
 
 from ..inference.predict_case import FLIPS, predict_slabs, usable
 from ..inference.settings import InferenceSettings, Precision, Uncertainty
@@ -35,14 +35,14 @@ class Prediction:
     Attributes:
         mask: uint8 `[D, H, W]`, 0 background.
         grid: Where it lies.
-        nodes: A row per node, the largest first; see `evaluation.metrics.nodes.node_table`.
+        nodes: The largest first; see `evaluation.metrics.nodes.node_table`.
         modalities: What it was predicted from.
         uncertainty: float32 `[D, H, W]`, if asked for.
     """
 
     mask: np.ndarray
     grid: Grid
-    nodes: list[Row]
+    nodes: list[NodeRecord]
     modalities: tuple[str, ...]
     uncertainty: np.ndarray | None = None
 

@@ -20,7 +20,7 @@ from hilum.datasets.io.lattice import place_mask
 from hilum.datasets.io.nifti import read_label, read_volume
 from hilum.datasets.io.resampling import resample
 from hilum.datasets.manifest import read_manifest
-from hilum.evaluation.metrics.nodes import Row
+from hilum.evaluation.metrics.node_record import NodeRecord, read_nodes
 from hilum.evaluation.viewer.case import PRESETS, Layer, Marked, Shown, Window, mark
 from hilum.evaluation.viewer.matches import with_matches
 from hilum.evaluation.viewer.server import Gallery, make_server
@@ -183,9 +183,9 @@ def _about(found: Found) -> str:
     return f"{len(rows)} node{'' if len(rows) == 1 else 's'}" if isinstance(rows, list) else ""
 
 
-def _nodes(found: Found, mask: np.ndarray, grid: Grid) -> list[Row]:
+def _nodes(found: Found, mask: np.ndarray, grid: Grid) -> list[NodeRecord]:
     if found.nodes is not None:
-        return read_json(found.nodes)
+        return read_nodes(found.nodes)
     # Only here, since it brings torch along.
     from .original_grid import nodes_on_source
 

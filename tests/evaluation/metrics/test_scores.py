@@ -7,6 +7,7 @@ import pytest
 
 from hilum.core.geometry import Grid
 from hilum.evaluation.metrics.calibration import pooled, reliability
+from hilum.evaluation.metrics.instances import Instances
 from hilum.evaluation.metrics.scores import CaseScores, candidates_of, score_case, summary
 
 GRID = Grid.from_spacing((4, 6, 40), (4.0, 4.0, 4.0))
@@ -34,10 +35,9 @@ def test_candidates_by_hand() -> None:
 
 
 def test_a_candidate_belongs_to_the_lesion_it_covers_most_of() -> None:
-    truth = np.zeros((1, 1, 12), bool)
-    truth[..., 0:2] = truth[..., 4:9] = True
     labels = np.ones((1, 1, 12), np.int32)
-    assert [one.lesion for one in candidates_of("a", labels, [0.5], truth)] == ["a/2"]
+    lesions = Instances(np.array([[[1, 1, 0, 0, 2, 2, 2, 2, 2, 0, 0, 0]]], np.int32), (1, 1))
+    assert [one.lesion for one in candidates_of("a", labels, [0.5], lesions)] == ["a/2"]
 
 
 def test_froc_of_the_cohort_by_hand() -> None:
@@ -81,3 +81,16 @@ def test_a_cohort_without_lesions_or_candidates_has_no_numbers() -> None:
         "confidence": [None] * 10, "frequency": [None] * 10,
     }  # fmt: skip
     assert "voxels_near_foreground" not in found
+
+
+def test_touching_classes_are_candidates_of_their_own() -> None:
+    probability, reference = np.zeros(GRID.shape), np.zeros(GRID.shape, np.uint8)
+    reference[1, 1, 2:5], reference[1, 1, 5:8] = 1, 2
+    probability[1, 1, 1:5], probability[1, 1, 5:9] = 0.9, 0.6
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[1, 1, 3:5], mask[1, 1, 5:7] = 1, 2
+    found = score_case("a", probability, reference, GRID, mask=mask)
+    assert found.lesions == 2
+    assert [(one.score, one.lesion) for one in found.candidates] == [(0.9, "a/1"), (0.6, "a/2")]
+    alone = score_case("a", probability, reference, GRID)
+    assert len(alone.candidates) == 1, "without a mask nothing tells them apart"

@@ -44,6 +44,10 @@ def test_an_empty_mask_has_no_uptake_and_no_hottest_node() -> None:
     assert uptake_metrics([], [])["tlg_error"] == 0
 
 
-def test_without_pet_there_is_nothing() -> None:
-    rows = node_table(np.ones(GRID.shape), GRID)
-    assert uptake_metrics(rows, rows) == {}
+def test_a_node_beyond_the_pet_makes_the_sum_unknown() -> None:
+    pet = (np.ones((2, 2, 2)), GRID.crop((0, 0, 0), (2, 2, 2)))
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[0, 0, 0], mask[4, 4, 20] = 1, 1
+    found = uptake_metrics(node_table(mask, GRID, {"pet": pet}), [])
+    assert math.isnan(found["tlg"])
+    assert found["suv_max"] == 1

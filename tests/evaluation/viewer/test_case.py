@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -144,7 +145,7 @@ def test_contours_lie_on_the_pixels_of_their_node() -> None:
 def test_nodes_have_the_numbers_of_their_table_whatever_its_order() -> None:
     _, _, mask = volumes()
     rows = node_table(mask, GRID)
-    rows[0]["id"], rows[1]["id"] = 2, 1
+    rows = [replace(rows[0], id=2), replace(rows[1], id=1)]
     marked = mark(mask, GRID, rows)
     assert marked.start == (1, 1, 1)
     assert marked.labels[0, 0, 0] == 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from hilum.core.geometry import Grid
 from hilum.evaluation.metrics.nodes import node_table
-from hilum.evaluation.viewer.case import Shown, mark
+from hilum.evaluation.viewer.case import Shown, describe, mark
 from hilum.evaluation.viewer.matches import matches, with_matches
 
 GRID = Grid.from_spacing((5, 7, 30), (3.0, 2.0, 1.5))
@@ -37,11 +39,12 @@ def test_the_table_names_partners_and_lists_the_missed() -> None:
     rows = node_table(one, GRID)
     marked = {"prediction": mark(one, GRID, rows), "reference": mark(other, GRID)}
     case = with_matches(Shown("a", GRID, [], marked, rows))
-    assert [row["reference"] for row in case.nodes] == ["R3, R4", "R2", "none", "missed"]
-    last = case.nodes[-1]
-    assert last["id"] == "R1"
+    lines = cast(list[dict[str, object]], describe(case)["nodes"])
+    assert [line["reference"] for line in lines] == ["R3, R4", "R2", "none", "missed"]
+    assert [line["id"] for line in lines] == [1, 2, 3, "R1"]
+    (last,) = case.missed
     middle = GRID.to_world(np.array([0.5, 5.5, 23.0]))
-    np.testing.assert_allclose(np.array(last["centroid_mm"]), middle, atol=0.01)
+    np.testing.assert_allclose(np.array(last.centroid_mm), middle, atol=0.01)
 
 
 def test_without_a_reference_nothing_changes() -> None:

@@ -15,7 +15,8 @@ from hilum.core.files import read_json
 from hilum.core.geometry import Grid, IntTriple
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.manifest import write_manifest
-from hilum.evaluation.metrics.nodes import node_table, write_nodes
+from hilum.evaluation.metrics.node_record import write_nodes
+from hilum.evaluation.metrics.nodes import node_table
 from hilum.evaluation.metrics.table import METRICS
 from hilum.segmenter.assessment.evaluate import evaluate
 
@@ -233,3 +234,61 @@ def test_a_table_of_other_nodes_gives_no_scores(tmp_path: Path) -> None:
     write_nodes(folder, "a1", node_table(other, GRID, probability=other * 0.7))
     found = read_json(evaluate(folder, manifest, tmp_path / "out").out / "cohort.json")
     assert "scores" not in found
+
+
+def test_classes_that_touch_keep_their_own_uptake(tmp_path: Path) -> None:
+    both = mask((1, 1, 1, 1), (4, 1, 1, 2))
+    manifest, folder = cohort(tmp_path, {"a1": (both, both)})
+    found = evaluate(folder, manifest, tmp_path / "out")
+    for value in (1, 2):
+        numbers = found.cases[value]["a1"]
+        assert numbers["dice"] == 1
+        assert numbers["tlg_error"] == 0
+        assert numbers["tlg"] == pytest.approx(60 * 6 * 0.012)
+        assert numbers["suv_max_error"] == 0
+    with (tmp_path / "out" / "nodes.csv").open() as stream:
+        nodes = list(csv.DictReader(stream))
+    assert sorted((node["mask"], node["label"]) for node in nodes) == [
+        (who, value) for who in ("prediction", "reference") for value in ("1", "2")
+    ]
+
+
+def test_a_predicted_node_where_nothing_is_known_counts_nowhere(tmp_path: Path) -> None:
+    reference = mask((2, 2, 2, 1), (7, 8, 9, 255))
+    prediction = mask((2, 2, 2, 1), (7, 8, 9, 1))
+    manifest, folder = cohort(tmp_path, {"a1": (prediction, reference)})
+    hot = np.where(reference == 255, 30, 2).astype(np.float32)
+    write_volume(tmp_path / "a1-pet.nii.gz", hot, GRID)
+    write_nodes(folder, "a1", node_table(prediction, GRID, probability=prediction * 0.8))
+    found = evaluate(folder, manifest, tmp_path / "out")
+    numbers = found.cases[1]["a1"]
+    assert numbers["dice"] == 1
+    assert numbers["suv_max"] == numbers["reference_suv_max"] == 2
+    assert numbers["tlg_error"] == 0
+    with (tmp_path / "out" / "nodes.csv").open() as stream:
+        assert [row["mask"] for row in csv.DictReader(stream)] == ["prediction", "reference"]
+    froc = read_json(tmp_path / "out" / "cohort.json")["scores"]["froc"]
+    assert froc["false_positives"] == [0]
+
+
+def test_a_partial_label_leaves_unmarked_tissue_unknown_as_prepare_does(tmp_path: Path) -> None:
+    reference = mask((2, 2, 2, 1))
+    prediction = mask((2, 2, 2, 1), (7, 2, 2, 1), (7, 8, 9, 1))
+    ct = np.full(SIDES, 30, np.float32)
+    ct[7:10, 8:12, 9:14] = -800  # lung: no node can be there, marked or not
+    volumes = {"ct": write_volume(tmp_path / "ct.nii.gz", ct, GRID)}
+    label = write_volume(tmp_path / "label.nii.gz", reference, GRID)
+    write_volume(tmp_path / "ours" / "a1.nii.gz", prediction, GRID)
+    found = {}
+    for partial in (False, True):
+        case = Case("a1", "a", volumes, label, partial=partial)
+        manifest = write_manifest(tmp_path / f"{partial}.csv", [case])
+        found[partial] = evaluate(tmp_path / "ours", manifest, tmp_path / "o").cases[1]["a1"]
+    assert found[False]["false_positives"] == 2
+    assert found[True]["false_positives"] == 1, "only the one in the lung is known to be wrong"
+
+
+def test_a_prediction_that_leaves_voxels_unknown_is_refused(tmp_path: Path) -> None:
+    manifest, folder = cohort(tmp_path, {"a1": (mask((2, 2, 2, 255)), mask((2, 2, 2, 1)))})
+    with pytest.raises(DataError, match=r"case a1.*255 means unknown, found 255 in 60 voxels"):
+        evaluate(folder, manifest, tmp_path / "out")

@@ -55,8 +55,8 @@ def test_a_segmenter_can_be_called_with_scans(
     assert found.grid.same_as(pet.grid)
     assert_array_equal(found.mask, pet.array > 4)
     (row,) = found.nodes
-    assert row["suv_max"] == pytest.approx(8)
-    assert float(row["probability"]) > 0.9  # pyright: ignore[reportArgumentType]
+    assert row.suv_max == pytest.approx(8)
+    assert (row.probability or 0) > 0.9
     again = threshold(pet=pet)
     assert again.modalities == ("pet",)
     assert_array_equal(again.mask, found.mask)
