@@ -110,7 +110,7 @@ def test_mirrors_and_transposes_measure_the_same(seed: int) -> None:
         mask = ellipsoid((6.0, 3.0 + seed, 3.0 + seed), (2, 1, 1))
     mask = mask if mask.any() else np.ones((1, 3, 4), bool)
     one = axes_mm(mask, (3.0, 1.7, 1.1))
-    for axes in ([0], [1], [2], [1, 2], [0, 1, 2]):
+    for axes in ((0,), (1,), (2,), (1, 2), (0, 1, 2)):
         assert axes_mm(np.flip(mask, axes), (3.0, 1.7, 1.1)) == pytest.approx(one, abs=1e-6)
     turned = axes_mm(mask.transpose(0, 2, 1), (3.0, 1.1, 1.7))
     assert turned == pytest.approx(one, abs=1e-6)
@@ -120,7 +120,8 @@ def rough(draw: np.random.Generator, radii: tuple[float, ...], turn: np.ndarray)
     """Return a rough, long shape at half a millimetre; solidity as manual contours have it."""
     shape = ellipsoid(radii, (0.5, 0.5, 0.5), turn)
     noise = ndimage.gaussian_filter(draw.standard_normal(shape.shape), 6)
-    depth = ndimage.distance_transform_edt(shape) - ndimage.distance_transform_edt(~shape)
+    within, without = (np.asarray(ndimage.distance_transform_edt(x)) for x in (shape, ~shape))
+    depth = within - without
     labels, _ = ndimage.label(depth * 0.5 + 1.5 * noise / noise.std() > 0.8)  # pyright: ignore[reportGeneralTypeIssues]
     return labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1
 
