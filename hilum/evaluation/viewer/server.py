@@ -19,7 +19,8 @@ from urllib.parse import parse_qsl
 from hilum.core.errors import SettingsError, UserError
 
 from ..html.rendering import render
-from .case import Shown, Window, contours, describe, slice_png
+from .case import Shown, Window, describe, slice_png
+from .contours import contours
 
 HOST = "127.0.0.1"
 Answer = tuple[str, bytes]

@@ -16,13 +16,12 @@ from hilum.evaluation.metrics.nodes import node_table
 from hilum.evaluation.viewer.case import (  # fmt: skip
     Layer,
     Shown,
-    contours,
     describe,
-    edges,
     mark,
     scaled,
     slice_png,
 )
+from hilum.evaluation.viewer.contours import contours, edges
 
 SIDES = (4, 6, 9)
 GRID = Grid.from_spacing(SIDES, (3.0, 2.0, 1.5), (-20.0, 10.0, 300.0))

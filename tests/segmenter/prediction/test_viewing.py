@@ -23,7 +23,8 @@ from hilum.core.files import read_json
 from hilum.core.geometry import Grid
 from hilum.datasets.io.nifti import read_label, read_volume, write_volume
 from hilum.datasets.manifest import write_manifest
-from hilum.evaluation.viewer.case import contours, describe, slice_png
+from hilum.evaluation.viewer.case import describe, slice_png
+from hilum.evaluation.viewer.contours import contours
 from hilum.evaluation.viewer.server import make_server
 from hilum.segmenter.prediction.cohort import predict
 from hilum.segmenter.prediction.viewing import gallery, view
