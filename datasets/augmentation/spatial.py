@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from hilum.core.geometry import IntTriple, Triple
+from hilum.core.geometry import IntTriple, Triple, nearest_index
 
 Matrix = NDArray[np.float64]
 
@@ -218,7 +218,7 @@ def _as_slices(
     if not (np.allclose(np.abs(diagonal), 1) and np.allclose(offset, np.round(offset))):
         return None
     ends = diagonal * (np.array(shape) - 1) + offset
-    low = np.round(np.minimum(offset, ends)).astype(int)
+    low = nearest_index(np.minimum(offset, ends))
     if (low < 0).any() or (low + shape > np.array(source)).any():
         return None
     d, h, w = (slice(int(a), int(a) + n) for a, n in zip(low, shape, strict=True))
@@ -227,7 +227,7 @@ def _as_slices(
 
 def _nearest(mark: Tensor, n: int, scale: float, offset: float, axis: int) -> Tensor:
     """Resample one axis of a mask."""
-    place = np.floor(np.arange(n) * scale + offset + 0.5).astype(np.int64)
+    place = nearest_index(np.arange(n) * scale + offset)
     side = mark.shape[axis]
     picked = mark.index_select(axis, torch.from_numpy(place.clip(0, side - 1)).to(mark.device))
     outside = (place < 0) | (place >= side)

@@ -10,7 +10,7 @@ import numpy as np
 from hilum.core.case import IGNORE, Case
 from hilum.core.connected_components import components
 from hilum.core.errors import DataError
-from hilum.core.geometry import Grid
+from hilum.core.geometry import Grid, nearest_index
 
 from ..io.boxes import box_of
 from ..io.lattice import apart, drawn_on, place_mask
@@ -107,7 +107,7 @@ def _below(case: str, label: Volume, volumes: dict[str, Volume]) -> Iterator[Pro
                 f"there, {name} cannot help",
             )
         if name == "ct" and seen.any():
-            index = np.round(volume.grid.to_index(world[seen])).astype(int)
+            index = nearest_index(volume.grid.to_index(world[seen]))
             index = index.clip(0, np.asarray(volume.grid.shape) - 1)
             middle = float(np.median(volume.array[tuple(index.T)]))
             if middle < AIR_HU:

@@ -1,26 +1,35 @@
 """Fill the closed contours of an RTSTRUCT: a voxel belongs to a region if its centre does.
 
-DICOM PS3.3 C.8.8.6. Contours of one region in one plane are combined by exclusive or, so that inner
-contours are holes; keyholes come out right by the even-odd rule. A centre exactly on a contour
-counts as inside, as tools that draw contours through the outermost voxels expect.
+DICOM PS3.3 C.8.8.6. Contours of one region in one plane are combined as `polygons.fill_polygons`
+says: inner contours and keyholes are holes, contours drawn twice count once, contours that cross
+are united (`CLOSEDPLANAR_XOR`: by exclusive or, as the standard defines it).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from pydicom import Dataset
 
 from hilum.core.errors import DataError
-from hilum.core.geometry import Grid
+from hilum.core.geometry import Grid, nearest_index
+from hilum.core.notes import Note
 
-_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+from .polygons import EdgeRule, Filled, fill_polygons
+
+_XOR = "CLOSEDPLANAR_XOR"
+_CLOSED = ("CLOSED_PLANAR", _XOR)
 _ON_SLICE = 0.05
 """Contours this near to a slice, in slices, lie on it; those of one plane lie as near together."""
-_SNAP = 1e-3
-"""Corners this near to a voxel's centre, in voxels, lie on it: coordinates are stored rounded."""
+_REGULAR = 0.1
+"""Planes that are this near to slices, but for one shift that all share, keep their distances."""
+_EDGE = 1e-3
+"""In voxels: contours this far beyond the scan's edge lie on it."""
+_GRAVE = 0.5
+"""Part of a region that exclusive or may remove before it is a warning."""
 
 
 def roi_names(dataset: Dataset) -> dict[int, str]:
@@ -33,10 +42,11 @@ def read_contours(
     dataset: Dataset,
     numbers: Sequence[int],
     grid: Grid,
-    notes: list[str],
+    notes: list[Note],
     *,
     file: Path | None = None,
     case: str | None = None,
+    edge: EdgeRule = "half-open",
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield number and mask, bool `[D, H, W]` on `grid`, of each region.
 
@@ -44,10 +54,12 @@ def read_contours(
         dataset: The RTSTRUCT.
         numbers: Regions wanted.
         grid: Of the scan that was contoured; may be oblique, slices along any axis.
-        notes: Gets one line for all that was not as it should be: contours that are points, lie
-            between slices (the nearest slice takes them) or reach beyond the scan's edge.
+        notes: Gets one for all that was not as it should be: contours that are points, lie between
+            slices (the nearest takes them, halves go up), repeat or cross others, make holes, or
+            reach beyond the scan's edge.
         file: For messages.
         case: For messages.
+        edge: Rule for voxel centres exactly on a contour.
 
     Raises:
         DataError: If a contour lies across the slices, or more than half a slice away from all of
@@ -64,9 +76,11 @@ def read_contours(
         name = repr(names.get(number, str(number)))
         closed = [c for c in contours if str(c.get("ContourGeometricType", "")) in _CLOSED]
         if len(closed) < len(contours):
-            notes.append(f"{name}: {len(contours) - len(closed)} contours are points or open lines")
+            text = f"{name}: {len(contours) - len(closed)} contours are points or open lines"
+            notes.append(Note("warning", "contours without an area", text))
         polygons = [grid.to_index(contour_points(c, name, file, case)) for c in closed]
-        yield number, _fill(polygons, grid, name, notes, (file, case))
+        exclusive = any(str(c.ContourGeometricType) == _XOR for c in closed)
+        yield number, _fill(polygons, grid, name, notes, (exclusive, edge), (file, case))
 
 
 def contour_points(
@@ -88,71 +102,25 @@ def contour_points(
     return values.reshape(-1, 3) * (-1, -1, 1)
 
 
-def fill_polygons(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """Return which lattice points lie in an odd number of polygons, or on an edge.
-
-    Args:
-        polygons: Corners `[N, 2]` as (row, column); the last joins the first. A centre of a pixel
-            has whole numbers.
-        shape: Rows and columns of the result.
-    """
-    toggles = np.zeros((shape[0], shape[1] + 1), np.int32)
-    edge = np.zeros(shape, bool)
-    for polygon in polygons:
-        nearest = np.round(polygon)
-        corners = np.where(np.abs(polygon - nearest) < _SNAP, nearest, polygon)
-        _cross(corners, toggles, edge)
-    return (np.cumsum(toggles[:, :-1], 1) % 2 == 1) | edge
-
-
-def _cross(corners: np.ndarray, toggles: np.ndarray, edge: np.ndarray) -> None:
-    """Count in `toggles` where rows cross the polygon, and mark the centres on its edges."""
-    rows, columns = edge.shape
-    start, end = corners, np.roll(corners, -1, 0)
-    swap = start[:, 0] > end[:, 0]
-    low, high = np.where(swap[:, None], end, start), np.where(swap[:, None], start, end)
-    # Half open, so that a row through a corner crosses once.
-    first = np.clip(np.ceil(low[:, 0]), 0, rows).astype(int)
-    count = np.clip(np.ceil(high[:, 0]), 0, rows).astype(int) - first
-    which = np.repeat(np.arange(len(corners)), count)
-    row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[which]
-    rise = high[which, 0] - low[which, 0]
-    share = (row - low[which, 0]) / rise
-    x = low[which, 1] + share * (high[which, 1] - low[which, 1])
-    exact = np.abs(x - np.round(x)) < 1e-6
-    x[exact] = np.round(x[exact])
-    np.add.at(toggles, (row, np.clip(np.ceil(x), 0, columns).astype(int)), 1)
-    _mark(edge, row[exact], x[exact])
-    _mark(edge, corners[:, 0], corners[:, 1])
-    flat = (low[:, 0] == high[:, 0]) & (low[:, 0] == np.round(low[:, 0]))
-    for (at, one), (_, other) in zip(low[flat], high[flat], strict=True):
-        between = np.arange(np.ceil(min(one, other)), np.floor(max(one, other)) + 1)
-        _mark(edge, np.full(between.shape, at), between)
-
-
-def _mark(edge: np.ndarray, row: np.ndarray, column: np.ndarray) -> None:
-    inside = (row >= 0) & (row < edge.shape[0]) & (column >= 0) & (column < edge.shape[1])
-    whole = inside & (row == np.round(row)) & (column == np.round(column))
-    edge[row[whole].astype(int), column[whole].astype(int)] = True
-
-
 def _fill(
     polygons: list[np.ndarray],
     grid: Grid,
     name: str,
-    notes: list[str],
+    notes: list[Note],
+    how: tuple[bool, EdgeRule],
     where: tuple[Path | None, str | None],
 ) -> np.ndarray:
     """Return the mask of one region from its corners in indices of the grid."""
     mask = np.zeros(grid.shape, bool)
     if not polygons:
-        notes.append(f"{name}: no closed contours")
+        notes.append(Note("warning", "regions without contours", f"{name}: no closed contours"))
         return mask
     axis = int(np.argmin(np.sum([np.ptp(p, 0) for p in polygons], 0)))
     flat = [p for p in polygons if np.ptp(p[:, axis]) <= 0.5]
     depth = np.array([p[:, axis].mean() for p in flat])
+    slices = slices_of(depth)
     lost = [p for p in polygons if np.ptp(p[:, axis]) > 0.5]
-    lost += [p for p, d in zip(flat, depth, strict=True) if not -0.5 <= d < grid.shape[axis] - 0.5]
+    lost += [p for p, i in zip(flat, slices, strict=True) if not 0 <= i < grid.shape[axis]]
     if lost:
         x, y, z = grid.to_world(lost[0][0]) * (-1, -1, 1)
         raise DataError(
@@ -165,11 +133,38 @@ def _fill(
         )
     planes = np.moveaxis(mask, axis, 0)
     others = [a for a in range(3) if a != axis]
-    kept = [(d, p[:, others]) for d, p in zip(depth, flat, strict=True)]
-    for index, group in _planes(kept, name, notes).items():
-        planes[index] = fill_polygons(group, (planes.shape[1], planes.shape[2]))
-    _note_outside([p for _, p in kept], (planes.shape[1], planes.shape[2]), name, notes)
+    kept = [_Contour(d, int(i), p[:, others]) for d, i, p in zip(depth, slices, flat, strict=True)]
+    filled = []
+    for index, group in _planes(kept, name, grid.spacing[axis], notes).items():
+        filled.append(fill_polygons(group, (planes.shape[1], planes.shape[2]), *how))
+        planes[index] = filled[-1].inside
+    _note_overlaps(filled, grid.voxel_ml, name, notes)
+    if how[1] == "half-open" and all(one.traced for one in filled):
+        text = f"{name}: every corner is the centre of a voxel; if a tool traced the outermost"
+        text += " voxels so (rt-utils, OpenCV), edge=inside counts them all"
+        notes.append(Note("warning", "contours through voxel centres", text))
+    _note_outside([one.corners for one in kept], (planes.shape[1], planes.shape[2]), name, notes)
     return mask
+
+
+def slices_of(depth: np.ndarray) -> np.ndarray:
+    """Return the slice of each plane, from its place in slices.
+
+    Planes as far apart as slices are keep their distances: if they lie beside the slices by one
+    common shift, it is rounded once for all, so that noise in the coordinates neither doubles a
+    slice nor leaves one out. Others take the nearest slice each. Halves go up.
+    """
+    if not len(depth):
+        return np.zeros(0, np.int64)
+    # The shift on a circle, since -0.5 is as 0.5.
+    turn = np.exp(2j * np.pi * depth)
+    mean = turn.mean()
+    if abs(mean) > 0.5:
+        off = np.angle(turn / mean) / (2 * np.pi)
+        if np.abs(off).max() < _REGULAR:
+            shift = float(np.angle(mean)) / (2 * np.pi)
+            return nearest_index(depth - off - shift) + nearest_index(shift)
+    return nearest_index(depth)
 
 
 def _doubts(total: int, flat: int, lost: int) -> str:
@@ -179,41 +174,74 @@ def _doubts(total: int, flat: int, lost: int) -> str:
     return f"{' and '.join(parts)}, of {total}"
 
 
+class _Contour(NamedTuple):
+    """One contour: its place in slices, the slice that takes it, and its corners there."""
+
+    depth: float
+    slice: int
+    corners: np.ndarray
+
+
 def _planes(
-    contours: list[tuple[float, np.ndarray]], name: str, notes: list[str]
+    contours: list[_Contour], name: str, spacing: float, notes: list[Note]
 ) -> dict[int, list[np.ndarray]]:
     """Return the contours of each slice; of several planes near one slice, the nearest is taken."""
-    contours.sort(key=lambda item: item[0])
-    groups: list[list[tuple[float, np.ndarray]]] = []
-    for item in contours:
-        if groups and item[0] - groups[-1][-1][0] < _ON_SLICE:
-            groups[-1].append(item)
+    contours.sort(key=lambda one: one.depth)
+    groups: list[list[_Contour]] = []
+    for one in contours:
+        if groups and one.depth - groups[-1][-1].depth < _ON_SLICE:
+            groups[-1].append(one)
         else:
-            groups.append([item])
+            groups.append([one])
     chosen: dict[int, tuple[float, list[np.ndarray]]] = {}
-    between = 0
+    between = []
     for group in groups:
-        depth = float(np.mean([d for d, _ in group]))
-        index = round(depth)
+        depth = float(np.mean([one.depth for one in group]))
+        index = group[0].slice
         away = abs(depth - index)
-        between += away > _ON_SLICE
+        between += [away] if away > _ON_SLICE else []
         if index not in chosen or away < chosen[index][0]:
-            chosen[index] = (away, [polygon for _, polygon in group])
+            chosen[index] = (away, [one.corners for one in group])
     if between:
-        notes.append(f"{name}: {between} of {len(groups)} contoured planes lie between slices")
+        text = f"{name}: {len(between)} of {len(groups)} contoured planes lie between slices, up to"
+        text += f" {max(between) * spacing:.2f} mm off; the nearest slice takes them"
+        notes.append(Note("warning", "contours between slices", text))
     if len(chosen) < len(groups):
-        notes.append(f"{name}: {len(groups) - len(chosen)} planes share a slice with a nearer one")
+        text = f"{name}: {len(groups) - len(chosen)} planes share a slice with a nearer one"
+        notes.append(Note("warning", "contours closer than the slices", f"{text}; left out"))
     gaps = np.diff(sorted(chosen))
     if len(gaps) and gaps.min() > 1:
-        notes.append(f"{name}: no two neighbouring slices are contoured; gaps stay empty")
+        text = f"{name}: no two neighbouring slices are contoured; gaps stay empty"
+        notes.append(Note("warning", "contours with gaps", text))
     return {index: polygons for index, (_, polygons) in chosen.items()}
 
 
+def _note_overlaps(filled: Sequence[Filled], voxel_ml: float, name: str, notes: list[Note]) -> None:
+    """Note contours drawn twice, contours that cross, and what holes take from a region."""
+    repeated = sum(one.repeated for one in filled)
+    if repeated:
+        text = f"{name}: {repeated} contours repeat another of their slice and count once"
+        notes.append(Note("warning", "contours drawn twice", text))
+    united = sum(one.united for one in filled)
+    if united:
+        text = f"{name}: {united} contours cross another of their slice and are united with it"
+        notes.append(Note("warning", "contours that cross", text))
+    removed = sum(one.removed for one in filled)
+    if removed:
+        kept = sum(int(one.inside.sum()) for one in filled)
+        share = removed / max(kept + removed, 1)
+        slices = sum(one.removed > 0 for one in filled)
+        text = f"{name}: contours inside of others remove {removed * voxel_ml:.3g} ml ({share:.0%})"
+        severity = "warning" if share > _GRAVE else "info"
+        notes.append(Note(severity, "holes in regions", f"{text} in {slices} slices"))
+
+
 def _note_outside(
-    polygons: list[np.ndarray], shape: tuple[int, int], name: str, notes: list[str]
+    polygons: list[np.ndarray], shape: tuple[int, int], name: str, notes: list[Note]
 ) -> None:
     limit = np.array(shape) - 0.5
     if any(
-        (polygon < -0.5 - _SNAP).any() or (polygon > limit + _SNAP).any() for polygon in polygons
+        (polygon < -0.5 - _EDGE).any() or (polygon > limit + _EDGE).any() for polygon in polygons
     ):
-        notes.append(f"{name}: reaches beyond the edge of the scan and is cut there")
+        text = f"{name}: reaches beyond the edge of the scan and is cut there"
+        notes.append(Note("warning", "regions cut at the edge of the scan", text))

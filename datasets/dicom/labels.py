@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from pydicom import Dataset, dcmread
 
 from hilum.core.errors import DataError, SettingsError, UserError
 from hilum.core.geometry import Grid
+from hilum.core.notes import Note
 
 from .contours import read_contours, roi_names
+from .polygons import EdgeRule
 from .references import Series, series_of
 from .segmentation import read_segments, segment_names
 
@@ -60,14 +63,14 @@ class DicomLabel:
         mask: uint8 `[D, H, W]` on the grid of the series; 0 background.
         names: Class of each region or segment that was taken.
         left_out: Names that no pattern matched, or that have class 0.
-        notes: What was not as it should be, one line each.
+        notes: What was not as it should be.
     """
 
     series: str
     mask: np.ndarray
     names: dict[str, int]
     left_out: list[str]
-    notes: list[str]
+    notes: list[Note]
 
 
 @dataclass
@@ -78,7 +81,7 @@ class _Drawn:
     masks: dict[int, np.ndarray] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
 
 def read_labels(
@@ -86,6 +89,7 @@ def read_labels(
     series: Series,
     names: Mapping[str, int],
     case: str | None = None,
+    edge: EdgeRule = "half-open",
 ) -> list[DicomLabel]:
     """Read the labels of one patient, those of one series together.
 
@@ -96,6 +100,7 @@ def read_labels(
             matches counts. Class 0 marks names as known and unwanted. Where classes overlap, the
             one whose pattern comes later in the table wins.
         case: For messages.
+        edge: Rule for voxel centres exactly on a contour.
 
     Returns:
         One label for each series that something was drawn on, in the order of `series`. A file that
@@ -127,12 +132,12 @@ def read_labels(
             continue
         one = drawn.setdefault(uid, _Drawn(series[uid][0]))
         with _whole(file, case):
-            _draw(dataset, file, wanted, found[file], one, case)
+            _draw(dataset, file, wanted, found[file], one, (case, edge))
         one.names |= {found[file][n]: table[line][1] for n, line in wanted.items()}
     if missing and not drawn:
         raise missing[0]
     for one in drawn.values():
-        one.notes.extend(f"left out: {error}" for error in missing)
+        one.notes.extend(Note("warning", "labels left out", f"left out: {e}") for e in missing)
     return [_label(uid, drawn[uid], table) for uid in series if uid in drawn]
 
 
@@ -230,7 +235,7 @@ def _draw(
     wanted: Mapping[int, int],
     names: Mapping[int, str],
     one: _Drawn,
-    case: str | None,
+    how: tuple[str | None, EdgeRule],
 ) -> None:
     """Add what one file holds to what is drawn on its series.
 
@@ -240,17 +245,22 @@ def _draw(
         wanted: Line of the table by number of region or segment.
         names: Name of each number.
         one: What is drawn on the series so far.
-        case: For messages.
+        how: The case, for messages, and the rule for centres on a contour.
     """
     one.left_out.extend(name for number, name in names.items() if number not in wanted)
-    reader = read_contours if dataset.Modality == "RTSTRUCT" else read_segments
+    case, edge = how
+    reader = read_segments
+    if dataset.Modality == "RTSTRUCT":
+        reader = partial(read_contours, edge=edge)
     seen = set(one.names)
     for number, mask in reader(dataset, list(wanted), one.grid, one.notes, file=file, case=case):
         name, line = names[number], wanted[number]
         if not mask.any():
-            one.notes.append(f"{name!r}: covers the centre of no voxel")
+            text = f"{name!r}: covers the centre of no voxel"
+            one.notes.append(Note("warning", "regions too small for a voxel", text))
         if name in seen:
-            one.notes.append(f"{name!r}: drawn more than once, taken together")
+            text = f"{name!r}: drawn more than once, taken together"
+            one.notes.append(Note("warning", "regions drawn more than once", text))
         seen.add(name)
         one.masks[line] = one.masks[line] | mask if line in one.masks else mask
 
@@ -262,6 +272,7 @@ def _label(uid: str, drawn: _Drawn, table: list[tuple[re.Pattern[str], int]]) ->
         value, region = table[line][1], drawn.masks[line]
         over = int(np.sum((mask[region] != 0) & (mask[region] != value)))
         if over:
-            notes.append(f"class {value} overlaps others in {over} voxels and takes them")
+            text = f"class {value} overlaps others in {over} voxels and takes them"
+            notes.append(Note("warning", "classes that overlap", text))
         mask[region] = value
     return DicomLabel(uid, mask, drawn.names, drawn.left_out, notes)

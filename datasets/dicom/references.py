@@ -10,7 +10,7 @@ import numpy as np
 from pydicom import Dataset
 
 from hilum.core.errors import DataError
-from hilum.core.geometry import Grid
+from hilum.core.geometry import Grid, nearest_index
 
 from .contours import contour_points
 from .segment_frames import frame_positions
@@ -41,7 +41,7 @@ def series_of(
         for uid, (_, headers) in series.items()
         for slice_ in _uids(headers, "SOPInstanceUID")
     }
-    slices = list(_slices(dataset, numbers))
+    slices = list(referenced_slices(dataset, numbers))
     votes = Counter(owner[uid] for uid in slices if uid in owner)
     if votes:
         return votes.most_common(1)[0][0]
@@ -65,7 +65,7 @@ def series_of(
 def _by_frame(
     dataset: Dataset, numbers: Sequence[int], series: Series, file: Path | None, case: str | None
 ) -> str:
-    frames = set(_frames_of_reference(dataset))
+    frames = set(frames_of_reference(dataset))
     fits = {
         uid: _fit(dataset, numbers, grid, file, case)
         for uid, (grid, headers) in series.items()
@@ -83,8 +83,8 @@ def _by_frame(
     return best[0]
 
 
-def _slices(dataset: Dataset, numbers: Sequence[int]) -> Iterator[str]:
-    """Yield the slices that the contours of these regions, or any frames, refer to."""
+def referenced_slices(dataset: Dataset, numbers: Sequence[int] | None = None) -> Iterator[str]:
+    """Yield the slices that the contours of these regions (or of all), or any frames, refer to."""
     for contour in _contours(dataset, numbers):
         yield from _uids(contour.get("ContourImageSequence"), "ReferencedSOPInstanceUID")
     for frame in dataset.get("PerFrameFunctionalGroupsSequence") or []:
@@ -100,7 +100,8 @@ def referenced_series(dataset: Dataset) -> Iterator[str]:
             yield from _uids(study.get("RTReferencedSeriesSequence"), "SeriesInstanceUID")
 
 
-def _frames_of_reference(dataset: Dataset) -> Iterator[str]:
+def frames_of_reference(dataset: Dataset) -> Iterator[str]:
+    """Yield the FrameOfReferenceUIDs that an RTSTRUCT or a SEG names."""
     yield from _uids([dataset], "FrameOfReferenceUID")
     yield from _uids(dataset.get("ReferencedFrameOfReferenceSequence"), "FrameOfReferenceUID")
     yield from _uids(dataset.get("StructureSetROISequence"), "ReferencedFrameOfReferenceUID")
@@ -113,9 +114,9 @@ def _uids(items: Iterable[Dataset] | None, keyword: str) -> Iterator[str]:
             yield str(item[keyword].value)
 
 
-def _contours(dataset: Dataset, numbers: Sequence[int]) -> Iterator[Dataset]:
+def _contours(dataset: Dataset, numbers: Sequence[int] | None) -> Iterator[Dataset]:
     for item in dataset.get("ROIContourSequence") or []:
-        if int(item.ReferencedROINumber) in numbers:
+        if numbers is None or int(item.ReferencedROINumber) in numbers:
             yield from item.get("ContourSequence") or []
 
 
@@ -133,5 +134,5 @@ def _fit(
         points = [contour_points(c, "a region", file, case)[:1] for c in contours]
         index, checked = grid.to_index(np.concatenate([*points, np.zeros((0, 3))])), [0]
     inside = (index[:, 0] > -0.5) & (index[:, 0] < grid.shape[0] - 0.5)
-    near = np.abs(index - np.round(index))[:, checked].max(1, initial=0) < 0.05
+    near = np.abs(index - nearest_index(index))[:, checked].max(1, initial=0) < 0.05
     return int(np.sum(inside & near))

@@ -16,9 +16,11 @@ import numpy as np
 from pydicom import Dataset
 
 from hilum.core.errors import DataError
-from hilum.core.geometry import Grid
+from hilum.core.geometry import Grid, nearest_index
+from hilum.core.notes import Note
 
 from ..io.resampling import resample
+from .contours import slices_of
 from .segment_frames import Frames, decoded, marked, read_frames
 
 _ALIGNED = 0.25
@@ -69,7 +71,7 @@ def read_segments(
     dataset: Dataset,
     numbers: Sequence[int],
     grid: Grid,
-    notes: list[str],
+    notes: list[Note],
     *,
     file: Path | None = None,
     case: str | None = None,
@@ -80,7 +82,7 @@ def read_segments(
         dataset: The SEG, with pixels.
         numbers: Segments wanted.
         grid: Of the scan that was segmented; rows, columns and slices may run the other way.
-        notes: Gets one line for all that was not as it should be: another grid (the nearest voxel
+        notes: Gets one for all that was not as it should be: another grid (the nearest voxel
             is taken), frames between slices (the nearest takes them), voxels beside the scan.
         file: For messages.
         case: For messages.
@@ -96,14 +98,15 @@ def read_segments(
         axes = _axes(frames, grid)
     names = segment_names(dataset)
     if frames.kind == "FRACTIONAL":
-        notes.append("fractional segments: 0.5 and more of the maximum is inside")
+        text = "fractional segments: 0.5 and more of the maximum is inside"
+        notes.append(Note("info", "fractional segments", text))
     for number in numbers:
         with _readable(file, case):
             pixels, position = marked(frames, number, labelled)
         name = repr(names.get(number, str(number)))
         one = _Segment(name, pixels, position, file, case)
         if not len(pixels):
-            notes.append(f"{name}: no frames")
+            notes.append(Note("warning", "regions without contours", f"{name}: no frames"))
             yield number, np.zeros(grid.shape, bool)
         elif axes is None:
             yield number, _resampled(frames, one, grid, notes)
@@ -139,7 +142,7 @@ def _axes(frames: Frames, grid: Grid) -> tuple[int, int, int] | None:
     whole[[0, 1], axes] = np.sign(steps[[0, 1], axes])
     depth = 3 - int(axes.sum())
     index = grid.to_index(frames.position)
-    apart = np.abs(index - np.round(index))[:, axes]
+    apart = np.abs(index - nearest_index(index))[:, axes]
     near = np.abs((steps - whole) * (size - 1)).max() < _ALIGNED and apart.max() < _ALIGNED
     if not near or _other_slices(index[:, depth], frames, grid.spacing[depth]):
         return None
@@ -162,19 +165,21 @@ def _other_slices(depth: np.ndarray, frames: Frames, spacing: float) -> bool:
 
 
 def _pasted(
-    frames: Frames, one: _Segment, grid: Grid, axes: tuple[int, int, int], notes: list[str]
+    frames: Frames, one: _Segment, grid: Grid, axes: tuple[int, int, int], notes: list[Note]
 ) -> np.ndarray:
     """Return the mask of frames that lie on the lattice of the grid."""
     mask = np.zeros(grid.shape, bool)
     view = mask.transpose(axes)
     inverse = np.linalg.inv(grid.affine[:3, :3])
     exact = grid.to_index(one.position)[:, axes]
-    index = np.round(exact).astype(int)
+    index = nearest_index(exact)
+    index[:, 0] = slices_of(exact[:, 0])
     _require_slices(one, index[:, 0], view.shape[0])
     away = float(np.abs(exact - index)[:, 0].max())
     if away > _ON_SLICE:
         away *= grid.spacing[axes[0]]
-        notes.append(f"{one.name}: frames lie up to {away:.2f} mm beside their slices")
+        text = f"{one.name}: frames lie up to {away:.2f} mm beside their slices"
+        notes.append(Note("warning", "frames between slices", text))
     flips = [
         bool((inverse @ step)[axis] < 0)
         for step, axis in zip((frames.row, frames.column), axes[1:], strict=True)
@@ -208,7 +213,7 @@ def _require_slices(one: _Segment, slices: np.ndarray, count: int) -> None:
         )
 
 
-def _require_inside(one: _Segment, kept: int, total: int, notes: list[str]) -> None:
+def _require_inside(one: _Segment, kept: int, total: int, notes: list[Note]) -> None:
     """Note voxels beside the scan; raise an error if all are."""
     if not kept:
         raise one.error(
@@ -218,10 +223,11 @@ def _require_inside(one: _Segment, kept: int, total: int, notes: list[str]) -> N
         )
     if kept < total:
         share = 1 - kept / total
-        notes.append(f"{one.name}: {share:.1%} of its voxels lie outside of the scan; left out")
+        text = f"{one.name}: {share:.1%} of its voxels lie outside of the scan; left out"
+        notes.append(Note("warning", "regions cut at the edge of the scan", text))
 
 
-def _resampled(frames: Frames, one: _Segment, grid: Grid, notes: list[str]) -> np.ndarray:
+def _resampled(frames: Frames, one: _Segment, grid: Grid, notes: list[Note]) -> np.ndarray:
     """Return the mask by way of the grid that the frames themselves lie on."""
     normal = np.cross(frames.row, frames.column)
     normal /= np.linalg.norm(normal)
@@ -235,7 +241,7 @@ def _resampled(frames: Frames, one: _Segment, grid: Grid, notes: list[str]) -> n
             "frames at uneven distances" if step is None else "shifted frames",
             "export the segmentation on the grid of the scan",
         )
-    slices = np.round(along / step).astype(int)
+    slices = nearest_index(along / step)
     block = np.zeros((int(slices.max()) + 1, *one.pixels.shape[1:]), np.uint8)
     np.maximum.at(block, slices, one.pixels.astype(np.uint8))
     affine = np.eye(4)
@@ -246,7 +252,8 @@ def _resampled(frames: Frames, one: _Segment, grid: Grid, notes: list[str]) -> n
     index = grid.to_index(lattice.to_world(np.argwhere(block)))
     inside = ((index >= -0.5) & (index <= np.array(grid.shape) - 0.5)).all(-1)
     _require_inside(one, int(np.sum(inside)), int(one.pixels.sum()), notes)
-    notes.append(f"{one.name}: drawn on another grid; each voxel takes the nearest")
+    text = f"{one.name}: drawn on another grid; each voxel takes the nearest"
+    notes.append(Note("warning", "segments on another grid", text))
     return resample(block, lattice, grid, order=0) > 0
 
 
@@ -261,9 +268,9 @@ def _step(along: np.ndarray, frames: Frames) -> float | None:
     if not len(gaps):
         return frames.between or frames.thickness or 1.0
     for guess in (frames.between, float(gaps.min()), frames.thickness):
-        count = round(places[-1] / guess) if guess > 0 else 0
+        count = int(nearest_index(places[-1] / guess)) if guess > 0 else 0
         # Headers are rounded: the whole length gives the distance exactly.
         step = float(places[-1]) / max(count, 1)
-        if count and np.abs(places / step - np.round(places / step)).max() < 0.1:
+        if count and np.abs(places / step - nearest_index(places / step)).max() < 0.1:
             return step
     return None

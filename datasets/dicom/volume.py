@@ -12,6 +12,7 @@ from pydicom import Dataset, dcmread
 
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
+from hilum.core.notes import Note
 
 from .enhanced import quiet
 from .pixels import bad, images_of
@@ -29,7 +30,7 @@ class Slices(NamedTuple):
     array: np.ndarray
     grid: Grid
     headers: list[Dataset]
-    notes: list[str]
+    notes: list[Note]
 
 
 def read_slices(files: Sequence[Path], case: str | None = None, fill: float = 0.0) -> Slices:
@@ -60,7 +61,7 @@ def read_slices(files: Sequence[Path], case: str | None = None, fill: float = 0.
     order = np.argsort(origins @ normal, kind="stable")
     headers, origins = [headers[i] for i in order], origins[order]
     images = [images[i] for i in order]
-    notes: list[str] = []
+    notes: list[Note] = []
     keep = _without_duplicates(headers, images, origins @ normal, notes, case)
     headers, origins = [headers[i] for i in keep], origins[keep]
     images = [_sound(images[i]) for i in keep]
@@ -74,7 +75,8 @@ def read_slices(files: Sequence[Path], case: str | None = None, fill: float = 0.
     affine[:2] *= -1  # DICOM's world is left and posterior, ours right and anterior
     array = _stack(images)
     if fill < 0 and float(array.min()) < fill:
-        notes.append(f"values below {fill:g} HU, down to {array.min():g}, became {fill:g}")
+        text = f"values below {fill:g} HU, down to {array.min():g}, became {fill:g}"
+        notes.append(Note("info", "padding below the HU of air", text))
         np.maximum(array, np.float32(fill), out=array)
     d, h, w = (int(n) for n in array.shape)
     return Slices(array, Grid((d, h, w), affine), headers, notes)
@@ -169,7 +171,7 @@ def _without_duplicates(
     headers: Sequence[Dataset],
     images: Sequence[np.ndarray | DataError],
     places: np.ndarray,
-    notes: list[str],
+    notes: list[Note],
     case: str | None,
 ) -> list[int]:
     """Return which slices to keep; of those at one place, all that can be read must be equal."""
@@ -190,14 +192,16 @@ def _without_duplicates(
             )  # fmt: skip
     dropped = len(places) - len(keep) - broken
     if dropped:
-        notes.append(f"{dropped} slices were there twice, and were dropped")
+        text = f"{dropped} slices were there twice, and were dropped"
+        notes.append(Note("info", "slices that were there twice", text))
     if broken:
-        notes.append(f"{broken} damaged copies of slices were passed over")
+        text = f"{broken} damaged copies of slices were passed over"
+        notes.append(Note("warning", "damaged copies of slices", text))
     return keep
 
 
 def _spacing(
-    headers: Sequence[Dataset], places: np.ndarray, notes: list[str], case: str | None
+    headers: Sequence[Dataset], places: np.ndarray, notes: list[Note], case: str | None
 ) -> float:
     """Return the distance of the slices, which must be regular."""
     if len(places) < 2:
@@ -222,7 +226,8 @@ def _spacing(
             "resample the series to even slices",
         )  # fmt: skip
     if off > 0.01:
-        notes.append(f"slices lie up to {off:.2f} mm off their regular places")
+        text = f"slices lie up to {off:.2f} mm off their regular places"
+        notes.append(Note("info" if off < 0.1 else "warning", "slices off their places", text))
     return spacing
 
 

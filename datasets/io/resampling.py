@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from hilum.core.geometry import Grid, IntTriple
+from hilum.core.geometry import Grid, IntTriple, nearest_index
 
 from .scratch import empty
 
@@ -225,7 +225,7 @@ def _nearest(
     for out in range(3):
         place = np.arange(shape[out]) * scale[out] + offset[out]
         inside.append((place >= -0.5) & (place <= array.shape[out] - 0.5))
-        picks.append(np.clip(np.floor(place + 0.5), 0, array.shape[out] - 1).astype(int))
+        picks.append(np.clip(nearest_index(place), 0, array.shape[out] - 1))
     result = array[np.ix_(*picks)]
     for axis, keep in enumerate(inside):
         if not keep.all():

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.core.geometry import Grid, Points, Triple
+from hilum.core.geometry import Grid, Points, Triple, nearest_index
 
 Floats = np.ndarray
 """float32 arrays."""
@@ -204,9 +204,7 @@ class Canvas:
         guess = target.copy()
         for _ in range(4):
             index = self.grid.to_index(guess * self.scale)
-            nearest = tuple(
-                np.clip(np.round(index).astype(int), 0, np.subtract(self.grid.shape, 1))
-            )
+            nearest = tuple(np.clip(nearest_index(index), 0, np.subtract(self.grid.shape, 1)))
             here = np.array([self.x[nearest], self.y[nearest], self.z[nearest]], float)
             flat = np.array([axis[i] for axis, i in zip(self._axes, nearest, strict=True)])[::-1]
             guess = target - (here - flat)

@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 from pydicom import Dataset
 
+from hilum.core.notes import Note
+
 from .body import Measure, body_measure
 from .nuclides import HALF_LIVES, TOLERANCE, nuclide_in, nuclide_of
 from .tags import Tags, number_in
@@ -43,10 +45,12 @@ class Suv:
         factor: SUV = factor x (pixel x RescaleSlope + RescaleIntercept).
         audit: `kind`, `factor`, `rule`, and `inputs` (tag and value), `derived`, `assumed`,
             `warnings`; JSON can hold it.
+        notes: The doubts, for the user.
     """
 
     factor: float
     audit: dict[str, object]
+    notes: tuple[Note, ...] = ()
 
 
 def suv_factor(
@@ -79,7 +83,8 @@ def suv_factor(
         factor, rule = (_from_activity if units == "BQML" else _from_counts)(tags, kind)
     else:
         tags.refuse("values must be in BQML, CNTS, GML or CM2ML,", "Units", units, "units")
-    return Suv(factor, {"kind": kind, "factor": factor, "rule": rule, **tags.record()})
+    audit = {"kind": kind, "factor": factor, "rule": rule, **tags.record()}
+    return Suv(factor, audit, tuple(tags.notes))
 
 
 def implausible_suv(array: np.ndarray) -> str | None:

@@ -10,6 +10,7 @@ from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
 from hilum.core.errors import DataError, SettingsError, did_you_mean
+from hilum.core.notes import Note
 
 ASSUMABLE: dict[str, str] = {
     "units": "BQML, CNTS, GML or CM2ML",
@@ -107,7 +108,7 @@ class Tags:
         self.inputs: dict[str, dict[str, object]] = {}
         self.derived: dict[str, object] = {}
         self.assumed: dict[str, object] = {}
-        self.warnings: list[str] = []
+        self.notes: list[Note] = []
         if len(sequence) > 1:
             self.warn(f"{len(sequence)} injections in (0054,0016): only the first is used")
 
@@ -161,9 +162,13 @@ class Tags:
             self.inputs[name] = {"tag": f"({group:04x},10{element:02x})", "value": found}
         return found
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, kind: str = "SUV in doubt") -> None:
         """Put a doubt on record."""
-        self.warnings.append(text)
+        self.notes.append(Note("warning", kind, f"SUV: {text}"))
+
+    def note(self, text: str, kind: str) -> None:
+        """Put on record what was settled by a rule."""
+        self.notes.append(Note("info", kind, f"SUV: {text}"))
 
     def refuse(self, rule: str, keyword: str, found: object, key: str | None = None) -> NoReturn:
         """Raise the error that names the tag, what it holds, and what to assume instead."""
@@ -177,7 +182,7 @@ class Tags:
             "inputs": self.inputs,
             "derived": self.derived,
             "assumed": self.assumed,
-            "warnings": self.warnings,
+            "warnings": [note.text.removeprefix("SUV: ") for note in self.notes],
         }
 
     def _record(self, keyword: str, value: str) -> None:

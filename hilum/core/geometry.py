@@ -26,6 +26,22 @@ TOLERANCE_MM = 0.1
 Headers round: a spacing at its fourth decimal is 0.03 mm over 512 voxels. A tenth of a millimetre
 moves no voxel of a scan.
 """
+HALF = 1e-4
+"""Positions this near below a half, in voxels, count as it: they come from rounded numbers."""
+
+
+def nearest_index(position: np.ndarray | Sequence[float] | float) -> NDArray[np.int64]:
+    """Return the index whose voxel holds each position; halves go up.
+
+    A voxel owns the half-open interval from `i - 0.5` to `i + 0.5`, so that positions a voxel apart
+    never share one. This is the only rule: `round` takes halves to even numbers, which fills every
+    second slice where contours lie half a slice off.
+
+    Examples:
+        >>> nearest_index([0.5, 1.5, 2.5, -0.5, 2.49]).tolist()
+        [1, 2, 3, 0, 2]
+    """
+    return np.asarray(np.floor(np.asarray(position, float) + (0.5 + HALF)), np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +93,9 @@ class Grid:
         return Grid(shape, affine)
 
     def with_spacing(self, spacing: Triple) -> Grid:
-        """Return a grid over the same box with other spacing (sides rounded to whole voxels)."""
+        """Return a grid over the same box with other spacing; sides are whole voxels, halves up."""
         factor = np.asarray(spacing) / self.spacing
-        shape = np.maximum(np.round(np.asarray(self.shape) / factor), 1).astype(int)
+        shape = np.maximum(nearest_index(np.asarray(self.shape) / factor), 1)
         affine = self.affine.copy()
         affine[:3, :3] = self.affine[:3, :3] * factor
         # The centre of the box stays where it is.

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from hilum.core.errors import DataError
-from hilum.core.geometry import Grid
+from hilum.core.geometry import Grid, nearest_index
 
 from ..metrics.instances import Instances, foreground_box
 from ..metrics.node_record import NodeRecord
@@ -246,7 +246,7 @@ def _body(shown: Shown) -> list[int]:
 
 def _depth(node: NodeRecord, grid: Grid) -> int:
     index = grid.to_index(node.centroid_mm)
-    return int(np.clip(np.round(index[0]), 0, grid.shape[0] - 1))
+    return int(np.clip(nearest_index(index[0]), 0, grid.shape[0] - 1))
 
 
 def _rows(shown: Shown) -> list[dict[str, object]]:

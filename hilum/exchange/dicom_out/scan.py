@@ -14,7 +14,7 @@ import numpy as np
 
 from hilum.core.case import IGNORE
 from hilum.core.errors import DataError
-from hilum.core.geometry import Grid, IntTriple
+from hilum.core.geometry import Grid, IntTriple, nearest_index
 from hilum.datasets.dicom.headers import crawl
 from hilum.datasets.dicom.series import Series, group
 
@@ -134,8 +134,8 @@ def onto(mask: np.ndarray, grid: Grid, target: Grid) -> np.ndarray | None:
         The mask on `target`, or `None` if the lattices differ or marked voxels lie outside.
     """
     map_ = grid.index_map(target)
-    turn = np.round(map_[:3, :3]).astype(int)
-    shift = np.round(map_[:3, 3]).astype(int)
+    turn = nearest_index(map_[:3, :3])
+    shift = nearest_index(map_[:3, 3])
     if (np.abs(turn).sum(0) != 1).any() or (np.abs(turn).sum(1) != 1).any():
         return None
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in mask.shape], indexing="ij")).reshape(3, -1)

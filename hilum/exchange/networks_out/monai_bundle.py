@@ -155,8 +155,8 @@ def _grid(segmenter: Segmenter) -> Step:
     return {
         "spacing": list(segmenter.config.spacing),
         "factor": "$lambda x: np.asarray(@spacing) / np.asarray(x.pixdim)",
-        "sides": "$lambda x: np.maximum(np.round(np.asarray(x.shape[1:]) / @factor(x)), 1)"
-        ".astype(int)",
+        "sides": "$lambda x: np.maximum(np.floor(np.asarray(x.shape[1:]) / @factor(x) + 0.5001), "
+        "1).astype(int)",
         "middle": "$lambda sides: (np.asarray(sides) - 1) / 2",
         "axes": "$lambda x: np.asarray(x.affine)[:3, :3]",
         "origin": "$lambda x: np.asarray(x.affine)[:3, 3] + @axes(x).dot(@middle(x.shape[1:])) "

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hilum.core.files import write_text
-from hilum.core.geometry import Grid
+from hilum.core.geometry import Grid, nearest_index
 from hilum.evaluation.html.rendering import render
 from hilum.evaluation.metrics.node_record import NodeRecord, columns
 
@@ -128,7 +128,7 @@ def _slices(
 ) -> dict[str, object]:
     """Return the axial slice through the middle of a node, in every modality."""
     place = grid.to_index(node.centroid_mm)
-    depth = int(np.clip(round(float(place[0])), 0, grid.shape[0] - 1))
+    depth = int(np.clip(nearest_index(place[0]), 0, grid.shape[0] - 1))
     return {"id": node.id, "depth": depth, "tiles": slice_tiles(volumes, mask, grid, depth)}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from hilum.core.case import Case
+from hilum.core.geometry import nearest_index
 from hilum.datasets.io.nifti import read_label
 from hilum.datasets.prepare.partial_labels import organ_names
 from hilum.evaluation.metrics.node_record import NodeRecord
@@ -52,7 +53,7 @@ def name_stations(nodes: Sequence[NodeRecord], case: Case) -> list[NodeRecord]:
 
 def _at(array: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return the values at indices that need not be whole, 0 outside."""
-    index = np.round(places).astype(int)
+    index = nearest_index(places)
     within = ((index >= 0) & (index < array.shape)).all(1)
     values = np.zeros(len(index), array.dtype)
     values[within] = array[tuple(index[within].T)]

@@ -170,7 +170,7 @@ def test_what_lies_elsewhere_than_the_pet_is_not_paired() -> None:
     )
     choice = choose([pet, near], {})
     assert set(choice.volumes) == {"ct", "pet"}
-    assert choice.warnings == [
+    assert [note.text for note in choice.notes] == [
         "CT and PET have no frame of reference in common; they lie at the same place"
     ]
     choice = choose([pet, far], {})

@@ -12,7 +12,9 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
-from hilum.datasets.dicom.contours import fill_polygons, read_contours, roi_names
+from hilum.core.notes import Note
+from hilum.datasets.dicom.contours import read_contours, roi_names
+from hilum.datasets.dicom.polygons import fill_polygons
 
 STRAIGHT = Grid.from_spacing((6, 20, 26), (3.0, 1.5, 1.2), (-11, 7, 100))
 
@@ -50,11 +52,15 @@ def at_depth(depth: float, polygon: np.ndarray) -> np.ndarray:
 
 
 def masked(dataset: Dataset, grid: Grid) -> tuple[np.ndarray, list[str]]:
-    notes: list[str] = []
+    notes: list[Note] = []
     ((number, mask),) = read_contours(dataset, [4], grid, notes)
     assert number == 4
     assert (mask.dtype, mask.shape) == (bool, grid.shape)
-    return mask, notes
+    return mask, [note.text for note in notes]
+
+
+def filled(polygons: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    return fill_polygons(polygons, shape).inside
 
 
 def circle(row: float, column: float, radius: float, corners: int = 200) -> np.ndarray:
@@ -74,37 +80,41 @@ def inside_slowly(row: float, column: float, polygon: np.ndarray) -> bool:
 @pytest.mark.parametrize("seed", range(12))
 def test_polygons_of_any_shape_are_filled_as_by_counting_crossings(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    polygons = [
-        rng.uniform(-4, 20, (int(rng.integers(3, 30)), 2)) for _ in range(rng.integers(1, 4))
-    ]
+    # Corners at rising angles around a middle: the outline crosses itself nowhere.
+    angle = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(5, 30))))
+    radius = rng.uniform(1, 11, len(angle))
+    polygon = np.column_stack([6 + radius * np.cos(angle), 8 + radius * np.sin(angle)])
     expected = np.zeros((13, 17), bool)
     for row, column in np.ndindex(13, 17):
-        expected[row, column] = sum(inside_slowly(row, column, p) for p in polygons) % 2
-    np.testing.assert_array_equal(fill_polygons(polygons, (13, 17)), expected)
+        expected[row, column] = inside_slowly(row, column, polygon)
+    np.testing.assert_array_equal(filled([polygon], (13, 17)), expected)
 
 
 def test_a_centre_is_inside_to_a_thousandth_of_a_voxel() -> None:
     square = np.array([[2.0, 3.0], [2.0, 6.0], [5.0, 6.0], [5.0, 3.0]])
     inner, outer = [[0.01, 0.01], [0.01, -0.01], [-0.01, -0.01], [-0.01, 0.01]], (9, 11)
-    assert fill_polygons([square + inner], outer).sum() == 2 * 2
-    assert fill_polygons([square - inner], outer).sum() == 4 * 4
-    # Corners and edges through centres belong to the region, on all four sides.
-    assert fill_polygons([square], outer).sum() == 4 * 4
-    assert fill_polygons([square[::-1] + 1e-4], outer).sum() == 4 * 4
+    assert filled([square + inner], outer).sum() == 2 * 2
+    assert filled([square - inner], outer).sum() == 4 * 4
+    # Of the edges through centres, the upper and the left one belong to the region.
+    assert np.argwhere(filled([square], outer)).tolist() == [
+        [row, column] for row in (2, 3, 4) for column in (3, 4, 5)
+    ]
+    np.testing.assert_array_equal(filled([square[::-1] + 1e-4], outer), filled([square], outer))
     diamond = np.array([[1.0, 4.0], [4.0, 7.0], [7.0, 4.0], [4.0, 1.0]])
-    assert fill_polygons([diamond], outer).sum() == 25
+    # As many centres as it has area.
+    assert filled([diamond], outer).sum() == 18
 
 
 def test_inner_contours_and_keyholes_are_holes() -> None:
     outer, hole, island = circle(15.3, 15.2, 12), circle(15.3, 15.2, 7), circle(15.3, 15.2, 3)
     rows, columns = np.mgrid[:31, :33]
     away = np.hypot(rows - 15.3, columns - 15.2)
-    ring = fill_polygons([outer, hole], (31, 33))
+    ring = filled([outer, hole], (31, 33))
     np.testing.assert_array_equal(ring, (away < 12) & (away > 7))
-    nested = fill_polygons([outer, hole, island], (31, 33))
+    nested = filled([outer, hole, island], (31, 33))
     np.testing.assert_array_equal(nested, ((away < 12) & (away > 7)) | (away < 3))
     keyhole = np.concatenate([outer, outer[:1], hole[::-1], hole[-1:], outer[:1]])
-    np.testing.assert_array_equal(fill_polygons([keyhole], (31, 33)), ring)
+    np.testing.assert_array_equal(filled([keyhole], (31, 33)), ring)
 
 
 @pytest.mark.parametrize("grid", [STRAIGHT, turned()])
@@ -154,7 +164,7 @@ def test_of_two_planes_near_a_slice_the_nearer_is_taken(near: float, far: float)
     # Joined by exclusive or, as one plane, they would leave a ring.
     contours = [at_depth(far, circle(9.7, 12.4, 4)), at_depth(near, circle(9.7, 12.4, 6))]
     mask, notes = masked(structure(STRAIGHT, contours), STRAIGHT)
-    assert mask.sum() == fill_polygons([circle(9.7, 12.4, 6)], (20, 26)).sum()
+    assert mask.sum() == filled([circle(9.7, 12.4, 6)], (20, 26)).sum()
     assert any("share a slice" in note for note in notes)
 
 
@@ -263,9 +273,13 @@ def test_masks_survive_rt_utils(tmp_path: Path, pin_hole: bool) -> None:
     mask[3, 5:9, 30:50] = True
     builder = rt_utils.RTStructBuilder.create_new(dicom_series_path=str(tmp_path))
     builder.add_roi(mask=mask.transpose(1, 2, 0), name="GTVn", use_pin_hole=pin_hole)
-    notes: list[str] = []
-    ((_, found),) = read_contours(builder.ds, [1], grid, notes)
-    assert notes == []
+    notes: list[Note] = []
+    # rt-utils traces the outermost voxels through their centres.
+    ((_, found),) = read_contours(builder.ds, [1], grid, notes, edge="inside")
+    assert {note.severity for note in notes} <= {"info"}
     dice = 2 * (found & mask).sum() / (found.sum() + mask.sum())
     assert dice > (0.97 if pin_hole else 0.999)
     np.testing.assert_array_equal(found[[0, 1, 3, 4]], mask[[0, 1, 3, 4]])
+    ((_, half),) = read_contours(builder.ds, [1], grid, notes)
+    assert half.sum() < found.sum()
+    assert "edge=inside" in notes[-1].text

@@ -35,7 +35,9 @@ def contours(syntax: UID = ExplicitVRLittleEndian) -> FileDataset:
     data, roi, region, contour = empty("RTSTRUCT", syntax), Dataset(), Dataset(), Dataset()
     roi.ROINumber, roi.ROIName, region.ReferencedROINumber = 1, "LN", 1
     contour.ContourGeometricType = "CLOSED_PLANAR"
-    corners = GRID.to_world(np.array([(1, 2, 3), (1, 4, 3), (1, 4, 6), (1, 2, 6)])) * (-1, -1, 1)
+    corners = GRID.to_world(
+        np.array([(1, 1.5, 2.5), (1, 4.5, 2.5), (1, 4.5, 6.5), (1, 1.5, 6.5)])
+    ) * (-1, -1, 1)
     contour.ContourData = corners.ravel().tolist()
     region.ContourSequence = [contour]
     data.StructureSetROISequence, data.ROIContourSequence = [roi], [region]

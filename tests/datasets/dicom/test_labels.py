@@ -68,7 +68,8 @@ class Study:
         for number, (label, (low, high, left)) in enumerate(regions.items(), 1):
             roi, region, contour = Dataset(), Dataset(), Dataset()
             roi.ROINumber, roi.ROIName, region.ReferencedROINumber = number, label, number
-            corners = [(low, left), (high, left), (high, left + 5), (low, left + 5)]
+            top, bottom, right = low - 0.5, high + 0.5, left + 5.5
+            corners = [(top, left - 0.5), (bottom, left - 0.5), (bottom, right), (top, right)]
             contour.ContourGeometricType = "CLOSED_PLANAR"
             points = grid.to_world(np.array([(2, *corner) for corner in corners])) * (-1, -1, 1)
             contour.ContourData = [f"{v:.4f}" for v in points.ravel()]
@@ -161,7 +162,9 @@ def test_names_become_classes_and_the_later_line_wins_overlaps(study: Study) -> 
     assert label.names == {"gtvN": 2, "GTVp": 1}
     assert label.left_out == ["Spinal cord", "PTV"]
     # Rows 4 and 5, columns 3 to 7 are in both.
-    assert label.notes == ["class 2 overlaps others in 10 voxels and takes them"]
+    assert [note.text for note in label.notes] == [
+        "class 2 overlaps others in 10 voxels and takes them"
+    ]
     (label,) = study.read(file, names={"gtvn.*": 2, "GTVp": 1})
     assert label.mask[2, 5, 5] == 1
 
@@ -172,7 +175,7 @@ def test_several_files_of_one_series_are_taken_together(study: Study) -> None:
     third = study.structure({"LN 2": (8, 9, 1)}, series=study.ct, name="c.dcm")
     (label,) = study.read(first, second, third, names=NODE_NAMES)
     np.testing.assert_array_equal(label.mask, box(1, 2, 1) | box(6, 9, 1))
-    assert label.notes == ["'LN 2': drawn more than once, taken together"]
+    assert [note.text for note in label.notes] == ["'LN 2': drawn more than once, taken together"]
 
 
 def test_each_series_gets_its_label(study: Study) -> None:
@@ -251,7 +254,7 @@ def test_beside_a_label_that_fits_a_missing_series_is_a_note(study: Study) -> No
     (label,) = study.read(lost, other, good, names=NODE_NAMES)
     np.testing.assert_array_equal(label.mask, box(1, 2, 1))
     assert len(label.notes) == 1
-    assert "lost.dcm" in label.notes[0]
+    assert "lost.dcm" in label.notes[0].text
 
 
 def test_without_a_table_or_a_match_the_names_are_listed(study: Study) -> None:
@@ -274,8 +277,9 @@ def test_class_zero_marks_a_patient_without_nodes(study: Study) -> None:
 
 
 def test_a_region_too_thin_for_any_voxel_is_noted(study: Study) -> None:
-    file = study.structure({"LN": (1.2, 1.8, 1.5)}, series=study.ct)
-    assert study.read(file, names=NODE_NAMES)[0].notes == ["'LN': covers the centre of no voxel"]
+    file = study.structure({"LN": (1.7, 1.3, 1.5)}, series=study.ct)
+    (note,) = study.read(file, names=NODE_NAMES)[0].notes
+    assert (note.severity, note.text) == ("warning", "'LN': covers the centre of no voxel")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
+from hilum.core.notes import Note
 from hilum.datasets.dicom.segmentation import read_segments, segment_names
 
 AFFINE = np.array([[0, 0, -1.2, 40], [0, -1.5, 0, -30], [3.0, 0, 0, 200], [0, 0, 0, 1.0]])
@@ -89,12 +90,12 @@ def segmentation(slices: list[Dataset], array: np.ndarray, kind: str, **more: ob
 
 def read(dataset: Dataset, grid: Grid = GRID) -> tuple[np.ndarray, list[str]]:
     """Return the segments as one array, the later number on top."""
-    notes: list[str] = []
+    notes: list[Note] = []
     found = np.zeros(grid.shape, np.uint8)
     for number, mask in read_segments(dataset, [1, 2], grid, notes):
         assert (mask.dtype, mask.shape) == (bool, grid.shape)
         found[mask] = number
-    return found, notes
+    return found, [note.text for note in notes]
 
 
 @pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])

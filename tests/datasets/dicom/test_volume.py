@@ -142,7 +142,9 @@ def test_a_circle_of_minus_3024_becomes_air_with_a_note(
     array[:, 0] = -2000
     slices = read_slices(dicom_series(tmp_path, "CT", array), fill=-1024.0)
     assert slices.array.min() == -1024
-    assert slices.notes == ["values below -1024 HU, down to -3024, became -1024"]
+    assert [note.text for note in slices.notes] == [
+        "values below -1024 HU, down to -3024, became -1024"
+    ]
 
 
 def test_a_damaged_copy_of_a_slice_does_not_cost_the_series(
@@ -155,7 +157,9 @@ def test_a_damaged_copy_of_a_slice_does_not_cost_the_series(
         slices = read_slices(order)
         same = read_slices(files)
         np.testing.assert_array_equal(slices.array, same.array)
-        assert slices.notes == ["1 damaged copies of slices were passed over"]
+        assert [note.text for note in slices.notes] == [
+            "1 damaged copies of slices were passed over"
+        ]
     files[2].unlink()
     with pytest.raises(DataError, match="pixels must be readable"):
         read_slices([copy, *files[:2], *files[3:]])
