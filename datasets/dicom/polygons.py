@@ -114,9 +114,10 @@ def _filled(polygon: np.ndarray, shape: tuple[int, int], edge: EdgeRule) -> _Out
     twice = (winding != 0) & ~inside
     if twice.any():
         # What reaches the border is drawn over once more; what is enclosed is a hole.
-        parts = np.asarray(ndimage.label(np.pad(twice, 1))[0])  # pyright: ignore[reportIndexIssue]
-        outside = ndimage.binary_dilation(np.pad(winding == 0, 1, constant_values=True))
-        over = np.isin(parts, np.unique(parts[outside & (parts > 0)]))[1:-1, 1:-1]
+        parts, _ = ndimage.label(np.pad(twice, 1))  # pyright: ignore[reportGeneralTypeIssues]
+        border = ndimage.binary_dilation(np.pad(winding == 0, 1, constant_values=True))
+        reached = np.setdiff1d(parts[np.asarray(border, bool)], [0])
+        over = np.isin(parts, reached)[1:-1, 1:-1]
         inside, twice = inside | (twice & over), twice & ~over
     if edge == "inside":
         rows, columns = _on_edges(corners, shape)

@@ -34,7 +34,7 @@ def case(tmp_path: Path) -> Case:
 
 def small_memory(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     for module in ("scratch", "nifti"):
-        monkeypatch.setattr(f"hilum.datasets.{module}.LARGE", limit)
+        monkeypatch.setattr(f"hilum.datasets.io.{module}.LARGE", limit)
 
 
 def test_a_large_case_is_prepared_to_the_same_values(
