@@ -11,15 +11,13 @@ from hilum.core.errors import SettingsError, did_you_mean
 from hilum.core.files import read_json
 from hilum.core.seeds import derive
 from hilum.core.settings import validate
-from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter, modalities_seen
 
 from .settings import FinetuneSettings
 from .transfer.load import TransferReport, transfer
-from .transfer.sources import Start, check_names, folders_of, read_start
-from .transfer.unseen import check_unseen
+from .transfer.sources import Start, check_names, read_start
 
 DEFAULT_ENCODER: dict[str, Any] = {"name": "resenc"}
 
@@ -93,18 +91,12 @@ def config_of(
 
 
 def segmenter_of(
-    config: SegmenterConfig,
-    settings: FinetuneSettings,
-    store: CaseStore,
-    split: Split,
-    start: Start | None,
+    config: SegmenterConfig, settings: FinetuneSettings, start: Start | None
 ) -> tuple[Segmenter, TransferReport | None]:
     """Build the network from the seed, and fill its encoders if there is what to fill them with."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(settings.seed, "weights"))
         segmenter = Segmenter(config)
-    if settings.init_from is None or start is None:
+    if start is None:
         return segmenter, None
-    for folder in folders_of(settings.init_from):
-        check_unseen(folder, store, split.test)
     return segmenter, transfer(segmenter, start, settings.transfer)

@@ -12,6 +12,7 @@ from hilum.datasets.splits import SplitSettings, make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.assessment.prepared_cases import Numbers, Results, dice_of, write_results
 
+from .learned_from import learned_from
 from .run import finetune
 from .settings import FinetuneSettings
 
@@ -44,7 +45,8 @@ def cross_validate(
     runs = [_of_fold(settings, folds, fold) for fold in range(folds)]
     store = CaseStore(settings.store)
     for run in runs:
-        make_split(store, run.split)  # every fold is possible before the first begins
+        # Every fold is possible before the first begins.
+        learned_from(run, store, make_split(store, run.split))
     for fold, run in enumerate(runs):
         say(f"fold {fold + 1} of {folds}")
         finetune(run, out / f"fold_{fold}", say=say)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from hilum.core.errors import DataError
 from hilum.core.files import write_json
 from hilum.core.runs import RunFolder
+from hilum.core.seen import Seen
 from hilum.core.settings import read_yaml, validate
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.loading.datamodule import PatchData
@@ -22,8 +22,9 @@ from hilum.segmenter.assessment.prepared_cases import Results, assess, check_con
 from hilum.segmenter.assessment.robustness import robustness
 from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
 from hilum.segmenter.assessment.wandb_summary import show
+from hilum.segmenter.flops import flops
 from hilum.segmenter.inference.out_of_memory import training_advice
-from hilum.segmenter.inference.predict_case import evaluating, steps
+from hilum.segmenter.inference.predict_case import steps
 from hilum.segmenter.segmenter import Segmenter
 from hilum.training.processes import follows
 from hilum.training.threads import readers
@@ -32,10 +33,12 @@ from hilum.training.trainer import fit
 
 from .building import config_of, modalities_of, segmenter_of, start_of
 from .data import CaseValidation
+from .learned_from import learned_from
 from .module import FinetuneModule
 from .semi_supervised.pseudo_labels import check_labeller, labels_of_run
 from .semi_supervised.unlabelled import UnlabelledToo, unlabelled_patches
 from .settings import FinetuneSettings
+from .transfer.load import TransferReport
 
 Say = Callable[[str], None]
 
@@ -69,7 +72,8 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
     # Everything that can be wrong is found before the folder is claimed for these settings.
     start = start_of(settings, asked)
     config = config_of(store, settings, asked, start)
-    segmenter, report = segmenter_of(config, settings, store, split, start)
+    segmenter, report = segmenter_of(config, settings, start)
+    seen, notes = learned_from(settings, store, split)
     data = _data(segmenter, settings, store, split)
     if settings.pseudo.segmenter is not None:
         check_labeller(store, split, settings)
@@ -85,16 +89,14 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
             _fit(FinetuneModule(segmenter, settings, store, run.path), data, run, settings, split)
             return folder
         write_json(run.path / "split.json", split.as_json())
-        if report is not None and run.checkpoint is None:
-            write_json(run.path / "load_report.json", report.as_json())
-            for line in report.lines():
-                say(line)
+        if run.checkpoint is None:
+            _say_start(run, report, notes, say)
         tracking = settings.trainer.tracking
         with tracked(run.path, tracking, read_yaml(run.path / "config.yaml")) as tracker:
             module = FinetuneModule(segmenter, settings, store, run.path)
             summary = _fit(module, data, run, settings, split, tracker)
             summary["flops"] = flops(segmenter)
-            _note(segmenter, summary, store, split)
+            _note(segmenter, summary, store, split, seen)
             segmenter.save(folder)
             if settings.evaluate_test and split.test:
                 results = _test(segmenter, settings, store, split, conditions, run, say)
@@ -103,6 +105,16 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
                 tracker.log_folder(f"segmenter-{tracking.id or run.path.name}", "model", folder)
         run.finish(summary)
     return folder
+
+
+def _say_start(
+    run: RunFolder, report: TransferReport | None, notes: Sequence[str], say: Say
+) -> None:
+    """Write and say what a new run starts from."""
+    if report is not None:
+        write_json(run.path / "load_report.json", report.as_json())
+    for line in [*(report.lines() if report else ()), *(f"note: {note}" for note in notes)]:
+        say(line)
 
 
 def _fit(
@@ -127,24 +139,6 @@ def _fit(
         )
 
 
-def flops(segmenter: Segmenter) -> int:
-    """Return the floating point operations of one patch with every modality."""
-    device = next(segmenter.parameters()).device
-    image = torch.zeros((1, len(segmenter.modalities), *segmenter.config.patch), device=device)
-    available = torch.ones((1, len(segmenter.modalities)), dtype=torch.bool, device=device)
-    # The counter hooks what requires a gradient, and fails at views of parameters without one.
-    learning = [weight for weight in segmenter.parameters() if weight.requires_grad]
-    try:
-        for weight in learning:
-            weight.requires_grad_(False)
-        with evaluating(segmenter), torch.no_grad(), FlopCounterMode(display=False) as counter:
-            segmenter(image, available)
-    finally:
-        for weight in learning:
-            weight.requires_grad_(True)
-    return int(counter.get_total_flops())
-
-
 def parts_of(settings: FinetuneSettings) -> tuple[FinetuneModule, PatchData]:
     """Return the module and the patches that a run of these settings has, without a run."""
     store = CaseStore(settings.store)
@@ -152,7 +146,7 @@ def parts_of(settings: FinetuneSettings) -> tuple[FinetuneModule, PatchData]:
     asked = modalities_of(store, settings)
     start = start_of(settings, asked)
     config = config_of(store, settings, asked, start)
-    segmenter, _ = segmenter_of(config, settings, store, split, start)
+    segmenter, _ = segmenter_of(config, settings, start)
     module = FinetuneModule(segmenter, settings, store, Path())
     return module, _patches(segmenter, settings, store, split)
 
@@ -197,8 +191,10 @@ def _patches(
     )
 
 
-def _note(segmenter: Segmenter, summary: Mapping[str, Any], store: CaseStore, split: Split) -> None:
-    """Note in the segmenter's configuration how it was trained."""
+def _note(
+    segmenter: Segmenter, summary: Mapping[str, Any], store: CaseStore, split: Split, seen: Seen
+) -> None:
+    """Note in the segmenter's configuration how it was trained, and on whom."""
     best = summary.get("best")
     extra = {
         **segmenter.config.extra,
@@ -206,7 +202,7 @@ def _note(segmenter: Segmenter, summary: Mapping[str, Any], store: CaseStore, sp
         "steps": summary["steps"],
         "validation_dice": "not validated" if best is None else round(float(best), 4),
     }
-    segmenter.config = segmenter.config.model_copy(update={"extra": extra})
+    segmenter.config = segmenter.config.model_copy(update={"extra": extra, "seen": seen})
 
 
 def _test(

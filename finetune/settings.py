@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -29,7 +30,7 @@ TRAINER: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.1, "ema": 0.99}
 class FinetuneSettings(Settings):
     """A segmenter from n labelled patients."""
 
-    store: str = Field(description="case store")
+    store: Path = Field(description="case store, made by `hilum prepare`")
     seed: int = Field(0, ge=0, description="seed of weights, patches and augmentation")
     split: SplitSettings = Field(
         default_factory=lambda: validate(SplitSettings, {}), description="patients"
@@ -49,7 +50,7 @@ class FinetuneSettings(Settings):
         description="name of each class but the background; empty: as in init_from if that is a "
         "segmenter of as many classes, else node, or class 1, class 2",
     )
-    init_from: str | dict[str, str] | None = Field(
+    init_from: Path | dict[str, Path] | None = Field(
         None,
         description="encoder, network or segmenter folder to start from, or one per modality; "
         "empty: scratch",

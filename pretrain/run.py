@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ import torch
 
 from hilum.core.checkpoints import (
     EncoderConfig,
+    LoadReport,
     load_weights,
     read_config,
     read_weights,
@@ -23,9 +24,12 @@ from hilum.core.modality import modality
 from hilum.core.registry import build
 from hilum.core.runs import RunFolder
 from hilum.core.seeds import derive
+from hilum.core.seen import Seen, read_seen, together
 from hilum.core.settings import read_yaml
 from hilum.datasets.augmentation.paired import PairedAugmentation
+from hilum.datasets.leakage import check_unseen, seen_in
 from hilum.datasets.loading.datamodule import PatchData
+from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
@@ -45,42 +49,52 @@ from .pool import cases, channels, same_data
 from .probe import VoxelProbe, probe_cases
 from .settings import PretrainSettings
 
+Say = Callable[[str], None]
 
-def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
+
+def pretrain(settings: PretrainSettings, out: str | Path, *, say: Say = print) -> Path:
     """Train an encoder on the scans of every patient that does not test, without labels.
 
-    A rerun resumes, or finds the run done and says so.
+    The folder gets `encoder/` and, if the task has a decoder, `network/`: the encoder with its
+    decoder and what each output means. Both say whom they have seen. A run that was stopped
+    resumes; one that is done only says so.
 
     Args:
         settings: What to learn from, how, and how long.
-        out: Folder of the run.
+        out: Run folder.
+        say: Gets a line now and then.
 
     Returns:
-        The encoder folder, `<out>/encoder`. Beside it lies `<out>/network`, the encoder with its
-        decoder and what each output means, if the task has one.
+        The encoder folder.
 
     Raises:
-        DataError: If no case can be used.
-        SettingsError: If the settings do not fit the store or each other.
-        Stopped: After a stop request, with the state saved.
+        UserError: If settings, store, encoder folder or run folder do not fit; before any step.
+        Stopped: After a signal, with the state saved.
     """
+    out = Path(out)
+    store = CaseStore(settings.store)
+    # Everything that can be wrong is found before the folder is claimed for these settings.
+    names = channels(store, settings)
+    chosen = cases(store, settings, names)
+    module, data, report = _parts(settings, store, names, chosen, out)
+    seen, notes = _seen(settings, store, chosen)
+    task = module.task  # the whole one, also while a sharded run has a part of it
+    # The last weights, not the best: the loss of a few patches is no measure of transfer.
+    probe = _probe(store, settings, names, module.augmentation)
     with RunFolder.open(out, settings, "pretrain", follower=follows(settings.trainer)) as run:
         folder = run.path / "encoder"
         if run.done:
-            print(f"{run.path} is done already", flush=True)
+            say(f"{run.path} is done")
             return folder
-        store = CaseStore(settings.store)
-        names = channels(store, settings)
-        training, validation = cases(store, settings, names)
-        if not run.follower:
-            same_data(run, store, training, validation)
-        module, data = _parts(settings, store, names, (training, validation), run)
-        task = module.task  # the whole one, also while a sharded run has a part of it
-        # The last weights, not the best: the loss of a few patches is no measure of transfer.
-        probe = _probe(store, settings, names, module.augmentation)
         if run.follower:
             fit(module, data, run, settings.trainer, seed=settings.seed, callbacks=probe)
             return folder
+        same_data(run, store, *chosen)
+        if report is not None and run.checkpoint is None:
+            write_json(run.path / "load_report.json", report.as_json())
+            say(f"{settings.init_from}: {report.lines()[0]}")
+            for note in notes:
+                say(f"note: {note}")
         tracking = settings.trainer.tracking
         with tracked(run.path, tracking, read_yaml(run.path / "config.yaml")) as tracker:
             summary = fit(
@@ -92,18 +106,33 @@ def pretrain(settings: PretrainSettings, out: str | Path) -> Path:
                 callbacks=probe,
                 tracker=tracker,
             )
-            _save(folder, task, store, settings, names, summary)
+            _save(folder, task, store, settings, names, summary, seen)
             if tracker is not None:
                 tracker.log_folder(f"encoder-{tracking.id or run.path.name}", "model", folder)
         run.finish(summary)
-        return folder
+    return folder
 
 
 def parts_of(settings: PretrainSettings) -> tuple[PretrainModule, PatchData]:
     """Return the module and the patches that a run of these settings has, without a run."""
     store = CaseStore(settings.store)
     names = channels(store, settings)
-    return _parts(settings, store, names, cases(store, settings, names), None)
+    module, data, _ = _parts(settings, store, names, cases(store, settings, names), None)
+    return module, data
+
+
+def _seen(
+    settings: PretrainSettings, store: CaseStore, chosen: tuple[Sequence[str], Sequence[str]]
+) -> tuple[Seen, list[str]]:
+    """Return whom the encoder will have seen, and what the user should know of that.
+
+    Validation patients count: the loss on them is looked at to choose settings.
+    """
+    seen, source = seen_in(store, {*chosen[0], *chosen[1]}), settings.init_from
+    if source is None:
+        return seen, []
+    test = make_split(store, settings.split).test
+    return together(read_seen(source), seen), check_unseen(source, store, test)
 
 
 def _parts(
@@ -111,11 +140,10 @@ def _parts(
     store: CaseStore,
     names: Sequence[str],
     chosen: tuple[Sequence[str], Sequence[str]],
-    run: RunFolder | None,
-) -> tuple[PretrainModule, PatchData]:
-    task = make_task(settings, names, store.spacing, run)
+    place: Path | None,
+) -> tuple[PretrainModule, PatchData, LoadReport | None]:
+    task, report = make_task(settings, names, store.spacing)
     augmentation = PairedAugmentation(names, settings.patch, store.spacing, settings.augmentation)
-    place = None if run is None else run.path
     module = PretrainModule(
         task,
         augmentation,
@@ -141,30 +169,29 @@ def _parts(
         workers=readers(settings.trainer),
         views=task.views,
     )
-    return module, data
+    return module, data, report
 
 
 def make_task(
     settings: PretrainSettings,
     names: Sequence[str],
     spacing: Triple,
-    run: RunFolder | None = None,
-) -> PretextTask:
-    """Build the pretext task around a new encoder, or around one that goes on from another.
+) -> tuple[PretextTask, LoadReport | None]:
+    """Build the pretext task around an encoder, and say what was loaded if it is not a new one.
 
     Args:
         settings: Encoder, task, patch, seed and where to go on from.
         names: Modality of each channel.
         spacing: mm per voxel of the store.
-        run: Gets `load_report.json` if an encoder is loaded.
     """
+    report = None
     with torch.random.fork_rng():
         torch.manual_seed(derive(settings.seed, "weights"))
         try:
             encoder = build(ENCODERS, settings.encoder, in_channels=len(names))
             encoder.check_sides(settings.patch)
             if settings.init_from is not None:  # first, so that a teacher begins as its student
-                _go_on(encoder, settings.init_from, names, run)
+                report = _go_on(encoder, settings.init_from, names)
             context = {"modalities": tuple(names), "spacing": spacing}
             task = build(TASKS, settings.task, encoder=encoder, **context)
         except UserError:
@@ -181,7 +208,7 @@ def make_task(
             found=f"trainer.batch_size {settings.trainer.batch_size}",
             remedy="enlarge trainer.batch_size; trainer.accumulate does not help",
         )
-    return task
+    return task, report
 
 
 def _probe(
@@ -207,7 +234,7 @@ def _probe(
     ]
 
 
-def _go_on(encoder: Encoder, folder: Path, names: Sequence[str], run: RunFolder | None) -> None:
+def _go_on(encoder: Encoder, folder: Path, names: Sequence[str]) -> LoadReport:
     config = read_config(folder)
     for name in set(names) & set(config.intensity):
         if config.intensity[name] != _scale(name):
@@ -217,16 +244,13 @@ def _go_on(encoder: Encoder, folder: Path, names: Sequence[str], run: RunFolder 
                 found=f"{_scale(name)} here, {config.intensity[name]} there",
                 remedy="use the version of hilum that trained it",
             )
-    report = load_weights(
+    return load_weights(
         encoder,
         read_weights(folder),
         source=config.modalities,
         target=tuple(names),
         stem=encoder.stem,
     )
-    if run is not None and not run.follower:
-        write_json(run.path / "load_report.json", report.as_json())
-    print(f"{folder}: {report.lines()[0]}", flush=True)
 
 
 def _scale(name: str) -> dict[str, Any]:
@@ -242,6 +266,7 @@ def _save(
     settings: PretrainSettings,
     names: Sequence[str],
     summary: dict[str, Any],
+    seen: Seen,
 ) -> None:
     config = EncoderConfig.model_validate(
         {
@@ -252,6 +277,7 @@ def _save(
             "patch": settings.patch,
             "pretext": settings.task,
             "data_hash": store.fingerprint,
+            "seen": seen,
             "extra": {
                 "steps": summary["steps"],
                 "seed": settings.seed,

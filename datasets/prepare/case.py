@@ -18,6 +18,7 @@ from hilum.core.notes import Note
 from hilum.core.settings import Settings
 
 from ..io.boxes import box_of
+from ..io.content import hash_of_scan
 from ..io.lattice import place_mask
 from ..io.nifti import Volume, read_grid, read_label, read_volume
 from ..io.resampling import field_of_view, resample, slabs
@@ -90,6 +91,7 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
         )
     label = read_label(case.label, case.id) if case.label and with_label else None
     volumes = {name: read_volume(case.volumes[name], case.id) for name in wanted}
+    scans = {name: hash_of_scan(volume) for name, volume in volumes.items()}
     name = _reference(case, settings, {m: v.grid for m, v in volumes.items()}, label)
     notes: list[Note] = []
     for modality_name, volume in volumes.items():
@@ -135,6 +137,7 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
         source_grid=source,
         factors=factors,
         inputs={name: hash_of_file(file) for name, file in case.files.items()},
+        scans=scans,
         partial=case.partial,
         notes=tuple(notes),
         moved=moved,

@@ -60,6 +60,7 @@ class PreparedCase:
         notes: What the user should know of the case.
         moved: 4 x 4 matrix in RAS mm of each modality that was registered to the reference.
         anatomy: uint8 `[D, H, W]`, number of the organ, or `None`.
+        scans: Hash of each scan's voxels, as `io.content` makes it.
     """
 
     id: str
@@ -78,6 +79,7 @@ class PreparedCase:
     notes: tuple[Note, ...] = ()
     moved: dict[str, list[list[float]]] = field(default_factory=dict)
     anatomy: np.ndarray | None = None
+    scans: dict[str, str] = field(default_factory=dict)
 
 
 class StoredCase:
@@ -271,6 +273,7 @@ def write_case(
                 "source_grid": case.source_grid.as_json(),
                 "body_box": box_of((case.regions & 1).astype(bool)),
                 "inputs": case.inputs,
+                "scans": case.scans,
                 "partial": case.partial,
                 "notes": [note.as_json() for note in case.notes],
                 "moved": case.moved,

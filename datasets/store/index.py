@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .case_store import CaseStore
+
 
 def index_row(about: dict[str, Any]) -> dict[str, Any]:
     """Return what the index keeps of a case: all that sampling and splits ask before opening it.
@@ -24,4 +26,20 @@ def index_row(about: dict[str, Any]) -> dict[str, Any]:
         "hot_spots": about.get("hot_spots", 0),
         "classes": max((node["class"] for node in about["nodes"]), default=0),
         "shape": about["grid"]["shape"],
+        **_hashes(about),
     }
+
+
+def scan_hashes(store: CaseStore, name: str) -> list[str]:
+    """Return the hashes by which the scans of a case are known again in another store.
+
+    That of each file, and that of its voxels; labels and masks of organs are not scans.
+    """
+    row = store.row(name)
+    return row["scans"] if "scans" in row else _hashes(store[name].about)["scans"]
+
+
+def _hashes(about: dict[str, Any]) -> dict[str, list[str]]:
+    own, files = about.get("scans", {}), about.get("inputs", {})
+    found = {part[name] for part in (own, files) for name in about["modalities"] if name in part}
+    return {"scans": sorted(found)}

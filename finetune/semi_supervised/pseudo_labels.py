@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hilum.core.errors import CheckpointError, DataError, RunError
+from hilum.core.errors import CheckpointError, RunError
 from hilum.core.files import atomic_folder, hash_of, hash_of_file, read_json, write_json
 from hilum.core.runs import RunFolder
 from hilum.core.types import IGNORE
+from hilum.datasets.leakage import check_unseen
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.datasets.store.compressed import write_array
@@ -51,23 +52,7 @@ def check_labeller(store: CaseStore, split: Split, settings: FinetuneSettings) -
                 found=f"{found}, not {wanted}",
                 remedy="give one that was fine-tuned on this store",
             )
-    file = folder.parent / "split.json"
-    if file.is_file():
-        before = read_json(file)
-        seen = {
-            store.rows[case]["patient"]
-            for part in ("train", "validation")
-            for case in before[part]
-            if case in store.rows
-        }
-        both = seen & {store.rows[case]["patient"] for case in split.test}
-        if both:
-            raise DataError(
-                "no test patient may have trained the segmenter that labels",
-                file=folder,
-                found=", ".join(sorted(both)[:3]),
-                remedy="give both runs the same split.test and split.seed",
-            )
+    check_unseen(folder, store, split.test, other_cohort=settings.transfer.other_cohort)
     return unlabelled_cases(store, split, config.modalities)
 
 

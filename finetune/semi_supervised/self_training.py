@@ -50,7 +50,7 @@ def self_train(
     folder = None
     for number in range(rounds + 1):
         values = settings.pseudo.model_dump()
-        values["segmenter"] = str(folder) if folder else values["segmenter"]
+        values["segmenter"] = folder or values["segmenter"]
         update = {
             "pseudo": validate(PseudoSettings, values),
             "evaluate_test": settings.evaluate_test and number == rounds,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from hilum.core.settings import Settings
@@ -22,7 +24,7 @@ class TeacherSettings(Settings):
 class PseudoSettings(Settings):
     """Whether unlabelled cases of the pool train with the confident predictions of a segmenter."""
 
-    segmenter: str | None = Field(
+    segmenter: Path | None = Field(
         None, description="segmenter folder that labels them; empty: none are labelled"
     )
     threshold: float = Field(

@@ -42,6 +42,11 @@ class TransferSettings(Settings):
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="learning rate of an encoder's layer per that of the next"
     )
+    other_cohort: bool = Field(
+        False,
+        description="whether patients of init_from with names as here are other people; their "
+        "scans are compared all the same",
+    )
     rank: int = Field(8, ge=1, description="rank of low-rank adapters")
     alpha: float = Field(16.0, gt=0, description="strength of low-rank adapters times their rank")
     pull: float = Field(

@@ -18,7 +18,7 @@ from hilum.encoders.networks import Output, kind_of, read_network
 from hilum.segmenter.config import scale_of
 from hilum.segmenter.segmenter import Segmenter
 
-InitFrom = str | dict[str, str]
+InitFrom = Path | dict[str, Path]
 """A folder, or a folder for each modality."""
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .errors import CheckpointError
 from .files import atomic_folder, read_json, write_json, write_text
+from .seen import Seen, seen_in_words
 from .settings import Settings, validate
 
 FORMAT = 1
@@ -38,6 +39,9 @@ class EncoderConfig(Settings):
     pretext: dict[str, Any] = Field(default_factory=dict, description="pretext task")
     data_hash: str = Field("", description="fingerprint of the case store")
     licence: str = Field("", description="licence of the weights")
+    seen: Seen | None = Field(
+        None, description="patients and scans that the weights learned from; empty: not known"
+    )
     extra: dict[str, Any] = Field(default_factory=dict, description="anything else worth keeping")
 
 
@@ -275,6 +279,7 @@ def _card(config: EncoderConfig) -> str:
         "Patch (voxels)": " x ".join(map(str, config.patch)),
         "Pretext task": config.pretext.get("name", "none"),
         "Data": config.data_hash or "unknown",
+        "Patients learned from": seen_in_words(config.seen),
         "Licence": config.licence or "not stated",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hilum.core.checkpoints import load_weights, read_weights
 from hilum.core.errors import CheckpointError, SettingsError
+from hilum.core.seen import read_seen, together
 from hilum.core.types import IGNORE
 from hilum.datasets.store.case_store import CaseStore
 
@@ -71,7 +72,8 @@ def average(
     names = [str(paths[index]) for index in chosen]
     noted = config.extra | {"average": {"method": method, "of": names}}
     noted.pop("validation_dice", None)
-    config = config.model_copy(update={"extra": noted})
+    seen = together(*(read_seen(paths[index]) for index in chosen))
+    config = config.model_copy(update={"extra": noted, "seen": seen})
     return _filled(config, mean_of([weights[index] for index in chosen])).save(out)
 
 

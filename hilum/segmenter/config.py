@@ -11,6 +11,7 @@ from hilum.core.errors import CheckpointError
 from hilum.core.files import read_json
 from hilum.core.geometry import IntTriple, Triple
 from hilum.core.modality import modality
+from hilum.core.seen import Seen
 from hilum.core.settings import Settings, validate
 from hilum.datasets.prepare.case import PrepareSettings
 
@@ -51,6 +52,9 @@ class SegmenterConfig(Settings):
     )
     data_hash: str = Field("", description="fingerprint of the case store")
     licence: str = Field("", description="licence of the weights")
+    seen: Seen | None = Field(
+        None, description="patients and scans that the weights learned from; empty: not known"
+    )
     extra: dict[str, Any] = Field(default_factory=dict, description="anything else worth keeping")
 
     @field_validator("decoder", mode="before")

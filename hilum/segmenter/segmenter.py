@@ -13,6 +13,7 @@ from hilum.core.errors import CheckpointError, SettingsError, UserError
 from hilum.core.geometry import IntTriple
 from hilum.core.modality import modality
 from hilum.core.registry import build, look_up
+from hilum.core.seen import seen_in_words
 from hilum.core.types import Available, Volume
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
@@ -201,6 +202,7 @@ def _card(config: SegmenterConfig) -> str:
         "Labelled training patients": config.extra.get("labelled_patients", "unknown"),
         "Validation Dice": config.extra.get("validation_dice", "not validated"),
         "Data": config.data_hash or "unknown",
+        "Patients learned from": seen_in_words(config.seen),
         "Licence": config.licence or "not stated",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())

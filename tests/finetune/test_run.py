@@ -176,6 +176,7 @@ def test_an_encoder_folder_is_loaded_reported_and_named(store: CaseStore, tmp_pa
     assert report["covered"] == 1
     assert set(report["encoders"]) == {"ct", "pet"}
     assert any("encoder pet: 100.0%" in line for line in said)
+    assert any("nothing shows that no test patient is among them" in line for line in said)
     assert "masked_autoencoder" in (tmp_path / "run" / "segmenter" / "README.md").read_text()
     name = encoder.stem[0]
     stem = segmenter.encoders["pet"].state_dict()[name]

@@ -79,7 +79,7 @@ def test_the_network_folder_is_the_whole_network_and_says_what_it_gives(
     assert network.config.encoder == read_config(done / "encoder")
     state = torch.load(done / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     image = torch.randn(1, 2, 4, 6, 8, generator=torch.Generator().manual_seed(0))
-    task = make_task(settings_of(store), ("ct", "pet"), network.config.encoder.spacing)
+    task, _ = make_task(settings_of(store), ("ct", "pet"), network.config.encoder.spacing)
     start = "task."
     own = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
     task.load_state_dict(own)
@@ -92,7 +92,7 @@ def test_a_done_run_says_so_and_returns_at_once(
 ) -> None:
     monkeypatch.setattr(run_module, "fit", None)
     assert pretrain(settings_of(store), done) == done / "encoder"
-    assert "is done already" in capsys.readouterr().out
+    assert "is done" in capsys.readouterr().out
 
 
 def test_the_run_folder_tells_everything(done: Path) -> None:

@@ -15,9 +15,9 @@ from torch.testing import assert_close
 from hilum.core.checkpoints import EncoderConfig, save_encoder
 from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.files import read_json, write_json
-from hilum.finetune.run import flops
 from hilum.fusion import STRATEGIES
 from hilum.segmenter.config import SegmenterConfig, read_segmenter_config, scale_of
+from hilum.segmenter.flops import flops
 from hilum.segmenter.segmenter import Segmenter
 
 Make = Callable[..., SegmenterConfig]

@@ -10,6 +10,9 @@ import numpy as np
 
 from hilum.core.errors import DataError
 from hilum.core.files import read_json
+from hilum.core.seen import Seen, read_seen
+from hilum.core.settings import validate
+from hilum.datasets.leakage import seen_cases
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.evaluation.statistics.cohort import cohort_metrics
 from hilum.evaluation.statistics.comparison import paired_comparison
@@ -82,6 +85,9 @@ def cases_to_measure(
 ) -> tuple[str, ...]:
     """Return the cases to measure: those asked for, else the test cases of the segmenter's run.
 
+    A segmenter that was moved away from its run is measured on every labelled case of a patient
+    that it has not learned from.
+
     Args:
         folder: Segmenter folder; its run's `split.json` lies beside it.
         store: Holds the cases.
@@ -92,23 +98,25 @@ def cases_to_measure(
     """
     file = folder.parent / "split.json"
     split = read_json(file) if file.exists() else {}
-    labelled = [name for name in store.ids if store.rows[name]["labelled"]]
+    seen = seen_cases(read_seen(folder) or validate(Seen, {}), store, store.ids)
+    labelled = [n for n in store.ids if store.rows[n]["labelled"] and n not in seen]
     chosen = settings.cases or tuple(split.get("test") or labelled)
     unknown = [name for name in chosen if name not in store.rows]
     if unknown or not chosen:
         raise DataError(
-            "the matrix needs labelled cases of the store",
+            "the matrix needs labelled cases of the store, that did not train the segmenter",
             file=store.path,
             found=", ".join(unknown) or "none",
         )
-    seen = sorted(set(chosen) & {*split.get("train", ()), *split.get("validation", ())})
-    if seen:
-        raise DataError(
-            "no case of the matrix may have trained the segmenter",
-            case=seen[0],
-            file=file,
-            remedy="leave it out of cases",
-        )
+    for name in chosen:
+        if name in seen:
+            raise DataError(
+                "no case of the matrix may have trained the segmenter",
+                case=name,
+                file=folder,
+                found=seen[name],
+                remedy="leave it out of cases",
+            )
     return tuple(chosen)
 
 

@@ -25,10 +25,10 @@ from hilum.datasets.store.case_store import (
     CaseStore,
     PreparedCase,
     StoredCase,
-    index_row,
     write_case,
 )
 from hilum.datasets.store.foreground import nodes_of
+from hilum.datasets.store.index import index_row
 
 # Lightning asks torch in a way that torch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")

@@ -21,10 +21,10 @@ from hilum.datasets.store.case_store import (
     CaseStore,
     PreparedCase,
     StoredCase,
-    index_row,
     write_case,
 )
 from hilum.datasets.store.foreground import nodes_of
+from hilum.datasets.store.index import index_row
 
 SIDES: IntTriple = (11, 12, 14)
 BODY = (slice(2, 10), slice(1, 11), slice(3, 12))

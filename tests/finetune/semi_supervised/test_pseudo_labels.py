@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hilum.core.errors import CheckpointError, DataError, RunError
 from hilum.core.files import read_json, write_json
 from hilum.core.settings import validate
 from hilum.datasets.batch import collate
+from hilum.datasets.leakage import seen_in
 from hilum.datasets.loading.patches import PatchDataset
 from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore
@@ -128,11 +130,16 @@ def test_a_segmenter_that_trained_on_a_test_patient_may_not_label(
 ) -> None:
     own = settings(store, labeller)
     split = make_split(store, own.split)
-    before = {"train": [split.test[0]], "validation": [], "test": []}
-    write_json(labeller.parent / "split.json", before)
-    with pytest.raises(DataError, match="no test patient may have trained"):
+    config = read_json(labeller / "config.json")
+
+    def saw(cases: Sequence[str]) -> None:
+        seen = seen_in(store, cases).model_dump(mode="json")
+        write_json(labeller / "config.json", config | {"seen": seen})
+
+    saw([split.train[0], split.test[0]])
+    with pytest.raises(DataError, match="no test patient may have been learned from"):
         check_labeller(store, split, own)
-    write_json(labeller.parent / "split.json", before | {"train": list(split.train)})
+    saw(split.train)
     assert check_labeller(store, split, own)
 
 

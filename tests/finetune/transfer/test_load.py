@@ -11,16 +11,13 @@ import torch
 from torch.testing import assert_close
 
 from hilum.core.checkpoints import EncoderConfig, save_encoder, state_of
-from hilum.core.errors import CheckpointError, DataError
-from hilum.core.files import write_json
+from hilum.core.errors import CheckpointError
 from hilum.core.registry import build
 from hilum.core.settings import validate
-from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 from hilum.finetune.transfer.load import transfer
 from hilum.finetune.transfer.settings import TransferSettings
-from hilum.finetune.transfer.unseen import check_unseen
 from hilum.fusion import STRATEGIES
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
@@ -136,13 +133,3 @@ def test_no_folder_and_no_weights_are_clear_errors(config: Make, tmp_path: Path)
     (tmp_path / "encoder" / "model.safetensors").write_bytes(b"half")
     with pytest.raises(CheckpointError, match="whole safetensors file"):
         transfer(Segmenter(config()), tmp_path / "encoder", settings())
-
-
-def test_an_encoder_that_saw_a_test_patient_is_refused(store: CaseStore, tmp_path: Path) -> None:
-    about = {"fingerprint": store.fingerprint, "training": ["case_0", "case_4"], "validation": []}
-    write_json(tmp_path / "data.json", about)
-    with pytest.raises(DataError, match=r"no test patient .* found patient_4"):
-        check_unseen(tmp_path / "encoder", store, ("case_4", "case_5"))
-    check_unseen(tmp_path / "encoder", store, ("case_5",))
-    write_json(tmp_path / "data.json", about | {"fingerprint": "another"})
-    check_unseen(tmp_path / "encoder", store, ("case_4",))

@@ -15,6 +15,7 @@ from hilum.cli.app import app
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import write_json
 from hilum.core.settings import validate
+from hilum.datasets.leakage import seen_in
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.assessment.robustness import cases_to_measure, robustness
 from hilum.segmenter.assessment.robustness_report import lines
@@ -89,12 +90,17 @@ def test_the_matrix_is_that_of_a_segmenter_known_by_hand(
 def test_cases_of_the_run_that_test_are_taken_and_those_that_trained_refused(
     store: CaseStore, tmp_path: Path
 ) -> None:
-    write_json(tmp_path / "split.json", {"train": ["case_0"], "validation": [], "test": ["case_4"]})
-    folder = tmp_path / "segmenter"
+    folder, moved = tmp_path / "run" / "segmenter", tmp_path / "moved"
+    split = {"train": ["case_0"], "validation": ["case_1"], "test": ["case_4"]}
+    write_json(folder.parent / "split.json", split)
+    seen = seen_in(store, ["case_0", "case_1"]).model_dump(mode="json")
+    for place in (folder, moved):
+        write_json(place / "config.json", {"seen": seen})
     assert cases_to_measure(folder, store, settings()) == ("case_4",)
-    assert cases_to_measure(tmp_path / "x" / "y", store, settings())[:2] == ("case_0", "case_1")
-    with pytest.raises(DataError, match=r"case_0.*may have trained"):
-        cases_to_measure(folder, store, settings(cases=("case_0",)))
+    assert cases_to_measure(moved, store, settings()) == ("case_2", "case_3", "case_4", "case_5")
+    for place in (folder, moved):
+        with pytest.raises(DataError, match=r"case_1.*may have trained"):
+            cases_to_measure(place, store, settings(cases=("case_1",)))
     with pytest.raises(DataError, match="found nobody"):
         cases_to_measure(folder, store, settings(cases=("nobody",)))
 

@@ -1,0 +1,37 @@
+"""Whom a segmenter will have learned from: its own patients, and those of what it starts from."""
+
+from __future__ import annotations
+
+from hilum.core.seen import Seen, read_seen, together
+from hilum.datasets.leakage import check_unseen, seen_in
+from hilum.datasets.splits import Split
+from hilum.datasets.store.case_store import CaseStore
+
+from .settings import FinetuneSettings
+from .transfer.sources import folders_of
+
+
+def learned_from(
+    settings: FinetuneSettings, store: CaseStore, split: Split
+) -> tuple[Seen, list[str]]:
+    """Return whom the segmenter will have learned from, and what the user should know of that.
+
+    Validation patients count, as the best weights are chosen by them; so does the whole pool if
+    cases without a label train.
+
+    Raises:
+        DataError: If `init_from`, or the segmenter that labels, has learned from a test patient.
+    """
+    own = {*split.train, *split.validation}
+    if settings.teacher.weight or settings.pseudo.segmenter is not None:
+        own |= set(split.pool)
+    sources = [] if settings.init_from is None else [*folders_of(settings.init_from)]
+    if settings.pseudo.segmenter is not None:
+        sources.append(settings.pseudo.segmenter)
+    other = settings.transfer.other_cohort
+    notes = [
+        note
+        for source in sources
+        for note in check_unseen(source, store, split.test, other_cohort=other)
+    ]
+    return together(seen_in(store, own), *map(read_seen, sources)), notes
