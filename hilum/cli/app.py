@@ -15,6 +15,7 @@ from hilum.core.errors import SettingsError, Stopped, UserError
 
 from .average import average
 from .bench import bench
+from .compare import compare
 from .console import clean_stop, say
 from .data import Config, check, export_nnunet, import_, phantom, prepare, preview
 from .evaluate import evaluate
@@ -120,6 +121,7 @@ app.command()(bench)
 app.command()(predict)
 app.command()(view)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(robustness)
 app.command()(explain)
 app.command()(average)

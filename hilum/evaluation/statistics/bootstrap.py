@@ -89,8 +89,8 @@ def hierarchical_interval(
 ) -> tuple[float, float]:
     """Return the percentile interval of `hierarchical_means`.
 
-    With fewer than 20 patients or 5 seeds it is too narrow (`benchmarks/statistics.py`); there
-    `random_effects.estimate` keeps its promise.
+    With fewer than 20 patients or 5 seeds it is too narrow (`benchmarks/study_statistics.py`);
+    there `random_effects.estimate` keeps its promise.
     """
     if table.size == 0 or not np.isfinite(table).any():
         return float("nan"), float("nan")

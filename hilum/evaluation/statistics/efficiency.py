@@ -10,6 +10,14 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from .bootstrap import weighted_means, weights, weights_of_all
+from .moderation import study_variances
+from .random_effects import estimate
+from .runs import models
+
+STEPS = 40
+"""Numbers of labels that are tried between two that were measured."""
+
+TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -20,8 +28,8 @@ class LabelsNeeded:
         target: Mean of the other arm at its number of labels.
         needed: Labelled patients; infinity if the arm never reaches it in the range measured, and
             the least number measured if it is there from the start.
-        low: Lower end of the 95 % interval.
-        high: Upper end; infinity if the target is out of reach in more than 2.5 % of the samples.
+        low: Lower end of the 95 % interval: fewer labels are significantly worse.
+        high: Upper end: more labels are significantly better; infinity if no number tried is.
         reached: Share of the bootstrap samples that reach the target.
     """
 
@@ -43,8 +51,13 @@ def labels_needed(
     """Return how many labelled patients `arm` needs to reach the mean of `other`.
 
     The means of the arm are made to rise with the labels (isotonic regression) and joined by
-    straight lines over the logarithm of their number. Patients and runs are resampled, the same
-    ones in both arms.
+    straight lines over the logarithm of their number. The interval holds every number of labels at
+    which the arm does not differ significantly from the other one, patient by patient and run by
+    run, by the random effects of a study's comparisons: with few patients and runs percentiles of a
+    bootstrap are far too narrow for it (`benchmarks/study_statistics.py`).
+
+    Source:
+        Interval by inversion of a test, as Fieller's: Fieller, J R Stat Soc B 1954, 16:175.
 
     Args:
         arm: `[patients, runs]` for each number of labelled patients; higher is better.
@@ -67,9 +80,35 @@ def labels_needed(
     if not np.isfinite(full).all() or not len(means):
         return LabelsNeeded(float(full[-1]), math.nan, math.nan, math.nan, math.nan)
     samples = np.array([_cross(numbers, mean[:-1], mean[-1]) for mean in means])
-    low, high = (float(x) for x in np.quantile(samples, [0.025, 0.975], method="inverted_cdf"))
     needed = _cross(numbers, full[:-1], full[-1])
+    owners = list(range(runs)) if draws is None else list(draws)
+    low, high = _not_different(numbers, np.stack([models(table, owners) for table in cube]))
+    low, high = min(low, needed), max(high, needed)
     return LabelsNeeded(float(full[-1]), needed, low, high, float(np.isfinite(samples).mean()))
+
+
+def _not_different(numbers: list[int], cube: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the labels at which the arm does not differ from the last one.
+
+    Args:
+        numbers: Labels of each table but the last.
+        cube: `[tables, patients, models]`.
+    """
+    study = study_variances(cube)
+    if cube.shape[1] < 2:
+        return math.nan, math.nan
+    low, high = math.inf, float(numbers[0])
+    for i in range(len(numbers) - 1):
+        for share in np.linspace(0, 1, STEPS + 1):
+            table = (1 - share) * cube[i] + share * cube[i + 1] - cube[-1]
+            found = estimate(table, study, float((1 - share) ** 2 + share**2 + 1))
+            place = numbers[i] * (numbers[i + 1] / numbers[i]) ** float(share)
+            if found.high >= -TINY:
+                low = min(low, place)
+            if found.low <= TINY:
+                high = place
+    last = estimate(cube[-2] - cube[-1], study)
+    return low, high if last.low > TINY else math.inf
 
 
 def _cross(numbers: list[int], means: np.ndarray, target: float) -> float:

@@ -49,7 +49,7 @@ def square_of_mean(squares: MeanSquares, freedom: MeanSquares) -> tuple[np.ndarr
 
     Source:
         Satterthwaite, Biometrics Bull 1946, 2:110; Hillis, Stat Med 2007, 26:596, for patients and
-        readers. The bound is ours; `benchmarks/statistics.py` shows what it is worth.
+        readers. The bound is ours; `benchmarks/study_statistics.py` shows what it is worth.
 
     Args:
         squares: Mean squares.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from .bootstrap import Pool, Sums
@@ -31,3 +33,16 @@ def pseudovalues(sums: Sums, pool: Pool) -> np.ndarray:
     whole = pool({key: table.sum(0, keepdims=True) for key, table in sums.items()})
     without = pool({key: table.sum(0, keepdims=True) - table for key, table in sums.items()})
     return whole + (patients - 1) * (without.mean(0, keepdims=True) - without)
+
+
+def jackknife(statistic: Callable[[Sequence[int]], np.ndarray], patients: int) -> np.ndarray:
+    """Return pseudovalues `[patients, numbers]` of any statistic, as those of `pseudovalues`.
+
+    Args:
+        statistic: Takes the numbers of the patients that are in, and returns `[numbers]`.
+        patients: How many there are.
+    """
+    everyone = range(patients)
+    whole = statistic(everyone)
+    without = np.stack([statistic([p for p in everyone if p != one]) for one in everyone])
+    return whole + (patients - 1) * (without.mean(0) - without)

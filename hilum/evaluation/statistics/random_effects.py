@@ -71,10 +71,10 @@ def estimate(
     and $MS_{PS}$ and their degrees of freedom are moderated by them first, so that two or three
     seeds give intervals of useful width. A test that averages the seeds away first takes the seeds
     at hand for all that there are; where runs differ from seed to seed it finds differences between
-    equal methods in up to 4 of 10 studies (`benchmarks/statistics.py`). With one seed that is all
-    that can be done, and the interval is that of a t test over patients. Seeds without any value
-    are left out, and patients without a value for some other seed; if fewer than two remain, seeds
-    are averaged after all.
+    equal methods in up to 4 of 10 studies (`benchmarks/study_statistics.py`). With one seed that is
+    all that can be done, and the interval is that of a t test over patients. Seeds without any
+    value are left out, and patients without a value for some other seed; if fewer than two remain,
+    seeds are averaged after all.
 
     Source:
         The analysis of several readers and several cases: Obuchowski and Rockette, Commun Stat

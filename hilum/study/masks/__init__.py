@@ -1,0 +1,1 @@
+"""Masks of any two tools, compared patient by patient."""

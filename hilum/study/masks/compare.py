@@ -1,0 +1,268 @@
+"""Compare the masks of any two tools, patient by patient: the Python side of `hilum compare`."""
+
+from __future__ import annotations
+
+import csv
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hilum.core.errors import DataError, SettingsError, did_you_mean
+from hilum.core.files import write_json
+from hilum.datasets.io.nifti import ENDINGS
+from hilum.datasets.manifest import read_manifest
+from hilum.evaluation.metrics.table import METRICS
+from hilum.evaluation.statistics.cohort import SUMS
+from hilum.segmenter.assessment.evaluate import evaluate
+from hilum.segmenter.assessment.prepared_cases import write_rows
+
+from .metrics import COMPARED, Cases, Compared, compared
+
+
+@dataclass(frozen=True)
+class MaskComparison:
+    """What a comparison of two folders found.
+
+    Attributes:
+        names: Of the two folders.
+        rows: Every metric of every class.
+        cases: Metrics of each case by class, of both folders.
+        patients: Patient of each case.
+        out: Folder with tables and report.
+    """
+
+    names: tuple[str, str]
+    rows: Sequence[Compared]
+    cases: Mapping[int, tuple[Cases, Cases]]
+    patients: Mapping[str, str]
+    out: Path
+
+    @property
+    def caveat(self) -> str:
+        """What the comparison cannot see."""
+        return CAVEAT
+
+    def lines(self) -> list[str]:
+        """Return the main numbers for a terminal."""
+        a, b = self.names
+        found = [f"{a} minus {b}, {len(set(self.patients.values()))} patients"]
+        for row in self.rows:
+            c = row.comparison
+            ends = f" [{c.ci_low:+.3f}, {c.ci_high:+.3f}]" if c.ci_low == c.ci_low else ""
+            of = f"class {row.label}: " if len(self.cases) > 1 else ""
+            found.append(
+                f"  {of}{row.title:<18} {c.difference:+.3f}{ends}  {row.verdict(self.names)}"
+            )
+        return [*found, CAVEAT, f"report in {self.out / 'report.html'}"]
+
+
+CAVEAT = (
+    "Each folder is one trained model: another training of the same tool may differ by more than "
+    "these intervals, which are for other patients only."
+)
+
+
+def compare(
+    masks_a: str | Path,
+    masks_b: str | Path,
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    names: tuple[str, str] | None = None,
+    metrics: Sequence[str] = COMPARED,
+    margin: float = 0.02,
+) -> MaskComparison:
+    """Compare two folders of masks on the same patients, with the statistics of a study.
+
+    Writes `comparison.csv` and `comparison.json`, `cases.csv` (both tools beside each other),
+    `report.html`, and a folder with the evaluation of each tool. Nothing is written unless all
+    masks can be measured.
+
+    Args:
+        masks_a: Folder of masks, `<case>.nii.gz`, on the grids of the labels.
+        masks_b: The same of another tool.
+        manifest: As for `evaluate`: a cohort with labels, or a folder of reference masks.
+        out: Where to write.
+        names: Of the tools; the names of the folders without.
+        metrics: Which are compared.
+        margin: Largest difference of a metric between 0 and 1 that does not matter.
+
+    Raises:
+        DataError: If a folder is missing, lacks a case of the manifest, or has one on another grid.
+        SettingsError: If both folders or names are the same, or a metric or the margin is wrong.
+    """
+    first, second, out = Path(masks_a), Path(masks_b), Path(out)
+    names = names or _names(first, second)
+    _check(first, second, out, names, metrics, margin)
+    _check_cases(Path(manifest), first, second)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
+        made = Path(temporary)
+        both = []
+        for name, folder in zip(names, (first, second), strict=True):
+            evaluate(folder, manifest, made / name)
+            both.append(_read(made / name / "cases.csv"))
+        (cases_a, patients), (cases_b, _) = both
+        labels = sorted(cases_a.keys() | cases_b.keys())
+        cases = {n: (cases_a.get(n, {}), cases_b.get(n, {})) for n in labels}
+        rows = [row for n in labels for row in compared(n, *cases[n], patients, metrics, margin)]
+        found = MaskComparison(names, rows, cases, patients, out)
+        _write(found, made, margin)
+        _move(made, out)
+    return found
+
+
+def _check(
+    first: Path,
+    second: Path,
+    out: Path,
+    names: tuple[str, str],
+    metrics: Sequence[str],
+    margin: float,
+) -> None:
+    for folder in (first, second):
+        if not folder.is_dir():
+            raise DataError("the folder of masks must exist", file=folder)
+    if first.resolve() == second.resolve():
+        raise SettingsError("the two folders of masks must differ", found=f"{first} twice")
+    if out.resolve() in (first.resolve(), second.resolve()):
+        raise SettingsError("out must not be one of the folders of masks", found=str(out))
+    if len(set(names)) < 2 or not all(name and Path(name).name == name for name in names):
+        raise SettingsError(
+            "the tools must have two different names that a folder can have",
+            found=", ".join(map(repr, names)),
+            remedy="name them, as in --names one,two",
+        )
+    if not margin > 0:
+        raise SettingsError("margin must be above 0", found=f"{margin:g}")
+    for metric in metrics:
+        if metric not in METRICS or metric.startswith("sensitivity_"):
+            known = [name for name in METRICS if not name.startswith("sensitivity_")]
+            raise SettingsError(
+                f"metrics must be some of {', '.join(known)}{did_you_mean(metric, known)}",
+                found=repr(metric),
+            )
+    if not metrics:
+        raise SettingsError("metrics must not be empty")
+
+
+def _check_cases(manifest: Path, *folders: Path) -> None:
+    """Name every case that a folder lacks before the first one is measured."""
+    if manifest.is_dir():
+        wanted = sorted(_masks(manifest))
+    else:
+        wanted = [case.id for case in read_manifest(manifest) if case.label is not None]
+    lacking = {folder: sorted(set(wanted) - _masks(folder)) for folder in folders}
+    parts = [f"{folder} lacks {_some(cases)}" for folder, cases in lacking.items() if cases]
+    if parts:
+        raise DataError(
+            "both folders must have a mask of every labelled case",
+            file=manifest,
+            found="; ".join(parts),
+            remedy="predict the cases, or compare on a manifest without them",
+        )
+
+
+def _masks(folder: Path) -> set[str]:
+    """Return the names of the masks in a folder, without what tools leave beside them."""
+    return {
+        file.name.removesuffix(ending)
+        for file in folder.iterdir()
+        for ending in ENDINGS
+        if file.name.endswith(ending)
+    }
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _names(first: Path, second: Path) -> tuple[str, str]:
+    """Return the names of the folders, with those of their parents where they are the same."""
+    a, b = first.resolve(), second.resolve()
+    if a.name != b.name:
+        return a.name, b.name
+    return f"{a.parent.name}-{a.name}", f"{b.parent.name}-{b.name}"
+
+
+def _read(file: Path) -> tuple[dict[int, Cases], dict[str, str]]:
+    """Return the metrics of each case by class, and the patient of each case."""
+    found: dict[int, Cases] = {}
+    patients: dict[str, str] = {}
+    with file.open(newline="", encoding="utf-8") as stream:
+        for line in csv.DictReader(stream):
+            case, patients[line["case"]] = line["case"], line["patient"]
+            numbers = {
+                key: float(value) if value else math.nan
+                for key, value in line.items()
+                if key in METRICS or key in SUMS
+            }
+            found.setdefault(int(line["class"]), {})[case] = numbers
+    return found, patients
+
+
+def _write(found: MaskComparison, folder: Path, margin: float) -> None:
+    from .page import write_page
+
+    table = []
+    for row in found.rows:
+        c, equal = row.comparison, row.equal
+        table.append(
+            {
+                "class": row.label,
+                "metric": row.metric,
+                **{f"a_{key}": value for key, value in row.a.items()},
+                **{f"b_{key}": value for key, value in row.b.items()},
+                "difference": c.difference,
+                "ci_low": c.ci_low,
+                "ci_high": c.ci_high,
+                "p": c.p_value,
+                "p_holm": row.p_adjusted,
+                "p_sign_flip": c.p_patients,
+                "p_wilcoxon": c.p_wilcoxon,
+                "margin": margin if equal else math.nan,
+                "p_equal": equal.p_value if equal else math.nan,
+                "patients": c.n_patients,
+                "verdict": row.verdict(found.names),
+            }
+        )
+    write_rows(folder / "comparison.csv", table)
+    rows = [
+        {"a": found.names[0], "b": found.names[1], **{k: _plain(v) for k, v in row.items()}}
+        for row in table
+    ]
+    write_json(folder / "comparison.json", {"a": found.names[0], "b": found.names[1], "rows": rows})
+    write_rows(folder / "cases.csv", _beside(found))
+    write_page(found, folder / "report.html", margin)
+
+
+def _beside(found: MaskComparison) -> list[dict[str, object]]:
+    """Return each case with what both tools reach on it."""
+    rows: list[dict[str, object]] = []
+    for label, (a, b) in found.cases.items():
+        for case in a:
+            row: dict[str, object] = {"case": case, "patient": found.patients[case], "class": label}
+            for metric in dict.fromkeys((*a[case], *b.get(case, {}))):
+                if metric in METRICS:
+                    row[f"a_{metric}"] = a[case].get(metric, math.nan)
+                    row[f"b_{metric}"] = b.get(case, {}).get(metric, math.nan)
+            rows.append(row)
+    return rows
+
+
+def _plain(value: object) -> object:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _move(made: Path, out: Path) -> None:
+    """Put what was made in its place; what else lies there stays."""
+    out.mkdir(parents=True, exist_ok=True)
+    for entry in sorted(made.iterdir()):
+        target = out / entry.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        entry.replace(target)
