@@ -128,9 +128,16 @@ def _scores(found: Mapping[str, Any] | None) -> dict[str, object] | None:
     drawn = lines([("all lesions", [(0.0, 0.0), *known])], *names) if known else Markup()
     return {
         "froc": drawn,
-        "sensitivity_at": [[at, _number(share)] for at, share in curve["sensitivity_at"].items()],
+        "detection": [_detection(name, one) for name, one in found["intervals"].items()],
         **_reliability(found),
     }
+
+
+def _detection(name: str, one: Mapping[str, float]) -> list[str]:
+    at = name.removeprefix("sensitivity_at_")
+    title = f"sensitivity at {at} per patient" if at != name else name.replace("_", " ")
+    ends = f"[{_number(one['ci_low'])}, {_number(one['ci_high'])}]"
+    return [title, _number(one["value"]), ends, f"{one['n']:.0f}"]
 
 
 def _reliability(found: Mapping[str, Any]) -> dict[str, object]:

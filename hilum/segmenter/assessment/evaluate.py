@@ -22,6 +22,7 @@ from hilum.evaluation.metrics.table import METRICS
 from hilum.evaluation.page import write_evaluation_page
 from hilum.evaluation.statistics.bland_altman import agreement
 from hilum.evaluation.statistics.cohort import cohort_metrics
+from hilum.evaluation.statistics.detection import detection_intervals
 
 from .evaluate_case import measure_case
 from .prepared_cases import Numbers, Progress, write_rows
@@ -127,7 +128,9 @@ def evaluate(
     cohort = {value: cohort_metrics(own, patients) for value, own in found.items()}
     more: dict[str, Any] = {"agreement": _agreement(found)}
     if len(scores) == len(chosen):
+        own = dict(zip(patients, scores, strict=True))
         more["scores"] = summary(scores, len(set(patients.values())))
+        more["scores"] |= {"intervals": detection_intervals(own, patients)}
     if by_site:
         more["sites"] = _by_site(found, chosen)
     _write(out, found, cohort, patients, nodes, more)

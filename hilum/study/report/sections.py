@@ -125,17 +125,7 @@ def limits(found: Findings) -> Markup:
             f"{max(draws)} draws of labelled patients: if draws differ a lot, about one in ten "
             "intervals misses the truth instead of one in twenty."
         )
-    if seeds and max(seeds) < 2:
-        lines.append("One seed: no difference between arms is supported.")
-    elif seeds and max(seeds) < 3:
-        lines.append(
-            "Two seeds and two arms: the study has no other arms to learn from how much runs "
-            "differ, so that up to one in ten intervals misses the truth instead of one in twenty, "
-            "and intervals are very wide. Three seeds keep the promise."
-            if len({arm.arm for arm in found.arms}) < 3
-            else "Two seeds: how much runs differ is known from all arms together, so intervals "
-            "hold only as far as the arms differ from run to run in a similar way."
-        )
+    lines += _about_seeds(max(seeds, default=0), len({arm.arm for arm in found.arms}))
     lines.append("Every arm had the same number of steps; longer training may change the order.")
     failed = [e for e in found.entries if e.state == "failed"]
     if failed:
@@ -160,6 +150,24 @@ def limits(found: Findings) -> Markup:
     if "phantom" in found.study.name or "demo" in found.study.name:
         lines.append("Phantoms are not patients: they test the method, not its clinical value.")
     return bullets(lines)
+
+
+def _about_seeds(seeds: int, arms: int) -> list[str]:
+    """Say what one or two seeds of so many arms leave open."""
+    if seeds == 1:
+        return ["One seed: no difference between arms is supported."]
+    if seeds == 2 and arms < 3:
+        return [
+            "Two seeds and two arms: no other arm shows how much runs differ, so that up to one in "
+            "ten intervals misses the truth instead of one in twenty, and intervals are very wide. "
+            "Three seeds keep the promise."
+        ]
+    if seeds == 2:
+        return [
+            "Two seeds: how much runs differ is known from all arms together; an arm whose runs "
+            "differ far more than the others' has intervals that are too narrow."
+        ]
+    return []
 
 
 def definitions(found: Findings) -> Markup:

@@ -225,7 +225,12 @@ def test_scores_beside_the_masks_give_froc_and_calibration(tmp_path: Path, besid
     assert found["froc"]["sensitivity"] == [0.5, 0.5]
     assert found["nodes"]["ece"] == pytest.approx((0.1 + 0.6) / 2, abs=1e-6)
     assert ("voxels_near_foreground" in found) == (beside == "map")
-    assert "FROC" in (tmp_path / "out" / "report.html").read_text()
+    [one] = [found["intervals"]["sensitivity_at_1"]]
+    assert (one["value"], one["n"]) == (0.5, 2)
+    assert found["intervals"]["average_precision"]["value"] == pytest.approx(0.5)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "FROC" in page
+    assert "average precision" in page
 
 
 def test_a_table_of_other_nodes_gives_no_scores(tmp_path: Path) -> None:
