@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -49,9 +49,13 @@ class FusionStrategy(nn.Module, ABC):
     Attributes:
         citation: Authors, title, venue, year, and `arXiv:...` or `doi:...`, as in `core.citation`;
             a literal, so that a listing need not import the class.
+        small: Parameters of a small one, which the contract tests build.
+        by_column: Patterns of parameters whose first axis has the order of the modalities.
     """
 
     citation: ClassVar[tuple[str, str, str, int, str] | None] = None
+    small: ClassVar[Mapping[str, Any]] = {}
+    by_column: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,

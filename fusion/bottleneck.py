@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from einops import rearrange
@@ -40,6 +41,7 @@ class BottleneckFusion(FusionStrategy):
         2021,
         "arXiv:2107.00135",
     )
+    small: ClassVar = {"heads": 2, "min_stride": 2, "tokens": 3}
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from einops import rearrange
@@ -54,6 +55,7 @@ class CrossAttentionFusion(FusionStrategy):
         2017,
         "arXiv:1706.03762",
     )
+    small: ClassVar = {"heads": 2, "min_stride": 2}
 
     def __init__(
         self,

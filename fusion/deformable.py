@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ class DeformableFusion(FusionStrategy):
     """
 
     citation = ("Zhu, X. and others", "Deformable DETR", "ICLR", 2021, "arXiv:2010.04159")
+    small: ClassVar = {"heads": 2, "min_stride": 2}
 
     def __init__(
         self,

@@ -22,6 +22,8 @@ class EarlyFusion(FusionStrategy):
         Isensee et al., "nnU-Net", Nature Methods 2021; the learned value is ours.
     """
 
+    by_column = ("placeholder",)
+
     def __init__(
         self,
         *,

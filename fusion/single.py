@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -20,6 +21,8 @@ class SingleFusion(FusionStrategy):
     Args:
         modality: The one to look at.
     """
+
+    small: ClassVar = {"modality": "pet"}
 
     def __init__(
         self,

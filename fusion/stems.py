@@ -32,6 +32,8 @@ class StemsFusion(FusionStrategy):
 
     citation = ("Dolz, J. and others", "IVD-Net", "MICCAI CSI", 2018, "arXiv:1811.08305")
 
+    by_column = (r"stems\..*\.2\..*",)
+
     def __init__(
         self,
         *,

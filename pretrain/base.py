@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -50,12 +51,16 @@ class PretextTask(nn.Module, ABC):
         least_batch: Smallest batch that the task can learn from.
         citation: Authors, title, venue, year, and `arXiv:...` or `doi:...`, as in `core.citation`;
             a literal, so that a listing need not import the class.
+        small: Parameters of a small one, which the contract tests build.
+        small_encoder: Name and parameters of the encoder that they give it; empty: a small resenc.
     """
 
     encoder: nn.Module
     views: int = 1
     least_batch: int = 1
     citation: ClassVar[tuple[str, str, str, int, str] | None] = None
+    small: ClassVar[Mapping[str, Any]] = {}
+    small_encoder: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
     def loss(self, batch: PretextBatch) -> tuple[Tensor, dict[str, Tensor]]:

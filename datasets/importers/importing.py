@@ -32,12 +32,14 @@ class Format:
         options: Name of the settings class in that file, or nothing.
         file: The file as a relative import, if it is not the format's.
         read: What reads it, in place of a file here.
+        example: Writes a small example of the layout into a folder, for the contract tests.
     """
 
     definition: str
     options: str = ""
     file: str = ""
     read: Importer | None = None
+    example: Callable[[Path], None] | None = None
 
     def importer(self, name: str) -> Importer:
         """Return the function."""

@@ -17,6 +17,7 @@ from .average import average
 from .bench import bench
 from .compare import compare
 from .console import clean_stop, say
+from .contract import contract
 from .data import Config, check, export_nnunet, import_, phantom, prepare, preview
 from .evaluate import evaluate
 from .explain import explain
@@ -125,6 +126,7 @@ app.command()(compare)
 app.command()(robustness)
 app.command()(explain)
 app.command()(average)
+app.command()(contract)
 app.command()(export_nnunet)
 app.command()(export)
 app.command("import-weights")(import_weights)

@@ -53,6 +53,14 @@ class Modality:
     plausible: tuple[float, float]
     show: tuple[float, float]
 
+    def __post_init__(self) -> None:
+        """Raise an error if the window is none."""
+        if not self.low < self.high or (self.scale == "log" and self.low < 0):
+            raise SettingsError(
+                "a window must rise, and begin at 0 or above on a log scale",
+                found=f"{self.low:g} to {self.high:g}",
+            )
+
     def encode(self, physical: Array) -> Array:
         """Map physical values to the scale of a network; values outside of the window saturate."""
         x = physical.clip(self.low, self.high)
@@ -104,14 +112,11 @@ def modality(name: str) -> Modality:
 
 
 def register(rule: Modality) -> None:
-    """Add a modality of one's own to the table.
+    """Add a modality of one's own to the table of this process.
+
+    Child processes know it only if it is an entry point of the group `hilum.modalities`.
 
     Raises:
-        SettingsError: If the name is there already, or the window is empty.
+        SettingsError: If the name is there already.
     """
-    if not rule.low < rule.high or (rule.scale == "log" and rule.low < 0):
-        raise SettingsError(
-            "a window must rise, and begin at 0 or above on a log scale",
-            found=f"{rule.low:g} to {rule.high:g}",
-        )
     MODALITIES.register(rule.name, rule)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
@@ -31,12 +31,16 @@ class Encoder(nn.Module, ABC):
         citation: Authors, title, venue, year, and `arXiv:...` or `doi:...`, as in `core.citation`.
             This and what follows are literals, so that a listing need not import the class.
         note: What else the input must or may be.
+        small: Parameters of a small one, which the contract tests build.
+        not_compiled: Why `torch.compile` cannot take it whole; empty if it can.
         sizes: Parameters with two input channels, and strides, of each size; an int is a cube's.
     """
 
     single: ClassVar[bool] = True
     citation: ClassVar[tuple[str, str, str, int, str] | None] = None
     note: ClassVar[str] = ""
+    not_compiled: ClassVar[str] = ""
+    small: ClassVar[Mapping[str, Any]] = {}
     sizes: ClassVar[Mapping[str, tuple[int, tuple[int | IntTriple, ...]]]] = {}
     in_channels: int
     channels: tuple[int, ...]

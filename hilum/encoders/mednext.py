@@ -54,6 +54,12 @@ class MednextEncoder(Encoder):
         "medium": (12_476_288, (1, 2, 4, 8, 16)),
         "large": (46_699_840, (1, 2, 4, 8, 16)),
     }
+    small: ClassVar = {
+        "width": 4,
+        "blocks": [1, 1, 1],
+        "expansion": [2, 2, 2],
+        "strides": [2, [1, 2, 2]],
+    }
 
     single = False
 

@@ -50,6 +50,11 @@ class PlainconvEncoder(Encoder):
         "small": (3_515_904, (1, 2, 4, 8)),
         "base": (14_025_984, (1, 2, 4, 8, 16, 32)),
     }
+    small: ClassVar = {
+        "features": [4, 8, 8],
+        "convolutions": [1, 2, 1],
+        "strides": [1, 2, [1, 2, 2]],
+    }
 
     single = False
 

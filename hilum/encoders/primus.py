@@ -78,6 +78,7 @@ class PrimusEncoder(Encoder):
         "medium": (147_383_360, (1, 2, 4, 8)),
         "large": (326_300_288, (1, 2, 4, 8)),
     }
+    small: ClassVar = {"width": 24, "depth": 3, "heads": 2, "features": [4, 4, 8], "trained": 32}
 
     def __init__(
         self,

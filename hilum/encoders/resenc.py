@@ -54,6 +54,7 @@ class ResencEncoder(Encoder):
         "small": (4_633_800, (1, 2, 4, 8)),
         "base": (90_297_440, (1, 2, 4, 8, 16, 32)),
     }
+    small: ClassVar = {"features": [4, 8, 8], "blocks": [1, 1, 1], "strides": [1, 2, [1, 2, 2]]}
 
     single = False
 

@@ -52,6 +52,7 @@ class Resnet3DEncoder(Encoder):
         "small": (33_009_040, (1, 2, 4, 8, 16, 32)),
         "base": (46_177_936, (1, 2, 4, 8, 16, 32)),
     }
+    small: ClassVar = {"fine": 4}
 
     def __init__(
         self,

@@ -58,6 +58,7 @@ class SegresnetEncoder(Encoder):
         "small": (4_399_776, (1, 2, 4, 8)),
         "base": (77_761_856, (1, 2, 4, 8, 16)),
     }
+    small: ClassVar = {"filters": 8, "blocks": [1, 1, 1]}
 
     single = False
 

@@ -69,6 +69,12 @@ class SlicesEncoder(Encoder):
         "small": (21_593_328, (1, 4, 8, 16)),
         "base": (85_727_712, (1, 4, 8, 16)),
     }
+    small: ClassVar = {
+        "model": "convnext",
+        "settings": {"hidden_sizes": [4, 6, 8, 10], "depths": [1, 1, 1, 1]},
+        "adapter_rank": 2,
+    }
+    not_compiled = "transformers collects its maps by hooks, which break the graph"
 
     TOKEN = 16
 

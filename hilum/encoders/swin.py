@@ -56,6 +56,7 @@ class SwinEncoder(Encoder):
         "small": (2_172_570, (1, 2, 4, 8, 16, 32)),
         "base": (8_063_298, (1, 2, 4, 8, 16, 32)),
     }
+    small: ClassVar = {"width": 4, "blocks": [2, 1], "heads": [2, 2], "window": 4, "fine": 4}
 
     def __init__(
         self,

@@ -81,6 +81,7 @@ class TimmCnnEncoder(Encoder):
         "small": (33_181_952, (2, 4, 8, 16, 32)),
         "base": (46_177_024, (2, 4, 8, 16, 32)),
     }
+    small: ClassVar = {"model": "resnet10t"}
 
     def __init__(
         self,

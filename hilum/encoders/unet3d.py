@@ -39,6 +39,7 @@ class Unet3DEncoder(Encoder):
         "small": (1_758_672, (1, 2, 4, 8)),
         "base": (7_028_640, (1, 2, 4, 8)),
     }
+    small: ClassVar = {"features": 4}
 
     single = False
 

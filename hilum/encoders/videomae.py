@@ -74,6 +74,7 @@ class VideomaeEncoder(Encoder):
         "small": (21_791_120, (1, (1, 2, 2), (2, 4, 4), (4, 8, 8))),
         "base": (86_655_776, (1, (1, 2, 2), (2, 4, 4), (4, 8, 8))),
     }
+    small: ClassVar = {"width": 12, "depth": 3, "heads": 2, "features": [4, 4, 8], "trained": 32}
 
     def __init__(
         self,

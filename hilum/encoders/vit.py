@@ -81,6 +81,7 @@ class VitEncoder(Encoder):
         "small": (22_655_888, (1, 2, 4, 8)),
         "base": (88_385_312, (1, 2, 4, 8)),
     }
+    small: ClassVar = {"width": 12, "depth": 3, "heads": 2, "features": [4, 4, 8], "trained": 32}
 
     def __init__(
         self,

@@ -59,6 +59,8 @@ class VitSlicesEncoder(Encoder):
         "small": (21_728_720, (1, 4, 8, 16)),
         "base": (86_268_832, (1, 4, 8, 16)),
     }
+    small: ClassVar = {"width": 12, "depth": 1, "heads": 2, "features": [4, 4, 6, 8]}
+    not_compiled = "transformers collects its maps by hooks, which break the graph"
 
     TOKEN = 16
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -68,9 +68,11 @@ class Loss(ABC):
         weights: Of each term, by the name under which it is logged.
         citation: Authors, title, venue, year, and `arXiv:...` or `doi:...`, as in `core.citation`;
             a literal, so that a listing need not import the class.
+        small: Parameters without a default, which the contract tests give it.
     """
 
     citation: ClassVar[tuple[str, str, str, int, str] | None] = None
+    small: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, **weights: float) -> None:
         for name, weight in weights.items():

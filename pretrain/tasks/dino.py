@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,7 @@ class Dino(PretextTask):
         2021,
         "arXiv:2104.14294",
     )
+    small: ClassVar = {"prototypes": 16}
 
     views = 2
     least_batch = 2

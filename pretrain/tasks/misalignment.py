@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -88,6 +88,8 @@ class Misalignment(PretextTask):
         ratio: Share of the blocks to hide for it, above 0 and below 1.
         block: Side of a block in voxels, or three.
     """
+
+    small: ClassVar = {"spacing": [3, 2, 2], "longest": 6.0, "dim": 4}
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +78,16 @@ class MultimodalTokens(PretextTask):
         2022,
         "arXiv:2204.01678",
     )
+    small: ClassVar = {"decoder_width": 24, "decoder_heads": 2}
+    small_encoder: ClassVar = {
+        "name": "vit",
+        "token": 8,
+        "trained": 32,
+        "width": 24,
+        "depth": 6,
+        "heads": 2,
+        "features": [4, 4, 8],
+    }
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,7 @@ class SelfDistillation(PretextTask):
         2022,
         "arXiv:2111.07832",
     )
+    small: ClassVar = {"prototypes": 16}
 
     least_batch = 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,7 @@ class Simmim(PretextTask):
         2022,
         "arXiv:2111.09886",
     )
+    small: ClassVar = {"block": 8, "stride": 4}
 
     def __init__(
         self,

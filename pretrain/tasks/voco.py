@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,7 @@ class Voco(PretextTask):
         2024,
         "arXiv:2402.17300",
     )
+    small: ClassVar = {"grid": (1, 2, 2), "width": 16}
 
     def __init__(
         self,

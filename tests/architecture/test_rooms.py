@@ -199,6 +199,7 @@ def test_every_room_is_in_the_package_and_the_stages_are_links() -> None:
     [
         ("encoders", "ENCODERS", "Encoder"),
         ("fusion", "STRATEGIES", "Fusion"),
+        ("losses", "LOSSES", "Loss"),
         ("pretrain.tasks", "TASKS", ""),
     ],
 )

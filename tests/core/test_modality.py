@@ -40,11 +40,11 @@ def test_a_sequence_with_an_absolute_scale_has_its_own_rule() -> None:
 
 
 def test_a_modality_of_ones_own_is_added_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hilum.core.modality.MODALITIES", dict(MODALITIES))
+    monkeypatch.setattr(MODALITIES, "registered", {})
     mine = Modality("oct", "a.u.", 0, 3, "log", 0, (0, 99), (0, 1))
     register(mine)
     assert modality("oct_left") is mine
-    with pytest.raises(SettingsError, match="one rule, found oct; choose a new name"):
+    with pytest.raises(SettingsError, match="the name 'oct' of modalities must be free"):
         register(mine)
     with pytest.raises(SettingsError, match="a window must rise"):
         register(Modality("oct2", "a.u.", 3, 3, "linear", 0, (0, 99), (0, 1)))

@@ -1,0 +1,25 @@
+"""The command that runs our contract tests on anyone's method."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .console import clean_stop, say
+
+
+@clean_stop
+def contract(
+    name: Annotated[
+        str, typer.Argument(help="Name of a method, or its path as in mylab.fusion:Mine.")
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(help="encoders, fusion, pretext, losses or formats; found out if empty."),
+    ] = None,
+) -> None:
+    """Run the tests that our own methods pass on an encoder, strategy, task, loss or importer."""
+    from hilum.contracts.run import contract as run
+
+    say(f"{name} keeps its contract: {run(name, kind)} checks passed")
