@@ -12,6 +12,17 @@ if TYPE_CHECKING:
 
 _SHARED, _OWN = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 FRAME_TAGS = (_SHARED, _OWN)
+_UNITS = {
+    "Bq/ml": ("BQML", ""),
+    "{counts}": ("CNTS", ""),
+    "g/ml": ("GML", ""),
+    "{SUVbw}g/ml": ("GML", "BW"),
+    "{SUVlbm}g/ml": ("GML", "LBM"),
+    "{SUVibw}g/ml": ("GML", "IBW"),
+    "cm2/ml": ("CM2ML", ""),
+    "{SUVbsa}cm2/ml": ("CM2ML", "BSA"),
+}
+"""Unit and type of SUV of a classic PET for each unit in UCUM (PS3.16 CID 84)."""
 
 
 @contextmanager
@@ -63,4 +74,28 @@ def frame_header(dataset: Dataset, frame: int) -> Dataset:
     if made and not flat.get("CorrectedImage"):
         # An enhanced PET has a flag for each correction.
         flat.CorrectedImage = made
+    if str(flat.get("Modality")) == "PT":
+        _as_classic_pet(flat)
     return flat
+
+
+def _as_classic_pet(flat: Dataset) -> None:
+    """Add the tags of a classic PET that an enhanced one has in other words (PS3.3 C.8.22).
+
+    The unit is that of the real world values, so that their slope and intercept count with it; the
+    time that decay is corrected to is a tag of its own, whatever DecayCorrection would say.
+    """
+    codes = flat.get("MeasurementUnitsCodeSequence") or []
+    unit = str(codes[0].get("CodeValue")) if codes else ""
+    if not flat.get("Units") and unit in _UNITS:
+        flat.Units, kind = _UNITS[unit]
+        if kind:
+            flat.SUVType = kind
+        slope = flat.get("RealWorldValueSlope")
+        if slope not in (None, ""):
+            flat.RescaleSlope = str(float(slope))[:16]
+            flat.RescaleIntercept = str(float(flat.get("RealWorldValueIntercept") or 0))[:16]
+    if flat.get("DecayCorrectionDateTime") and not flat.get("DecayCorrection"):
+        flat.DecayCorrection = "START"
+    if not flat.get("AcquisitionDateTime") and flat.get("FrameAcquisitionDateTime"):
+        flat.AcquisitionDateTime = flat.FrameAcquisitionDateTime

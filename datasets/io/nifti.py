@@ -24,6 +24,13 @@ from hilum.core.errors import DataError
 from hilum.core.files import atomic_path
 from hilum.core.geometry import Grid
 
+from .nifti_header import (
+    plausible_spacing,
+    position_in_doubt,
+    raw_header,
+    require_sound,
+    unheard,
+)
 from .scratch import LARGE, empty
 
 ENDINGS = (".nii.gz", ".nii")
@@ -109,24 +116,8 @@ def read_grid(path: str | Path, case: str | None = None) -> Grid:
 
 
 def doubtful_position(path: str | Path, case: str | None = None) -> str:
-    """Return why the header leaves the position in the patient open, or nothing.
-
-    A file may hold two positions (sform and qform), and tools differ in which they believe; hilum
-    takes the sform. Where they differ, other programs show the scan elsewhere, even mirrored.
-    """
-    header = _open(path, case).header
-    sform = header.get_sform(coded=True)[0]
-    try:
-        qform = header.get_qform(coded=True)[0]
-    except ValueError:
-        return "a damaged qform"
-    if sform is None and qform is None:
-        return "neither sform nor qform"
-    if sform is None or qform is None:
-        return ""
-    ends = np.array([0, 0, 0, 1]), np.array([*(n - 1 for n in header.get_data_shape()[:3]), 1])
-    apart = max(float(np.abs((sform - qform) @ end).max()) for end in ends)
-    return f"sform and qform {apart:.1f} mm apart" if apart > 0.5 else ""
+    """Return why the header leaves the position in the patient open, or nothing."""
+    return position_in_doubt(raw_header(_open(path, case)))
 
 
 def write_volume(
@@ -165,11 +156,14 @@ def _open(path: str | Path, case: str | None) -> Nifti1Image:
     if path.is_dir() or not path.name.lower().endswith(ENDINGS):
         raise DataError("a volume must be a .nii.gz or .nii file", case=case, file=path)
     try:
-        image = nibabel.load(path)
+        with unheard():
+            image = nibabel.load(path)
+            raw = raw_header(image) if isinstance(image, Nifti1Image) else None
     except _BROKEN as error:
         raise _unreadable(path, case, error) from error
-    if not isinstance(image, Nifti1Image):
+    if not isinstance(image, Nifti1Image) or raw is None:
         raise DataError("a volume must be NIfTI", case=case, file=path, found=type(image).__name__)
+    require_sound(raw, path, case)
     return image
 
 
@@ -188,7 +182,9 @@ def _voxels(
             return _streamed(image, Path(path))
         if str(path).lower().endswith(".gz"):
             # In one go, since reading voxel by voxel never gets to the checksum at the end.
-            image = type(image).from_bytes(gzip.decompress(Path(path).read_bytes()))
+            data = gzip.decompress(Path(path).read_bytes())
+            with unheard():
+                image = type(image).from_bytes(data)
         # Damaged headers ask for absurd scalings; what comes of them is checked by the callers.
         with np.errstate(all="ignore"):
             # float32 from the start: nibabel would scale a large scan in float64.
@@ -233,7 +229,7 @@ def _unreadable(path: str | Path, case: str | None, error: Exception) -> DataErr
 
 def _grid(image: Nifti1Image, path: str | Path, case: str | None) -> Grid:
     shape = image.shape
-    if len(shape) == 4 and shape[3] == 1:
+    if len(shape) > 3 and all(side == 1 for side in shape[3:]):
         shape = shape[:3]
     if len(shape) != 3 or min(shape) < 1:
         raise DataError(
@@ -262,6 +258,14 @@ def _check_affine(affine: np.ndarray, path: str | Path, case: str | None) -> Non
             file=path,
             found=tuple(float(f"{s:.4g}") for s in spacing),
             remedy="export the scan again with its geometry",
+        )
+    if not plausible_spacing(spacing):
+        raise DataError(
+            "spacing must be from 0.001 to 100 mm",
+            case=case,
+            file=path,
+            found=" x ".join(f"{s:.4g}" for s in spacing) + " mm",
+            remedy="the header may name a wrong unit of length (xyzt_units): write it in mm",
         )
     cosines = affine[:3, :3] / spacing
     shear = np.abs(cosines.T @ cosines - np.eye(3)).max()

@@ -27,6 +27,7 @@ ASSUMABLE: dict[str, str] = {
     "half_life_s": "half-life in s",
     "injection": "2024-05-15T10:23:00, 10:23:00 (day of the scan), or time-of-day",
     "scan_start": "2024-05-15T11:23:00, 11:23:00, series or acquisition",
+    "timezone": "+0100: the scanner's offset from UTC",
     "lbm_formula": "janmahasatian or james",
 }
 """What `assume` may hold, and how."""

@@ -217,7 +217,7 @@ def lattice_match(first: Grid, second: Grid, tolerance_mm: float = TOLERANCE_MM)
     straight = np.zeros((3, 3))
     straight[np.arange(3), axes] = signs
     middle = (np.asarray(second.shape) - 1) / 2
-    shift = np.round(steps @ middle + matrix[:3, 3] - straight @ middle)
+    shift = nearest_index(steps @ middle + matrix[:3, 3] - straight @ middle)
     corners = _corners(second.shape)
     ideal = corners @ straight.T + shift
     distance = np.linalg.norm(second.to_world(corners) - first.to_world(ideal), axis=-1).max()

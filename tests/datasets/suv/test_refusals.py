@@ -132,7 +132,7 @@ def test_height_in_centimetres_is_refused_until_its_unit_is_given() -> None:
 
 
 def test_doubts_are_on_record() -> None:
-    clocks = suv_factor(pet(RadiopharmaceuticalStartDateTime="20240515110000"))
+    clocks = suv_factor(pet(RadiopharmaceuticalStartDateTime="20240515103000"))
     assert "10:00:00" in str(clocks.audit["warnings"])
     named = suv_factor(
         pet(RadionuclideHalfLife=None, Radiopharmaceutical="Fluorodeoxyglucose F^18^")
