@@ -7,44 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.files import hash_of, write_json
 from hilum.core.modality import modality
 from hilum.core.notes import Note
-from hilum.core.settings import Settings
 
 from ..importers.conversion import Conversion, folder_of
 from ..importers.source import Imported, Source
 from ..io.nifti import write_volume
 from .enhanced import quiet
 from .headers import shown
-from .polygons import EdgeRule
 from .series import Series
+from .settings import DicomLayout
 
 _LISTED = 12
 """Names that a note lists; `source.json` has all."""
-
-
-class CaseSettings(Settings):
-    """How PET becomes SUV, and contours a mask."""
-
-    suv: Literal["bw", "lbm", "bsa"] = Field(
-        "bw", description="SUV by body weight, lean body mass or body surface area"
-    )
-    assume: str | None = Field(
-        None, description="values of SUV tags that the header lacks, as in weight_kg=70"
-    )
-    edge: EdgeRule = Field(
-        "half-open",
-        description="rule for voxel centres exactly on a contour: half-open counts those of upper "
-        "and left edges, inside counts all (contours of rt-utils and OpenCV)",
-    )
 
 
 @dataclass(frozen=True)
@@ -57,7 +39,6 @@ class Plan:
         uids: SeriesInstanceUID of each modality.
         labels: RTSTRUCT and SEG files.
         settings: Of SUV and contours.
-        names: Class by a pattern of region names; `None`: the usual names of nodes.
         about: What else the record of the case holds.
         notes: What the choice of the series has the user know.
     """
@@ -66,8 +47,7 @@ class Plan:
     volumes: dict[str, tuple[Path, ...]]
     uids: dict[str, str]
     labels: tuple[Path, ...]
-    settings: CaseSettings
-    names: dict[str, int] | None
+    settings: DicomLayout
     about: dict[str, Any]
     notes: tuple[Note, ...] = ()
 
@@ -78,8 +58,7 @@ def conversion_of(
     volumes: Mapping[str, Series],
     labels: Sequence[Series] = (),
     *,
-    settings: CaseSettings,
-    names: dict[str, int] | None = None,
+    settings: DicomLayout,
     about: Mapping[str, Any] | None = None,
     notes: Sequence[Note] = (),
     made: Case | None = None,
@@ -92,7 +71,6 @@ def conversion_of(
         volumes: Series of each modality.
         labels: RTSTRUCT and SEG.
         settings: Of SUV and contours.
-        names: Class by a pattern of region names; `None`: the usual names of nodes.
         about: What else the record of the case holds.
         notes: What the choice of the series has the user know.
         made: Patient, site, split and files of the case that are NIfTI already.
@@ -105,7 +83,6 @@ def conversion_of(
         {m: s.uid for m, s in volumes.items()},
         files,
         settings,
-        names,
         {
             "patient": first["PatientID"],
             "study": first["StudyInstanceUID"],
@@ -124,7 +101,8 @@ def conversion_of(
     made = replace(made, volumes={**made.volumes, **written}, label=label)
     every = (*(file for one in plan.volumes.values() for file in one), *files)
     # Other settings make other SUV and masks of the same files; other choices, other notes.
-    how = [settings.model_dump(mode="json"), names, plan.uids, [note.as_json() for note in notes]]
+    used = settings.model_dump(mode="json", exclude={"pair", "pair_days"})
+    how = [used, plan.uids, [note.as_json() for note in notes]]
     return Conversion(made, every, partial(write_case, plan), hash_of(how))
 
 
@@ -214,14 +192,14 @@ def _write_labels(
     """Write the mask of the CT (else of the first series with one) as the label, others beside."""
     from .labels import NODE_NAMES, read_labels
 
-    table = plan.names or NODE_NAMES
+    table = plan.settings.labels or NODE_NAMES
     series = {uid: (grid, headers) for uid, (_, grid, headers) in there.items()}
     try:
         with quiet():
             labels = read_labels(plan.labels, series, table, plan.case, plan.settings.edge)
     except DataError as error:
         # Contours of whatever else are no reason to lose a scan, unless they were asked for.
-        if plan.names is not None:
+        if plan.settings.labels is not None:
             raise
         about["labels"] = {"none": str(error)}
         return []

@@ -78,7 +78,7 @@ def choose(
         found = ranked(fits, drawn_on, asked) if fits else None
         if found is not None:
             choice.volumes[modality] = found.order[0]
-            choice.notes += _why(modality, found)
+            choice.notes += why(modality, found)
         for series in several:
             best = found.order[0] if found else None
             verdict[id(series)] = _verdict(series, best, modality, anchor, fits)
@@ -97,8 +97,8 @@ def _anchor(
     return None
 
 
-def _why(modality: str, found: Ranked) -> list[Note]:
-    """Return the note of what was taken, why, rather than what, and how to change it."""
+def why(modality: str, found: Ranked) -> list[Note]:
+    """Return the note of what was taken, why, and rather than what; the last part changes it."""
     best, *others = found.order
     if not others:
         return []

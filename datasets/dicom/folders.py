@@ -11,12 +11,13 @@ from hilum.core.notes import Note
 
 from ..importers.conversion import Conversion
 from ..importers.source import Source
-from .case import CaseSettings, conversion_of
+from .case import conversion_of
 from .choose import why
 from .contents import unfit
 from .headers import Found, crawl, require_pydicom, shown
 from .preference import ranked
 from .series import Series, group
+from .settings import DicomLayout
 
 _KINDS = {"ct": "CT", "cbct": "CT", "pet": "PT", "mr": "MR"}
 """Kind of series by the part of a modality's name before `_`; other names take any."""
@@ -31,9 +32,8 @@ def conversion_of_folders(
     source: Source,
     made: Case,
     folders: Mapping[str, Path],
-    settings: CaseSettings,
+    settings: DicomLayout,
     label: Path | None = None,
-    names: dict[str, int] | None = None,
 ) -> Conversion:
     """Return what converts one case whose volumes lie in folders of their own.
 
@@ -43,7 +43,6 @@ def conversion_of_folders(
         folders: Folder, or one file of the series, by modality.
         settings: Of SUV and contours.
         label: RTSTRUCT or SEG, or a folder of them.
-        names: Class by a pattern of region names.
 
     Raises:
         DataError: If a folder holds no volume that fits its modality.
@@ -59,9 +58,7 @@ def conversion_of_folders(
         raise DataError(
             "a label must be NIfTI, RTSTRUCT or DICOM SEG", case=made.id, file=label, found="none"
         )
-    return conversion_of(
-        source, made.id, volumes, drawn, settings=settings, names=names, notes=notes, made=made
-    )
+    return conversion_of(source, made.id, volumes, drawn, settings=settings, notes=notes, made=made)
 
 
 def volume_in(path: Path, modality: str, case: str | None = None) -> tuple[Series, list[Note]]:

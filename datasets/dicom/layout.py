@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import Field
-
 from hilum.core.errors import DataError
 from hilum.core.files import write_json
 from hilum.core.modality import modality
@@ -13,28 +11,13 @@ from hilum.core.notes import Note
 
 from ..importers.conversion import Conversion, convert
 from ..importers.source import Imported, LeftOut, Source, safe_ids
-from .case import CaseSettings, conversion_of, labelled, row_of
+from .case import conversion_of, labelled, row_of
 from .choose import Choice, choose
 from .contents import matches
 from .headers import Found, crawl, require_pydicom, shown
 from .series import Series, group
-from .visits import Pairing, Visit, visits_of
-
-
-class DicomLayout(CaseSettings):
-    """How PET becomes SUV, what contours mean, and which studies are one case."""
-
-    labels: dict[str, int] | None = Field(
-        None, description="class by a pattern of region names; empty: the usual names of nodes"
-    )
-    pair: Pairing = Field(
-        "reference",
-        description="studies that are one case: those of one frame of reference, or all of a "
-        "patient that lack what the other has, such as a PET/CT and an MR",
-    )
-    pair_days: int = Field(
-        60, ge=0, description="upper bound of days between studies that pair=patient joins"
-    )
+from .settings import DicomLayout
+from .visits import Visit, visits_of
 
 
 def import_dicom(source: Source) -> Imported:
@@ -93,11 +76,9 @@ def _conversion(
         "series": [row_of(case, series, reason) for series, reason in choice.reasons],
         "warnings": [note.text for note in choice.notes if note.severity != "info"],
     }
-    how = CaseSettings(suv=settings.suv, assume=settings.assume, edge=settings.edge)
     return conversion_of(
-        source, case, choice.volumes, choice.labels, settings=how, names=settings.labels,
-        about=about, notes=notes,
-    )  # fmt: skip
+        source, case, choice.volumes, choice.labels, settings=settings, about=about, notes=notes
+    )
 
 
 def _nothing(members: Sequence[Series], choice: Choice) -> str:

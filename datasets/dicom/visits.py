@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import combinations
-from typing import Literal
 
 from hilum.core.notes import Note
 
 from ..suv.clock import parse_date
 from .enhanced import quiet
 from .series import Series, overlap
+from .settings import Pairing
 
-Pairing = Literal["reference", "patient"]
 VOLUMES = ("CT", "PT", "MR")
 LABELS = ("RTSTRUCT", "SEG")
 Near = Callable[["Visit", "Visit"], tuple[float, str] | None]

@@ -17,6 +17,7 @@ from hilum.core.notes import Note, grouped, write_notes
 from hilum.core.registry import Table, find
 
 from ..io.nifti import read_grid
+from ..io.nifti_header import notes_on_header
 from ..manifest import OTHER, check_id, notes_file, write_manifest
 from .source import Imported, LeftOut, Progress, Source
 
@@ -159,8 +160,8 @@ def _sound(found: Imported, source: Source) -> Imported:
     left_out = list(found.left_out)
     seen: set[str] = set()
     with ThreadPoolExecutor(max(1, source.workers)) as pool:
-        reasons = pool.map(_why_not, found.cases)
-        for done, (case, reason) in enumerate(zip(found.cases, reasons, strict=True), 1):
+        judged = pool.map(_judged, found.cases)
+        for done, (case, (reason, notes)) in enumerate(zip(found.cases, judged, strict=True), 1):
             if not reason and case.id.casefold() in seen:
                 reason = f"case {case.id}: the name of a case may stand once"
             if reason:
@@ -168,6 +169,7 @@ def _sound(found: Imported, source: Source) -> Imported:
             else:
                 seen.add(case.id.casefold())
                 cases.append(case)
+                found.notes.extend(notes)
             if source.progress:
                 source.progress(done, len(found.cases), _printable(case.id))
     left_out = [LeftOut(_printable(e.case), _printable(e.reason)) for e in left_out]
@@ -175,18 +177,20 @@ def _sound(found: Imported, source: Source) -> Imported:
     return replace(found, cases=cases, left_out=left_out, renamed=renamed)
 
 
-def _why_not(case: Case) -> str:
-    """Return why a case cannot be used, by its name and the headers of its files."""
+def _judged(case: Case) -> tuple[str, list[Note]]:
+    """Return why a case cannot be used, or nothing, and what is odd in the headers of its files."""
     for text in (case.id, case.patient, *map(str, case.volumes.values()), str(case.label)):
         if text != _printable(text):
-            return f"case {case.id}: names of files and patients must be UTF-8, found {text}"
+            return f"case {case.id}: names of files and patients must be UTF-8, found {text}", []
+    notes: list[Note] = []
     try:
         check_id(case.id)
         for file in [*case.volumes.values(), *([case.label] if case.label else [])]:
             read_grid(file, case.id)
+            notes += notes_on_header(file, case.id)
     except DataError as error:
-        return str(error)
-    return ""
+        return str(error), []
+    return "", notes
 
 
 def _printable(text: str) -> str:

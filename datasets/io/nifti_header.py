@@ -90,11 +90,10 @@ def notes_on_header(path: str | Path, case: str = "") -> list[Note]:
     raw = header.structarr
     found: list[tuple[str, str]] = []
     position = position_in_doubt(header)
-    if position:
-        found.append(("positions in doubt", position))
-    if int(raw["sform_code"]):
-        found += _against_sform(header)
-    elif int(raw["qform_code"]) and float(raw["pixdim"][0]) == 0:
+    spacing = _against_sform(header) if int(raw["sform_code"]) else []
+    # A qform is made of pixdim: one cause, one note.
+    found += spacing or ([("positions in doubt", position)] if position else [])
+    if not int(raw["sform_code"]) and int(raw["qform_code"]) and float(raw["pixdim"][0]) == 0:
         found.append(("headers read by a rule", "qfac (pixdim[0]) is 0, which counts as 1"))
     unit = {1: "m", 3: "micron"}.get(int(raw["xyzt_units"]) % 8)
     if unit:
@@ -126,9 +125,11 @@ def position_in_doubt(header: Nifti1Header) -> str:
     A file may hold two positions (sform and qform), and tools differ in which they believe; hilum
     takes the sform. Where they differ, other programs show the scan elsewhere, even mirrored.
     """
-    sform = header.get_sform(coded=True)[0]
+    with unheard():
+        mended = type(header)(header.binaryblock, endianness=header.endianness)
+    sform = mended.get_sform(coded=True)[0]
     try:
-        qform = header.get_qform(coded=True)[0]
+        qform = mended.get_qform(coded=True)[0]
     except ValueError:
         return "a damaged qform"
     if sform is None and qform is None:

@@ -30,7 +30,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "prepare": ("hilum.datasets.prepare.run", "PrepareSettings"),
     "import-pattern": ("hilum.datasets.importers.pattern", "Pattern"),
     "import-table": ("hilum.datasets.importers.table", "Table"),
-    "import-dicom": ("hilum.datasets.dicom.layout", "DicomLayout"),
+    "import-dicom": ("hilum.datasets.dicom.settings", "DicomLayout"),
     "export-nnunet": ("hilum.datasets.nnunet_export", "NnunetExport"),
     "preview": ("hilum.datasets.preview_store", "PreviewSettings"),
     "pretrain": ("hilum.pretrain.settings", "PretrainSettings"),
