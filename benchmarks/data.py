@@ -26,6 +26,7 @@ from hilum.datasets.augmentation import spatial as augmentation_spatial
 from hilum.datasets.augmentation.paired import AugmentationSettings, PairedAugmentation
 from hilum.datasets.loading.loader import PatchLoader
 from hilum.datasets.loading.patches import PatchDataset
+from hilum.datasets.loading.settings import PatchSettings
 from hilum.datasets.store.case_store import CaseStore
 
 torch.set_num_threads(1)
@@ -53,7 +54,12 @@ def ours(store: CaseStore, patch: IntTriple, settings: AugmentationSettings) -> 
     """Return our dataset as a run without a GPU makes it."""
     augmentation = PairedAugmentation(MODALITIES, patch, store.spacing, settings)
     return PatchDataset(
-        store, store.ids, patch, 10**6, 0, MODALITIES, 0.33, augmentation=augmentation
+        store,
+        store.ids,
+        PatchSettings(patch, tuple(MODALITIES), 0.33),
+        10**6,
+        0,
+        augmentation=augmentation,
     )
 
 

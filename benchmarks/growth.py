@@ -26,6 +26,7 @@ from hilum.core.settings import validate
 from hilum.datasets.augmentation.paired import AugmentationSettings, PairedAugmentation
 from hilum.datasets.loading.loader import PatchLoader
 from hilum.datasets.loading.patches import PatchDataset
+from hilum.datasets.loading.settings import PatchSettings
 from hilum.datasets.store.case_store import CaseStore
 from hilum.fusion.cost import cost
 from hilum.segmenter.config import SegmenterConfig
@@ -43,7 +44,7 @@ def patches(store: CaseStore, side: int) -> PatchDataset:
     augmentation = PairedAugmentation(
         store.modalities, patch, store.spacing, AugmentationSettings.model_validate({})
     )
-    return PatchDataset(store, store.ids, patch, 10**6, 0, augmentation=augmentation)
+    return PatchDataset(store, store.ids, PatchSettings(patch), 10**6, 0, augmentation=augmentation)
 
 
 def network(modalities: int, side: int, fusion: str) -> Segmenter:

@@ -67,6 +67,7 @@ def multiply(one: Path, many: Path, size: int) -> None:
 def measure(path: Path) -> None:
     """Open a store, split it and draw patches from all over it; print the costs as JSON."""
     from hilum.datasets.loading.patches import PatchDataset
+    from hilum.datasets.loading.settings import PatchSettings
     from hilum.datasets.splits import SplitSettings, make_split
     from hilum.datasets.store.case_store import CaseStore
 
@@ -75,7 +76,7 @@ def measure(path: Path) -> None:
     store = CaseStore(path)
     opened = time.perf_counter()
     split = make_split(store, SplitSettings.model_validate({}))
-    patches = PatchDataset(store, split.pool, (96, 96, 96), 10**6, 0, labelled=True)
+    patches = PatchDataset(store, split.pool, PatchSettings((96, 96, 96)), 10**6, 0)
     ready = time.perf_counter()
     draws = []
     for index in range(DRAWS):

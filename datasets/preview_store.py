@@ -12,6 +12,7 @@ from hilum.core.settings import Settings, validate
 from .augmentation.paired import AugmentationSettings, PairedAugmentation
 from .batch import collate
 from .loading.patches import PatchDataset
+from .loading.settings import PatchSettings
 from .preview import preview
 from .store.case_store import CaseStore
 
@@ -49,12 +50,14 @@ def preview_store(store: str | Path, file: str | Path, settings: PreviewSettings
     dataset = PatchDataset(
         cases,
         ids,
-        settings.patch,
+        PatchSettings(
+            settings.patch,
+            tuple(names),
+            settings.foreground,
+            labelled=any(cases.rows[case]["labelled"] for case in ids),
+        ),
         settings.samples,
         settings.seed,
-        names,
-        settings.foreground,
-        any(cases.rows[case]["labelled"] for case in ids),
         augmentation=augmentation,
         augment=settings.augment,
     )

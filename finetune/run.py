@@ -16,6 +16,7 @@ from hilum.core.seen import Seen
 from hilum.core.settings import read_yaml, validate
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.loading.datamodule import PatchData
+from hilum.datasets.loading.settings import PatchSettings
 from hilum.datasets.splits import Split, make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.assessment.prepared_cases import Results, assess, check_conditions, dice_of
@@ -178,16 +179,18 @@ def _patches(
         store,
         split.train,
         () if on_cases else split.validation,
-        patch=settings.patch,
+        patches=PatchSettings(
+            settings.patch,
+            segmenter.modalities,
+            settings.foreground,
+            organs=tuple(settings.organs.numbers),
+        ),
         augmentation=augmentation,
         batch_size=trainer.batch_size,
         accumulate=trainer.accumulate,
         steps=trainer.steps,
         seed=settings.seed,
-        modalities=segmenter.modalities,
-        foreground=settings.foreground,
         workers=readers(trainer),
-        organs=settings.organs.numbers,
     )
 
 

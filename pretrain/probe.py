@@ -16,6 +16,7 @@ from hilum.core.types import IGNORE
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.batch import Batch, collate
 from hilum.datasets.loading.patches import PatchDataset
+from hilum.datasets.loading.settings import PatchSettings
 from hilum.datasets.splits import SplitSettings, make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.training.fsdp import gathered
@@ -100,11 +101,9 @@ class VoxelProbe(pl.Callback):
         dataset = PatchDataset(
             self.store,
             ids,
-            augmentation.patch,
+            PatchSettings(augmentation.patch, augmentation.modalities),
             self.settings.patches,
             self.seed,
-            augmentation.modalities,
-            0.5,
         )
         for index in range(len(dataset)):
             yield augmentation(collate([dataset[index]]), False)

@@ -29,6 +29,7 @@ from hilum.core.settings import read_yaml
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.leakage import check_unseen, seen_in
 from hilum.datasets.loading.datamodule import PatchData
+from hilum.datasets.loading.settings import PatchSettings
 from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
@@ -158,16 +159,14 @@ def _parts(
     data = PatchData(
         store,
         *chosen,
-        patch=settings.patch,
+        patches=PatchSettings(settings.patch, tuple(names), labelled=False),
         augmentation=augmentation,
+        late=task.views > 1,
         batch_size=settings.trainer.batch_size,
         accumulate=settings.trainer.accumulate,
         steps=settings.trainer.steps,
         seed=derive(settings.seed, "patches"),
-        modalities=names,
-        labelled=False,
         workers=readers(settings.trainer),
-        views=task.views,
     )
     return module, data, report
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,25 +24,8 @@ from .spatial import Pose, matrix_of, move, reach
 
 __all__ = ["AugmentationSettings", "PairedAugmentation"]
 
-
-class Box(NamedTuple):
-    """One sample before: a box of a case, and where it begins relative to the patch."""
-
-    image: Tensor
-    regions: Tensor
-    label: Tensor | None
-    low: NDArray[np.int64]
-    have: tuple[bool, ...]
-    seed: int
-
-
-class Row(NamedTuple):
-    """One sample afterwards: views to write to."""
-
-    image: Tensor
-    available: Tensor
-    regions: Tensor
-    label: Tensor | None
+VOLUMES = ("image", "regions", "label")
+"""What has sides, in a batch and in a sample."""
 
 
 class PairedAugmentation:
@@ -124,17 +107,14 @@ class PairedAugmentation:
             result["label"] = torch.empty_like(result["regions"])
         # One transfer from the device for the whole batch.
         seeds, available = batch["seed"].tolist(), batch["available"].tolist()
+        volumes = [name for name in VOLUMES if name in batch]
         source = batch["image"].shape[2:]
         low = -((np.array(source, np.int64) - np.array(self.patch, np.int64)) // 2)
         for row, (seed, have) in enumerate(zip(seeds, available, strict=True)):
             plan = self.plan(seed, have) if augment else Plan()
-            label = batch["label"][row, 0] if "label" in batch else None
-            box = Box(batch["image"][row], batch["regions"][row, 0], label, low, tuple(have), seed)
-            mark = result["label"][row, 0] if "label" in result else None
-            into = Row(
-                result["image"][row], result["available"][row], result["regions"][row, 0], mark
-            )
-            self._fill(box, plan, into)
+            box = {name: batch[name][row] for name in volumes}
+            into = {name: result[name][row] for name in (*volumes, "available")}
+            self._fill(box, low, have, seed, plan, into)
             result["shift"][row] = self._shift(plan)
         result["augmented"], result["shift"] = True, result["shift"].to(device)
         return result
@@ -174,23 +154,18 @@ class PairedAugmentation:
             plan: What happens.
             low: First voxel of the box, relative to that of the patch.
         """
-        have = tuple(sample["available"].tolist())
-        regions = torch.empty((1, *self.patch), dtype=torch.uint8)
-        image = torch.zeros((len(have), *self.patch))
+        have = sample["available"].tolist()
         result: Sample = {
             **sample,
-            "image": image,
+            "image": torch.zeros((len(have), *self.patch)),
             "available": sample["available"].clone(),
-            "regions": regions,
+            "regions": torch.empty((1, *self.patch), dtype=torch.uint8),
             "augmented": True,
             "shift": self._shift(plan),
         }
         if "label" in sample:
-            result["label"] = torch.empty_like(regions)
-        mark = result["label"][0] if "label" in result else None
-        label = sample["label"][0] if "label" in sample else None
-        box = Box(sample["image"], sample["regions"][0], label, low, have, sample["seed"])
-        self._fill(box, plan, Row(image, result["available"], regions[0], mark))
+            result["label"] = torch.empty_like(result["regions"])
+        self._fill(sample, low, have, sample["seed"], plan, result)
         return result
 
     def _shift(self, plan: Plan) -> Tensor:
@@ -198,51 +173,77 @@ class PairedAugmentation:
         still = (0.0, 0.0, 0.0)
         return torch.tensor([plan.shifts.get(c, still) for c in range(len(self.modalities))])
 
-    def _fill(self, box: Box, plan: Plan, into: Row) -> None:
-        """Write one changed sample."""
-        channels, regions = self._moved(box, plan, into)
-        into.regions.copy_(regions)
+    def _fill(
+        self,
+        box: Mapping[str, Any],
+        low: NDArray[np.int64],
+        have: Sequence[bool],
+        seed: int,
+        plan: Plan,
+        into: Mapping[str, Any],
+    ) -> None:
+        """Write one changed sample, with the keys of a `Sample`, into the memory of another.
+
+        Args:
+            box: As it was read; `low` is its first voxel relative to that of the patch.
+            low: See there.
+            have: Whether its case has each modality.
+            seed: Its own.
+            plan: What happens.
+            into: At patch sides.
+        """
+        channels, regions = self._moved(box, low, have, plan, into)
+        into["regions"][0].copy_(regions)
         for channel, rule in enumerate(self.rules):
-            if not box.have[channel]:
+            if not have[channel]:
                 continue
             if channel in plan.hidden:
-                into.available[channel] = False
+                into["available"][channel] = False
                 continue
             x = channels[channel]
             if channel in plan.changes:
-                generator = torch_generator(
-                    box.seed, "noise", self.modalities[channel], device=str(x.device)
-                )
+                name, device = self.modalities[channel], str(x.device)
+                generator = torch_generator(seed, "noise", name, device=device)
                 x = _changed(x, rule, plan.changes[channel], self.settings, self.spacing, generator)
             # Noise and blur must not show beyond the field of view.
             outside = (regions & (1 << (channel + 1))) == 0
             empty = self.empty[channel].to(x.device)
-            torch.where(outside, empty, rule.encode(x), out=into.image[channel])
+            torch.where(outside, empty, rule.encode(x), out=into["image"][channel])
 
-    def _moved(self, box: Box, plan: Plan, into: Row) -> tuple[dict[int, Tensor], Tensor]:
+    def _moved(
+        self,
+        box: Mapping[str, Any],
+        low: NDArray[np.int64],
+        have: Sequence[bool],
+        plan: Plan,
+        into: Mapping[str, Any],
+    ) -> tuple[dict[int, Tensor], Tensor]:
         """Return the channels that there are and the regions, moved; write the label."""
         fills = [rule.fill for rule in self.rules]
         # At least one channel, so that the marks move.
-        still = [c for c, has in enumerate(box.have) if has and c not in plan.shifts] or [0]
-        marks = [box.regions] if box.label is None else [box.regions, box.label]
-        picked = box.image if len(still) == len(box.image) else box.image[still]
+        still = [c for c, has in enumerate(have) if has and c not in plan.shifts] or [0]
+        image, read = box["image"], box["regions"][0]
+        marks = [read, box["label"][0]] if "label" in box else [read]
+        picked = image if len(still) == len(image) else image[still]
         moved, marks = move(
-            picked, marks, self._matrix(plan, box), self.patch, [fills[c] for c in still]
+            picked, marks, self._matrix(plan, low), self.patch, [fills[c] for c in still]
         )
-        if into.label is not None:
-            into.label.copy_(marks[1])
+        if "label" in into:
+            into["label"][0].copy_(marks[1])
         channels = dict(zip(still, moved, strict=True))
         for c in plan.shifts:
-            own, one = self._matrix(plan, box, c), slice(c, c + 1)
-            alone, seen = move(box.image[one], [box.regions], own, self.patch, fills[one])
+            own, one = self._matrix(plan, low, c), slice(c, c + 1)
+            alone, seen = move(image[one], [read], own, self.patch, fills[one])
             channels[c], bit = alone[0], 1 << (c + 1)
             marks[0] = (marks[0] & (255 - bit)) | (seen[0] & bit)
         return channels, marks[0]
 
-    def _matrix(self, plan: Plan, box: Box, channel: int | None = None) -> NDArray[np.float64]:
+    def _matrix(
+        self, plan: Plan, low: NDArray[np.int64], channel: int | None = None
+    ) -> NDArray[np.float64]:
         """Return the matrix from an index of the patch to an index of the box."""
         matrix = self._from_patch(plan, channel)
-        matrix[:, 3] -= box.low
+        matrix[:, 3] -= low
         return matrix
 
     def _from_patch(self, plan: Plan, channel: int | None) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytorch_lightning as pl
 
@@ -15,6 +16,7 @@ from ..store.organs import check_organs
 from .loader import PatchLoader
 from .patches import PatchDataset
 from .prefetch import OnDevice
+from .settings import PatchSettings
 
 VALIDATION_SEED = 0
 """Validation patches are the same in every run, so that their losses can be compared."""
@@ -29,11 +31,12 @@ class PatchData(pl.LightningDataModule):
     there. Lightning's loops count from the start of the epoch, so the loader's length stays that of
     the whole run. Save checkpoints at optimiser steps, not between accumulated batches.
 
-    A module calls `PairedAugmentation` on each batch; one that was augmented while it was read
-    comes back as it is.
+    Where patches are changed is decided here alone, by `early`: while they are read, or by the
+    module. A module calls `PairedAugmentation` on every batch; one that was changed while it was
+    read comes back as it is.
 
     Attributes:
-        later: Whether the module changes the patches, GPU or not.
+        late: Whether the module needs the patches as they are stored, GPU or not.
     """
 
     def __init__(
@@ -42,20 +45,15 @@ class PatchData(pl.LightningDataModule):
         ids: Sequence[str],
         validation: Sequence[str] = (),
         *,
-        patch: IntTriple,
+        patches: PatchSettings,
         augmentation: PairedAugmentation | None = None,
+        late: bool = False,
         batch_size: int,
         steps: int,
         seed: int,
-        modalities: Sequence[str] | None = None,
-        foreground: float = 0.5,
-        hard: float = 0.0,
-        labelled: bool = True,
         workers: int = 0,
         accumulate: int = 1,
         validation_batches: int = 8,
-        views: int = 1,
-        organs: Sequence[int] = (),
     ) -> None:
         """Say what the run draws.
 
@@ -63,24 +61,17 @@ class PatchData(pl.LightningDataModule):
             store: Where the cases are.
             ids: Training cases.
             validation: Cases of the validation patches; none for no validation.
-            patch: Sides that the network sees, in voxels.
-            augmentation: Changes the training patches. Without a GPU it does so while they are
-                read, which reads no more than is needed; with one, the loader reads
-                `augmentation.read_shape()`, and the module calls it on the device. Without one,
-                patches are given as they are stored.
+            patches: Which patches. Half of the validation patches lie on nodes, none on uptake,
+                and their labels have no organs.
+            augmentation: Changes the training patches. Without one, patches are given as they are
+                stored.
+            late: Whether the module makes several views of a patch, or shows it to a teacher, too.
             batch_size: Samples per batch and process.
             steps: Optimiser steps of the whole run.
             seed: Seed of the run.
-            modalities: Channels in this order; all of the store if not given.
-            foreground: Share of the training patches that lie on a node.
-            hard: Share of the training patches that lie on uptake that is no node.
-            labelled: Whether to read labels, and to aim at nodes.
             workers: Threads that read; 0 reads when the network waits.
             accumulate: Batches per optimiser step.
-            validation_batches: How many fixed batches validate, half of them on nodes.
-            views: How many random views the module makes of each patch; above 1, the loader reads
-                `augmentation.read_shape()` and leaves the changes to the module, GPU or not.
-            organs: Numbers of organs that the labels of training patches have, too.
+            validation_batches: How many fixed batches validate.
         """
         super().__init__()
         counts = {"batch_size": batch_size, "steps": steps, "accumulate": accumulate}
@@ -91,13 +82,11 @@ class PatchData(pl.LightningDataModule):
                 found = count - 1 if name == "workers" else count
                 raise SettingsError(f"{name} must be at least {least}", found=found)
         self.store, self.ids, self.validation = store, tuple(ids), tuple(validation)
-        self.patch, self.augmentation = patch, augmentation
+        self.patches, self.augmentation, self.late = patches, augmentation, late
         self.batch_size, self.steps, self.accumulate = batch_size, steps, accumulate
-        self.seed, self.foreground, self.hard, self.labelled = seed, foreground, hard, labelled
-        self.modalities = tuple(modalities or store.modalities)
-        self.workers, self.validation_batches = workers, validation_batches
-        self.later, self.organs = views > 1, tuple(organs)
-        check_organs([store[name] for name in self.ids if organs], self.organs, store.path)
+        self.seed, self.workers, self.validation_batches = seed, workers, validation_batches
+        organs = patches.organs
+        check_organs([store[name] for name in self.ids if organs], organs, store.path)
         self.done = 0
         dataset = self._training(0)
         if dataset.foreground and not dataset.with_nodes:
@@ -163,35 +152,37 @@ class PatchData(pl.LightningDataModule):
     def _on_gpu(self) -> bool:
         return bool(self.trainer) and self.trainer.strategy.root_device.type == "cuda"
 
-    def _read(self) -> IntTriple | None:
+    @property
+    def early(self) -> bool:
+        """Whether patches are changed while they are read, which reads no more than is needed.
+
+        Not on a GPU, which changes a whole batch faster than threads do.
+        """
+        return self.augmentation is not None and not self.late and not self._on_gpu()
+
+    def _box(self) -> IntTriple | None:
+        """Return the sides that a module needs to change a patch by itself."""
         return self.augmentation.read_shape() if self.augmentation else None
 
     def _training(self, length: int) -> PatchDataset:
-        read = self._read() if self._on_gpu() or self.later else None
+        augmentation = self.augmentation if self.early else None
+        box = None if self.early else self._box()
         return PatchDataset(
             self.store,
             self.ids,
-            read or self.patch,
+            self.patches,
             length,
             self.seed,
-            self.modalities,
-            self.foreground,
-            self.labelled,
-            hard=self.hard,
-            inner=self.patch,
-            augmentation=None if read else self.augmentation,
-            organs=self.organs,
+            box=box,
+            augmentation=augmentation,
         )
 
     def _validating(self) -> PatchDataset:
         return PatchDataset(
             self.store,
             self.validation,
-            (self._read() if self.later else None) or self.patch,
+            replace(self.patches, foreground=0.5, hard=0.0, organs=()),
             self.validation_batches * self.batch_size,
             VALIDATION_SEED,
-            self.modalities,
-            0.5,
-            self.labelled,
-            inner=self.patch,
+            box=self._box() if self.late else None,
         )

@@ -11,7 +11,6 @@ from torch.utils.data import Dataset
 
 from hilum.core.errors import DataError, SettingsError, UserError
 from hilum.core.geometry import IntTriple
-from hilum.core.modality import modality
 from hilum.core.seeds import derive, numpy_generator
 from hilum.core.types import IGNORE
 
@@ -20,6 +19,7 @@ from ..augmentation.plan import Plan
 from ..batch import Sample
 from ..store.case_store import CaseStore, StoredCase
 from ..store.organs import with_organs
+from .settings import PatchSettings
 
 
 class PatchDataset(Dataset[Sample]):
@@ -39,60 +39,37 @@ class PatchDataset(Dataset[Sample]):
         self,
         store: CaseStore,
         ids: Sequence[str],
-        shape: IntTriple,
+        settings: PatchSettings,
         length: int,
         seed: int,
-        modalities: Sequence[str] | None = None,
-        foreground: float = 0.5,
-        labelled: bool = True,
         *,
-        hard: float = 0.0,
-        inner: IntTriple | None = None,
-        jitter: float = 0.25,
+        box: IntTriple | None = None,
         augmentation: PairedAugmentation | None = None,
         augment: bool = True,
-        organs: Sequence[int] = (),
     ) -> None:
         """Choose what to draw from.
 
         Args:
             store: Where the cases are.
             ids: Cases to draw from.
-            shape: Sides of a patch as read, in voxels.
+            settings: Which patches.
             length: Number of items.
             seed: Seed of every draw.
-            modalities: Channels in this order; all of the store if not given.
-            foreground: Share of the items that lie on a node, 0 to 1.
-            labelled: Whether to read labels. If not, nothing that was derived from a label is
-                used either, and `foreground` counts as 0. A case without a label among labelled
-                ones gets a label of 255 (unknown) everywhere.
-            hard: Share of the items that lie on uptake outside of the label (`uptake.hot_spots`),
-                0 to 1; these are anywhere in the body where no case has any.
-            inner: Sides of the middle part that the network will see and that must hold the node;
-                `shape` if not given.
-            jitter: Largest distance of the node's voxel from the centre, as a share of `inner`.
+            box: Sides that are read around each patch, for an augmentation that comes later; those
+                of the patch if not given.
             augmentation: Changes each patch while it is read: what will happen is drawn first, and
                 only the box that it needs is read. Items are then ready for the network.
             augment: Whether `augmentation` changes anything at random, or encodes only.
-            organs: Numbers of organs to have in the label above its classes; see
-                `organs.with_organs`.
         """
-        self.store, self.ids, self.shape, self.length, self.seed = (
-            store,
-            tuple(ids),
-            shape,
-            length,
-            seed,
-        )
-        self.modalities = tuple(modalities or store.modalities)
-        self.foreground = foreground if labelled else 0.0
-        self.hard = hard if labelled else 0.0
-        self.labelled, self.inner, self.jitter = labelled, inner or shape, jitter
-        self.augmentation, self.augment, self.organs = augmentation, augment, tuple(organs)
+        self.store, self.ids, self.settings = store, tuple(ids), settings
+        self.length, self.seed, self.box = length, seed, box or settings.sides
+        self.modalities = settings.modalities or tuple(store.modalities)
+        self.augmentation, self.augment = augmentation, augment
         self._check_settings()
         self._check_cases()
+        self.foreground = settings.foreground if settings.labelled else 0.0
         self.with_nodes = self._having("nodes") if self.foreground > 0 else ()
-        self.with_uptake = self._having("hot_spots") if self.hard > 0 else ()
+        self.with_uptake = self._having("hot_spots") if settings.labelled and settings.hard else ()
         # Where in its cycle the systematic sampling starts.
         self._phase = float(numpy_generator(seed, "phase").random())
 
@@ -127,7 +104,7 @@ class PatchDataset(Dataset[Sample]):
         if on_node:
             return self._pick("node", self.with_nodes, rank), "node"
         rest = 1 - self.foreground if self.with_nodes else 1.0
-        share = self.hard / rest if self.with_uptake else 0.0
+        share = self.settings.hard / rest if self.with_uptake else 0.0
         on_uptake, rank = _turn(rank, share, self._phase)
         if on_uptake:
             return self._pick("uptake", self.with_uptake, rank), "uptake"
@@ -151,8 +128,8 @@ class PatchDataset(Dataset[Sample]):
         one = generator.integers(int(number[-1]) + 1)
         first, end = np.searchsorted(number, (one, one + 1))
         point = points[generator.integers(first, end)]
-        sides = np.array(self.inner)
-        reach = np.minimum(np.floor(self.jitter * sides), (sides - 1) // 2).astype(int)
+        sides = np.array(self.settings.sides)
+        reach = np.minimum(np.floor(self.settings.jitter * sides), (sides - 1) // 2).astype(int)
         return point.astype(int) + generator.integers(-reach, reach + 1)
 
     def _in_body(self, case: StoredCase, generator: np.random.Generator) -> np.ndarray:
@@ -160,11 +137,12 @@ class PatchDataset(Dataset[Sample]):
         return generator.integers(start, np.maximum(stop, start + 1))
 
     def _read(self, case: StoredCase, centre: np.ndarray, index: int) -> Sample:
-        start = _start(centre, self.inner, case.grid.shape)
+        patch = self.settings.sides
+        start = _start(centre, patch, case.grid.shape)
         seed = derive(self.seed, "augment", index)
         if self.augmentation is None:
-            start -= (np.array(self.shape) - self.inner) // 2
-            return self._sample(case, start, self.shape, seed)
+            start -= (np.array(self.box) - patch) // 2
+            return self._sample(case, start, self.box, seed)
         have = [name in case.modalities for name in self.modalities]
         plan = self.augmentation.plan(seed, have) if self.augment else Plan()
         low, sides = self.augmentation.box(plan)
@@ -180,44 +158,30 @@ class PatchDataset(Dataset[Sample]):
             "case": case.id,
             "seed": seed,
         }
-        if self.labelled:
+        if self.settings.labelled:
             label = patch.label
             if label is None:
                 label = np.full(sides, IGNORE, np.uint8)
-            if self.organs:
+            if self.settings.organs:
                 first = max(self.store.classes, 2)
-                label = with_organs(label, case, start.tolist(), self.organs, first)
+                label = with_organs(label, case, start.tolist(), self.settings.organs, first)
             sample["label"] = torch.from_numpy(label)[None]
         return sample
 
     def _check_settings(self) -> None:
-        for name in self.modalities:
-            modality(name)
         if len(self.modalities) > 7:
             raise SettingsError("at most 7 modalities fit the regions' bits")
-        for given in (self.shape, self.inner):
-            if len(given) != 3 or min(given) < 1:
-                raise SettingsError("a patch must have three sides of at least 1", found=given)
-        if any(i > s for i, s in zip(self.inner, self.shape, strict=True)):
+        patch = self.settings.sides
+        if any(i > s for i, s in zip(patch, self.box, strict=True)):
             raise SettingsError(
                 "the patch must fit into the box that is read",
-                found=f"{self.inner} in {self.shape}",
+                found=f"{patch} in {self.box}",
                 remedy="read a larger box",
             )
-        if self.augmentation is not None and self.augmentation.patch != self.inner:
+        if self.augmentation is not None and self.augmentation.patch != patch:
             raise SettingsError(
                 "the augmentation must be for patches of the same sides",
-                found=f"{self.augmentation.patch} for {self.inner}",
-            )
-        if not 0 <= self.foreground <= 1 or not 0 <= self.jitter <= 0.5:
-            raise SettingsError(
-                "foreground must be within 0 and 1, jitter within 0 and 0.5",
-                found=f"{self.foreground} and {self.jitter}",
-            )
-        if not 0 <= self.hard <= 1 - self.foreground:
-            raise SettingsError(
-                "foreground and hard must leave no more than all",
-                found=f"{self.foreground} and {self.hard}",
+                found=f"{self.augmentation.patch} for {patch}",
             )
         if self.length < 0:
             raise SettingsError("the length must not be negative", found=self.length)
@@ -227,7 +191,7 @@ class PatchDataset(Dataset[Sample]):
             raise DataError("patches need at least one case", file=self.store.path)
         # From the index alone: opening ten thousand cases would take longer than an epoch.
         rows = [self.store.row(name) for name in self.ids]
-        if self.labelled and not any(row["labelled"] for row in rows):
+        if self.settings.labelled and not any(row["labelled"] for row in rows):
             raise DataError(
                 "labelled patches need at least one labelled case",
                 file=self.store.path,

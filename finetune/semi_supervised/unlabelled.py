@@ -14,6 +14,7 @@ from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.loading.datamodule import PatchData
 from hilum.datasets.loading.loader import PatchLoader
 from hilum.datasets.loading.prefetch import OnDevice
+from hilum.datasets.loading.settings import PatchSettings
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.training.threads import readers
@@ -94,7 +95,7 @@ def unlabelled_patches(
     return PatchData(
         store,
         unlabelled_cases(store, split, modalities),
-        patch=settings.patch,
+        patches=PatchSettings(settings.patch, tuple(modalities), labelled=False),
         augmentation=PairedAugmentation(
             modalities, settings.patch, store.spacing, settings.augmentation
         ),
@@ -102,10 +103,8 @@ def unlabelled_patches(
         accumulate=trainer.accumulate,
         steps=trainer.steps,
         seed=derive(settings.seed, "unlabelled"),
-        modalities=modalities,
-        labelled=False,
         workers=readers(trainer),
-        views=2,
+        late=True,
     )
 
 

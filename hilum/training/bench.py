@@ -198,7 +198,7 @@ def bare(parts: Parts, trainer: TrainerSettings, steps: int) -> dict[str, float]
     """Return seconds per step of each phase of bare steps, without Lightning."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     parts.module.to(device).train()
-    parts.data.later = device.type == "cuda"  # pyright: ignore  as in a real run there
+    parts.data.late = device.type == "cuda"  # pyright: ignore  as in a real run there
     chosen = autocast_dtype(device.type) if trainer.precision == "auto" else None
     chosen = torch.bfloat16 if trainer.precision == "bf16" else chosen
     if chosen is not None:

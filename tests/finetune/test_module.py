@@ -12,13 +12,14 @@ import torch
 
 from hilum.core.settings import validate
 from hilum.datasets.batch import collate
-from hilum.datasets.loading.patches import PatchDataset
 from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.module import FinetuneModule, encoder_rate, factor_at
 from hilum.finetune.settings import FinetuneSettings
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
 from hilum.training.optimisation import rate_at
+
+from ..patch_sets import patch_set
 
 Make = Callable[..., SegmenterConfig]
 TRAINER = {"steps": 20, "learning_rate": 0.01, "warmup": 0.1, "weight_decay": 0.1}
@@ -100,7 +101,7 @@ def test_a_step_reaches_every_parameter(config: Make, store: CaseStore, tmp_path
     module = make(Segmenter(config(fusion={"name": "late"})), store, tmp_path)
     module.log_dict = lambda *args, **kwargs: None  # pyright: ignore[reportAttributeAccessIssue]
     shape = module.augmentation.read_shape()
-    data = PatchDataset(store, ["case_0", "case_1"], shape, 2, 0, inner=(8, 12, 16), foreground=1)
+    data = patch_set(store, ["case_0", "case_1"], shape, 2, 0, inner=(8, 12, 16), foreground=1)
     loss = module.training_step(collate([data[0], data[1]]), 0)
     loss.backward()
     silent = [n for n, p in module.named_parameters() if p.grad is None or not p.grad.any()]
@@ -134,7 +135,7 @@ def test_patches_of_one_case_are_counted_together(
     module = make(threshold, store, tmp_path)
     logged: dict[str, float] = {}
     module.log = lambda name, value, **more: logged.update({name: value})  # pyright: ignore[reportAttributeAccessIssue]
-    data = PatchDataset(store, ["case_0", "case_1"], (8, 12, 16), 6, 0)
+    data = patch_set(store, ["case_0", "case_1"], (8, 12, 16), 6, 0)
     module.validation_step(collate([data[i] for i in range(6)]), 0)
     assert set(module._counts) == {"case_0", "case_1"}
     module.on_validation_epoch_end()
@@ -168,7 +169,7 @@ def test_what_a_fusion_strategy_asks_for_is_part_of_the_loss_and_logged(
         logged: dict[str, Any] = {}
         module.log_dict = lambda named, into=logged, **more: into.update(named)  # pyright: ignore[reportAttributeAccessIssue]
         shape = module.augmentation.read_shape()
-        data = PatchDataset(store, ["case_0", "case_1"], shape, 2, 0, inner=(8, 12, 16))
+        data = patch_set(store, ["case_0", "case_1"], shape, 2, 0, inner=(8, 12, 16))
         torch.manual_seed(1)
         loss = module.training_step(collate([data[0], data[1]]), 0)
         loss.backward()

@@ -20,6 +20,7 @@ from hilum.core.geometry import Grid, IntTriple
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.batch import Batch
 from hilum.datasets.loading.datamodule import PatchData
+from hilum.datasets.loading.settings import PatchSettings
 from hilum.datasets.store.case_store import (
     VERSION,
     CaseStore,
@@ -35,6 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
 
 SIDES: IntTriple = (14, 16, 18)
 PATCH: IntTriple = (6, 7, 8)
+DRAWN = ("modalities", "foreground", "hard", "labelled")
 
 
 @pytest.fixture
@@ -68,9 +70,10 @@ def store(tmp_path: Path) -> CaseStore:
 
 
 def data_of(store: CaseStore, **changes: Any) -> PatchData:
-    settings: dict[str, Any] = {"patch": PATCH, "batch_size": 2, "steps": 5, "seed": 3}
+    settings: dict[str, Any] = {"batch_size": 2, "steps": 5, "seed": 3}
     settings |= {"ids": store.ids[:2], "validation": store.ids[2:]}
-    return PatchData(store, **(settings | changes))
+    drawn = {name: changes.pop(name) for name in DRAWN if name in changes}
+    return PatchData(store, patches=PatchSettings(PATCH, **drawn), **(settings | changes))
 
 
 def seen(data: PatchData) -> list[Batch]:
@@ -270,3 +273,38 @@ def test_a_bad_setting_is_one_clear_error(store: CaseStore, change: dict, messag
 def test_a_place_beyond_the_run_is_an_error(store: CaseStore) -> None:
     with pytest.raises(SettingsError, match="6 steps done"):
         data_of(store).load_state_dict({"done": 6})
+
+
+class OnGpu(Place):
+    """The same on a machine with a GPU; nothing is copied to it."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 0)
+        self.strategy = SingleDeviceStrategy(torch.device("cuda"))
+
+
+@pytest.mark.parametrize(
+    ("augmented", "late", "gpu", "early"),
+    [
+        (True, False, False, True),
+        (True, True, False, False),
+        (True, False, True, False),
+        (True, True, True, False),
+        (False, False, False, False),
+    ],
+)
+def test_one_place_decides_where_patches_are_changed(
+    store: CaseStore, augmented: bool, late: bool, gpu: bool, early: bool
+) -> None:
+    augmentation = PairedAugmentation(store.modalities, PATCH, store.spacing)
+    data = data_of(store, augmentation=augmentation if augmented else None, late=late)
+    if gpu:
+        data.trainer = OnGpu()  # pyright: ignore[reportAttributeAccessIssue]
+    assert data.early == early
+    item = data._training(4)[0]
+    assert item.get("augmented", False) == early
+    grown = augmentation.read_shape()
+    assert grown != PATCH
+    read = PATCH if early or not augmented else grown
+    assert item["image"].shape[1:] == read
+    assert data._validating().box == (grown if late else PATCH), "fixed patches need no border"

@@ -20,6 +20,7 @@ from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.datasets.batch import collate
 from hilum.datasets.loading.loader import PatchLoader
 from hilum.datasets.loading.patches import PatchDataset
+from hilum.datasets.loading.settings import PatchSettings
 from hilum.datasets.store.case_store import (
     VERSION,
     CaseStore,
@@ -29,6 +30,8 @@ from hilum.datasets.store.case_store import (
 )
 from hilum.datasets.store.foreground import nodes_of
 from hilum.datasets.store.index import index_row
+
+from ...patch_sets import patch_set
 
 SIDES: IntTriple = (30, 34, 38)
 PATCH: IntTriple = (8, 10, 12)
@@ -78,9 +81,9 @@ def wild(**changes: Any) -> AugmentationSettings:
 def ways(store: CaseStore, settings: AugmentationSettings) -> tuple[PatchDataset, PatchDataset]:
     """Return the dataset that changes patches while it reads, and the one that reads boxes."""
     augmentation = PairedAugmentation(("ct", "pet"), PATCH, store.spacing, settings)
-    early = PatchDataset(store, store.ids, PATCH, 24, 5, foreground=1.0, augmentation=augmentation)
+    early = patch_set(store, store.ids, PATCH, 24, 5, foreground=1.0, augmentation=augmentation)
     box = augmentation.read_shape()
-    late = PatchDataset(store, store.ids, box, 24, 5, foreground=1.0, inner=PATCH)
+    late = patch_set(store, store.ids, box, 24, 5, foreground=1.0, inner=PATCH)
     return early, late
 
 
@@ -157,7 +160,7 @@ def test_threads_use_one_core_each_and_leave_the_others_as_they_were(store: Case
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        dataset = Watching(store, store.ids, PATCH, 24, 5)
+        dataset = Watching(store, store.ids, PatchSettings(PATCH), 24, 5)
         assert len(list(PatchLoader(dataset, 2, range(24), workers=2))) == 12
         assert {count for _, count in dataset.seen} == {1}
         assert threading.get_ident() not in {thread for thread, _ in dataset.seen}
@@ -177,4 +180,4 @@ def test_a_loader_that_is_left_early_stops_its_threads(store: CaseStore) -> None
 def test_an_augmentation_for_other_patches_is_one_clear_error(store: CaseStore) -> None:
     augmentation = PairedAugmentation(("ct", "pet"), (6, 6, 6), store.spacing)
     with pytest.raises(SettingsError, match=r"same sides, found \(6, 6, 6\) for \(8, 10, 12\)"):
-        PatchDataset(store, store.ids, PATCH, 4, 0, augmentation=augmentation)
+        patch_set(store, store.ids, PATCH, 4, 0, augmentation=augmentation)

@@ -15,7 +15,6 @@ from hilum.core.errors import DataError, SettingsError, UserError
 from hilum.core.files import write_json
 from hilum.core.geometry import Grid, IntTriple
 from hilum.datasets.batch import Sample, collate
-from hilum.datasets.loading.patches import PatchDataset
 from hilum.datasets.store.case_store import (
     VERSION,
     CaseStore,
@@ -25,6 +24,8 @@ from hilum.datasets.store.case_store import (
 )
 from hilum.datasets.store.foreground import nodes_of
 from hilum.datasets.store.index import index_row
+
+from ...patch_sets import patch_set
 
 SIDES: IntTriple = (11, 12, 14)
 BODY = (slice(2, 10), slice(1, 11), slice(3, 12))
@@ -89,19 +90,19 @@ def same(one: Sample, other: Sample) -> None:
 
 def test_an_item_depends_on_the_seed_and_its_number_alone(store: CaseStore) -> None:
     ids = store.ids
-    first = PatchDataset(store, ids, (5, 4, 3), 20, seed=7)
-    again = pickle.loads(pickle.dumps(PatchDataset(store, ids, (5, 4, 3), 99, seed=7)))
+    first = patch_set(store, ids, (5, 4, 3), 20, seed=7)
+    again = pickle.loads(pickle.dumps(patch_set(store, ids, (5, 4, 3), 99, seed=7)))
     for index in (19, 3, 0, 11):
         same(first[index], again[index])
     seeds = {
-        PatchDataset(store, ids, (5, 4, 3), 20, seed=s)[i]["seed"] for s in (7, 8) for i in (0, 1)
+        patch_set(store, ids, (5, 4, 3), 20, seed=s)[i]["seed"] for s in (7, 8) for i in (0, 1)
     }
     assert len(seeds) == 4
 
 
 def test_a_patch_is_cut_from_one_place_of_all_arrays(store: CaseStore) -> None:
     sides = (4, 3, 5)
-    patches = PatchDataset(store, ["nodes"], sides, 30, seed=0)
+    patches = patch_set(store, ["nodes"], sides, 30, seed=0)
     label, regions = store["nodes"].label, store["nodes"].regions
     assert label is not None
     number = np.arange(np.prod(SIDES)).reshape(SIDES)
@@ -122,7 +123,7 @@ def test_a_patch_is_cut_from_one_place_of_all_arrays(store: CaseStore) -> None:
 def test_an_item_on_a_node_shows_it_in_its_inner_part(
     store: CaseStore, inner: IntTriple, jitter: float
 ) -> None:
-    patches = PatchDataset(
+    patches = patch_set(
         store, store.ids, (8, 8, 8), 60, 1, foreground=1.0, inner=inner, jitter=jitter
     )
     for index in range(60):
@@ -133,7 +134,7 @@ def test_an_item_on_a_node_shows_it_in_its_inner_part(
 
 
 def test_a_tiny_node_is_drawn_as_often_as_a_large_one(store: CaseStore) -> None:
-    patches = PatchDataset(store, store.ids, (1, 1, 1), 400, 2, foreground=1.0)
+    patches = patch_set(store, store.ids, (1, 1, 1), 400, 2, foreground=1.0)
     tiny = np.ravel_multi_index((8, 9, 11), SIDES)
     count = sum(int(patches[i]["image"][0].item()) == tiny for i in range(400))
     # 400 fair coins: a standard deviation of 10.
@@ -141,7 +142,7 @@ def test_a_tiny_node_is_drawn_as_often_as_a_large_one(store: CaseStore) -> None:
 
 
 def test_the_share_on_nodes_is_even_over_the_items(store: CaseStore) -> None:
-    patches = PatchDataset(store, ["nodes", "healthy"], (3, 3, 3), 400, 5, foreground=0.25)
+    patches = patch_set(store, ["nodes", "healthy"], (3, 3, 3), 400, 5, foreground=0.25)
     kinds = [patches._case_of(index)[1] for index in range(400)]
     assert Counter(kinds) == {"node": 100, "body": 300}
     assert all(kinds[i : i + 4].count("node") == 1 for i in range(0, 400, 4))
@@ -156,8 +157,8 @@ def test_a_share_of_the_items_lies_on_uptake_outside_of_the_label(tmp_path: Path
     case.images[1, 8:10, 8:11, 3:12] = 4
     case.images[1, 9, 2, 3] = 30  # one voxel is noise
     store = written(tmp_path, [case, prepared("cold", ("ct",), np.zeros(SIDES, np.uint8))])
-    patches = PatchDataset(
-        store, store.ids, (3, 3, 3), 200, 5, ("ct", "pet"), 0.25, hard=0.5, jitter=0
+    patches = patch_set(
+        store, store.ids, (3, 3, 3), 200, 5, ("ct", "pet"), foreground=0.25, hard=0.5, jitter=0
     )
     kinds = [patches._case_of(index)[1] for index in range(200)]
     assert Counter(kinds) == {"node": 50, "uptake": 100, "body": 50}
@@ -172,28 +173,28 @@ def test_a_share_of_the_items_lies_on_uptake_outside_of_the_label(tmp_path: Path
     layer = (places[:, 0] >= 4) & (places[:, 0] < 7)
     assert (places[~layer, 0] >= 8).all()
     assert 30 < layer.sum() < 70
-    unlabelled = PatchDataset(store, store.ids, (3, 3, 3), 9, 5, ("ct",), hard=0.5, labelled=False)
+    unlabelled = patch_set(store, store.ids, (3, 3, 3), 9, 5, ("ct",), hard=0.5, labelled=False)
     assert {unlabelled._case_of(index)[1] for index in range(9)} == {"body"}
 
 
 def test_cases_come_in_rounds(store: CaseStore) -> None:
-    patches = PatchDataset(store, store.ids, (2, 2, 2), 30, 3, foreground=0.0)
+    patches = patch_set(store, store.ids, (2, 2, 2), 30, 3, foreground=0.0)
     names = [patches[index]["case"] for index in range(30)]
     assert Counter(names) == dict.fromkeys(store.ids, 10)
     assert len({tuple(names[i : i + 3]) for i in range(0, 30, 3)}) > 2, "rounds are shuffled"
 
 
 def test_cases_without_nodes_serve_as_background(store: CaseStore) -> None:
-    patches = PatchDataset(store, store.ids, (3, 3, 3), 60, 4)
+    patches = patch_set(store, store.ids, (3, 3, 3), 60, 4)
     for index in range(60):
         if patches._case_of(index)[1] == "node":
             assert patches[index]["case"] == "nodes"
-    alone = PatchDataset(store, ["healthy"], (3, 3, 3), 4, 4, foreground=1.0)
+    alone = patch_set(store, ["healthy"], (3, 3, 3), 4, 4, foreground=1.0)
     assert {alone[i]["case"] for i in range(4)} == {"healthy"}
 
 
 def test_background_is_centred_in_the_body(store: CaseStore) -> None:
-    patches = PatchDataset(store, ["healthy"], (1, 1, 1), 200, 0, foreground=0.0)
+    patches = patch_set(store, ["healthy"], (1, 1, 1), 200, 0, foreground=0.0)
     places = np.array([np.unravel_index(int(patches[i]["image"][0]), SIDES) for i in range(200)])
     assert all(int(patches[i]["regions"]) & 1 for i in range(200))
     assert places.min(0).tolist() == [s.start for s in BODY]
@@ -201,7 +202,7 @@ def test_background_is_centred_in_the_body(store: CaseStore) -> None:
 
 
 def test_a_patch_larger_than_the_case_is_centred_and_padded(store: CaseStore) -> None:
-    item = PatchDataset(store, ["nodes"], (15, 12, 20), 1, 0)[0]
+    item = patch_set(store, ["nodes"], (15, 12, 20), 1, 0)[0]
     inside = (slice(2, 13), slice(0, 12), slice(3, 17))
     number = torch.arange(int(np.prod(SIDES))).reshape(SIDES).half()
     assert_close(item["image"][0][inside], number)
@@ -215,14 +216,14 @@ def test_a_patch_larger_than_the_case_is_centred_and_padded(store: CaseStore) ->
 
 
 def test_a_patch_stays_inside_where_it_fits(store: CaseStore) -> None:
-    patches = PatchDataset(store, store.ids, (10, 11, 12), 40, 0)
+    patches = patch_set(store, store.ids, (10, 11, 12), 40, 0)
     for index in range(40):
         assert (patches[index]["regions"] & 4).all()
 
 
 def test_unlabelled_patches_use_nothing_that_came_from_labels(store: CaseStore) -> None:
-    blind = PatchDataset(store, store.ids, (3, 3, 3), 20, 0, foreground=1.0, labelled=False)
-    plain = PatchDataset(store, store.ids, (3, 3, 3), 20, 0, foreground=0.0)
+    blind = patch_set(store, store.ids, (3, 3, 3), 20, 0, foreground=1.0, labelled=False)
+    plain = patch_set(store, store.ids, (3, 3, 3), 20, 0, foreground=0.0)
     for index in range(20):
         item, other = blind[index], plain[index]
         assert "label" not in item
@@ -230,7 +231,7 @@ def test_unlabelled_patches_use_nothing_that_came_from_labels(store: CaseStore) 
 
 
 def test_a_case_without_label_is_unknown_among_labelled_ones(store: CaseStore) -> None:
-    patches = PatchDataset(store, store.ids, (3, 3, 3), 30, 0, foreground=0.0)
+    patches = patch_set(store, store.ids, (3, 3, 3), 30, 0, foreground=0.0)
     for index in range(30):
         item = patches[index]
         assert "label" in item
@@ -243,7 +244,7 @@ def test_a_case_without_label_is_unknown_among_labelled_ones(store: CaseStore) -
 
 
 def test_collate_makes_the_batch_of_the_data_model(store: CaseStore) -> None:
-    patches = PatchDataset(store, store.ids, (3, 4, 5), 4, 0, ("pet", "ct"))
+    patches = patch_set(store, store.ids, (3, 4, 5), 4, 0, ("pet", "ct"))
     batch = collate([patches[i] for i in range(4)])
     assert "label" in batch
     assert batch["image"].shape == (4, 2, 3, 4, 5)
@@ -258,7 +259,7 @@ def test_collate_makes_the_batch_of_the_data_model(store: CaseStore) -> None:
     assert_close(batch["image"][2], patches[2]["image"].float())
     half = collate([patches[i] for i in range(4)], torch.float16)
     assert half["image"].dtype == torch.float16
-    blind = PatchDataset(store, store.ids, (3, 4, 5), 2, 0, labelled=False)
+    blind = patch_set(store, store.ids, (3, 4, 5), 2, 0, labelled=False)
     assert "label" not in collate([blind[0], blind[1]])
 
 
@@ -282,12 +283,12 @@ def test_a_bad_setting_is_one_clear_error(
 ) -> None:
     given = {"ids": ["nodes"], "shape": (4, 4, 4), "length": 3, "seed": 0} | change
     with pytest.raises(error, match=message):
-        PatchDataset(store, **given)
+        patch_set(store, **given)
 
 
 @pytest.mark.parametrize("file", ["images.npy", "foreground.npz"])
 def test_a_damaged_file_names_the_case(store: CaseStore, file: str) -> None:
-    patches = PatchDataset(store, ["nodes"], (3, 3, 3), 3, 0, foreground=1.0)
+    patches = patch_set(store, ["nodes"], (3, 3, 3), 3, 0, foreground=1.0)
     (store.path / "nodes" / file).write_bytes(b"damaged")
     with pytest.raises(UserError, match="case nodes"):
         patches[0]

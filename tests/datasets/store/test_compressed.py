@@ -13,10 +13,11 @@ from hilum.core.case import Case
 from hilum.core.errors import StoreError
 from hilum.core.geometry import Grid
 from hilum.datasets.io.nifti import write_volume
-from hilum.datasets.loading.patches import PatchDataset
 from hilum.datasets.manifest import write_manifest
 from hilum.datasets.prepare.run import PrepareSettings, prepare
 from hilum.datasets.store.compressed import open_array, write_array
+
+from ...patch_sets import patch_set
 
 pytest.importorskip("blosc2")
 
@@ -40,7 +41,7 @@ def test_patches_are_the_same_from_many_threads(manifest: Path, tmp_path: Path) 
         prepare(manifest, tmp_path / kind, PrepareSettings(storage=kind))
         for kind in ("npy", "b2nd")
     ]
-    sets = [PatchDataset(s, s.ids, (20, 24, 28), 24, 1, ("pet", "ct")) for s in stores]
+    sets = [patch_set(s, s.ids, (20, 24, 28), 24, 1, ("pet", "ct")) for s in stores]
     with ThreadPoolExecutor(4) as pool:
         many = list(pool.map(sets[1].__getitem__, range(24)))
     for index in range(24):

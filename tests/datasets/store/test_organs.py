@@ -15,11 +15,13 @@ from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.loading.datamodule import PatchData
-from hilum.datasets.loading.patches import PatchDataset
+from hilum.datasets.loading.settings import PatchSettings
 from hilum.datasets.manifest import write_manifest
 from hilum.datasets.prepare.run import PrepareSettings, prepare
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.organs import split_organs, with_organs
+
+from ...patch_sets import patch_set
 
 GRID = Grid.from_spacing((6, 9, 11), (4, 3, 3))
 
@@ -66,18 +68,31 @@ def test_what_was_joined_comes_apart(store: CaseStore) -> None:
 
 
 def test_only_training_patches_have_organs(store: CaseStore) -> None:
-    patches = PatchDataset(store, ["a"], GRID.shape, 1, 0, foreground=0, organs=(5,))
+    patches = patch_set(store, ["a"], GRID.shape, 1, 0, foreground=0, organs=(5,))
     assert set(np.unique(patches[0].get("label", 0))) == {0, 1, 2}
     data = PatchData(
-        store, ["a"], ["b"], patch=(4, 4, 4), batch_size=1, steps=2, seed=0, organs=(5,)
+        store,
+        ["a"],
+        ["b"],
+        patches=PatchSettings((4, 4, 4), organs=(5,)),
+        batch_size=1,
+        steps=2,
+        seed=0,
     )
-    assert data._training(2).organs == (5,)
-    assert data._validating().organs == ()
+    assert data._training(2).settings.organs == (5,)
+    assert data._validating().settings.organs == ()
 
 
 def test_a_head_without_any_mask_of_organs_is_an_error(store: CaseStore) -> None:
     with pytest.raises(DataError, match=r"an organ head needs training cases.*none in 1 cases"):
-        PatchData(store, ["b"], patch=(4, 4, 4), batch_size=1, steps=1, seed=0, organs=(5,))
+        PatchData(
+            store,
+            ["b"],
+            patches=PatchSettings((4, 4, 4), organs=(5,)),
+            batch_size=1,
+            steps=1,
+            seed=0,
+        )
 
 
 def test_numbers_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from hilum.core.errors import Stopped
 from hilum.core.settings import validate
 from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.datasets.batch import Batch, collate
-from hilum.datasets.loading.patches import PatchDataset
 from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.run import finetune
 from hilum.finetune.semi_supervised.mean_teacher import (
@@ -27,6 +26,8 @@ from hilum.finetune.semi_supervised.settings import TeacherSettings
 from hilum.finetune.settings import FinetuneSettings
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
+
+from ...patch_sets import patch_set
 
 Make = Callable[..., SegmenterConfig]
 PATCH = (8, 12, 16)
@@ -48,7 +49,7 @@ def teacher(segmenter: Segmenter, augmentation: AugmentationSettings, **changes:
 
 
 def patches(store: CaseStore, made: MeanTeacher, first: int = 0) -> Batch:
-    data = PatchDataset(
+    data = patch_set(
         store, store.ids[:3], made.strong.read_shape(), 40, 0, labelled=False, inner=PATCH
     )
     return collate([data[first], data[first + 1]], torch.float16)

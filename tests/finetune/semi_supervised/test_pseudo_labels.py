@@ -15,7 +15,6 @@ from hilum.core.files import read_json, write_json
 from hilum.core.settings import validate
 from hilum.datasets.batch import collate
 from hilum.datasets.leakage import seen_in
-from hilum.datasets.loading.patches import PatchDataset
 from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.run import finetune
@@ -24,6 +23,8 @@ from hilum.finetune.settings import FinetuneSettings
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.inference.predict_case import predict_case
 from hilum.segmenter.segmenter import Segmenter
+
+from ...patch_sets import patch_set
 
 ENCODER = {"name": "resenc", "features": [4, 8, 12], "blocks": [1, 1, 1]}
 
@@ -98,7 +99,7 @@ def test_the_new_store_holds_predictions_of_the_pool_and_the_labels_of_the_rest(
         assert made.rows[name]["hot_spots"] == 0
         assert store[name].about["labelled"], "the true label stays where it was"
     assert unknown
-    data = PatchDataset(made, wider.train, (8, 12, 16), 6, 0, foreground=0.0)
+    data = patch_set(made, wider.train, (8, 12, 16), 6, 0, foreground=0.0)
     assert "label" in collate([data[i] for i in range(6)])
 
 

@@ -15,13 +15,14 @@ from torch.testing import assert_close
 from hilum.core.errors import SettingsError
 from hilum.core.settings import validate
 from hilum.datasets.batch import collate
-from hilum.datasets.loading.patches import PatchDataset
 from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.module import FinetuneModule
 from hilum.finetune.settings import FinetuneSettings
 from hilum.finetune.transfer.adaptation import Adaptation, distance
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
+
+from ...patch_sets import patch_set
 
 Make = Callable[..., SegmenterConfig]
 TRAINER = {"steps": 20, "learning_rate": 0.01, "warmup": 0.0, "weight_decay": 0.1}
@@ -48,7 +49,7 @@ class OneStep:
         self.segmenter = segmenter
         self.before = {n: v.clone() for n, v in segmenter.state_dict().items()}
         shape = self.module.augmentation.read_shape()
-        data = PatchDataset(store, ["case_0", "case_1"], shape, 2, 0, inner=SIDES, foreground=1)
+        data = patch_set(store, ["case_0", "case_1"], shape, 2, 0, inner=SIDES, foreground=1)
         optimiser = self.module.configure_optimizers()["optimizer"]
         batch = collate([data[0], data[1]])
         self.module.on_train_batch_start(batch, 0)

@@ -1,0 +1,54 @@
+"""Which patches a run draws: one object from the command down to whoever reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple
+from hilum.core.modality import modality
+
+
+@dataclass(frozen=True)
+class PatchSettings:
+    """What is drawn; checked when it is made.
+
+    Attributes:
+        sides: Of the patch that the network sees, in voxels.
+        modalities: Channels in this order; all of the store if empty.
+        foreground: Share of the patches that lie on a node, 0 to 1.
+        hard: Share of the patches that lie on uptake outside of the label (`uptake.hot_spots`),
+            0 to 1; these are anywhere in the body where no case has any.
+        jitter: Largest distance of the node's voxel from the centre, as a share of `sides`.
+        labelled: Whether to read labels. If not, nothing that was derived from a label is used
+            either: `foreground` and `hard` count as 0. A case without a label among labelled ones
+            gets a label of 255 (unknown) everywhere.
+        organs: Numbers of organs to have in the label above its classes; see `organs.with_organs`.
+
+    Raises:
+        SettingsError: If a value is out of bounds.
+    """
+
+    sides: IntTriple
+    modalities: tuple[str, ...] = ()
+    foreground: float = 0.5
+    hard: float = 0.0
+    jitter: float = 0.25
+    labelled: bool = True
+    organs: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.sides) != 3 or min(self.sides) < 1:
+            raise SettingsError("a patch must have three sides of at least 1", found=self.sides)
+        for name in self.modalities:
+            modality(name)
+        if not 0 <= self.foreground <= 1 or not 0 <= self.jitter <= 0.5:
+            raise SettingsError(
+                "foreground must be within 0 and 1, jitter within 0 and 0.5",
+                found=f"{self.foreground} and {self.jitter}",
+            )
+        if self.labelled and not 0 <= self.hard <= 1 - self.foreground:
+            raise SettingsError(
+                "foreground and hard must leave no more than all",
+                found=f"{self.foreground} and {self.hard}",
+            )
