@@ -76,19 +76,21 @@ def tables(
 
 def _encoders(cost: bool) -> Iterable[str]:
     """Yield families with their sizes: parameters (two channels), strides, what a patch must be."""
+    from hilum.encoders import ENCODERS
     from hilum.encoders.presets import families
 
     from .cost_tables import encoder_cost
 
     yield "encoders"
     for name, family in families().items():
-        yield f"  {name}  {family.purpose}"
+        yield f"  {name}  {_purpose(ENCODERS, name)}"
         if family.note:
             yield f"    {'':6}  {family.note}"
         for size, preset in family.sizes.items():
             line = f"    {size:<6}  {preset.parameters / 1e6:>6.1f} M parameters"
             line += f"  strides {preset.steps}  {preset.rule}"
             yield line + (encoder_cost(name, size) if cost else "")
+    yield from (f"  warning: {fault}" for fault in ENCODERS.faults())
     if cost:
         yield "one patch of two channels, sides 32 or the next that fit, one thread, this machine"
 

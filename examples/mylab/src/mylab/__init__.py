@@ -1,0 +1,1 @@
+"""Methods of a lab for hilum, one a file."""
