@@ -8,6 +8,7 @@ from typing import Any
 
 from hilum.core.case import IGNORE, Case
 
+from ..io.mask_values import how, remedy_for
 from .case import CaseFindings
 from .report import Problem
 
@@ -81,10 +82,6 @@ def _unknown_values(held: dict[str, set[int]], classes: int | None) -> Iterator[
     """
     seen = set().union(*held.values()) - {IGNORE}
     if seen <= {0}:
-        # 8-bit masks of drawing programs.
-        for case in (case for case, values in held.items() if IGNORE in values):
-            remedy = f"{IGNORE} means unknown here: replace it by 1"
-            yield Problem(case, "block", "a mask must hold a class", f"0 and {IGNORE}", remedy)
         return
     if classes is None:
         classes = next(v for v in range(1, MOST_CLASSES + 2) if v not in seen or v > MOST_CLASSES)
@@ -96,7 +93,8 @@ def _unknown_values(held: dict[str, set[int]], classes: int | None) -> Iterator[
         odd = sorted(value for value in values if value >= classes and value != IGNORE)
         if odd:
             found = ", ".join(map(str, odd[:10])) + (", ..." if len(odd) > 10 else "") + because
-            yield Problem(case, "block", rule, found, "map the values of the mask to classes")
+            remedy = how(remedy_for(map(float, odd[:6])), "if they mark classes")
+            yield Problem(case, "block", rule, found, remedy)
 
 
 def _instances(facts: Sequence[dict[str, Any]]) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from hilum.core.geometry import Grid, nearest_index
 
 from ..io.boxes import box_of
 from ..io.lattice import apart, drawn_on, place_mask
+from ..io.mask_values import refuse_sentinels
 from ..io.nifti import Volume
 from .geometry import inside
 from .report import Problem
@@ -71,6 +72,17 @@ def label_problems(
     case: Case, label: Volume, facts: dict[str, Any], volumes: dict[str, Volume]
 ) -> Iterator[Problem]:
     """Yield what is odd about a mask; which values are allowed is for the cohort to say."""
+    try:
+        refuse_sentinels(label.array, case.id, case.label)
+    except DataError as error:
+        yield Problem.of(error, case.id)
+        return
+    unknown = int(np.count_nonzero(label.array == IGNORE))
+    if unknown:
+        ml = unknown * label.grid.voxel_ml
+        yield Problem(
+            case.id, "info", f"voxels of {IGNORE} count as unknown", f"{unknown} ({ml:.3g} ml)"
+        )
     share = float(np.mean((label.array > 0) & (label.array != IGNORE)))
     # A patient without disease is no mistake in a test set; while training it teaches little.
     if not share and case.split != "test":

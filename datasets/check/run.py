@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hilum.core.errors import DataError
 from hilum.core.files import write_json
 from hilum.core.notes import read_notes
 
+from ..io.mask_values import pasted
 from ..manifest import notes_file, scan_manifest
 from .case import CaseFindings, check_case
 from .cohort import cohort_problems
@@ -63,6 +65,7 @@ def check(
     ids = {case.id for case in cases} | {""}
     noted = [note for note in read_notes(notes_file(manifest)) if note.case in ids]
     problems += [Problem.of_note(note) for note in noted]
+    problems = [replace(p, remedy=pasted(p.remedy, manifest)) for p in problems]
     problems.sort(key=lambda problem: ORDER.index(problem.severity))
     report = CheckReport(problems, {f.case: f.facts for f in ordered}, strict)
     if out is not None:

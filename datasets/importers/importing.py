@@ -19,6 +19,7 @@ from hilum.core.registry import Table, find
 from ..io.nifti import read_grid
 from ..io.nifti_header import notes_on_header
 from ..manifest import OTHER, check_id, notes_file, write_manifest
+from .masks import judged
 from .source import Imported, LeftOut, Progress, Source
 
 Importer = Callable[[Source], Imported]
@@ -84,6 +85,7 @@ def import_cohort(
     name_map: Mapping[str, str] | None = None,
     *,
     options: Sequence[str] = (),
+    values: Mapping[float, int] | None = None,
     partial: bool = False,
     workers: int = 1,
     progress: Progress | None = None,
@@ -102,6 +104,7 @@ def import_cohort(
         name_map: What the layout's own names of files or channels mean here, as in
             `{"suv": "pet"}`; `label` is allowed where labels are files among the scans.
         options: `key=value`, for a format that has settings.
+        values: What values of the masks mean, as in `{255: 1}`; masks are copied then.
         partial: Labels mark only some of what is there: unmarked voxels are unknown.
         workers: Processes.
         progress: Gets how many cases are converted, how many there are, and the case.
@@ -115,7 +118,9 @@ def import_cohort(
     """
     out = Path(out)
     file = out if out.suffix == ".csv" else out / "manifest.csv"
-    source = Source(Path(root), file.parent, name_map or {}, options, workers, progress)
+    source = Source(
+        Path(root), file.parent, name_map or {}, options, workers, progress, values or {}
+    )
     found = read_layout(format, source)
     if partial:
         found = replace(found, cases=[replace(c, partial=c.label is not None) for c in found.cases])
@@ -141,7 +146,7 @@ def read_layout(format: str, source: Source) -> Imported:  # noqa: A002
         if name and name not in {*OTHER, *skips}:
             modality(name)
     try:
-        found = _sound(entry.importer(format)(source), source)
+        found = judged(_sound(entry.importer(format)(source), source), source)
     except PermissionError as error:
         raise DataError(
             "the folder must be readable", file=error.filename, found=error.strerror
@@ -205,6 +210,7 @@ def _record(format: str, source: Source, found: Imported) -> dict[str, object]: 
         "root": _printable(str(source.root.absolute())),
         "names": dict(source.names),
         "options": list(source.options),
+        "values": {f"{value:g}": meaning for value, meaning in source.values.items()},
         "cases": len(found.cases),
         "left_out": [asdict(entry) for entry in found.left_out],
         "renamed": {key: name for key, name in found.renamed.items() if key in ids},

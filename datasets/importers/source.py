@@ -38,6 +38,7 @@ class Source:
         options: `key=value`, for importers that have settings of their own.
         workers: Processes for conversions.
         progress: Gets how many cases are done, how many there are, and the case.
+        values: What values of the masks mean, as in `{255: 1}`.
     """
 
     root: Path
@@ -46,6 +47,7 @@ class Source:
     options: Sequence[str] = ()
     workers: int = 1
     progress: Progress | None = None
+    values: Mapping[float, int] = field(default_factory=dict)
 
     def words(self, known: Mapping[str, str]) -> dict[str, str]:
         """Return `known` with the user's names on top, keys in lower case."""

@@ -24,6 +24,7 @@ from hilum.core.errors import DataError
 from hilum.core.files import atomic_path
 from hilum.core.geometry import Grid
 
+from .mask_values import Values, how, remedy_for, with_values
 from .nifti_header import (
     plausible_spacing,
     position_in_doubt,
@@ -34,6 +35,8 @@ from .nifti_header import (
 from .scratch import LARGE, empty
 
 ENDINGS = (".nii.gz", ".nii")
+MOST_VALUES = 6
+"""More values than this come from interpolation, not from classes."""
 _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 _UNITS = {0: "unknown", 1: "meter", 2: "mm", 3: "micron"}
 _STORED = {"bool": np.uint8, "float16": np.float32, "int64": np.int32, "uint64": np.int32}
@@ -82,15 +85,20 @@ def read_volume(path: str | Path, case: str | None = None) -> Volume:
     return Volume(array.astype(np.float32, copy=False), grid)
 
 
-def read_label(path: str | Path, case: str | None = None) -> Volume:
+def read_label(path: str | Path, case: str | None = None, values: Values | None = None) -> Volume:
     """Read a mask as uint8, or int16 if a value exceeds 255.
+
+    Args:
+        path: NIfTI.
+        case: For messages.
+        values: What values of the file mean, as in `{255: 1}`.
 
     Raises:
         DataError: If a value is no whole number from 0 to 32767, and as `read_volume`.
     """
     image = _open(path, case)
     grid = _grid(image, path, case)
-    array = _voxels(image, path, case)
+    array = with_values(_voxels(image, path, case), values or {})
     whole = np.True_
     if array.dtype.kind == "f":
         # A mask that a tool stored with a scaling comes back as 0.9999999 for 1.
@@ -103,11 +111,22 @@ def read_label(path: str | Path, case: str | None = None) -> Volume:
             case=case,
             file=path,
             found=f"{array[~fits].flat[0]:g} and the like in {np.sum(~fits)} voxels",
-            remedy="export the mask as integers, background 0; never resample it linearly",
+            remedy="export the mask as integers, background 0, never resampled linearly"
+            + _values_remedy(array),
         )
     small = array.max() < 256
     array = np.round(array) if array.dtype.kind == "f" else array
     return Volume(array.astype(np.uint8 if small else np.int16, copy=False), grid)
+
+
+def _values_remedy(array: np.ndarray) -> str:
+    """Return what to do about values that are no classes, if they are few."""
+    found = np.unique(array)
+    # NaN counts once or often, by the version of numpy.
+    odd = [float(v) for v in found[: MOST_VALUES + 1] if v != 0]
+    if not odd or len(found) > MOST_VALUES:
+        return ""
+    return "; " + how(remedy_for(odd), "if its values mark classes")
 
 
 def read_grid(path: str | Path, case: str | None = None) -> Grid:

@@ -24,6 +24,7 @@ from ..io.nifti import Volume, read_grid, read_label, read_volume
 from ..io.resampling import field_of_view, resample, slabs
 from ..io.scratch import empty
 from ..store.case_store import PreparedCase, Storage
+from .acceptance import Limits
 from .body import Body, find_body
 from .checks import (
     NOISE,
@@ -63,12 +64,26 @@ class PrepareSettings(Settings):
         "none", description="move the other modalities onto the reference first"
     )
     registration_limit: float = Field(
-        25.0, gt=0, description="leave a scan in its place if it would move by more, mm"
+        25.0, gt=0, description="largest translation that registration may find, mm"
+    )
+    registration_degrees: float = Field(
+        10.0, gt=0, description="largest rotation that registration may find, degrees"
+    )
+    registration_gain: float = Field(
+        0.03,
+        ge=0,
+        description="least gain in correlation of the bodies' outlines, over small random moves, "
+        "that moves a scan",
     )
     storage: Storage = Field(
         "npy",
         description="npy: memory maps; b2nd: compressed by Blosc2, for slow or shared disks",
     )
+
+    @property
+    def limits(self) -> Limits:
+        """What a plausible registration is."""
+        return Limits(self.registration_limit, self.registration_degrees, self.registration_gain)
 
 
 def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = True) -> PreparedCase:
@@ -106,7 +121,7 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
     if settings.registration == "rigid":
         from .registration import register_all
 
-        volumes, moved, remarks = register_all(volumes, name, settings.registration_limit, case.id)
+        volumes, moved, remarks = register_all(volumes, name, settings.limits, case.id)
         notes.extend(remarks)
     target = _target(source, settings.spacing)
     body = find_body(volumes, target)

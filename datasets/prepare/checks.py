@@ -16,6 +16,7 @@ from hilum.core.notes import Note
 
 from ..io.boxes import box_of
 from ..io.lattice import apart, drawn_on
+from ..io.mask_values import how, refuse_sentinels, remedy_for
 from ..io.nifti import Volume
 
 MOST_CLASSES = 20
@@ -81,7 +82,8 @@ def check_overlap(case: Case, name: str, grid: Grid, reference: Grid, least: flo
 
 
 def check_classes(case: Case, label: Volume) -> None:
-    """Raise an error if the values of a label are no classes."""
+    """Raise an error if the values of a label are no classes, or mark nothing but unknown."""
+    refuse_sentinels(label.array, case.id, case.label)
     high = int(label.array.max(initial=0, where=label.array != IGNORE))
     if high > MOST_CLASSES:
         raise DataError(
@@ -89,8 +91,13 @@ def check_classes(case: Case, label: Volume) -> None:
             case=case.id,
             file=case.label,
             found=high,
-            remedy="map the values of the mask to classes",
+            remedy=how(remedy_for(_beyond(label.array)), "if they mark classes"),
         )
+
+
+def _beyond(array: np.ndarray) -> list[float]:
+    """Return the values that are no classes."""
+    return [float(v) for v in np.unique(array) if v > MOST_CLASSES and v != IGNORE][:6]
 
 
 def label_modality(case: Case, grids: dict[str, Grid], label: Grid) -> str:

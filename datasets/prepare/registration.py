@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hilum.core.notes import Note
 
 from ..io.nifti import Volume
 from ..io.resampling import resample
+from .acceptance import Agreement, Limits, doubt, size_of
 from .alignment import misalignment
 
 SEED = 1234
@@ -78,11 +80,7 @@ def register(fixed: Volume, moving: Volume, *, tissue: bool) -> Registration:
     method.SetInitialTransform(transform)
     after = -float(method.MetricEvaluate(one, two))
     matrix = _to_ras(transform)
-    middle = np.append(_middle(moving.grid), 1)
-    moved = float(np.linalg.norm((matrix @ middle - middle)[:3]))
-    cosine = (np.trace(matrix[:3, :3]) - 1) / 2
-    degrees = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-    return Registration(matrix, before, after, moved, degrees)
+    return Registration(matrix, before, after, *size_of(matrix, moving.grid))
 
 
 def placed(volume: Volume, matrix: NDArray[np.float64]) -> Volume:
@@ -91,33 +89,41 @@ def placed(volume: Volume, matrix: NDArray[np.float64]) -> Volume:
 
 
 def register_all(
-    volumes: Mapping[str, Volume], reference: str, limit_mm: float, case: str = ""
+    volumes: Mapping[str, Volume], reference: str, limits: Limits, case: str = ""
 ) -> tuple[dict[str, Volume], dict[str, list[list[float]]], list[Note]]:
     """Register every scan of a case to one of them.
 
-    A scan whose mutual information does not grow, or that would move by more than `limit_mm`, is
-    left where it lies.
+    A scan stays where the scanner put it unless its move is plausible; see `acceptance.doubt`.
 
     Returns:
-        The scans in their new places, the matrix of each that moved, and what was done in words.
+        The scans in their new places, the matrix of each that moved, and what was done.
     """
     result, matrices, notes = dict(volumes), {}, list[Note]()
     for name, volume in volumes.items():
         if name == reference:
             continue
-        tissue = (modality(reference).unit, modality(name).unit) == ("HU", "SUV")
-        found = register(volumes[reference], volume, tissue=tissue)
-        what = (
-            f"{name}: {found.distance_mm:.1f} mm and {found.degrees:.1f} degrees, "
-            f"mutual information {found.before:.3f} to {found.after:.3f}"
+        fixed = volumes[reference]
+        register_ = partial(register, fixed, tissue=_is_pair(reference, name))
+        found = register_(volume)
+        agreement = Agreement.of(fixed, volume, (reference, name))
+        why, measured = doubt(
+            found.matrix,
+            lambda start, volume=volume, run=register_: run(placed(volume, start)).matrix @ start,
+            agreement,
+            limits,
         )
-        if found.after <= found.before or found.distance_mm > limit_mm:
-            text = f"not registered, {what}"
-            notes.append(Note("warning", "scans left in their place", text, case))
+        what = f"{name}: {found.distance_mm:.1f} mm and {found.degrees:.1f} degrees; {measured}"
+        if why:
+            text = f"not registered ({why}), {what.rstrip('; ')}"
+            notes.append(Note("info", "scans left in the scanner's frame", text, case))
             continue
         result[name], matrices[name] = placed(volume, found.matrix), found.matrix.tolist()
         notes.append(Note("info", "scans moved by registration", f"registered, {what}", case))
     return result, matrices, notes
+
+
+def _is_pair(reference: str, name: str) -> bool:
+    return (modality(reference).unit, modality(name).unit) == ("HU", "SUV")
 
 
 _FLIP = np.diag([-1.0, -1.0, 1.0])
@@ -129,7 +135,7 @@ def _library() -> Any:
     except ImportError:
         raise UserError(
             "registration needs SimpleITK, which is not installed",
-            remedy="pip install 'hilum[dicom]', or set register=none",
+            remedy="pip install 'hilum[dicom]', or set registration=none",
         ) from None
     return SimpleITK
 

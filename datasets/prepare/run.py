@@ -16,6 +16,7 @@ from hilum.core.errors import DataError, DiskError, StoreError, UserError
 from hilum.core.files import hash_of, hash_of_file, read_json, write_json
 from hilum.core.notes import Note, grouped, read_notes
 
+from ..io.mask_values import pasted
 from ..manifest import notes_file, read_manifest
 from ..store.case_store import VERSION, CaseStore, StoredCase, write_case
 from ..store.foreground import nodes_of
@@ -61,7 +62,7 @@ def prepare(
     bad: dict[str, str] = {}
     for done, (name, error) in enumerate(_prepare_all(cases, out, settings, recipe, workers), 1):
         if error:
-            bad[name] = error
+            bad[name] = pasted(error, manifest)
         if progress:
             progress(done, len(cases), name)
     good = [case for case in cases if case.id not in bad]

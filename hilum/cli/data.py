@@ -43,6 +43,10 @@ def import_(
         list[str] | None,
         typer.Option(help="What a name in the layout means, as in suv=pet; repeat for more."),
     ] = None,
+    value: Annotated[
+        list[str] | None,
+        typer.Option(help="What a value of the masks means, as in 255=1; repeat for more."),
+    ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Labels mark only some of what is there.")
     ] = False,
@@ -50,6 +54,7 @@ def import_(
 ) -> None:
     """Read a layout on disk into a manifest; what cannot be read is left out and named."""
     from hilum.datasets.importers.importing import import_cohort
+    from hilum.datasets.io.mask_values import read_values
 
     names = dict(_name_and_meaning(text) for text in name or [])
     with progress("import") as show:
@@ -59,6 +64,7 @@ def import_(
             out,
             names,
             options=settings or [],
+            values=read_values(value or ()),
             partial=partial,
             workers=workers,
             progress=show,

@@ -14,6 +14,7 @@ from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
 from hilum.core.modality import modality
 from hilum.core.types import IGNORE
+from hilum.datasets.io.mask_values import refuse_sentinels
 from hilum.datasets.io.nifti import Volume, read_label, read_volume
 from hilum.datasets.io.resampling import resample
 from hilum.datasets.prepare.body import find_body
@@ -63,6 +64,8 @@ def measure_case(case: Case, file: Path) -> Measured:
     """
     assert case.label is not None
     reference, prediction = read_label(case.label, case.id), read_label(file, case.id)
+    refuse_sentinels(reference.array, case.id, case.label)
+    refuse_sentinels(prediction.array, case.id, file, "the prediction")
     _check_grid(case, file, prediction, reference.grid)
     _check_decided(case, file, prediction.array)
     grid, axes, flips = reference.grid.canonical()

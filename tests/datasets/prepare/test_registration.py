@@ -95,5 +95,5 @@ def test_prepare_moves_a_scan_and_records_how(pair: tuple[Volume, Volume], tmp_p
     assert set(prepared.moved) == {"pet"}  # pyright: ignore
     kept, prepared = error(registration="rigid", registration_limit=5.0)
     assert kept == before
-    assert any("not registered, pet: " in note.text for note in prepared.notes)  # pyright: ignore
+    assert any("not registered (beyond 5 mm" in note.text for note in prepared.notes)  # pyright: ignore
     assert prepared.moved == {}  # pyright: ignore

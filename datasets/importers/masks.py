@@ -1,0 +1,84 @@
+"""Judge the values of every mask that an importer found, and say what they mean where asked to."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hilum.core.case import IGNORE, Case
+from hilum.core.errors import DataError
+from hilum.core.notes import Note
+
+from ..io.mask_values import Values, refuse_sentinels
+from ..io.nifti import read_label, write_volume
+from .conversion import Conversion, convert, folder_of
+from .source import Imported, LeftOut, Source
+
+
+def judged(found: Imported, source: Source) -> Imported:
+    """Return the cases whose masks hold classes; the others are left out with the remedy.
+
+    With `source.values`, every mask is copied to `cases/<case>/` with its values replaced first.
+    """
+    if source.values:
+        found = _replaced(found, source)
+    own = source.out / "cases"
+    with ThreadPoolExecutor(max(1, source.workers)) as pool:
+        # What hilum wrote itself was judged when it was written.
+        reasons = list(
+            pool.map(
+                lambda case: "" if case.label and own in case.label.parents else _why_not(case),
+                found.cases,
+            )
+        )
+    bad = [LeftOut(c.id, why) for c, why in zip(found.cases, reasons, strict=True) if why]
+    good = [case for case, why in zip(found.cases, reasons, strict=True) if not why]
+    return replace(found, cases=good, left_out=[*found.left_out, *bad])
+
+
+def _why_not(case: Case) -> str:
+    if case.label is None:
+        return ""
+    try:
+        refuse_sentinels(read_label(case.label, case.id).array, case.id, case.label)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _replaced(found: Imported, source: Source) -> Imported:
+    """Return every case with a copy of its mask whose values mean what the user says."""
+    values, place = dict(source.values), replace(source, out=source.out / "masks")
+    conversions = [
+        Conversion(
+            replace(case, label=folder_of(place, case.id) / "label.nii.gz"),
+            (case.label,),
+            partial(_write, case.id, case.label, values),
+            repr(values),
+        )
+        for case in found.cases
+        if case.label is not None
+    ]
+    fresh = Imported([], list(found.left_out), found.renamed, list(found.notes))
+    result = convert(place, conversions, fresh)
+    made = {case.id: case for case in result.cases}
+    bad = {entry.case for entry in result.left_out}
+    cases = [made.get(case.id, case) for case in found.cases if case.id not in bad]
+    return replace(result, cases=cases)
+
+
+def _write(case: str, file: Path, values: Values, folder: Path) -> list[Note]:
+    label = read_label(file, case, values)
+    refuse_sentinels(label.array, case, file)
+    write_volume(folder / "label.nii.gz", label.array, label.grid)
+    meant = ", ".join(f"{value:g} became {meaning}" for value, meaning in values.items())
+    kept = int(np.count_nonzero(label.array == IGNORE))
+    notes = [Note("info", "values of masks replaced", f"values of the mask: {meant}")]
+    if kept and values.get(IGNORE, IGNORE) != IGNORE:
+        text = f"{kept} voxels of {IGNORE} beside classes stay unknown"
+        notes.append(Note("warning", f"{IGNORE} beside classes", text))
+    return notes

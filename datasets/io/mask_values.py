@@ -1,0 +1,127 @@
+"""Values of a mask that are no class: drawing programs' 255, percent, truth as 65535, NaN.
+
+255 means unknown in hilum (`core.case.IGNORE`), and 255 is what drawing programs and image
+libraries write for a mask. So a mask of 0 and 255 only is refused at every door, in every split,
+rather than lose its nodes; `values` says what the numbers of such a mask mean.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from hilum.core.case import IGNORE
+from hilum.core.errors import DataError, SettingsError
+
+CLOSE = 1e-3
+"""How near a value must be to one of the table: 0.996 stands for 0.99607843."""
+MOST_INSIDE = 0.5
+"""Fraction of a mask that marked voxels may fill, where they also fill its corners."""
+
+Values = Mapping[float, int]
+
+
+def read_values(texts: Iterable[str]) -> dict[float, int]:
+    """Return what values of masks mean, of texts such as `255=1` and `nan=0`.
+
+    Raises:
+        SettingsError: If a text is something else, or a class is none.
+    """
+    found: dict[float, int] = {}
+    for text in texts:
+        before, _, after = text.partition("=")
+        try:
+            value, meaning = float(before), int(after)
+        except ValueError:
+            raise SettingsError(
+                "a value must be written VALUE=CLASS", found=repr(text), remedy="as in 255=1"
+            ) from None
+        if not 0 <= meaning <= IGNORE:
+            raise SettingsError(f"a class must be 0 to {IGNORE}", found=text)
+        found[value] = meaning
+    return found
+
+
+def with_values(array: np.ndarray, values: Values) -> np.ndarray:
+    """Return a mask with its values replaced, all at once.
+
+    255 is replaced only in a mask that marks nothing else: beside classes it means unknown.
+    """
+    if not values:
+        return array
+    result = array.copy()
+    only = array.dtype.kind == "f" or set(np.unique(array).tolist()) <= {0, IGNORE}
+    for value, meaning in values.items():
+        if value != value:
+            result[np.isnan(array)] = meaning
+        elif value != IGNORE or only:
+            result[np.abs(array.astype(np.float64, copy=False) - value) < CLOSE] = meaning
+    return result
+
+
+def remedy_for(values: Iterable[float]) -> str:
+    """Return the options that make classes of odd values, ready to be pasted."""
+    odd = list(dict.fromkeys(values))
+    marks = sorted(v for v in odd if v == v and v > 0)
+    options = [f"--value {_short(v)}={n}" for n, v in enumerate(marks, 1)]
+    options += [f"--value={_short(v)}={IGNORE}" for v in odd if v < 0]
+    options += ["--value nan=0"] if any(v != v for v in odd) else []
+    return " ".join(options)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value == round(value) else f"{value:.4g}"
+
+
+def refuse_sentinels(
+    array: np.ndarray, case: str | None, file: str | Path | None, what: str = "the label"
+) -> None:
+    """Refuse a mask that marks nothing but unknown, or everything but the nodes.
+
+    Args:
+        array: Whole numbers `[D, H, W]`.
+        case: For messages.
+        file: For messages.
+        what: Name of the mask in messages.
+
+    Raises:
+        DataError: With the option that says what the values mean.
+    """
+    unknown = array == IGNORE
+    if unknown.any() and not ((array > 0) & ~unknown).any():
+        raise DataError(
+            f"{what} must hold a class beside {IGNORE}, which means unknown",
+            case=case,
+            file=file,
+            found=f"{np.count_nonzero(unknown)} voxels of {IGNORE}, all others 0",
+            remedy=how(f"--value {IGNORE}=1", f"if {IGNORE} marks nodes"),
+        )
+    corners = array[:: max(array.shape[0] - 1, 1), :: max(array.shape[1] - 1, 1)]
+    corners = corners[..., :: max(array.shape[2] - 1, 1)]
+    if corners.min() > 0 and corners.max() != IGNORE and min(array.shape) > 1:
+        share = float(np.mean(array > 0))
+        if MOST_INSIDE < share < 1:
+            value = int(corners.flat[0])
+            raise DataError(
+                f"{what} must mark nodes, not all around them",
+                case=case,
+                file=file,
+                found=f"{share:.0%} of the voxels marked, all corners among them",
+                remedy=how(f"--value {value}=0 --value 0=1", "if the mask is inverted"),
+            )
+
+
+def pasted(text: str, manifest: str | Path) -> str:
+    """Return a remedy with the manifest that it is about."""
+    return text.replace("MANIFEST", shlex.quote(str(manifest)))
+
+
+def how(options: str, when: str) -> str:
+    """Return the remedy: the options, and the command where there is a manifest already."""
+    return (
+        f"{when}, import again with {options} (of a manifest: "
+        f"hilum import table MANIFEST --out fixed {options})"
+    )
