@@ -70,14 +70,16 @@ class FusionStrategy(nn.Module, ABC):
         self.make_decoder = make_decoder
 
     @classmethod
-    @abstractmethod
     def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
         """Return the encoders that the strategy wants: a name, and the modalities it will see.
+
+        By default one of each modality, of the same name.
 
         Args:
             modalities: Every modality of the cohort.
             **params: The strategy's own parameters, as in its settings.
         """
+        return {name: (name,) for name in modalities}
 
     @classmethod
     def sees(cls, modalities: Sequence[str], **params: object) -> tuple[str, ...]:

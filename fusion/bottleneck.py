@@ -64,11 +64,6 @@ class BottleneckFusion(FusionStrategy):
             }
         )
 
-    @classmethod
-    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
-        """Return an encoder per modality."""
-        return {name: (name,) for name in modalities}
-
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Encode each modality, exchange through the tokens, decode the mean."""
         check_available(available)

@@ -51,11 +51,6 @@ class ConcatFusion(FusionStrategy):
         )
         self.shift = nn.ParameterList([torch.zeros(c) for c in channels])
 
-    @classmethod
-    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
-        """Return an encoder per modality."""
-        return {name: (name,) for name in modalities}
-
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Encode each modality, mix level by level, decode."""
         check_available(available)

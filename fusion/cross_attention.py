@@ -86,11 +86,6 @@ class CrossAttentionFusion(FusionStrategy):
             }
         )
 
-    @classmethod
-    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
-        """Return an encoder per modality."""
-        return {name: (name,) for name in modalities}
-
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Encode each modality, let them read each other, decode their mean."""
         check_available(available)

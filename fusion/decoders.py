@@ -37,11 +37,6 @@ class DecodersFusion(FusionStrategy):
         common_pyramid([encoders[m] for m in self.modalities])
         self.decoders = own_decoders(self.modalities, encoders, make_decoder)
 
-    @classmethod
-    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
-        """Return an encoder per modality."""
-        return {name: (name,) for name in modalities}
-
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Encode each modality, share the coarsest level, decode each, average."""
         check_available(available)

@@ -62,11 +62,6 @@ class DeformableFusion(FusionStrategy):
             }
         )
 
-    @classmethod
-    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
-        """Return an encoder per modality."""
-        return {name: (name,) for name in modalities}
-
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Encode each modality, let them look at each other, decode the mean."""
         check_available(available)

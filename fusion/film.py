@@ -63,11 +63,6 @@ class FilmFusion(FusionStrategy):
             }
         )
 
-    @classmethod
-    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
-        """Return an encoder per modality."""
-        return {name: (name,) for name in modalities}
-
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Encode each modality, modulate and average level by level, decode."""
         check_available(available)

@@ -58,11 +58,6 @@ class GatedFusion(FusionStrategy):
             }
         )
 
-    @classmethod
-    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
-        """Return an encoder per modality."""
-        return {name: (name,) for name in modalities}
-
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Encode each modality, weigh level by level, decode."""
         check_available(available)

@@ -49,11 +49,6 @@ class LateFusion(FusionStrategy):
         start = torch.zeros(len(self.modalities))
         self.log_weight = nn.Parameter(start) if weights == "learned" else None
 
-    @classmethod
-    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
-        """Return an encoder per modality."""
-        return {name: (name,) for name in modalities}
-
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Predict from each modality, then average."""
         check_available(available)

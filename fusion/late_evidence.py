@@ -46,11 +46,6 @@ class LateEvidenceFusion(FusionStrategy):
         super().__init__(modalities=modalities, encoders=encoders, make_decoder=make_decoder)
         self.decoders = own_decoders(self.modalities, encoders, make_decoder)
 
-    @classmethod
-    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
-        """Return an encoder per modality."""
-        return {name: (name,) for name in modalities}
-
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Predict from each modality, then combine the beliefs."""
         check_available(available)

@@ -45,11 +45,6 @@ class LateProductFusion(FusionStrategy):
         # Log odds of a foreground class against the background, the same for each.
         self.log_odds = nn.Parameter(torch.tensor(prior / (1 - prior)).log())
 
-    @classmethod
-    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
-        """Return an encoder per modality."""
-        return {name: (name,) for name in modalities}
-
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Predict from each modality, then multiply."""
         check_available(available)

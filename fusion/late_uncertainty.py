@@ -55,11 +55,6 @@ class LateUncertaintyFusion(FusionStrategy):
             {name: nn.Parameter(torch.zeros(())) for name in self.modalities}
         )
 
-    @classmethod
-    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
-        """Return an encoder per modality."""
-        return {name: (name,) for name in modalities}
-
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Predict from each modality, then average by certainty."""
         check_available(available)

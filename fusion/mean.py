@@ -41,11 +41,6 @@ class MeanFusion(FusionStrategy):
         super().__init__(modalities=modalities, encoders=encoders, make_decoder=make_decoder)
         self.decoder = make_decoder(*common_pyramid([encoders[m] for m in self.modalities]))
 
-    @classmethod
-    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
-        """Return an encoder per modality."""
-        return {name: (name,) for name in modalities}
-
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Encode each modality, decode their mean."""
         check_available(available)

@@ -64,11 +64,6 @@ class VariationalFusion(FusionStrategy):
         )
         self._divergence: Tensor | None = None
 
-    @classmethod
-    def inputs(cls, modalities: Sequence[str], **params: object) -> dict[str, tuple[str, ...]]:
-        """Return an encoder per modality."""
-        return {name: (name,) for name in modalities}
-
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Encode each modality, multiply the experts level by level, decode."""
         check_available(available)

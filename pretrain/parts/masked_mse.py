@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -34,3 +36,18 @@ def weighted_mean(each: Tensor, count: Tensor, weights: Tensor) -> Tensor:
     """Return the weighted mean over the modalities that have something to count; 0 if none has."""
     weights = weights * (count > 0)
     return (weights * each).sum() / weights.sum().clamp(min=1e-12)
+
+
+def named(kind: str, modalities: Sequence[str], each: Tensor, count: Tensor) -> dict[str, Tensor]:
+    """Return the errors of the modalities that have something to count, detached, for the log."""
+    rows = zip(modalities, each, (count > 0).tolist(), strict=True)
+    return {f"{kind}/{name}": value.detach() for name, value, some in rows if some}
+
+
+def with_holes(image: Tensor, hidden: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
+    """Return, to look at, the image, what was seen of it, and the image with its holes rebuilt."""
+    return {
+        "input": image,
+        "masked": image.masked_fill(hidden, float("nan")),
+        "rebuilt": torch.where(hidden, rebuilt.float(), image),
+    }

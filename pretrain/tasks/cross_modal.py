@@ -15,7 +15,7 @@ from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
-from ..parts.masked_mse import countable, mean_squares, weighted_mean
+from ..parts.masked_mse import countable, mean_squares, weighted_mean, with_holes
 from ..parts.masking import block_sides, grid_of_blocks, hide_counts, to_voxels
 
 
@@ -144,11 +144,7 @@ class CrossModal(PretextTask):
             rebuilt = self.rebuild(batch.image, hidden).float()
             volumes[f"{name} of rest"] = torch.where(hidden, rebuilt, batch.image)
         _, hidden = self.hide(batch)
-        rebuilt = self.rebuild(batch.image, hidden).float()
-        return volumes | {
-            "masked": batch.image.masked_fill(hidden, float("nan")),
-            "rebuilt": torch.where(hidden, rebuilt, batch.image),
-        }
+        return volumes | with_holes(batch.image, hidden, self.rebuild(batch.image, hidden))
 
     def check_patch(self, patch: IntTriple) -> None:
         """Refuse patches of a single block, where a scan alone would be hidden in full."""

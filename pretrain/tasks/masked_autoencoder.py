@@ -15,6 +15,7 @@ from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
+from ..parts.masked_mse import countable, mean_squares, named, weighted_mean, with_holes
 from ..parts.masking import check_split, hide_by_dirichlet, to_voxels
 
 
@@ -96,22 +97,9 @@ class MaskedAutoencoder(PretextTask):
         """Return the loss, and the mean squared error of each modality that counts."""
         hidden = self.hide(batch)
         rebuilt = self.rebuild(batch.image, hidden)
-        counted = hidden & batch.body & batch.available[:, :, None, None, None]
-        if batch.field_of_view is not None:
-            counted = counted & batch.field_of_view
-        # Selected before the square: what does not count has no gradient, even if it is NaN.
-        error = torch.where(counted, rebuilt.float() - batch.image.float(), 0.0)
-        axes = (0, 2, 3, 4)
-        count = counted.sum(axes)
-        each = error.square().sum(axes) / count.clamp(min=1)
-        weights = self.get_buffer("weights") * (count > 0)
-        loss = (weights * each).sum() / weights.sum().clamp(min=1e-12)
-        terms = {
-            f"mse/{name}": value.detach()
-            for name, value, some in zip(self.modalities, each, (count > 0).tolist(), strict=True)
-            if some
-        }
-        return loss, terms
+        each, count = mean_squares(rebuilt, batch.image, hidden & countable(batch))
+        loss = weighted_mean(each, count, self.get_buffer("weights"))
+        return loss, named("mse", self.modalities, each, count)
 
     def outputs(self) -> tuple[Output, ...]:
         """Return that each channel rebuilds its modality."""
@@ -120,12 +108,7 @@ class MaskedAutoencoder(PretextTask):
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return the input, what the network saw of it, and the input with its holes rebuilt."""
         hidden = self.hide(batch)
-        rebuilt = self.rebuild(batch.image, hidden).float()
-        return {
-            "input": batch.image,
-            "masked": batch.image.masked_fill(hidden, float("nan")),
-            "rebuilt": torch.where(hidden, rebuilt, batch.image),
-        }
+        return with_holes(batch.image, hidden, self.rebuild(batch.image, hidden))
 
     def hide(self, batch: PretextBatch) -> Tensor:
         """Draw what is hidden: booleans like the image; never in a modality that is absent."""

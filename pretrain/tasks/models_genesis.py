@@ -16,7 +16,7 @@ from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
 from ..parts.distortions import bend, boxes, shuffle, unit_scale
-from ..parts.masked_mse import countable, mean_squares, weighted_mean
+from ..parts.masked_mse import countable, mean_squares, named, weighted_mean
 
 
 class ModelsGenesis(PretextTask):
@@ -91,12 +91,9 @@ class ModelsGenesis(PretextTask):
         restored = self.decoder(self.encoder(self.distort(batch)))[0]
         target = self._unit(batch.image)
         each, count = mean_squares(restored, target, countable(batch))
-        terms = {
-            f"mse/{name}": value.detach()
-            for name, value, some in zip(self.modalities, each, (count > 0).tolist(), strict=True)
-            if some
-        }
-        return weighted_mean(each, count, torch.ones_like(each)), terms
+        return weighted_mean(each, count, torch.ones_like(each)), named(
+            "mse", self.modalities, each, count
+        )
 
     def outputs(self) -> tuple[Output, ...]:
         """Return that each channel rebuilds its modality."""

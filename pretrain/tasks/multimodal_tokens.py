@@ -16,7 +16,7 @@ from hilum.encoders.base import Encoder
 from hilum.encoders.tokens import resize_positions
 
 from ..base import PretextBatch, PretextTask
-from ..parts.masked_mse import countable, mean_squares, weighted_mean
+from ..parts.masked_mse import countable, mean_squares, named, weighted_mean, with_holes
 from ..parts.masking import check_split, to_voxels
 from ..parts.patch_decoder import PatchDecoder
 from ..parts.patches import from_patches, to_patches
@@ -133,12 +133,7 @@ class MultimodalTokens(PretextTask):
         rebuilt = self.rebuild(batch.image, visible)
         each, count = mean_squares(rebuilt, batch.image, hidden & countable(batch))
         loss = weighted_mean(each, count, self.get_buffer("weights"))
-        terms = {
-            f"mse/{name}": value.detach()
-            for name, value, some in zip(self.modalities, each, (count > 0).tolist(), strict=True)
-            if some
-        }
-        return loss, terms
+        return loss, named("mse", self.modalities, each, count)
 
     def hide(self, batch: PretextBatch) -> tuple[Visible, Tensor]:
         """Draw the tokens to encode; return them, and booleans like the image: what is in none."""
@@ -186,12 +181,7 @@ class MultimodalTokens(PretextTask):
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return the input, what is in a visible token, and the input with its holes rebuilt."""
         visible, hidden = self.hide(batch)
-        rebuilt = self.rebuild(batch.image, visible).float()
-        return {
-            "input": batch.image,
-            "masked": batch.image.masked_fill(hidden, float("nan")),
-            "rebuilt": torch.where(hidden, rebuilt, batch.image),
-        }
+        return with_holes(batch.image, hidden, self.rebuild(batch.image, visible))
 
     def grid(self, sides: Sequence[int]) -> IntTriple:
         """Return the tokens along each side."""

@@ -14,7 +14,7 @@ from hilum.core.geometry import IntTriple
 from hilum.encoders.base import Encoder
 
 from ..base import PretextBatch, PretextTask
-from ..parts.masked_mse import AXES, countable, weighted_mean
+from ..parts.masked_mse import AXES, countable, named, weighted_mean, with_holes
 from ..parts.patches import from_patches
 from .masked_autoencoder import draw_masks
 
@@ -90,22 +90,14 @@ class Simmim(PretextTask):
         error = torch.where(counted, rebuilt - batch.image.float(), 0.0).abs().sum(AXES)
         count = counted.sum(AXES)
         each = error / count.clamp(min=1)
-        terms = {
-            f"l1/{name}": value.detach()
-            for name, value, some in zip(self.modalities, each, (count > 0).tolist(), strict=True)
-            if some
-        }
-        return weighted_mean(each, count, torch.ones_like(each)), terms
+        return weighted_mean(each, count, torch.ones_like(each)), named(
+            "l1", self.modalities, each, count
+        )
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return the input, what the network saw of it, and the input with its holes rebuilt."""
         hidden = self.hide(batch)
-        rebuilt = self.rebuild(batch.image, hidden).float()
-        return {
-            "input": batch.image,
-            "masked": batch.image.masked_fill(hidden, float("nan")),
-            "rebuilt": torch.where(hidden, rebuilt, batch.image),
-        }
+        return with_holes(batch.image, hidden, self.rebuild(batch.image, hidden))
 
     def hide(self, batch: PretextBatch) -> Tensor:
         """Draw what is hidden: booleans like the image, independent over modalities."""

@@ -15,7 +15,7 @@ from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
-from ..parts.masked_mse import countable, mean_squares, weighted_mean
+from ..parts.masked_mse import countable, mean_squares, named, weighted_mean, with_holes
 from ..parts.sparse import sparse, unfit
 from .masked_autoencoder import draw_masks
 
@@ -78,12 +78,9 @@ class SparseAutoencoder(PretextTask):
         places = self.hide(batch)
         rebuilt = self.rebuild(batch.image, places)
         each, count = mean_squares(rebuilt, batch.image, places & countable(batch))
-        terms = {
-            f"mse/{name}": value.detach()
-            for name, value, some in zip(self.modalities, each, (count > 0).tolist(), strict=True)
-            if some
-        }
-        return weighted_mean(each, count, torch.ones_like(each)), terms
+        return weighted_mean(each, count, torch.ones_like(each)), named(
+            "mse", self.modalities, each, count
+        )
 
     def outputs(self) -> tuple[Output, ...]:
         """Return that each channel rebuilds its modality."""
@@ -93,12 +90,7 @@ class SparseAutoencoder(PretextTask):
         """Return the input, what the network saw of it, and the input with its holes rebuilt."""
         places = self.hide(batch)
         hidden = places & batch.available[:, :, None, None, None]
-        rebuilt = self.rebuild(batch.image, places).float()
-        return {
-            "input": batch.image,
-            "masked": batch.image.masked_fill(hidden, float("nan")),
-            "rebuilt": torch.where(hidden, rebuilt, batch.image),
-        }
+        return with_holes(batch.image, hidden, self.rebuild(batch.image, places))
 
     def hide(self, batch: PretextBatch) -> Tensor:
         """Draw what is hidden: booleans `[B, 1, D, H, W]`."""
