@@ -30,15 +30,19 @@ def import_dicom(source: Source) -> Imported:
     Raises:
         DataError: If no visit could be converted.
     """
-    settings = source.settings(DicomLayout)
     require_pydicom()
+    return import_found(source, crawl(source.root, progress=source.progress))
+
+
+def import_found(source: Source, found: Found) -> Imported:
+    """Read every visit among headers that were found, as `import_dicom` does."""
+    settings = source.settings(DicomLayout)
     from ..suv.tags import read_assume
 
     read_assume(settings.assume)
     for name in source.names.values():
         if name != "skip":
             modality(name)
-    found = crawl(source.root, progress=source.progress)
     series = group(found.headers)
     visits = visits_of(series, settings.pair, settings.pair_days)
     imported = Imported()

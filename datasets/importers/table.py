@@ -1,9 +1,15 @@
-"""Import any table of files: CSV, TSV or semicolons, with a mapping of its columns."""
+"""Import any table of files: CSV, TSV or semicolons, with a mapping of its columns.
+
+Cells may name NIfTI files or folders of DICOM. The `metadata.csv` of a download from TCIA, a row
+for each series, is known by its columns.
+"""
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
@@ -11,10 +17,25 @@ from pydantic import Field
 from hilum.core.case import Case
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.modality import modality
+from hilum.core.notes import Note
 from hilum.core.settings import Settings
 
+from ..dicom.case import labelled
+from ..dicom.folders import conversion_of_folders, is_dicom
+from ..dicom.headers import Found, crawl
+from ..dicom.layout import import_found
+from ..dicom.settings import DicomLayout
 from ..manifest import OTHER, case_of_row
+from .conversion import Conversion, convert
 from .source import Imported, LeftOut, Source, collect
+
+_SERIES, _LOCATION = "series uid", "file location"
+"""Columns of the `metadata.csv` that the archive's downloader writes beside the series."""
+_VISITS = (
+    "study", "study uid", "study_uid", "studyinstanceuid", "study date", "study_date", "studydate",
+    "session", "visit", "timepoint", "date",
+)  # fmt: skip
+"""Columns that tell several rows of one patient apart."""
 
 
 class Table(Settings):
@@ -27,33 +48,28 @@ class Table(Settings):
 
 
 def import_table(source: Source) -> Imported:
-    """Read one case from each row.
+    """Read one case from each row, or of a table of series, one from each visit.
 
     Names map columns to modalities, `label`, `case`, `patient`, `site`, `split` or `partial`, as in
     `--name "CT file=ct"`; columns called so already need none, and all others are passed over.
-    Without a column for the case, the patient names it.
+    Without a column for the case, the patient names it, with the study, date or session of the row
+    if a patient has several. Cells that name DICOM are converted; settings of the DICOM importer
+    (`suv=`, `assume=`, `labels=`) are for them.
 
     Raises:
         DataError: If the table cannot be read, or no column leads to a scan.
     """
-    settings = source.settings(Table)
+    theirs = [one for one in source.options if one.partition("=")[0] in DicomLayout.model_fields]
+    ours = [one for one in source.options if one not in theirs]
+    settings = replace(source, options=ours).settings(Table)
     rows = _rows(source.root, settings.separator)
-    columns = _columns(rows[0], source.words({}), source.root)
     folder = source.root.parent / settings.folder
-    found = Imported()
-    items: dict[str, tuple[int, dict[str, str]]] = {}
-    for number, cells in enumerate(rows[1:], 2):
-        row = {"": ""} | {
-            name: cells[place].strip() for name, place in columns.items() if place < len(cells)
-        }
-        name = row.get("case") or row.get("patient") or ""
-        if not name or name in items:
-            rule = "a row must name its case" if not name else "a case may stand in one row only"
-            found.left_out.append(
-                LeftOut(name or f"row {number}", f"{source.root}, row {number}: {rule}")
-            )
-            continue
-        items[name] = number, row
+    source = replace(source, options=theirs)
+    head = [_word(cell) for cell in rows[0]]
+    if {_SERIES, _LOCATION} <= set(head):
+        return _of_series(source, rows, head, folder)
+    columns = _columns(rows[0], source.words({}), source.root)
+    items, left_out = _items(source, rows, head, columns)
 
     def make(case: str, item: tuple[int, dict[str, str]]) -> Case:
         number, row = item
@@ -61,8 +77,94 @@ def import_table(source: Source) -> Imported:
         return case_of_row(row, f"{source.root}, row {number}", folder)
 
     read = collect(items, make)
-    read.left_out.extend(found.left_out)
-    return read.raise_if_empty("a row for each case", source.root)
+    read.left_out.extend(left_out)
+    return _converted(source, read).raise_if_empty("a row for each case", source.root)
+
+
+def _items(
+    source: Source, rows: list[list[str]], head: list[str], columns: Mapping[str, int]
+) -> tuple[dict[str, tuple[int, dict[str, str]]], list[LeftOut]]:
+    """Return the number and the cells of each row by the name of its case."""
+    found: dict[str, tuple[int, dict[str, str]]] = {}
+    left_out: list[LeftOut] = []
+    visit = next((head.index(word) for word in _VISITS if word in head), None)
+    place = columns.get("patient")
+    counts = Counter(
+        row[place].strip() for row in rows[1:] if place is not None and place < len(row)
+    )
+    for number, cells in enumerate(rows[1:], 2):
+        row = {"": ""} | {
+            name: cells[at].strip() for name, at in columns.items() if at < len(cells)
+        }
+        name = row.get("case") or row.get("patient") or ""
+        if not row.get("case") and counts[name] > 1 and visit is not None and visit < len(cells):
+            name = f"{name}_{cells[visit].strip()}"
+        if not name or name in found:
+            rule = (
+                "a row must name its case"
+                if not name
+                else (
+                    "a case may stand in one row only; a column case, study or session tells rows"
+                    " apart"
+                )
+            )
+            text = f"{source.root}, row {number}: {rule}"
+            left_out.append(LeftOut(name or f"row {number}", text))
+            continue
+        found[name] = number, row
+    return found, left_out
+
+
+def _converted(source: Source, read: Imported) -> Imported:
+    """Convert the cases whose cells name DICOM; the others stay as they are."""
+    conversions: list[Conversion] = []
+    cases: dict[str, Case | None] = {}
+    settings = source.settings(DicomLayout)
+    for case in read.cases:
+        folders = {name: file for name, file in case.volumes.items() if is_dicom(file)}
+        label = case.label if case.label is not None and is_dicom(case.label) else None
+        cases[case.id] = case if not folders else None
+        if not folders:
+            continue
+        files = {name: file for name, file in case.volumes.items() if name not in folders}
+        made = replace(case, volumes=files, label=None if label else case.label)
+        try:
+            conversions.append(conversion_of_folders(source, made, folders, settings, label))
+        except DataError as error:
+            read.left_out.append(LeftOut(case.id, str(error)))
+    if source.options and not conversions:
+        raise SettingsError("settings of DICOM need DICOM", found=" ".join(source.options))
+    made = labelled(convert(source, conversions, Imported()))
+    cases |= {case.id: case for case in made.cases}
+    return replace(
+        read,
+        cases=[case for case in cases.values() if case is not None],
+        left_out=[*read.left_out, *made.left_out],
+        notes=[*read.notes, *made.notes],
+    )
+
+
+def _of_series(source: Source, rows: list[list[str]], head: list[str], folder: Path) -> Imported:
+    """Import the visits of a table of series, as archives write it: a folder for each row."""
+    place = head.index(_LOCATION)
+    found, missing = Found(), []
+    for cells in rows[1:]:
+        text = cells[place].strip() if place < len(cells) else ""
+        path = folder / text.replace("\\", "/")
+        if not text or not path.is_dir():
+            missing.append(text or "an empty cell")
+            continue
+        part = crawl(path)
+        found.headers.extend(part.headers)
+        found.other += part.other
+        found.unreadable |= part.unreadable
+        if source.progress:
+            source.progress(len(found.headers), len(found.headers), "headers")
+    imported = import_found(source, found)
+    if missing:
+        text = f"{len(missing)} of {len(rows) - 1} folders are not there, as {missing[0]}"
+        imported.notes.append(Note("warning", "rows whose files are missing", text))
+    return imported
 
 
 def _rows(file: Path, separator: str) -> list[list[str]]:
@@ -89,7 +191,7 @@ def _columns(head: list[str], words: Mapping[str, str], file: Path) -> dict[str,
     """Return the place of each column that counts."""
     found: dict[str, int] = {}
     for place, cell in enumerate(head):
-        word = cell.strip().lower()
+        word = _word(cell)
         name = words.get(word, word if _known(word) else "")
         if name and name in found:
             raise DataError(
@@ -115,3 +217,7 @@ def _known(word: str) -> bool:
     except SettingsError:
         return False
     return True
+
+
+def _word(cell: str) -> str:
+    return cell.strip().lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -32,8 +33,11 @@ class Uncertainty(StrEnum):
 @clean_stop
 def predict(
     segmenter: Annotated[
-        list[Path],
-        typer.Argument(help="Segmenter folder; several, or a folder of folds, are averaged."),
+        list[str],
+        typer.Argument(
+            help="Segmenter folder; several, or a folder of folds, are averaged. KEY=VALUE are "
+            "settings of DICOM, as in suv=lbm or assume=weight_kg=70."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for masks, node tables and pictures.")],
     input: Annotated[  # noqa: A002
@@ -41,8 +45,16 @@ def predict(
         typer.Option("-i", "--input", help="Case folder, folder of cases, DICOM, or manifest."),
     ] = None,
     manifest: Annotated[Path | None, typer.Option(help="manifest.csv of the cases.")] = None,
-    ct: Annotated[Path | None, typer.Option(help="CT of one case.")] = None,
-    pet: Annotated[Path | None, typer.Option(help="PET of one case, in SUV.")] = None,
+    ct: Annotated[
+        Path | None, typer.Option(help="CT of one case: NIfTI, or folder of DICOM.")
+    ] = None,
+    pet: Annotated[
+        Path | None, typer.Option(help="PET of one case: NIfTI in SUV, or folder of DICOM.")
+    ] = None,
+    modality: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=PATH of any modality of one case, as in mr_t1=FILE; repeatable."),
+    ] = None,
     anatomy: Annotated[
         Path | None,
         typer.Option(help="Mask of organs or stations of that case: names each node's place."),
@@ -82,13 +94,21 @@ def predict(
     from hilum.segmenter.prediction.cohort import load
     from hilum.segmenter.prediction.cohort import predict as run
 
+    folders = [Path(one) for one in segmenter if "=" not in one or Path(one).exists()]
+    dicom = [one for one in segmenter if "=" in one and not Path(one).exists()]
+    if not folders:
+        raise UserError("predict needs a segmenter folder", found=" ".join(segmenter))
     volumes = {name: file for name, file in (("ct", ct), ("pet", pet)) if file}
+    volumes |= _named(modality or [], volumes)
     given = [one for one in (input, manifest, watch, volumes) if one]
     if anatomy and not volumes:
-        raise UserError("--anatomy goes with --ct or --pet; a manifest has a column anatomy")
+        raise UserError(
+            "--anatomy goes with --ct, --pet or --modality; a manifest has a column anatomy"
+        )
     if len(given) != 1:
         raise UserError(
-            "give either --manifest or the volumes of one case (--ct, --pet) or --input or --watch"
+            "give either --manifest or the volumes of one case (--ct, --pet, --modality) or --input"
+            " or --watch"
         )
     volumes |= {"anatomy": anatomy} if anatomy else {}
     changes = {
@@ -105,11 +125,13 @@ def predict(
         pictures=pictures,
         uncertainty=uncertainty.value if uncertainty else None,
         probability=probability,
+        dicom=dicom,
+        say=say,
     )
     if watch:
         from hilum.segmenter.prediction.watch_folder import watch as wait
 
-        model, _ = load(segmenter)
+        model, _ = load(folders)
         say(f"watching {watch}; Ctrl-C ends it")
         wait(
             watch,
@@ -121,5 +143,18 @@ def predict(
         )
         return
     with progress("predict") as show:
-        summary = work(segmenter, given[0], out, progress=show)
+        summary = work(folders, given[0], out, progress=show)
     say(f"wrote {summary}")
+
+
+def _named(pairs: list[str], known: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the path of each modality that is given as NAME=PATH."""
+    found: dict[str, Path] = {}
+    for pair in pairs:
+        name, sign, path = pair.partition("=")
+        if not (name and sign and path):
+            raise UserError("--modality must read NAME=PATH", found=repr(pair))
+        if name in known or name in found:
+            raise UserError(f"one path may be {name}", found=pair)
+        found[name] = Path(path)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import nn
 from hilum.core.case import Case
 from hilum.core.errors import DataError, UserError
 from hilum.core.files import hash_of, hash_of_file, read_json, write_json
+from hilum.core.notes import grouped
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.prepare.case import prepare_case
 from hilum.datasets.store.case_store import PreparedCase
@@ -72,7 +73,9 @@ def predict(
     pictures: bool = True,
     uncertainty: Uncertainty | None = None,
     probability: bool = False,
+    dicom: Sequence[str] = (),
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Path:
     """Segment cases wherever they are.
 
@@ -98,7 +101,9 @@ def predict(
         pictures: Whether to draw each case.
         uncertainty: Map it, and give its mean in each node; see `inference.predict_slabs`.
         probability: Write the probability of the foreground (all classes) to three decimals.
-        progress: Told after each case.
+        dicom: Settings of the DICOM importer, as in `suv=lbm`.
+        progress: Told after each case, and of DICOM also after files and conversions.
+        say: Gets what reading the cases changed or chose, a line of each kind.
 
     Returns:
         Path of `summary.json`.
@@ -115,7 +120,9 @@ def predict(
     window = (window.fast() if fast else window).changed(**(changes or {}))
     settings = PredictSettings(window, asked, precision, pictures, uncertainty, probability)
     check_uncertainty(model, window, uncertainty)
-    found = find_cases(inputs, model, out)
+    found = find_cases(inputs, model, out, dicom, progress)
+    for line in grouped(found.notes) if say else ():
+        say(line)  # pyright: ignore[reportOptionalCall]
     rows: dict[str, Any] = read_json(out / SUMMARY)["cases"] if (out / SUMMARY).is_file() else {}
     bad = dict(found.bad)
     for number, case in enumerate(found.cases, 1):
@@ -129,7 +136,8 @@ def predict(
             bad[case.id] = str(error)
         if progress:
             progress(number, len(found.cases), case.id)
-    write_json(out / SUMMARY, {"cases": rows, "failed": bad})
+    notes = [note.as_json() for note in found.notes]
+    write_json(out / SUMMARY, {"cases": rows, "failed": bad, "notes": notes})
     if bad:
         total = len(found.cases) + len(found.bad)
         raise DataError(

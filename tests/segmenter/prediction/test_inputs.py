@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from hilum.core.case import Case
-from hilum.core.errors import DataError
+from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import read_json
 from hilum.core.geometry import Grid
 from hilum.datasets.io.nifti import read_label, write_volume
@@ -142,3 +142,45 @@ def test_what_cannot_be_told_is_a_clear_error(threshold: Segmenter, tmp_path: Pa
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="must hold DICOM"):
         find_cases(tmp_path / "empty", threshold, tmp_path)
+
+
+def test_each_modality_may_be_a_folder_of_dicom_or_a_file(
+    threshold: Segmenter, tmp_path: Path
+) -> None:
+    folder = write_dicom(tmp_path / "P7" / "ct")
+    seen: list[tuple[int, int, str]] = []
+    found = find_cases(
+        {"ct": folder}, threshold, tmp_path / "out",
+        progress=lambda done, total, name: seen.append((done, total, name)),
+    )  # fmt: skip
+    (case,) = found.cases
+    assert (case.id, list(case.volumes)) == ("P7", ["ct"])
+    assert seen
+    assert seen[-1][0] == seen[-1][1]
+    predict(threshold, {"ct": folder}, tmp_path / "a", precision="32", pictures=False)
+    predict(threshold, folder.parent, tmp_path / "b", precision="32", pictures=False)
+    one, other = (read_label(tmp_path / out / "P7.nii.gz").array for out in "ab")
+    assert one.any()
+    assert_array_equal(one, other)
+    # One file stands for its series; a NIfTI beside it is taken as it is.
+    pet = case.volumes["ct"].with_name("pet.nii.gz")
+    write_volume(pet, np.ones(SIDES, np.float32), Grid.from_spacing(SIDES, SPACING))
+    both = {"ct": folder / "003", "pet": pet}
+    (case,) = find_cases(both, threshold, tmp_path / "c").cases
+    assert list(case.volumes) == ["ct", "pet"]
+    assert case.volumes["pet"] == pet
+
+
+def test_settings_of_dicom_reach_the_importer_or_are_refused(
+    threshold: Segmenter, tmp_path: Path
+) -> None:
+    folder = write_dicom(tmp_path / "study")
+    with pytest.raises(SettingsError, match="unknown SUV assumption"):
+        find_cases(folder, threshold, tmp_path / "out", ["assume=wieght_kg=70"])
+    with pytest.raises(SettingsError):
+        find_cases(folder, threshold, tmp_path / "out", ["suw=bw"])
+    case = write_case(tmp_path / "p1", "ct")
+    with pytest.raises(SettingsError, match="settings of DICOM need DICOM"):
+        find_cases(case, threshold, tmp_path / "out", ["suv=bw"])
+    with pytest.raises(DataError, match="must hold a DICOM series for pet"):
+        find_cases({"pet": folder}, threshold, tmp_path / "out")
