@@ -96,3 +96,20 @@ def test_a_watched_folder_is_predicted_until_ctrl_c(folds: Path, tmp_path: Path)
     assert "p1: done in" in text
     assert "stopped watching" in text
     assert read_label(out / "p1" / "p1.nii.gz").grid.same_as(GRID)
+
+
+def test_any_modality_by_name_and_clear_mistakes(folds: Path, tmp_path: Path) -> None:
+    case, out = write_case(tmp_path / "p1"), tmp_path / "out"
+    ct, pet = f"ct={case / 'ct.nii.gz'}", f"pet={case / 'pet.nii.gz'}"
+    fold = folds / "0"
+    ran = run(fold, "--modality", ct, "--modality", pet, "--out", out, "--no-pictures", "--fast")
+    assert ran.returncode == 0, ran.stderr
+    assert read_json(out / "summary.json")["cases"]["p1"]["modalities"] == ["ct", "pet"]
+    for words, message in (
+        (("--modality", "ct"), "NAME=PATH"),
+        (("--modality", ct, "--ct", case / "ct.nii.gz"), "one path may be ct"),
+        (("--modality", ct, "suv=bw"), "settings of DICOM need DICOM"),
+    ):
+        ran = run(fold, *words, "--out", out)
+        assert ran.returncode == 2
+        assert message in ran.stderr
