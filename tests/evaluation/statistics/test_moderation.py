@@ -63,6 +63,16 @@ def test_the_prior_of_many_arms_is_what_they_were_made_with() -> None:
     assert float(freedom) == pytest.approx(6, rel=0.06)
 
 
+def test_few_arms_must_differ_more_than_by_chance() -> None:
+    """Of eight arms that vary alike one fit in twenty or so says that they do not, not a third."""
+    variances = np.random.default_rng(0).chisquare(1, (4000, 8))
+    believed, doubted = (np.isfinite(fit_scaled_f(variances, 1.0, d)[1]).mean() for d in (0, 1.645))
+    assert 0.3 < believed < 0.5
+    assert doubted < 0.1
+    unlike = np.exp(np.random.default_rng(1).normal(0, 2.5, (4000, 30))) * variances[:, :1]
+    assert np.isfinite(fit_scaled_f(unlike, 8.0, 1.645)[1]).mean() > 0.95
+
+
 def test_moderation_by_hand() -> None:
     prior = Prior(np.array(2.0), np.array(6.0), 100.0)
     variance, freedom = prior.moderate(8.0, 2.0)

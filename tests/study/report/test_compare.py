@@ -146,6 +146,22 @@ def test_comparisons_share_the_variances_of_the_study() -> None:
         assert effect.estimate.low == pytest.approx(pair.comparison.ci_low)
 
 
+def test_no_difference_of_dice_is_beyond_one() -> None:
+    """Two seeds that differ by 0.8: the t interval alone would end at more than 5."""
+    levels = {"fusion": {"early": {}, "late": {}}, "seed": [0, 1]}
+    asked = StudySettings(name="s", store="n", factors=levels, reference={"fusion": "early"})
+    made = [
+        Row({"fusion": arm, "seed": seed}, "ct", f"c{p}", f"p{p}", {"dice": dice + 0.001 * p})
+        for arm, of in (("early", (0.1, 0.9)), ("late", (0.9, 0.1)))
+        for seed, dice in enumerate(of)
+        for p in range(6)
+    ]
+    [pair] = compare(asked, made, "ct")
+    assert (pair.comparison.ci_low, pair.comparison.ci_high) == (-1, 1)
+    [effect] = factors(asked, made, "ct").main
+    assert (effect.estimate.low, effect.estimate.high) == (-1, 1)
+
+
 def test_less_is_better_where_the_metric_says_so() -> None:
     pair = judged(study("hd95_mm"), rows(0.2))
     assert pair.comparison.difference < 0
