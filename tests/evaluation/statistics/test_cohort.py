@@ -50,7 +50,8 @@ def logit_t(values: np.ndarray) -> tuple[float, float]:
     mean, error = float(values.mean()), float(stats.sem(values))
     reach = stats.t.ppf(0.975, len(values) - 1) * error / (mean * (1 - mean))
     centre = math.log(mean / (1 - mean))
-    return tuple(1 / (1 + math.exp(-(centre + sign * reach))) for sign in (-1, 1))
+    low, high = (1 / (1 + math.exp(-(centre + sign * reach))) for sign in (-1, 1))
+    return low, high
 
 
 def test_the_interval_of_a_fraction_is_a_t_interval_of_logits() -> None:

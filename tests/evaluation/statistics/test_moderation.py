@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_the_prior_solves_smyths_moment_equations() -> None:
     variances = np.random.default_rng(3).lognormal(0, 1.5, 12)
     logs = np.log(variances)
     want = logs.var(ddof=1) - special.polygamma(1, 2)
-    half = optimize.brentq(lambda x: float(special.polygamma(1, x)) - want, 1e-3, 1e6)
+    half: Any = optimize.brentq(lambda x: float(special.polygamma(1, x)) - want, 1e-3, 1e6)
     centre = logs.mean() - special.digamma(2) + special.digamma(half) - math.log(half / 2)
     variance, freedom = fit_scaled_f(variances, 4.0)
     assert float(freedom) == pytest.approx(2 * half)

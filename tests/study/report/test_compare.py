@@ -122,7 +122,10 @@ def test_comparisons_share_the_variances_of_the_study() -> None:
     """Six arms with two seeds: alone, a comparison knows its run variance from two runs."""
     names = ["early", *(f"arm {i}" for i in range(5))]
     levels = {"fusion": {name: {} for name in names}, "seed": [0, 1]}
-    asked = StudySettings(name="s", store="n", factors=levels, reference={"fusion": "early"})
+    asked = validate(
+        StudySettings,
+        {"name": "s", "store": "n", "factors": levels, "reference": {"fusion": "early"}},
+    )
     generator = np.random.default_rng(1)
     made = []
     for name in names:
@@ -149,7 +152,10 @@ def test_comparisons_share_the_variances_of_the_study() -> None:
 def test_no_difference_of_dice_is_beyond_one() -> None:
     """Two seeds that differ by 0.8: the t interval alone would end at more than 5."""
     levels = {"fusion": {"early": {}, "late": {}}, "seed": [0, 1]}
-    asked = StudySettings(name="s", store="n", factors=levels, reference={"fusion": "early"})
+    asked = validate(
+        StudySettings,
+        {"name": "s", "store": "n", "factors": levels, "reference": {"fusion": "early"}},
+    )
     made = [
         Row({"fusion": arm, "seed": seed}, "ct", f"c{p}", f"p{p}", {"dice": dice + 0.001 * p})
         for arm, of in (("early", (0.1, 0.9)), ("late", (0.9, 0.1)))
