@@ -19,7 +19,7 @@ def interval(
     The standard error is that of two-way random effects, or of a t test with one model. A value
     between two bounds, such as a Dice, has its interval on the scale of logits: it stays inside
     them and is longer towards the middle. The percentile bootstrap, which is usual, holds the
-    truth 63 to 82 times of 100 with three to five patients, and BCa no more often; this one 87 to
+    truth 63 to 84 times of 100 with three to five patients, and BCa no more often; this one 88 to
     96 times (`benchmarks/study_statistics.py`).
 
     Source:
