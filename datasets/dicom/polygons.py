@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -54,6 +55,11 @@ class _Outline:
     box: Box
     inside: np.ndarray
     removed: int
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """The least and the largest row and column, `[2, 2]`."""
+        return np.stack([self.corners.min(0), self.corners.max(0)])
 
 
 def fill_polygons(
@@ -176,17 +182,17 @@ def _winding(corners: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def _without_repeats(outlines: Sequence[_Outline]) -> list[_Outline]:
     kept: list[_Outline] = []
     for outline in outlines:
-        if not any(_repeats(outline.corners, other.corners) for other in kept):
+        if not any(_repeats(outline, other) for other in kept):
             kept.append(outline)
     return kept
 
 
-def _repeats(one: np.ndarray, other: np.ndarray) -> bool:
+def _repeats(one: _Outline, other: _Outline) -> bool:
     """Say whether two outlines are nowhere further apart than `_THIN`."""
-    for end in ("min", "max"):
-        if np.abs(getattr(one, end)(0) - getattr(other, end)(0)).max() > _THIN:
-            return False
-    return all(_distance(a, b).max() <= _THIN for a, b in ((one, other), (other, one)))
+    if np.abs(one.ends - other.ends).max() > _THIN:
+        return False
+    pairs = ((one.corners, other.corners), (other.corners, one.corners))
+    return all(_distance(a, b).max() <= _THIN for a, b in pairs)
 
 
 def _distance(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
@@ -205,12 +211,16 @@ def _distance(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
 
 def _contains(polygon: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return which points `[M, 2]` lie inside of a polygon, by the parity of crossings."""
+    start, end = polygon, np.roll(polygon, -1, 0)
+    rise = end[:, 0] - start[:, 0]
+    slope = (end[:, 1] - start[:, 1]) / np.where(rise == 0, 1, rise)
     crossings = np.zeros(len(points), int)
-    for (r0, c0), (r1, c1) in zip(polygon, np.roll(polygon, -1, 0), strict=True):
-        between = (r0 > points[:, 0]) != (r1 > points[:, 0])
-        if between.any():
-            at = c0 + (points[:, 0] - r0) / (r1 - r0) * (c1 - c0)
-            crossings += between & (points[:, 1] < at)
+    for first in range(0, len(points), 256):
+        part = slice(first, first + 256)
+        row, column = points[part, :1], points[part, 1:]
+        between = (start[:, 0] > row) != (end[:, 0] > row)
+        at = start[:, 1] + (row - start[:, 0]) * slope
+        crossings[part] = (between & (column < at)).sum(1)
     return crossings % 2 == 1
 
 
