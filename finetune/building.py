@@ -17,6 +17,7 @@ from hilum.segmenter.segmenter import Segmenter, modalities_seen
 
 from .settings import FinetuneSettings
 from .transfer.load import TransferReport, transfer
+from .transfer.rates import default_rate
 from .transfer.sources import Start, check_names, read_start
 
 DEFAULT_ENCODER: dict[str, Any] = {"name": "resenc"}
@@ -88,6 +89,19 @@ def config_of(
             "extra": {"pretrained": origin},
         },
     )
+
+
+def resolved(
+    settings: FinetuneSettings, split: Split, store: CaseStore, report: TransferReport | None
+) -> FinetuneSettings:
+    """Return settings whose rate is chosen, and note in the report which, and why."""
+    if settings.transfer.rate is not None or report is None:
+        return settings
+    patients = len({store.rows[name]["patient"] for name in split.train})
+    choice = default_rate(patients, report.whole)
+    report.notes.append(f"transfer.rate is {choice.factor:g}: {choice.why}")
+    chosen = settings.transfer.model_copy(update={"rate": choice.factor})
+    return settings.model_copy(update={"transfer": chosen})
 
 
 def segmenter_of(

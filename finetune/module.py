@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,17 +24,14 @@ from hilum.losses import LOSSES
 from hilum.segmenter.inference.predict_case import predict_case
 from hilum.segmenter.organ_head import folded, organ_loss
 from hilum.segmenter.segmenter import Segmenter
-from hilum.training.optimisation import LightningOptimiser, adamw, parameter_groups, rate_at
-from hilum.training.settings import TrainerSettings
+from hilum.training.optimisation import LightningOptimiser, adamw, parameter_groups
 from hilum.training.time_limit import place
 from hilum.training.tracking import log_pictures
 
 from .modality_dropout import chance, hide, lesson
 from .semi_supervised.mean_teacher import MeanTeacher
 from .settings import FinetuneSettings
-from .transfer.adaptation import Adaptation, encoder_rate
-
-__all__ = ["FinetuneModule", "encoder_rate", "factor_at"]
+from .transfer.adaptation import Adaptation
 
 
 class FinetuneModule(pl.LightningModule):
@@ -49,10 +46,16 @@ class FinetuneModule(pl.LightningModule):
         settings: Of the run.
         store: Holds the cases.
         folder: Run folder; pictures go to its folder `pictures`.
+        taken: Addresses of the decoders that are pretrained, too.
     """
 
     def __init__(
-        self, segmenter: Segmenter, settings: FinetuneSettings, store: CaseStore, folder: Path
+        self,
+        segmenter: Segmenter,
+        settings: FinetuneSettings,
+        store: CaseStore,
+        folder: Path,
+        taken: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.segmenter, self.settings, self.store, self.folder = segmenter, settings, store, folder
@@ -60,7 +63,7 @@ class FinetuneModule(pl.LightningModule):
             segmenter.modalities, settings.patch, segmenter.config.spacing, settings.augmentation
         )
         self.criterion = build(LOSSES, settings.loss, spacing=segmenter.config.spacing)
-        self.adaptation = Adaptation(segmenter, settings)
+        self.adaptation = Adaptation(segmenter, settings, taken)
         self.teacher = (
             MeanTeacher(segmenter, settings.teacher, settings.augmentation, settings.patch)
             if settings.teacher.weight
@@ -180,12 +183,9 @@ class FinetuneModule(pl.LightningModule):
         groups = parameter_groups(
             self.adaptation.parts(), trainer.learning_rate, trainer.weight_decay
         )
-        rates = []
+        rates = [self.adaptation.course(str(group["name"])) for group in groups]
         for group in groups:
-            of_encoder = str(group["name"]).startswith("encoder")
-            first = self.adaptation.thawing if of_encoder else 0
-            rates.append(lambda step, first=first: factor_at(step, first, trainer))
-            if of_encoder and self.settings.transfer.pull:
+            if not self.adaptation.decays(str(group["name"])):
                 group["weight_decay"] = 0.0
         optimiser = adamw(groups, trainer.learning_rate)
         schedule = LambdaLR(optimiser, rates)
@@ -223,15 +223,3 @@ class FinetuneModule(pl.LightningModule):
         both = (prediction == label) & truth
         counts = [float(mask.sum()) for mask in (both, ours, truth)]
         self._counts[name] = self._counts.get(name, np.zeros(3)) + np.array(counts)
-
-
-def factor_at(step: float, first: int, trainer: TrainerSettings) -> float:
-    """Return the factor on the learning rate of parameters that train from step `first` on.
-
-    They follow the schedule of the run, and have a warm-up of their own from `first` on.
-    """
-    if step < first:
-        return 0.0
-    rising = max(round(trainer.warmup * trainer.steps), 1)
-    own = min((step - first + 1) / rising, 1.0) if first else 1.0
-    return own * rate_at(step, trainer.steps, trainer.warmup, trainer.schedule)

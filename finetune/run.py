@@ -32,7 +32,7 @@ from hilum.training.threads import readers
 from hilum.training.tracking import Tracker, tracked
 from hilum.training.trainer import fit
 
-from .building import config_of, modalities_of, segmenter_of, start_of
+from .building import config_of, modalities_of, resolved, segmenter_of, start_of
 from .data import CaseValidation
 from .learned_from import learned_from
 from .module import FinetuneModule
@@ -74,6 +74,8 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
     start = start_of(settings, asked)
     config = config_of(store, settings, asked, start)
     segmenter, report = segmenter_of(config, settings, start)
+    training = resolved(settings, split, store, report)
+    taken = () if report is None else report.taken
     seen, notes = learned_from(settings, store, split)
     data = _data(segmenter, settings, store, split)
     if settings.pseudo.segmenter is not None:
@@ -87,14 +89,15 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
             labelled = labels_of_run(run, settings, store, split)
             data = _data(segmenter, settings, store, split, labelled)
         if run.follower:
-            _fit(FinetuneModule(segmenter, settings, store, run.path), data, run, settings, split)
+            module = FinetuneModule(segmenter, training, store, run.path, taken)
+            _fit(module, data, run, settings, split)
             return folder
         write_json(run.path / "split.json", split.as_json())
         if run.checkpoint is None:
             _say_start(run, report, notes, say)
         tracking = settings.trainer.tracking
         with tracked(run.path, tracking, read_yaml(run.path / "config.yaml")) as tracker:
-            module = FinetuneModule(segmenter, settings, store, run.path)
+            module = FinetuneModule(segmenter, training, store, run.path, taken)
             summary = _fit(module, data, run, settings, split, tracker)
             summary["flops"] = flops(segmenter)
             _note(segmenter, summary, store, split, seen)
@@ -147,8 +150,10 @@ def parts_of(settings: FinetuneSettings) -> tuple[FinetuneModule, PatchData]:
     asked = modalities_of(store, settings)
     start = start_of(settings, asked)
     config = config_of(store, settings, asked, start)
-    segmenter, _ = segmenter_of(config, settings, start)
-    module = FinetuneModule(segmenter, settings, store, Path())
+    segmenter, report = segmenter_of(config, settings, start)
+    training = resolved(settings, split, store, report)
+    taken = () if report is None else report.taken
+    module = FinetuneModule(segmenter, training, store, Path(), taken)
     return module, _patches(segmenter, settings, store, split)
 
 

@@ -41,6 +41,16 @@ class TransferReport:
         """Least share of the parameters that any encoder got."""
         return min(report.covered for report in self.encoders.values())
 
+    @property
+    def taken(self) -> list[str]:
+        """Addresses of the decoders that got weights."""
+        return [name for name, one in self.decoders.items() if one.loaded or one.adapted]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every decoder got heads, too."""
+        return bool(self.decoders) and all(one.adapted for one in self.decoders.values())
+
     def lines(self) -> list[str]:
         """Return the report for a terminal."""
         rows = [f"weights from {self.source}"]

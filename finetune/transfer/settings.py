@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from hilum.core.settings import Settings
 
 Parts = Literal["auto", "encoder", "encoder+decoder", "whole"]
+Method = Literal["full", "frozen", "first_layers", "norms", "adapters", "probe"]
 
 
 class TransferSettings(Settings):
@@ -26,18 +27,32 @@ class TransferSettings(Settings):
     threshold: float = Field(
         0.9, ge=0, le=1, description="least share of each encoder's parameters to be covered"
     )
-    encoder_rate: float | None = Field(
+    rate: float | None = Field(
         None,
         gt=0,
-        description="learning rate of encoders as a factor; empty: 0.2 if pretrained, else 1",
+        description="learning rate of everything as a factor; empty: 0.2 for a whole pretrained "
+        "network with one or two labelled patients, else 1",
+    )
+    encoder_rate: float = Field(
+        1.0, gt=0, description="learning rate of encoders as a factor, beside that of everything"
     )
     decoder_first: float = Field(
         0.0, ge=0, lt=1, description="share of the steps at the start with the encoders frozen"
     )
-    method: Literal["full", "frozen", "adapters", "probe"] = Field(
+    sawtooth: bool = Field(
+        False,
+        description="whether the decoder's rate rises during decoder_first, and all rates rise "
+        "anew after it",
+    )
+    method: Method = Field(
         "full",
-        description="what trains: all; all but the encoders; low-rank adapters in the encoders, "
-        "and all else; only a linear head on the features",
+        description="what trains: full: all; frozen: all but the encoders; first_layers: a share "
+        "of each encoder's layers, from the image on, and all else; norms: norms and biases of "
+        "what is pretrained, and what is new; adapters: low-rank adapters in the encoders, and "
+        "all else; probe: only a linear head on the features",
+    )
+    layers: float = Field(
+        0.75, gt=0, lt=1, description="share of an encoder's layers that first_layers trains"
     )
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="learning rate of an encoder's layer per that of the next"
@@ -52,16 +67,18 @@ class TransferSettings(Settings):
     pull: float = Field(
         0.0,
         ge=0,
-        description="weight of the pull of encoders to their pretrained weights (L2-SP), "
-        "instead of weight decay",
+        description="weight of the pull of all that is pretrained to its weights at the start "
+        "(L2-SP), instead of weight decay",
     )
 
     @model_validator(mode="after")
     def _one_method(self) -> TransferSettings:
         if self.method == "probe" and self.parts not in ("auto", "encoder"):
             raise ValueError("a probe has a decoder of its own: set parts to encoder")
-        if self.method != "full" and self.pull:
+        if self.method in ("frozen", "adapters", "probe") and self.pull:
             raise ValueError("a pull needs encoders that train: set method to full")
+        if self.sawtooth and not self.decoder_first:
+            raise ValueError("sawtooth needs a part with the decoder alone: set decoder_first")
         if self.method in ("frozen", "probe") and (self.decoder_first or self.layer_decay < 1):
             raise ValueError(
                 f"encoders do not train with method {self.method}: leave out their schedule"

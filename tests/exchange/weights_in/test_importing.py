@@ -35,7 +35,7 @@ def test_the_name_of_a_source_is_its_address() -> None:
         assert issubclass(SOURCES[name], WeightSource)
         assert SOURCES[name].__module__ == f"hilum.exchange.weights_in.{name}"
         assert SOURCES[name].title
-        assert (ROOT / "tests" / "exchange" / f"test_{name}.py").exists()
+        assert (ROOT / "tests" / "exchange" / "weights_in" / f"test_{name}.py").exists()
         importlib.import_module(f"hilum.exchange.weights_in.{name}")
 
 

@@ -19,6 +19,8 @@ from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.module import FinetuneModule
 from hilum.finetune.settings import FinetuneSettings
 from hilum.finetune.transfer.adaptation import Adaptation, distance
+from hilum.finetune.transfer.partial import last_layers
+from hilum.finetune.transfer.rates import default_rate
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
 
@@ -38,10 +40,15 @@ class OneStep:
     """A module after one training step, and the weights from before."""
 
     def __init__(
-        self, segmenter: Segmenter, store: CaseStore, at: int = 0, **transfer: Any
+        self,
+        segmenter: Segmenter,
+        store: CaseStore,
+        at: int = 0,
+        taken: tuple[str, ...] = (),
+        **transfer: Any,
     ) -> None:
         torch.manual_seed(1)
-        self.module = FinetuneModule(segmenter, settings(**transfer), store, Path("unused"))
+        self.module = FinetuneModule(segmenter, settings(**transfer), store, Path("unused"), taken)
         self.module.train()
         self.module._trainer = SimpleNamespace(global_step=at)  # pyright: ignore
         self.logged: dict[str, Tensor] = {}
@@ -134,6 +141,99 @@ def test_a_probe_moves_one_linear_map_only(config: Make, store: CaseStore, tmp_p
     again = Segmenter.from_pretrained(segmenter.save(tmp_path / "s"))
     image, available = torch.randn(1, 2, *SIDES), torch.ones(1, 2, dtype=torch.bool)
     assert_close(again(image, available), segmenter.eval()(image, available), rtol=0, atol=0)
+
+
+def test_the_first_layers_of_each_encoder_move_alone(config: Make, store: CaseStore) -> None:
+    segmenter = Segmenter(config(fusion={"name": "late"}))
+    step = OneStep(segmenter, store, method="first_layers", layers=0.5)
+    # Of stem, stages.0, stages.1 and stages.2 the first half.
+    for name in step.before:
+        inner = name.partition(".inner.")[2]
+        if name.startswith(ENCODERS) and inner.startswith(("stages.1.", "stages.2.")):
+            assert name not in step.moved, name
+    early = {n for n in step.before if "inner.stem.convs.0.conv.weight" in n}
+    assert early <= step.moved
+    assert len(early) == 2
+    assert not step.kept("strategy.decoders.ct.joins")
+
+
+def test_three_quarters_round_up(config: Make) -> None:
+    encoder = Segmenter(config()).encoders["all"]  # four layers
+    held = {id(p) for p in last_layers([encoder], SIDES, 0.75)}
+    assert held == {id(p) for n, p in encoder.named_parameters() if ".stages.2." in n}
+    assert {id(p) for p in last_layers([encoder], SIDES, 0.8)} == set()
+
+
+@pytest.mark.parametrize("taken", [(), ("decoder",)], ids=["encoder", "whole"])
+def test_norms_and_biases_move_and_what_is_new(
+    taken: tuple[str, ...], config: Make, store: CaseStore
+) -> None:
+    segmenter = Segmenter(config())
+    step = OneStep(segmenter, store, taken=taken, method="norms")
+    for name in sorted(step.before):
+        pretrained = name.startswith(ENCODERS) or (bool(taken) and "heads" not in name)
+        if "placeholder" in name or "all_modules" in name:  # a second name of the same
+            continue
+        few = name.endswith("bias") or ".norm." in name or (".joins." in name and ".1." in name)
+        if pretrained and not few:
+            assert name not in step.moved, name
+    assert any(".norm." in name for name in step.moved)
+    assert "strategy.decoder.heads.0.weight" in step.moved
+    assert ("strategy.decoder.ups.0.weight" in step.moved) == (not taken)
+    assert not step.kept("strategy.decoder.heads")
+
+
+def test_a_rate_for_all_is_beside_that_of_the_encoders(config: Make, store: CaseStore) -> None:
+    chosen = settings(rate=0.2, encoder_rate=0.5)
+    module = FinetuneModule(Segmenter(config()), chosen, store, Path("unused"))
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    rates = {group["name"]: group["initial_lr"] for group in groups}
+    assert rates == pytest.approx({"encoder": 0.01 * 0.2 * 0.5, "decoder": 0.01 * 0.2})
+
+
+def test_the_sawtooth_by_hand(config: Make, store: CaseStore) -> None:
+    trainer = {"steps": 20, "learning_rate": 1.0, "warmup": 0.2, "schedule": "poly"}
+    chosen = settings(decoder_first=0.5, sawtooth=True)
+    chosen = chosen.model_copy(update={"trainer": validate(type(chosen.trainer), trainer)})
+    module = FinetuneModule(Segmenter(config()), chosen, store, Path("unused"))
+    configured = module.configure_optimizers()
+    optimiser, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    seen: dict[str, list[float]] = {"encoder": [], "decoder": []}
+    for _ in range(20):
+        for name in seen:
+            seen[name].append(next(g["lr"] for g in optimiser.param_groups if g["name"] == name))
+        optimiser.step()
+        schedule.step()
+    again = [0.25, 0.5, 0.75, 1.0] + [(1 - t / 6) ** 0.9 for t in range(6)]
+    assert seen["decoder"] == pytest.approx([(n + 1) / 10 for n in range(10)] + again)
+    assert seen["encoder"] == pytest.approx([0.0] * 10 + again)
+    assert module.adaptation.thawing == 10
+
+
+def test_a_pull_reaches_a_decoder_that_is_pretrained_but_not_its_heads(
+    config: Make, store: CaseStore
+) -> None:
+    segmenter = Segmenter(config())
+    step = OneStep(segmenter, store, taken=("decoder",), pull=0.3)
+    step.module.adaptation.pull().backward()  # pyright: ignore[reportOptionalMemberAccess]
+    own = dict(segmenter.named_parameters())
+    segmenter.zero_grad()
+    step.module.adaptation.pull().backward()  # pyright: ignore[reportOptionalMemberAccess]
+    name = "strategy.decoder.ups.0.weight"
+    assert_close(own[name].grad, 0.3 * (own[name].detach() - step.before[name]))
+    assert own["strategy.decoder.heads.0.weight"].grad is None
+
+
+@pytest.mark.parametrize(
+    ("patients", "whole", "factor"),
+    [(1, True, 0.2), (2, True, 0.2), (3, True, 1.0), (5, True, 1.0), (1, False, 1.0)],
+)
+def test_the_rate_follows_the_labels_and_says_why(
+    patients: int, whole: bool, factor: float
+) -> None:
+    choice = default_rate(patients, whole)
+    assert choice.factor == factor
+    assert (f"{patients} labelled patients" in choice.why) == whole
 
 
 def test_adapters_move_alone_in_the_encoders(config: Make, store: CaseStore) -> None:
@@ -230,6 +330,8 @@ def test_distance_counts_in_float32() -> None:
         ({"method": "frozen", "layer_decay": 0.5}, "encoders do not train with method frozen"),
         ({"method": "probe", "decoder_first": 0.5}, "encoders do not train with method probe"),
         ({"method": "frosen"}, "transfer.method"),
+        ({"sawtooth": True}, "sawtooth needs a part with the decoder alone"),
+        ({"layers": 1.0}, "transfer.layers"),
         ({"layer_decay": 0}, "transfer.layer_decay"),
         ({"rank": 0}, "transfer.rank"),
     ],

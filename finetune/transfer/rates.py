@@ -1,0 +1,79 @@
+"""Learning rates of what is pretrained: factors by evidence, and their course over the steps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hilum.training.optimisation import rate_at
+from hilum.training.settings import TrainerSettings
+
+FEW_PATIENTS = 2
+GENTLE = 0.2
+
+
+class Choice(NamedTuple):
+    """A factor on the learning rate, and why."""
+
+    factor: float
+    why: str
+
+
+def default_rate(patients: int, whole: bool) -> Choice:
+    """Return the factor on all learning rates, by what is pretrained and the labels there are.
+
+    Trial on phantoms, five draws, network pretrained on synthetic nodes: from one and two labelled
+    patients Dice was .299 and .383 at the usual rate, .356 and .406 at a fifth of it; from five,
+    .483 and .446. Networks whose heads are new gained nothing from a lower rate.
+
+    Args:
+        patients: Labelled patients to learn from.
+        whole: Whether encoder, decoder and heads are pretrained.
+    """
+    if not whole:
+        return Choice(1.0, "the heads are new: pretrained parts learn as fast as the rest")
+    if patients <= FEW_PATIENTS:
+        return Choice(
+            GENTLE,
+            f"a whole pretrained network forgets what {patients} labelled patients do not show: "
+            "a fifth of the usual rate gained .06 and .02 Dice with 1 and 2 of them",
+        )
+    return Choice(
+        1.0,
+        f"with {patients} labelled patients the usual rate was the better one (.48 to .45 with 5)",
+    )
+
+
+def factor_at(step: float, first: int, trainer: TrainerSettings) -> float:
+    """Return the factor on the learning rate of parameters that train from step `first` on.
+
+    They follow the schedule of the run, and have a warm-up of their own from `first` on.
+    """
+    if step < first:
+        return 0.0
+    rising = max(round(trainer.warmup * trainer.steps), 1)
+    own = min((step - first + 1) / rising, 1.0) if first else 1.0
+    return own * rate_at(step, trainer.steps, trainer.warmup, trainer.schedule)
+
+
+def sawtooth_at(step: float, first: int, late: bool, trainer: TrainerSettings) -> float:
+    """Return the factor on the learning rate in the sawtooth schedule.
+
+    Up to step `first` the decoder trains alone, its rate rising to the full one. Then all begin
+    anew with the warm-up and schedule of the run, over the steps that are left.
+
+    Source:
+        Wald et al., "OpenMind", ICCV 2025, arXiv:2412.17041 (fine-tuning schedules): sawtooth was
+        the best of six on average over tasks. There both rises have 50 epochs.
+
+    Args:
+        step: Counted from 0.
+        first: Step at which all train.
+        late: Whether the parameters are those that wait.
+        trainer: Of the run.
+    """
+    if step < first:
+        return 0.0 if late else (step + 1) / first
+    left = trainer.steps - first
+    return rate_at(
+        step - first, left, min(trainer.warmup * trainer.steps / left, 1.0), trainer.schedule
+    )
