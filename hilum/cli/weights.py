@@ -27,7 +27,7 @@ def import_weights(
         Path,
         typer.Argument(help="Weights file, folder, or owner/name[/file][@revision] on the hub."),
     ],
-    out: Annotated[Path, typer.Option(help="Encoder folder to write.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
     modalities: Annotated[str, typer.Option(help="One per input channel, as in ct,pet.")],
     architecture: Architecture = None,
     spacing: Annotated[
@@ -45,9 +45,13 @@ def import_weights(
     network: Annotated[
         bool, typer.Option("--network", help="Download a name on the hub, if it is not cached.")
     ] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Write a network folder: encoder, decoder and heads.")
+    ] = False,
 ) -> None:
     """Write an encoder folder from weights of another tool; KEY=VALUE sets its architecture."""
     from hilum.core.checkpoints import read_config
+    from hilum.encoders.networks import read_network_config
     from hilum.exchange.weights_in.importing import import_weights as run
 
     folder, report = run(
@@ -63,8 +67,10 @@ def import_weights(
         sha256=sha256,
         licence=licence,
         network=network,
+        whole=whole,
     )
-    imported = read_config(folder).extra["imported"]
+    config = read_network_config(folder) if whole else None
+    imported = (read_config(folder) if config is None else config.encoder).extra["imported"]
     say(f"{imported['source']}: {imported['why']}")
     for line in report.lines():
         say(line)
@@ -72,7 +78,9 @@ def import_weights(
         say(f"channels of {name}: {how}")
     for note in imported["notes"]:
         say(f"note: {note}")
-    say(f"encoder: {folder}")
+    if config is not None:
+        say(f"outputs: {', '.join(map(str, config.outputs))}")
+    say(f"{'network' if whole else 'encoder'}: {folder}")
 
 
 def describe_any(path: Path) -> Iterable[str]:

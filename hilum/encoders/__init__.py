@@ -15,6 +15,7 @@ ENCODERS: Table[type[Encoder]] = Table(
     {
         "resenc": "ResencEncoder",
         "plainconv": "PlainconvEncoder",
+        "stunet": "StunetEncoder",
         "segresnet": "SegresnetEncoder",
         "mednext": "MednextEncoder",
         "resnet3d": "Resnet3DEncoder",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from monai.networks.blocks.unetr_block import UnetrBasicBlock
 from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import Tensor, nn
 
@@ -33,7 +34,7 @@ class SwinEncoder(Encoder):
         Tang et al., "Self-supervised pre-training of Swin transformers for 3D medical image
         analysis", CVPR 2022, arXiv:2111.14791; MONAI's `SwinTransformer`. Swin UNETR's v2 (He et
         al., MICCAI 2023) adds a residual convolution to each stage. The level at full resolution
-        is one convolution of the image, where Swin UNETR has a block of them.
+        is by default one convolution of the image, where Swin UNETR has a block.
 
     Args:
         in_channels: Channels of the image.
@@ -44,7 +45,8 @@ class SwinEncoder(Encoder):
         blocks: Blocks of each stage, one to four stages; replaces the size's.
         heads: Attention heads of each stage; replaces the size's.
         v2: Whether each stage begins with a residual convolution, as in VoCo v2.
-        fine: Channels of a level at full resolution; 0 for none.
+        fine: Channels of a level at full resolution; 0 for none; `block` for Swin UNETR's residual
+            block of the image, as wide as the first stage.
         drop_path: Share of the residual branches that training leaves out in the last block.
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """
@@ -69,7 +71,7 @@ class SwinEncoder(Encoder):
         blocks: Sequence[int] | None = None,
         heads: Sequence[int] | None = None,
         v2: bool = False,
-        fine: int = 16,
+        fine: int | str = 16,
         drop_path: float = 0.0,
         checkpoint_activations: bool = False,
     ) -> None:
@@ -93,13 +95,22 @@ class SwinEncoder(Encoder):
         )
         if fine and step == (1, 1, 1):
             raise SettingsError("fine must be 0 with tokens of one voxel", found=fine)
-        self.fine = fine_level(in_channels, fine) if fine else None
+        if isinstance(fine, str) and fine != "block":
+            raise SettingsError("fine must be a number or block", found=fine)
+        # The decoder of Swin UNETR reads a residual block of the image, its `encoder1`.
+        if isinstance(fine, str):
+            self.fine = UnetrBasicBlock(3, in_channels, width, 3, 1, "instance", res_block=True)
+        else:
+            self.fine = fine_level(in_channels, fine) if fine else None
+        wide = width if isinstance(fine, str) else fine
         self.stages, self.v2 = len(counts), v2
         self.in_channels = in_channels
         levels = range(self.stages + 1)
-        self.channels = (*([fine] if fine else []), *(width * 2**k for k in levels))
+        self.channels = (*([wide] if wide else []), *(width * 2**k for k in levels))
         self.strides = (*([(1, 1, 1)] if fine else []), *(_scaled(step, 2**k) for k in levels))
-        self.stem = ("inner.patch_embed.proj.weight", *(["fine.0.weight"] if fine else []))
+        names = {"block": ["fine.layer.conv1.conv.weight", "fine.layer.conv3.conv.weight"]}
+        own_stem = names.get(str(fine), ["fine.0.weight"] if fine else [])
+        self.stem = ("inner.patch_embed.proj.weight", *own_stem)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Map an image to one feature map per level, normalised over channels as Swin UNETR's."""

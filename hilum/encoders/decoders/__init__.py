@@ -14,6 +14,11 @@ DECODERS: Table[type[Decoder]] = Table(
     {
         "pyramid": "PyramidDecoder",
         "linear": "LinearDecoder",
+        "nnunet": "NnunetDecoder",
+        "stunet": "StunetDecoder",
+        "swin_unetr": "SwinUnetrDecoder",
+        "segresnet": "SegresnetDecoder",
+        "segresnet_ds": "SegresnetDsDecoder",
     },
     base="hilum.encoders.decoders.base:Decoder",
     room="hilum.encoders.decoders",

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple
 
 
 class Decoder(nn.Module, ABC):
@@ -62,3 +66,22 @@ def start_at_prior(heads: Sequence[Mapping[str, nn.Parameter]], prior: float | N
 def prior_odds(prior: float, classes: int) -> float:
     """Return the log odds of one class against the background, if all but it have this share."""
     return math.log(prior / (1 - prior * (classes - 1)))
+
+
+def steps_of(strides: Sequence[IntTriple]) -> list[IntTriple]:
+    """Return the stride between neighbouring maps, finest pair first.
+
+    Raises:
+        SettingsError: If the finest map is not at full resolution.
+    """
+    if tuple(strides[0]) != (1, 1, 1):
+        raise SettingsError(
+            "this decoder needs an encoder with a map at full resolution",
+            found=f"strides {tuple(strides)}",
+            remedy="use the decoder pyramid",
+        )
+    steps: list[IntTriple] = []
+    for fine, coarse in pairwise(strides):
+        d, h, w = (c // f for c, f in zip(coarse, fine, strict=True))
+        steps.append((d, h, w))
+    return steps

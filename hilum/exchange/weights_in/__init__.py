@@ -13,7 +13,9 @@ SOURCES: Table[type[WeightSource]] = Table(
     "sources",
     {
         "nnssl": "NnsslSource",
+        "mae_pet_ct": "MaePetCtSource",
         "nnunet": "NnunetSource",
+        "stunet": "StunetSource",
         "voco": "VocoSource",
         "suprem": "SupremSource",
         "swin_unetr": "SwinUnetrSource",

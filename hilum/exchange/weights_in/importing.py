@@ -27,6 +27,7 @@ from .hub import find_weights
 from .positions import fit_kernel, resize_embedding
 from .reading import ForeignFile, read_foreign
 from .source import Recipe, Request
+from .whole import save_whole
 
 REPORT = "load_report.json"
 ASSUMED_SPACING = (1.5, 1.5, 1.5)
@@ -68,8 +69,9 @@ def import_weights(
     sha256: str | None = None,
     licence: str = "",
     network: bool = False,
+    whole: bool = False,
 ) -> tuple[Path, LoadReport]:
-    """Write an encoder folder from weights of another tool, and `load_report.json` in it.
+    """Write an encoder or network folder from weights of another tool, with `load_report.json`.
 
     Nothing is downloaded unless asked for, and nothing in the file is run.
 
@@ -77,7 +79,7 @@ def import_weights(
         source: Name in `SOURCES`, or `auto`.
         file: The weights file, a folder in HuggingFace's layout, or a name on the hub,
             `owner/name` or `owner/name/file`.
-        out: The encoder folder; replaced if it exists.
+        out: The folder; replaced if it exists.
         modalities: Modality of each input channel of the encoder, in order.
         spacing: mm along depth, height, width that the weights are good for; by default what the
             file or its home says.
@@ -88,9 +90,10 @@ def import_weights(
         sha256: Expected digest of the file.
         licence: Of the weights; by default that of the published ones.
         network: Whether a name on the hub may be downloaded; without, caches alone are looked at.
+        whole: Whether to write a network folder: encoder, decoder, and heads with their meaning.
 
     Returns:
-        The folder and the report.
+        The folder and the report of the encoder.
 
     Raises:
         CheckpointError: If the file cannot be trusted, is of another source or network, or covers
@@ -114,8 +117,12 @@ def import_weights(
             remedy=hint(foreign, done.encoder, done.recipe, done.report),
         )
     config = _config(foreign, request, done, spacing, licence, file)
-    folder = save_encoder(out, done.encoder, config)
-    write_json(folder / REPORT, done.report.as_json())
+    if whole:
+        folder, of_decoder = save_whole(out, foreign, done, config, threshold)
+        report = {"encoder": done.report.as_json(), "decoder": of_decoder.as_json()}
+    else:
+        folder, report = save_encoder(out, done.encoder, config), done.report.as_json()
+    write_json(folder / REPORT, report)
     return folder, done.report
 
 
@@ -137,7 +144,8 @@ def fill(
     report = done.report
     report.adapted |= {key: how for key, how in recipe.adapted.items() if key in report.loaded}
     report.loaded = [key for key in report.loaded if key not in report.adapted]
-    report.unexpected = sorted([*report.unexpected, *recipe.unused])
+    beside = () if recipe.whole is None else recipe.whole.names
+    report.unexpected = sorted([*report.unexpected, *recipe.unused, *beside])
     return done
 
 
@@ -247,6 +255,10 @@ def _config(
         modalities=request.modalities,
         spacing=(d, h, w),
         orientation="SAR",
+        intensity={
+            name: {"unit": modality(name).unit, "scale": recipe.intensity}
+            for name in (request.modalities if recipe.intensity else ())
+        },
         patch=_patch(done.encoder, recipe.patch),
         pretext={"name": recipe.pretext},
         data_hash="",

@@ -90,6 +90,11 @@ def _outcome(done: Imported) -> Iterator[str]:
     colours = " (from 3 colours)" if recipe.colours else ""
     yield f"input channels: {done.encoder.in_channels}{seen}{colours}"
     yield f"coverage: {report.lines()[0]}"
+    if recipe.whole is not None:
+        outputs = [str(output) for output in recipe.whole.outputs]
+        shown = ", ".join(outputs[:8]) + (f" and {len(outputs) - 8} more" if outputs[8:] else "")
+        yield f"whole network: decoder {recipe.whole.decoder['name']}, outputs: {shown}"
+        yield "whole network: import it with --whole"
     yield from _parts(report)
     yield from (f"note: {note}" for note in recipe.notes)
 

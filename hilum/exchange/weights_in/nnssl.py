@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hilum.core.errors import CheckpointError
+from hilum.encoders.networks import reconstructions_of
 
+from .nnunet_decoder import strides_of, whole_of
 from .positions import cube
 from .reading import ForeignFile
 from .residual_unet import architecture_of, encoder_weights, is_plain, is_residual
@@ -48,9 +50,13 @@ class NnsslSource(WeightSource):
         elif is_residual(foreign.tensors, prefix := _prefix(plan)) or is_plain(
             foreign.tensors, prefix
         ):
-            weights, unused = encoder_weights(foreign.tensors, prefix)
-            strides = _arch_kwargs(plan).get("strides")
-            recipe = Recipe(architecture_of(foreign, weights, strides), weights, unused)
+            weights, rest = encoder_weights(foreign.tensors, prefix)
+            others = {name: foreign.tensors[name] for name in rest}
+            whole, unused = whole_of(others, reconstructions_of(request.modalities[:1]))
+            strides = _arch_kwargs(plan).get("strides") or strides_of(foreign.tensors)
+            recipe = Recipe(
+                architecture_of(foreign, weights, strides), weights, unused, whole=whole
+            )
         else:
             raise CheckpointError(
                 "nnssl's network must be a residual or plain encoder or a Primus",

@@ -1,4 +1,4 @@
-"""Checkpoints of nnU-Net v2: a whole segmenter and its plans; the encoder is taken."""
+"""Checkpoints of nnU-Net v2: a whole segmenter and its plans."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 from hilum.core.errors import CheckpointError
 
+from .nnunet_decoder import classes_in, strides_of, whole_of
 from .reading import ForeignFile
 from .residual_unet import architecture_of, encoder_weights, is_plain, is_residual
 from .source import Recipe, Request, WeightSource
+from .swin_names import is_swin, swin_recipe
 
 NAMES = {"ct": "ct", "pet": "pet", "pt": "pet", "suv": "pet", "mri": "mr", "mr": "mr", "us": "us"}
 """Our modality of nnU-Net's channel names, lower case; others stay unknown."""
@@ -33,18 +35,32 @@ class NnunetSource(WeightSource):
 
     def recipe(self, foreign: ForeignFile, request: Request) -> Recipe:
         """Read stages from the names, strides and spacing from the plans."""
+        classes = classes_in((_args(foreign).get("dataset_json") or {}).get("labels") or {})
+        if is_swin(foreign.tensors):
+            return self._told(foreign, swin_recipe(foreign, classes))
         if not is_residual(foreign.tensors) and not is_plain(foreign.tensors):
             raise CheckpointError(
-                "nnU-Net's network must be its default U-Net or one with residual blocks",
+                "nnU-Net's network must be its default U-Net, one with residual blocks, or a "
+                "Swin UNETR",
                 file=foreign.path,
                 found=f"names such as {next(iter(foreign.tensors))}",
             )
-        weights, unused = encoder_weights(foreign.tensors)
+        weights, rest = encoder_weights(foreign.tensors)
+        whole, unused = whole_of({name: foreign.tensors[name] for name in rest}, classes)
         configuration = _configuration(foreign)
         kwargs = (configuration.get("architecture") or {}).get("arch_kwargs") or {}
         # Plans of before version 2.4 have no architecture, but the strides under another name.
         strides = kwargs.get("strides") or configuration.get("pool_op_kernel_sizes")
-        recipe = Recipe(architecture_of(foreign, weights, strides), weights, unused)
+        known = strides or strides_of(foreign.tensors)
+        recipe = Recipe(architecture_of(foreign, weights, known), weights, unused, whole=whole)
+        if known is None:
+            recipe.notes.append("no plans in the file: a stride of 2 between stages is assumed")
+        return self._told(foreign, recipe)
+
+    @staticmethod
+    def _told(foreign: ForeignFile, recipe: Recipe) -> Recipe:
+        """Add what plans and dataset.json say."""
+        configuration = _configuration(foreign)
         recipe.pretext = "supervised segmentation (nnU-Net)"
         recipe.seen = _channels(foreign)
         if "spacing" in configuration and len(configuration["spacing"]) == 3:
@@ -53,8 +69,6 @@ class NnunetSource(WeightSource):
         if "patch_size" in configuration and len(configuration["patch_size"]) == 3:
             d, h, w = (int(s) for s in configuration["patch_size"])
             recipe.patch = d, h, w
-        if strides is None:
-            recipe.notes.append("no plans in the file: a stride of 2 between stages is assumed")
         schemes = configuration.get("normalization_schemes")
         recipe.notes.append(f"nnU-Net scaled the channels by {schemes}; hilum keeps HU and SUV")
         return recipe

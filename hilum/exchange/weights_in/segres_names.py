@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
+from .nnunet_decoder import meanings
 from .reading import ForeignFile
-from .source import Recipe, prefix_before, renamed
+from .source import Recipe, Whole, prefix_before, renamed
 
 OLD, NEW = "convInit.conv.weight", "conv_init.weight"
 
@@ -72,7 +74,34 @@ def segres_recipe(foreign: ForeignFile, norm: str | None = None) -> Recipe:
         weights,
         unused,
     )
+    recipe.whole, recipe.unused = _decoder(foreign, unused)
     found = "batch" if any(name.endswith(".running_mean") for name in weights) else norm
     if found not in (None, "instance"):
         recipe.architecture["norm"] = found
+        if recipe.whole is not None:
+            recipe.whole.decoder["norm"] = found
     return recipe
+
+
+def _decoder(foreign: ForeignFile, unused: list[str]) -> tuple[Whole | None, list[str]]:
+    """Return the decoder of either kind of network, and the names that it does not want."""
+    rest = {name: foreign.tensors[name] for name in unused}
+    found, others = renamed(rest, [(r"(?:.*\.)?((?:up_layers|up_samples|conv_final)\..*)", r"\1")])
+    old = any(name.startswith("conv_final.") for name in found)
+    block = r"up_layers\.(\d+)\.(\d+)\." if old else r"up_layers\.(\d+)\.blocks\.(\d+)\."
+    counts: dict[int, int] = {}
+    for name in found:
+        if place := re.match(block, name):
+            counts[int(place[1])] = max(counts.get(int(place[1]), 0), int(place[2]) + 1)
+    pattern = r"conv_final\.2\.conv\.weight" if old else r"up_layers\.\d+\.head\.weight"
+    heads = [name for name in found if re.fullmatch(pattern, name)]
+    if not counts or not heads:
+        return None, unused
+    spec: dict[str, Any] = {"blocks": [counts[level] for level in sorted(counts)]}
+    if old:
+        spec = {"name": "segresnet"} | spec
+    else:
+        deep = {"deep_supervision": len(heads) > 1, "heads": len(heads)}
+        spec = {"name": "segresnet_ds"} | spec | deep
+    known = meanings((), int(found[heads[0]].shape[0]))
+    return Whole(spec, found, known, tuple(n for n in rest if n not in set(others))), others

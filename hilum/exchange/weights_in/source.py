@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from hilum.encoders.networks import Output
+
 from .reading import ForeignFile
 
 
@@ -29,13 +31,30 @@ class Request:
 
 
 @dataclass
+class Whole:
+    """The decoder of a file, with what its outputs mean.
+
+    Attributes:
+        decoder: Name and parameters of our decoder.
+        weights: Tensors by our names.
+        outputs: One per output channel.
+        names: The tensors by the file's names.
+    """
+
+    decoder: dict[str, Any]
+    weights: dict[str, Tensor]
+    outputs: tuple[Output, ...]
+    names: tuple[str, ...] = ()
+
+
+@dataclass
 class Recipe:
     """How a file becomes an encoder.
 
     Attributes:
         architecture: Name and parameters of our encoder.
         weights: Tensors by our names, the stem still with the channels of the file.
-        unused: Names in the file that no part of the encoder wants.
+        unused: Names in the file that neither the encoder nor `whole` wants.
         adapted: Our name, and how the tensor was changed already.
         fresh: Beginnings of our names that the source's network has no counterpart of.
         grids: Of our position embeddings: sides of the token grid in the file.
@@ -44,6 +63,8 @@ class Recipe:
         spacing: mm along depth, height, width, where the file or its home says so.
         patch: Sides in voxels of the patches it was trained on, where known.
         pretext: How it was trained, in a few words.
+        whole: The decoder, where the file holds one that we have.
+        intensity: How each image was scaled, if by itself: `zscore`.
         notes: What the user should know.
     """
 
@@ -58,6 +79,8 @@ class Recipe:
     spacing: tuple[float, float, float] | None = None
     patch: tuple[int, int, int] | None = None
     pretext: str = "unknown"
+    whole: Whole | None = None
+    intensity: str = ""
     notes: list[str] = field(default_factory=list)
 
 

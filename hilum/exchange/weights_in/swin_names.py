@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from hilum.core.errors import CheckpointError
+from hilum.encoders.networks import Output
 
+from .nnunet_decoder import meanings
 from .reading import ForeignFile
-from .source import Recipe, renamed
+from .source import Recipe, Whole, renamed
 
 WRAP = r"(?:(?:student|module|backbone|swin_unetr|model|net)\.)*"
 """What VoCo, SuPreM and trainers put before the network's own names."""
@@ -52,8 +54,17 @@ def is_swin(tensors: Mapping[str, Tensor]) -> bool:
     )  # fmt: skip
 
 
-def swin_recipe(foreign: ForeignFile) -> Recipe:
-    """Return the recipe of a Swin transformer: every size is in the shapes.
+DECODER = r"(?:encoder(?:2|3|4|10)|decoder[1-5]|out)"
+
+
+def swin_recipe(foreign: ForeignFile, outputs: Sequence[Output] = ()) -> Recipe:
+    """Return the recipe of a Swin transformer, and of the Swin UNETR around it if it is there.
+
+    Every size is in the shapes.
+
+    Args:
+        foreign: The file.
+        outputs: What the heads of a whole Swin UNETR mean, where the source knows.
 
     Raises:
         CheckpointError: If a stage is missing.
@@ -88,7 +99,28 @@ def swin_recipe(foreign: ForeignFile) -> Recipe:
     }
     # The index of relative positions follows from the window; old versions saved other orders.
     kept = {name: tensor for name, tensor in weights.items() if not name.endswith(INDEX)}
-    return Recipe(architecture, kept, unused, fresh=("fine.", *_indices(weights)))
+    recipe = Recipe(architecture, kept, unused, fresh=("fine.", *_indices(weights)))
+    _add_decoder(foreign, recipe, outputs)
+    return recipe
+
+
+def _add_decoder(foreign: ForeignFile, recipe: Recipe, outputs: Sequence[Output]) -> None:
+    """Add block of the image and decoder, if the file has all of them."""
+    rest = {name: foreign.tensors[name] for name in recipe.unused}
+    fine, others = renamed(rest, [(WRAP + r"encoder1\.(.*)", r"fine.\1")])
+    decoder, unused = renamed(
+        {name: rest[name] for name in others}, [(WRAP + rf"({DECODER}\..*)", r"\1")]
+    )
+    head = decoder.get("out.conv.conv.weight")
+    if not fine or head is None or recipe.architecture["token"] != [2, 2, 2]:
+        return
+    recipe.architecture["fine"] = "block"
+    recipe.weights |= fine
+    recipe.fresh = tuple(name for name in recipe.fresh if name != "fine.")
+    recipe.unused = unused
+    own = tuple(name for name in others if name not in set(unused))
+    known = meanings(outputs, int(head.shape[0]))
+    recipe.whole = Whole({"name": "swin_unetr"}, decoder, known, own)
 
 
 def _indices(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
