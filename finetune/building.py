@@ -11,6 +11,7 @@ from hilum.core.errors import SettingsError, did_you_mean
 from hilum.core.files import read_json
 from hilum.core.seeds import derive
 from hilum.core.settings import validate
+from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter, modalities_seen

@@ -255,6 +255,7 @@ def _config(
         modalities=request.modalities,
         spacing=(d, h, w),
         orientation="SAR",
+        seen=None,
         intensity={
             name: {"unit": modality(name).unit, "scale": recipe.intensity}
             for name in (request.modalities if recipe.intensity else ())

@@ -153,42 +153,6 @@ def test_logits_are_those_of_the_source(name: str, tmp_path: Path) -> None:
     assert "whole network: import it with --whole" in text
 
 
-def test_strides_are_read_from_the_decoder_without_plans(tmp_path: Path) -> None:
-    torch.save(below("nnunet.")(plain()), tmp_path / "file.pth")
-    folder, _ = import_weights(
-        "mae_pet_ct", tmp_path / "file.pth", tmp_path / "out", modalities=BOTH, whole=True
-    )
-    about = read_network(folder).config.encoder
-    assert about.architecture["strides"] == STEPS
-    assert about.spacing == (3.0, 2.0, 2.0)
-    assert about.intensity == {
-        "ct": {"unit": "HU", "scale": "zscore"},
-        "pet": {"unit": "SUV", "scale": "zscore"},
-    }
-
-
-@pytest.mark.parametrize("size", [(4, 8, 8), (16, 32)])
-def test_stunet(size: tuple[int, ...], tmp_path: Path) -> None:
-    from hilum.core.registry import build
-    from hilum.encoders import ENCODERS
-    from hilum.encoders.networks import make_decoder
-
-    # tests/encoders/decoders compares these modules with the published network.
-    torch.manual_seed(0)
-    spec = {"name": "stunet", "features": list(size), "blocks": [1] * len(size)}
-    encoder = build(ENCODERS, spec, in_channels=2)
-    decoder = make_decoder({"name": "stunet"}, encoder, 3)
-    state = {n.removeprefix("inner."): v for n, v in encoder.state_dict().items()}
-    torch.save({"epoch": 1, "state_dict": state | decoder.state_dict()}, tmp_path / "f.model")
-    folder, report = import_weights(
-        "auto", tmp_path / "f.model", tmp_path / "out", modalities=BOTH, whole=True
-    )
-    assert report.covered == 1
-    assert read_network(folder).config.encoder.extra["imported"]["source"] == "stunet"
-    image = torch.randn(1, 2, 8, 8, 8)
-    assert_close(read_network(folder)(image), decoder(encoder(image))[0], rtol=0, atol=1e-6)
-
-
 def test_half_a_network_is_refused_and_its_encoder_is_not(tmp_path: Path) -> None:
     state = plain().state_dict()
     half = {n: v for n, v in state.items() if not n.startswith("decoder.")}
