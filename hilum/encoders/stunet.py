@@ -47,6 +47,12 @@ class StunetEncoder(Encoder):
         "large": (246_970_048, (1, 2, 4, 8, 16, 32)),
     }
 
+    small: ClassVar = {
+        "features": [4, 8, 8],
+        "blocks": [1, 2, 1],
+        "strides": [1, 2, [1, 2, 2]],
+    }
+
     single = False
 
     def __init__(
