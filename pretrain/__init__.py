@@ -1,9 +1,10 @@
-"""Learn an encoder from unlabelled scans."""
+"""Learn an encoder from unlabelled scans. Called, the room does what `hilum pretrain` does."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hilum.core.callable_module import calls
 from hilum.core.registry import Table
 
 if TYPE_CHECKING:
@@ -31,3 +32,5 @@ TASKS: Table[type[PretextTask]] = Table(
     base="hilum.pretrain.base:PretextTask",
     room="hilum.pretrain.tasks",
 )
+
+calls(__name__, "hilum.pretrain.run:pretrain")

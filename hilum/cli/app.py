@@ -18,16 +18,17 @@ from .bench import bench
 from .compare import compare
 from .console import clean_stop, say
 from .contract import contract
-from .data import Config, check, export_nnunet, import_, phantom, prepare, preview
+from .data import check, export_nnunet, import_, phantom, prepare, preview
 from .evaluate import evaluate
 from .explain import explain
 from .export import export
+from .options import Config, DryRun, KeyValues, Workers
 from .plan import plan
 from .predict import predict
 from .robustness import robustness
-from .study import KeyValues, Workers, study
+from .study import study
 from .view import view
-from .weights import describe_any, import_weights
+from .weights import import_weights
 
 app = typer.Typer(
     name="hilum",
@@ -60,8 +61,6 @@ def front_door(
 
 USAGE: type[Exception] = typer.BadParameter.__mro__[1]
 """What a command is that was written wrong, whichever library typer reads commands with."""
-
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")]
 
 
 def main() -> None:
@@ -228,8 +227,27 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A folder of ours, or weights of any tool.")],
 ) -> None:
     """Say what a folder holds, or a weights file: its source, network and coverage."""
+    from .contents import describe_any
+
     for line in describe_any(path):
         say(line)
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this one.")] = None,
+) -> None:
+    """List the recipes for -c and for studies, or print one."""
+    from hilum.core.recipes import find_recipe, purpose
+    from hilum.core.recipes import recipes as known
+
+    if name is not None:
+        say(find_recipe(name).read_text("utf-8").rstrip())
+        return
+    files = known()
+    wide = max(map(len, files))
+    for key, file in files.items():
+        say(f"{key:<{wide}}  {purpose(file)}")
 
 
 @app.command()

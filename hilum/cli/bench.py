@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from .console import clean_stop, say
-from .data import Config
-from .study import KeyValues
+from .options import Config, KeyValues
 
 
 @clean_stop
@@ -24,20 +23,14 @@ def bench(
     from hilum.core.settings import load
 
     if pretraining:
-        from hilum.pretrain.settings import PretrainSettings
-
-        resolved = load(PretrainSettings, config or [], settings or [])
-        from hilum.pretrain.bench import bench as pretrain
-
-        found = pretrain(resolved, steps)
+        from hilum.pretrain.settings import PretrainSettings as Model
     else:
-        from hilum.finetune.settings import FinetuneSettings
-
-        resolved = load(FinetuneSettings, config or [], settings or [])
-        from hilum.finetune.bench import bench as finetune
-
-        found = finetune(resolved, steps)
+        from hilum.finetune.settings import FinetuneSettings as Model
+    resolved = load(Model, config or [], settings or [])
     from hilum.training.bench import advice
 
+    from .time_of_run import time_of_run
+
+    found = time_of_run(resolved, steps)
     for line in [*found.lines(), *advice(found, resolved.trainer)]:
         say(line)

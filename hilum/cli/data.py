@@ -10,11 +10,7 @@ import typer
 from hilum.core.errors import UserError
 
 from .console import clean_stop, progress, say
-from .study import KeyValues, Workers
-
-Config = Annotated[
-    list[Path] | None, typer.Option("-c", "--config", help="YAML file with settings; later wins.")
-]
+from .options import Config, KeyValues, Workers
 
 
 @clean_stop

@@ -10,9 +10,8 @@ import typer
 from hilum.core.errors import SettingsError
 
 from .console import clean_stop, say
-from .data import Config
-from .robustness import robustness as run_robustness
-from .study import KeyValues
+from .options import Config, KeyValues
+from .robustness_matrix import show_matrix
 
 
 @clean_stop
@@ -47,7 +46,7 @@ def evaluate(
     if robustness:
         if site:
             raise SettingsError("--site and --robustness cannot go together")
-        return run_robustness(predictions, manifest, out, settings, config)
+        return show_matrix(predictions, manifest, out, settings, config)
     if settings or config:
         raise SettingsError("only --robustness has settings", found=(settings or config or [""])[0])
     from hilum.segmenter.assessment.evaluate import evaluate as run

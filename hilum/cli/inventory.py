@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hilum.core.errors import SettingsError, UserError, did_you_mean
-from hilum.core.files import read_json
+from hilum.core.errors import SettingsError, did_you_mean
 from hilum.core.registry import Table
 
 TABLES: dict[str, tuple[str, str]] = {
@@ -104,60 +102,6 @@ def settings_of(command: str, schema: bool = False) -> list[str]:
     rows = list(_rows(model, ""))
     width = max(len(key) for key, _, _ in rows)
     return [f"{key:<{width}}  {text} [{default}]" for key, text, default in rows]
-
-
-def describe(folder: Path) -> list[str]:
-    """Say what a folder holds, by the files in it."""
-    kinds: list[tuple[str, Callable[[Path], Iterable[str]]]] = [
-        ("store.json", _describe_store),
-        ("status.json", _describe_run),
-        ("config.json", _describe_weights),
-    ]
-    for file, describer in kinds:
-        if (folder / file).exists():
-            return list(describer(folder))
-    raise UserError(
-        "the folder must be a case store, a run, an encoder or a segmenter",
-        file=folder,
-        found=", ".join(sorted(p.name for p in folder.iterdir())[:4])
-        if folder.is_dir()
-        else "none",
-    )
-
-
-def _describe_store(folder: Path) -> Iterable[str]:
-    from hilum.datasets.store.case_store import CaseStore
-
-    store = CaseStore(folder)
-    cases = [store[name] for name in store.ids]
-    yield f"case store: {len(cases)} cases of {len({case.patient for case in cases})} patients"
-    yield f"modalities: {', '.join(store.modalities)}"
-    yield f"spacing (mm): {store.spacing}; fingerprint {store.fingerprint}"
-    yield f"labelled: {sum(case.labelled for case in cases)}"
-    yield f"nodes: {sum(len(case.nodes) for case in cases)}"
-
-
-def _describe_run(folder: Path) -> Iterable[str]:
-    status = read_json(folder / "status.json")
-    yield f"run of `hilum {status['command']}`: {status['state']}"
-    if (folder / "summary.json").exists():
-        for key, value in read_json(folder / "summary.json").items():
-            yield f"{key}: {value}"
-    elif "step" in status:
-        yield f"step {status['step']} of {status['steps']}"
-    yield f"repeat it: hilum {status['command']} -c {folder / 'config.yaml'} --out OTHER"
-
-
-def _describe_weights(folder: Path) -> Iterable[str]:
-    from hilum.core.checkpoints import read_weights
-
-    config = read_json(folder / "config.json")
-    weights = read_weights(folder)
-    count = sum(tensor.numel() for tensor in weights.values())
-    kind = "segmenter" if "fusion" in config or "segmenter" in config else "encoder"
-    yield f"{kind}: {len(weights)} tensors, {count:,} numbers"
-    for key, value in config.items():
-        yield f"{key}: {value}"
 
 
 def _known(name: str, table: Mapping[str, object]) -> str:

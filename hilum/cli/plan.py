@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .console import clean_stop, say
-from .study import KeyValues
+from .options import KeyValues
 
 
 @clean_stop

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .console import clean_stop, progress, say
-from .data import Config
-from .study import KeyValues
+from .console import clean_stop
+from .options import Config, KeyValues
+from .robustness_matrix import show_matrix
 
 
 @clean_stop
@@ -21,20 +21,4 @@ def robustness(
     config: Config = None,
 ) -> None:
     """Measure what a segmenter loses with a modality missing, shifted, mis-scaled or blurred."""
-    from hilum.core.settings import load
-    from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
-
-    asked = load(RobustnessSettings, config or [], settings or [])
-    from hilum.datasets.store.case_store import CaseStore
-    from hilum.segmenter.assessment.robustness import cases_to_measure
-    from hilum.segmenter.assessment.robustness import robustness as run
-    from hilum.segmenter.assessment.robustness_report import lines
-    from hilum.segmenter.segmenter import Segmenter
-
-    cases = CaseStore(store)
-    ids = cases_to_measure(segmenter, cases, asked)
-    with progress("robustness") as show:
-        table = run(Segmenter.from_pretrained(segmenter), cases, ids, out, asked, progress=show)
-    for line in lines(table):
-        say(line)
-    say(f"wrote {out / 'robustness.html'}")
+    show_matrix(segmenter, store, out, settings, config)

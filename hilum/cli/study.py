@@ -9,15 +9,9 @@ from typing import Annotated
 import typer
 
 from .console import clean_stop, say
-
-KeyValues = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings; `hilum settings COMMAND` lists them."),
-]
-Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
+from .options import KeyValues, StudyFile, Workers
 
 study = typer.Typer(help="Fusion ablation studies: planned, resumable, judged honestly.")
-StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).")]
 StudyOut = Annotated[Path, typer.Option(help="Folder of the study.")]
 CellNames = Annotated[
     list[str] | None, typer.Option("--cell", help="Name of a cell, or part of it; may repeat.")
@@ -76,10 +70,9 @@ def study_retry(
     file: StudyFile, out: StudyOut, settings: KeyValues = None, cell: CellNames = None
 ) -> None:
     """Clear the failures of all cells, or of those named; the next run tries them again."""
-    from hilum.study.commands import read
-    from hilum.study.run.control import retry
+    from hilum.study.upkeep import retry
 
-    _show(retry(read(file, out, settings or [])[1], cell or []))
+    _show(retry(file, out, settings or [], cell or []))
 
 
 @study.command("logs")
@@ -94,20 +87,18 @@ def study_logs(
     lines: Annotated[int, typer.Option(min=1, help="Lines from the end.")] = 40,
 ) -> None:
     """Show the end of a cell's log."""
-    from hilum.study.commands import read
-    from hilum.study.run.control import logs
+    from hilum.study.upkeep import logs
 
-    _show(logs(read(file, out, settings or [])[1], cell, lines))
+    _show(logs(file, out, settings or [], cell, lines))
 
 
 @study.command("cancel")
 @clean_stop
 def study_cancel(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
     """Ask every runner of the study, wherever it is, to save its cell and end."""
-    from hilum.study.commands import read
-    from hilum.study.run.control import cancel
+    from hilum.study.upkeep import cancel
 
-    _show(cancel(out, read(file, out, settings or [])[1]))
+    _show(cancel(file, out, settings or []))
 
 
 @study.command("cell", hidden=True)
@@ -122,24 +113,19 @@ def study_cell(
     key: Annotated[str, typer.Option(help="Key of the cell, in place of its levels.")] = "",
 ) -> None:
     """Run one cell, and what it starts from; exit code 75: stopped, start it again."""
-    from hilum.study.run.cell_command import run_one
+    from hilum.study.upkeep import cell
 
-    run_one(file, out, key=key, levels=levels or [], say=say)
+    cell(file, out, levels or [], key, say=say)
 
 
 @study.command("sweep")
 @clean_stop
 def study_sweep(file: StudyFile, out: StudyOut, settings: KeyValues = None) -> None:
     """Write a W&B sweep over the factors, whose agents run the cells."""
-    from hilum.study.commands import check, read
-    from hilum.study.grid.sweep import write_sweep
-    from hilum.study.run.order import this_python
+    from hilum.study.upkeep import sweep
 
-    given, cells = read(file, out, settings or [])
-    check(cells)
-    path = write_sweep(given, out, this_python())
-    say(f"wandb sweep {path}")
-    say(f"wandb agent {given.name}/SWEEP_ID   # once on every machine that sees {out}")
+    say(f"wandb sweep {sweep(file, out, settings or [])}")
+    say(f"wandb agent SWEEP_PATH   # the path that it prints, on every machine that sees {out}")
 
 
 @study.command("collect")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +15,6 @@ Architecture = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Encoder, as in name=resenc size=base."),
 ]
-OURS = ("store.json", "status.json")
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 
 @clean_stop
@@ -81,33 +78,6 @@ def import_weights(
     if config is not None:
         say(f"outputs: {', '.join(map(str, config.outputs))}")
     say(f"{'network' if whole else 'encoder'}: {folder}")
-
-
-def describe_any(path: Path) -> Iterable[str]:
-    """Say what a folder of ours or a weights file of any tool is."""
-    from hilum.exchange.weights_in.hub import find_weights, parse_name
-
-    from .inventory import describe
-
-    if not path.exists() and parse_name(str(path)):
-        path = find_weights(path)
-    if path.is_file() or (path.is_dir() and _foreign(path)):
-        from hilum.exchange.weights_in.inspect import look
-
-        return look(path)
-    return describe(path)
-
-
-def _foreign(folder: Path) -> bool:
-    """Return whether a folder is of another tool: weights without our configuration."""
-    from hilum.core.files import read_json
-
-    if any((folder / name).exists() for name in OURS):
-        return False
-    if not any((folder / name).exists() for name in WEIGHTS):
-        return False
-    config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
-    return not (isinstance(config.get("architecture"), dict) or "fusion" in config)
 
 
 def _spacing(text: str | None) -> tuple[float, ...] | None:

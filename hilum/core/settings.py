@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from .errors import SettingsError, did_you_mean
 from .files import write_text
+from .recipes import find_recipe
 
 
 class Settings(BaseModel):
@@ -44,7 +45,7 @@ def load(
 
     Args:
         cls: The model to build.
-        files: YAML files.
+        files: YAML files, or names of recipes of the room that the settings belong to.
         overrides: `key=value`, the key with dots for groups, the value in YAML.
         **values: Top-level values that the caller knows, such as the output folder.
 
@@ -53,7 +54,7 @@ def load(
     """
     merged: dict[str, Any] = {}
     for file in files:
-        _merge(merged, read_yaml(file))
+        _merge(merged, read_yaml(find_recipe(file, _room(cls))))
     _merge(merged, values)
     for override in overrides:
         key, sign, text = override.partition("=")
@@ -146,3 +147,8 @@ def _keys_at(cls: type[BaseModel], path: Sequence[str | int]) -> list[str]:
         field = getattr(here, "model_fields", {}).get(part)
         here = field.annotation if field else here
     return list(getattr(here, "model_fields", {}))
+
+
+def _room(cls: type[BaseModel]) -> str:
+    """Return the room that settings belong to: the command whose recipes are meant."""
+    return [*cls.__module__.split("."), ""][1]
