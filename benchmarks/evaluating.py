@@ -64,7 +64,7 @@ def monai_metrics(prediction: np.ndarray, reference: np.ndarray) -> list[float]:
         float(compute_dice(a, b, include_background=False)),
         float(compute_hausdorff_distance(a, b, percentile=95, spacing=SPACING)),
         float(compute_average_surface_distance(a, b, symmetric=True, spacing=SPACING)),
-        float(compute_surface_dice(a, b, [2.0], spacing=SPACING)),
+        float(compute_surface_dice(a, b, [2.0], spacing=SPACING, use_subvoxels=True)),
     ]
 
 
@@ -96,7 +96,7 @@ def main() -> None:
             case_metrics(prediction, reference, grid),
             monai_metrics(prediction, reference),
         )
-        names = ("dice", "hd95_mm", "assd_mm", "nsd_2mm")
+        names = ("dice", "hd95_mm", "masd_mm", "nsd_2mm")
         row["common"] = {
             name: [round(ours[name], 4), round(value, 4)]
             for name, value in zip(names, theirs, strict=True)

@@ -84,7 +84,7 @@ def metrics(dice: float, volume: float, nodes: int) -> dict[str, float]:
     """Return the metrics of a case that all follow from its Dice."""
     found = round(nodes * min(1.0, dice + 0.2))
     values = {"dice": dice, "iou": dice / (2 - dice), "nsd_2mm": min(1.0, dice + 0.1)}
-    values |= {"hd95_mm": 40 * (1 - dice), "assd_mm": 8 * (1 - dice), "volume_ml": volume}
+    values |= {"hd95_mm": 40 * (1 - dice), "masd_mm": 8 * (1 - dice), "volume_ml": volume}
     values |= {"intersection_ml": dice * volume, "reference_volume_ml": volume}
     values |= {"lesion_tp": found, "lesion_fn": nodes - found, "lesion_fp": round(2 - 2 * dice)}
     values |= {"lesion_tp_50": found, "lesion_sensitivity": found / nodes}

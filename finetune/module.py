@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from hilum.core.errors import DataError
 from hilum.core.registry import build
 from hilum.core.seeds import torch_generator
 from hilum.core.types import IGNORE
@@ -20,6 +21,7 @@ from hilum.datasets.batch import Batch
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.organs import split_organs
 from hilum.evaluation.charts.pictures import case_picture
+from hilum.evaluation.metrics.empty import settled, state_of
 from hilum.losses import LOSSES
 from hilum.segmenter.inference.predict_case import predict_case
 from hilum.segmenter.organ_head import folded, organ_loss
@@ -37,9 +39,10 @@ from .transfer.adaptation import Adaptation
 class FinetuneModule(pl.LightningModule):
     """Has a segmenter and trains it. Final.
 
-    Validation logs `val/dice`: the mean over the validation cases of the Dice of each, all
-    foreground classes counted as one; a case without foreground counts 1 if nothing is predicted
-    and 0 if something is.
+    Validation logs `val/dice`: the mean over the validation cases of the Dice of each, which is
+    the mean over its classes, and `val/dice_class<n>` where there are several. Empty masks count
+    as `evaluation.metrics.empty` says: two count 1, and a case of which nothing is known counts
+    nowhere.
 
     Args:
         segmenter: To be trained.
@@ -71,7 +74,7 @@ class FinetuneModule(pl.LightningModule):
         )
         self._taught = 0
         self._organs = torch.empty(0)
-        # Voxels that prediction and reference share, and both have, per validation case.
+        # By validation case and class: voxels that both have, each has, and that are unknown.
         self._counts: dict[str, np.ndarray] = {}
 
     def networks(self) -> tuple[nn.Module, ...]:
@@ -169,13 +172,28 @@ class FinetuneModule(pl.LightningModule):
             self._count_case(batch["case"][0], batch_idx)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean Dice over cases."""
-        scores = [
-            2 * both / (ours + truth) if ours + truth else 1.0
-            for both, ours, truth in self._counts.values()
-        ]
+        """Log the mean Dice over cases, and that of each class.
+
+        Raises:
+            DataError: If nothing is known of any case: no weights could be chosen.
+        """
+        scores = np.array([_dice(counts) for counts in self._counts.values()])
+        names = list(self._counts)
         self._counts.clear()
-        self.log("val/dice", float(np.mean(scores)), prog_bar=True)
+        if np.isnan(scores).all():
+            raise DataError(
+                "a validation case must have a node, or be known throughout",
+                found=f"only unknown voxels and background in {', '.join(names[:3])}",
+                remedy="validate on other cases",
+            )
+        known = ~np.isnan(scores)
+        cases = known.any(1)
+        own = np.where(known, scores, 0).sum(1)[cases] / known.sum(1)[cases]
+        self.log("val/dice", float(own.mean()), prog_bar=True)
+        if scores.shape[1] > 1:
+            for value, (column, there) in enumerate(zip(scores.T, known.T, strict=True), 1):
+                mean = float(column[there].mean()) if there.any() else float("nan")
+                self.log(f"val/dice_class{value}", mean)
 
     def configure_optimizers(self) -> LightningOptimiser:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return AdamW with a rate for the encoders, or for each layer, and one for the rest."""
@@ -219,7 +237,19 @@ class FinetuneModule(pl.LightningModule):
 
     def _add(self, name: str, prediction: Tensor, label: Tensor) -> None:
         known = label != IGNORE
-        ours, truth = (prediction > 0) & known, (label > 0) & known
-        both = (prediction == label) & truth
-        counts = [float(mask.sum()) for mask in (both, ours, truth)]
-        self._counts[name] = self._counts.get(name, np.zeros(3)) + np.array(counts)
+        rows = []
+        for value in range(1, self.segmenter.classes):
+            ours, truth = (prediction == value) & known, label == value
+            rows.append(torch.stack([x.sum() for x in (ours & truth, ours, truth, ~known)]))
+        counts = torch.stack(rows).cpu().numpy().astype(float)
+        self._counts[name] = self._counts.get(name, np.zeros_like(counts)) + counts
+
+
+def _dice(counts: np.ndarray) -> list[float]:
+    """Return the Dice of each class of a case from its counts."""
+    found = []
+    for both, ours, truth, unknown in counts:
+        numbers = {"dice": 2 * both / (ours + truth) if ours + truth else float("nan")}
+        state = state_of(bool(ours), bool(truth), bool(unknown))
+        found.append(settled(numbers, state, float("nan"), "1")["dice"])
+    return found

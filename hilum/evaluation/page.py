@@ -39,7 +39,9 @@ def write_evaluation_page(
     classes = [
         {
             "value": value,
-            "metrics": _metrics(metrics, cohort["definitions"]),
+            "metrics": _metrics(
+                metrics, cohort["definitions"], cohort.get("undefined", {}).get(value, {})
+            ),
             "agreement": _agreement(cohort["agreement"].get(value, {})),
             "charts": _bland_altman(cohort["agreement"].get(value, {}), cases[int(value)]),
             "sites": _sites(cohort, value),
@@ -51,6 +53,7 @@ def write_evaluation_page(
         "evaluation/evaluation.html.j2",
         title="Evaluation",
         cases=cohort["cases"],
+        both_empty="1" if cohort.get("both_empty", "1") == "1" else "undefined",
         classes=classes,
         site_titles=[cohort["definitions"][name]["title"] for name in SHOWN_SITES],
         scores=_scores(cohort.get("scores")),
@@ -59,14 +62,18 @@ def write_evaluation_page(
 
 
 def _metrics(
-    metrics: Mapping[str, Numbers], definitions: Mapping[str, Mapping[str, str]]
+    metrics: Mapping[str, Numbers],
+    definitions: Mapping[str, Mapping[str, str]],
+    undefined: Mapping[str, int],
 ) -> list[list[str]]:
     rows = []
     for name, about in definitions.items():
         if name in metrics:
             m = metrics[name]
             interval = f"[{_number(m['ci_low'])}, {_number(m['ci_high'])}]"
-            numbers = [_number(m["value"]), interval, f"{m['n']:.0f}"]
+            counted = f"{m['lesions']:.0f} nodes" if "lesions" in m else f"{m['n']:.0f}"
+            none = str(undefined.get(name, 0) or "")
+            numbers = [_number(m["value"]), interval, counted, none]
             title = about["title"]
             title = f"Sensitivity, {title}" if name.startswith("sensitivity_") else title
             rows.append([title, *numbers, about["definition"], about["empty"]])

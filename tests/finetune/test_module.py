@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from hilum.core.errors import DataError
 from hilum.core.settings import validate
 from hilum.datasets.batch import collate
 from hilum.datasets.store.case_store import CaseStore
@@ -156,7 +157,33 @@ def test_a_case_without_nodes_counts_one_only_if_nothing_is_predicted(
     module._add("false alarm", node, nothing)
     module._add("never read", node, unknown)
     module.on_validation_epoch_end()
-    assert logged["val/dice"] == pytest.approx(2 / 3)
+    assert logged["val/dice"] == pytest.approx(1 / 2), "of the case never read nothing is known"
+
+
+def test_a_reference_of_which_nothing_is_known_chooses_no_weights(
+    threshold: Segmenter, store: CaseStore, tmp_path: Path
+) -> None:
+    module = make(threshold, store, tmp_path)
+    module._add("a", torch.zeros(2, 3, 4), torch.full((2, 3, 4), 255))
+    with pytest.raises(DataError, match=r"validation case must have a node.*in a; validate on"):
+        module.on_validation_epoch_end()
+
+
+def test_each_class_has_its_dice(
+    threshold: Segmenter, store: CaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = make(threshold, store, tmp_path)
+    monkeypatch.setattr(module.segmenter, "classes", 3)
+    logged: dict[str, float] = {}
+    module.log = lambda name, value, **more: logged.update({name: value})  # pyright: ignore[reportAttributeAccessIssue]
+    ours, truth = torch.zeros(2, 1, 1, 8)
+    ours[..., :4], truth[..., :4] = 1, 1
+    ours[..., 4:6], truth[..., 4:8] = 1, 2
+    module._add("a", ours, truth)
+    module.on_validation_epoch_end()
+    assert logged["val/dice_class1"] == pytest.approx(8 / 10)
+    assert logged["val/dice_class2"] == 0
+    assert logged["val/dice"] == pytest.approx(4 / 10)
 
 
 def test_what_a_fusion_strategy_asks_for_is_part_of_the_loss_and_logged(

@@ -86,7 +86,7 @@ def _reach(points: np.ndarray) -> float:
 
 def _axes_of_slice(lines: np.ndarray) -> tuple[float, float]:
     """Return the axes of one slice from its outline in mm, `[N, 2, 2]`."""
-    points = np.unique(lines.reshape(-1, 2), axis=0)
+    points = lines.reshape(-1, 2)
     hull = points
     with contextlib.suppress(QhullError):
         hull = points[ConvexHull(points).vertices]
@@ -95,7 +95,11 @@ def _axes_of_slice(lines: np.ndarray) -> tuple[float, float]:
     pairs = np.argwhere(np.triu(distances) >= long_mm * (1 - TIE))
     along = hull[pairs[:, 1]] - hull[pairs[:, 0]]
     along = along / np.linalg.norm(along, axis=1, keepdims=True)
-    return long_mm, max(_width(lines, direction) for direction in along)
+    # A diameter and its reverse are one, and so are parallel ones.
+    along = along * np.where(along[:, :1] + 1e-9 * along[:, 1:] < 0, -1, 1)
+    angle = np.round(np.arctan2(along[:, 1], along[:, 0]), 9)
+    _, first = np.unique(angle, return_index=True)
+    return long_mm, max(_width(lines, along[index]) for index in first)
 
 
 def _width(lines: np.ndarray, direction: np.ndarray) -> float:

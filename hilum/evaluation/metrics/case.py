@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,9 +12,10 @@ from hilum.core.geometry import Grid
 from hilum.core.types import IGNORE
 
 from .detection import detection_metrics, volume_metrics
+from .empty import BothEmpty, settled, state_of
 from .instances import Instances, foreground_box
-from .lesions import lesion_metrics
-from .surface import surface_metrics
+from .lesions import grid_diagonal, lesion_metrics
+from .surface import TOLERANCE_MM, Nearness, Surface, distances_of, nsd_key
 from .table import METRICS
 
 
@@ -23,6 +25,9 @@ def case_metrics(
     grid: Grid,
     volumes: Mapping[str, np.ndarray] | None = None,
     label: int = 1,
+    *,
+    tolerance_mm: float = TOLERANCE_MM,
+    both_empty: BothEmpty = "1",
 ) -> dict[str, float]:
     """Return the metrics of `metrics_table.METRICS` for one case, and the sums that pooling needs.
 
@@ -34,6 +39,8 @@ def case_metrics(
         grid: Where both lie.
         volumes: Physical images on the grid; with `pet` the errors of TLG are added.
         label: The class that counts.
+        tolerance_mm: Of the surface Dice.
+        both_empty: What an overlap of two empty masks is; see `empty.EMPTY_RULES`.
 
     Raises:
         DataError: If the shapes differ.
@@ -53,19 +60,25 @@ def case_metrics(
     )
     union = volume + truth - both
     numbers = {
-        "dice": 2 * both / (volume + truth) if union else 1.0,
-        "iou": both / union if union else 1.0,
+        "dice": 2 * both / (volume + truth) if union else math.nan,
+        "iou": both / union if union else math.nan,
         "intersection_ml": both,
         "volume_ml": volume,
         "reference_volume_ml": truth,
         "volume_error_ml": volume - truth,
     }
-    numbers |= surface_metrics(near_p, near_g, grid) if union else surface_metrics(p, g, grid)
-    if bool(volume) != bool(truth):
-        # The penalty is the diagonal of the whole image, not of the box.
-        numbers |= surface_metrics(p, g, grid)
     lesions = (Instances.of(near_p), Instances.of(near_g))
-    numbers |= lesion_metrics(near_p, near_g, grid, lesions)
+    surfaces = None
+    if volume and truth:
+        one, other = (Surface.of(nodes, grid.spacing) for nodes in lesions)
+        there, back = (Nearness.of(*x, tolerance_mm) for x in ((one, other), (other, one)))
+        surfaces = one, other, there, back
+        mm, within = (there.mm, back.mm), (there.within, back.within)
+        numbers |= distances_of(mm, within, (one.areas, other.areas), tolerance_mm)
+    else:
+        names = ("hd95_mm", "masd_mm", "assd_mm", nsd_key(tolerance_mm))
+        numbers |= dict.fromkeys(names, math.nan)
+    numbers |= lesion_metrics(near_p, near_g, grid, lesions, tolerance_mm, surfaces)
     numbers |= detection_metrics(near_p, near_g, grid, lesions)
     numbers |= volume_metrics(near_p, near_g, grid)
     if volumes and "pet" in volumes:
@@ -74,4 +87,5 @@ def case_metrics(
     for name, metric in METRICS.working():
         if metric.measure is not None:
             numbers[name] = float(metric.measure(p, g, grid, volumes or {}))
-    return numbers
+    state = state_of(bool(volume), bool(truth), not bool(known.all()))
+    return settled(numbers, state, grid_diagonal(grid), both_empty)

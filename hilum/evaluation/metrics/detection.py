@@ -12,6 +12,7 @@ from hilum.core.geometry import Grid
 
 from .axes import axes_mm
 from .instances import Instances
+from .lesions import overlaps
 from .table import SIZE_BANDS
 
 IOU = 0.3
@@ -41,18 +42,23 @@ def detection_metrics(
     """
     ours, theirs = lesions or (Instances.of(prediction), Instances.of(reference))
     n_predicted, n_truth = ours.count, theirs.count
-    iou = _overlaps(ours, theirs, prediction | reference)
+    iou = _iou(ours, theirs)
     found, strict = _match(iou), _match(iou, STRICT_IOU)
+    sure = len(strict) + (n_predicted + n_truth - 2 * len(strict)) / 2
+    overlap = math.fsum(iou[p - 1, t - 1] for p, t in strict)
     numbers = {
         "lesion_tp": float(len(found)),
         "lesion_fp": float(n_predicted - len(found)),
         "lesion_fn": float(n_truth - len(found)),
         "false_positives": float(n_predicted - len(found)),
         "lesion_tp_50": float(len(strict)),
+        "panoptic_quality": overlap / sure if sure else math.nan,
+        "segmentation_quality": overlap / len(strict) if strict else math.nan,
+        "recognition_quality": len(strict) / sure if sure else math.nan,
         "lesion_precision": len(found) / n_predicted if n_predicted else math.nan,
         "lesion_sensitivity": len(found) / n_truth if n_truth else math.nan,
     }
-    return numbers | _by_size(theirs, found, grid)
+    return numbers | _by_size(theirs, {truth for _, truth in found}, grid)
 
 
 def volume_metrics(prediction: np.ndarray, reference: np.ndarray, grid: Grid) -> dict[str, float]:
@@ -68,20 +74,18 @@ def volume_metrics(prediction: np.ndarray, reference: np.ndarray, grid: Grid) ->
     }
 
 
-def _overlaps(ours: Instances, theirs: Instances, inside: np.ndarray) -> np.ndarray:
+def _iou(ours: Instances, theirs: Instances) -> np.ndarray:
     """Return the IoU of each predicted with each reference lesion."""
-    both = np.zeros((ours.count + 1, theirs.count + 1))
-    np.add.at(both, (ours.labels[inside], theirs.labels[inside]), 1)
+    both = overlaps(ours, theirs)
     sizes_p, sizes_t = both.sum(1)[1:, None], both.sum(0)[None, 1:]
-    overlap = both[1:, 1:]
-    return overlap / (sizes_p + sizes_t - overlap)
+    return both[1:, 1:] / (sizes_p + sizes_t - both[1:, 1:])
 
 
-def _match(iou: np.ndarray, least: float = IOU) -> set[int]:
-    """Return the reference lesions that have a match with an IoU above `least`."""
+def _match(iou: np.ndarray, least: float = IOU) -> set[tuple[int, int]]:
+    """Return the predicted and reference lesions that match with an IoU above `least`."""
     iou = np.where(iou > least, iou, 0)
     rows, columns = linear_sum_assignment(-iou)
-    return {int(c) + 1 for r, c in zip(rows, columns, strict=True) if iou[r, c] > 0}
+    return {(int(r) + 1, int(c) + 1) for r, c in zip(rows, columns, strict=True) if iou[r, c] > 0}
 
 
 def _by_size(truth: Instances, found: set[int], grid: Grid) -> dict[str, float]:

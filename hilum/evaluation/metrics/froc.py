@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,15 +32,22 @@ class Froc:
     Attributes:
         thresholds: Scores; a candidate with at least this score counts.
         false_positives: Per patient.
-        sensitivity: Share of all lesions.
+        sensitivity: Share of all lesions; NaN where there are none.
+        lesions: How many there are.
     """
 
     thresholds: np.ndarray
     false_positives: np.ndarray
     sensitivity: np.ndarray
+    lesions: int
 
     def at(self, false_positives: float) -> float:
-        """Return the highest sensitivity with at most so many false positives per patient."""
+        """Return the highest sensitivity with at most so many false positives per patient.
+
+        NaN without lesions: nothing could be found.
+        """
+        if not self.lesions:
+            return math.nan
         allowed = self.false_positives <= false_positives
         return float(self.sensitivity[allowed].max()) if allowed.any() else 0.0
 
@@ -74,4 +82,4 @@ def froc(candidates: Sequence[Candidate], lesions: int, patients: int) -> Froc:
             share = len(found) / lesions if lesions else np.nan
             rows.append((candidate.score, wrong / patients, share))
     table = np.array(rows, float).reshape(-1, 3)
-    return Froc(table[:, 0], table[:, 1], table[:, 2])
+    return Froc(table[:, 0], table[:, 1], table[:, 2], lesions)

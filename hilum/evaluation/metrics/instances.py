@@ -36,23 +36,33 @@ class Instances:
         Args:
             mask: Booleans or whole numbers `[D, H, W]`; 0 is background, 255 unknown.
         """
-        labels = np.zeros(mask.shape, np.int32)
-        found: list[int] = []
+        if mask.dtype == bool:
+            labels, count = components(mask)
+            return cls._ranked(labels, [1] * count)
         box = foreground_box(mask)
-        near, numbers = mask[box], labels[box]
-        for value in [1] if mask.dtype == bool else values_of(near):
+        near, found = mask[box], list[int]()
+        labels = np.zeros(mask.shape, np.int32)
+        for value in values_of(near):
             own = near == value
             parts, count = components(own)
-            numbers += np.where(own, parts + len(found), 0).astype(np.int32, copy=False)
+            labels[box][own] = parts[own] + len(found)
             found += [value] * count
-        if not found:
+        return cls._ranked(labels, found)
+
+    @classmethod
+    def _ranked(cls, labels: np.ndarray, classes: list[int]) -> Instances:
+        """Number the largest first, in place."""
+        if not classes:
             return cls(labels, ())
-        sizes = np.bincount(numbers.ravel(), minlength=len(found) + 1)[1:]
+        flat = labels.ravel()
+        inside = np.flatnonzero(flat)
+        numbers = flat[inside]
+        sizes = np.bincount(numbers, minlength=len(classes) + 1)[1:]
         order = np.argsort(-sizes, kind="stable")
-        rank = np.zeros(len(found) + 1, np.int32)
-        rank[order + 1] = np.arange(1, len(found) + 1)
-        labels[box] = rank[numbers]
-        return cls(labels, tuple(found[index] for index in order))
+        rank = np.zeros(len(classes) + 1, np.int32)
+        rank[order + 1] = np.arange(1, len(classes) + 1)
+        flat[inside] = rank[numbers]
+        return cls(labels, tuple(classes[index] for index in order))
 
     @property
     def count(self) -> int:

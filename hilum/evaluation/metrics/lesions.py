@@ -9,9 +9,10 @@ import numpy as np
 from hilum.core.geometry import Grid
 
 from .instances import Instances
-from .surface import surface_metrics
+from .surface import TOLERANCE_MM, Nearness, Surface, distances_of, nsd_key, to_some
 
-DISTANCES = ("hd95_mm", "assd_mm", "nsd_2mm")
+DISTANCES = ("hd95_mm", "masd_mm")
+Surfaces = tuple[Surface, Surface, Nearness, Nearness]
 
 
 def lesion_metrics(
@@ -19,8 +20,10 @@ def lesion_metrics(
     reference: np.ndarray,
     grid: Grid,
     lesions: tuple[Instances, Instances] | None = None,
+    tolerance_mm: float = TOLERANCE_MM,
+    surfaces: Surfaces | None = None,
 ) -> dict[str, float]:
-    """Return the means over lesions of Dice, HD95, ASSD and surface Dice.
+    """Return the means over lesions of Dice, HD95, MASD and surface Dice.
 
     Lesions are components with 26 neighbours. Each reference lesion is compared with the union of
     the predicted components that touch it. A lesion that nothing touches, and a predicted component
@@ -36,45 +39,50 @@ def lesion_metrics(
         reference: The same.
         grid: The whole image: its extent is the penalty.
         lesions: Of both, if they are known.
+        tolerance_mm: Of the surface Dice.
+        surfaces: Of both, and how near they lie, if they are known.
     """
     ours, theirs = lesions or (Instances.of(prediction), Instances.of(reference))
-    both = reference & prediction
-    pairs = np.unique(np.stack([theirs.labels[both], ours.labels[both]]), axis=1)
+    if not ours.count and not theirs.count:
+        names = ("dice", *DISTANCES, nsd_key(tolerance_mm))
+        return {f"lesion_{name}": math.nan for name in names}
     missed = {
         "dice": 0.0,
-        "hd95_mm": grid_diagonal(grid),
-        "assd_mm": grid_diagonal(grid),
-        "nsd_2mm": 0.0,
+        **dict.fromkeys(DISTANCES, grid_diagonal(grid)),
+        nsd_key(tolerance_mm): 0.0,
     }
+    shared = overlaps(ours, theirs)
+    touching = shared[1:, 1:] > 0
+    if surfaces is None and touching.any():
+        one, other = (Surface.of(nodes, grid.spacing) for nodes in (ours, theirs))
+        ways = Nearness.of(one, other, tolerance_mm), Nearness.of(other, one, tolerance_mm)
+        surfaces = one, other, *ways
     rows: list[dict[str, float]] = []
     for number in range(1, theirs.count + 1):
-        mates = pairs[1][pairs[0] == number]
-        if not mates.size:
+        mates = np.flatnonzero(touching[:, number - 1]) + 1
+        if not mates.size or surfaces is None:
             rows.append(missed)
             continue
-        box = _around([theirs.boxes[number - 1], *(ours.boxes[m - 1] for m in mates)])
-        found, truth = np.isin(ours.labels[box], mates), theirs.labels[box] == number
-        rows.append(_pair(found, truth, grid))
-    rows += [missed] * (ours.count - len(set(pairs[1].tolist())))
-    names = {name: f"lesion_{name}" for name in ("dice", *DISTANCES)}
-    return {
-        name: math.fsum(row[key] for row in rows) / len(rows) if rows else math.nan
-        for key, name in names.items()
-    }
+        one, other, there, back = surfaces
+        own = np.array([number])
+        ends = to_some(there, one, other, mates, own, tolerance_mm)
+        found = to_some(back, other, one, own, mates, tolerance_mm)
+        row = distances_of(*zip(ends, found, strict=True), tolerance_mm)  # pyright: ignore[reportArgumentType]
+        sizes = shared[mates].sum() + shared[:, number].sum()
+        rows.append(row | {"dice": 2 * float(shared[mates, number].sum()) / float(sizes)})
+    rows += [missed] * int((~touching.any(1)).sum())
+    return {f"lesion_{key}": math.fsum(row[key] for row in rows) / len(rows) for key in missed}
+
+
+def overlaps(ours: Instances, theirs: Instances) -> np.ndarray:
+    """Return how many voxels the nodes of two masks share: `[ours + 1, theirs + 1]`, 0 outside."""
+    inside = np.flatnonzero((ours.labels > 0) | (theirs.labels > 0))
+    pair = ours.labels.ravel()[inside].astype(np.int64) * (theirs.count + 1)
+    pair += theirs.labels.ravel()[inside]
+    counts = np.bincount(pair, minlength=(ours.count + 1) * (theirs.count + 1))
+    return counts.reshape(ours.count + 1, theirs.count + 1)
 
 
 def grid_diagonal(grid: Grid) -> float:
     """Return the length in mm of the diagonal of the box that a grid's voxels fill."""
     return math.dist((0, 0, 0), grid.extent_mm)
-
-
-def _pair(p: np.ndarray, g: np.ndarray, grid: Grid) -> dict[str, float]:
-    found = surface_metrics(p, g, grid)
-    dice = 2 * float((p & g).sum()) / float(p.sum() + g.sum())
-    return {"dice": dice, **{name: found[name] for name in DISTANCES}}
-
-
-def _around(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
-    return tuple(
-        slice(min(b[a].start for b in boxes), max(b[a].stop for b in boxes)) for a in range(3)
-    )

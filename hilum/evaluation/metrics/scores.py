@@ -112,8 +112,8 @@ def summary(cases: Iterable[CaseScores], patients: int) -> dict[str, object]:
     )
     found: dict[str, object] = {
         "froc": {
-            "sensitivity_at": {f"{point:g}": curve.at(point) for point in OPERATING_POINTS},
-            "mean_sensitivity": curve.mean(),
+            "sensitivity_at": {f"{point:g}": _plain(curve.at(point)) for point in OPERATING_POINTS},
+            "mean_sensitivity": _plain(curve.mean()),
             "thresholds": curve.thresholds.tolist(),
             "false_positives": curve.false_positives.tolist(),
             "sensitivity": [_plain(value) for value in curve.sensitivity],

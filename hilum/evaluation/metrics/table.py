@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from hilum.core.geometry import Grid
 from hilum.core.registry import Table
+
+from .empty import rule_of
 
 Measure = Callable[[np.ndarray, np.ndarray, Grid, Mapping[str, np.ndarray]], float]
 
@@ -38,9 +41,21 @@ class Metric:
     measure: Measure | None = None
 
 
+def _metric(
+    name: str,
+    title: str,
+    definition: str,
+    better: Literal["higher", "lower", "neither"] = "higher",
+    *,
+    pet: bool = False,
+) -> Metric:
+    """Return a metric of a case, with the text of its empty rule."""
+    return Metric(title, definition, str(rule_of(name)), better, pet=pet)
+
+
 _OURS = {
-    "dice": Metric("Dice", "2 TP / (2 TP + FP + FN) over voxels", "both empty: 1; one empty: 0"),
-    "iou": Metric("IoU", "TP / (TP + FP + FN) over voxels", "both empty: 1; one empty: 0"),
+    "dice": _metric("dice", "Dice", "2 TP / (2 TP + FP + FN) over voxels"),
+    "iou": _metric("iou", "IoU", "TP / (TP + FP + FN) over voxels"),
     "dscagg": Metric(
         "DSCagg",
         "2 sum |P and G| / sum (|P| + |G|) over all cases, volumes in ml (HECKTOR)",
@@ -55,91 +70,112 @@ _OURS = {
         pooled=True,
     ),
     "f1agg_50": Metric("F1agg 0.5", "as F1agg, with IoU above 0.5", "as F1agg", pooled=True),
-    "lesion_precision": Metric(
+    "lesion_precision": _metric(
+        "lesion_precision",
         "Lesion precision",
         "predicted lesions with a match / predicted lesions, as in F1agg",
-        "no prediction: undefined",
     ),
-    "lesion_dice": Metric(
+    "lesion_dice": _metric(
+        "lesion_dice",
         "Lesion Dice",
-        "mean of Dice over lesions, each against the predicted components that touch it; a made-up "
-        "component counts 0 (BraTS 2023, without dilation)",
-        "both empty: undefined; a missed lesion: 0",
+        "mean of Dice over lesions, each against the predicted components that touch it; a missed "
+        "lesion and a made-up component count 0 (BraTS 2023, without dilation)",
     ),
-    "lesion_hd95_mm": Metric(
+    "lesion_hd95_mm": _metric(
+        "lesion_hd95_mm",
         "Lesion HD95 (mm)",
-        "mean of HD95 over lesions, paired as for lesion Dice",
-        "both empty: undefined; a missed lesion or made-up component: diagonal of the image",
+        "mean of HD95 over lesions, paired as for lesion Dice; a missed lesion or made-up "
+        "component: diagonal of the image",
         "lower",
     ),
-    "lesion_assd_mm": Metric(
-        "Lesion ASSD (mm)",
-        "mean of ASSD over lesions, paired as for lesion Dice",
-        "both empty: undefined; a missed lesion or made-up component: diagonal of the image",
+    "lesion_masd_mm": _metric(
+        "lesion_masd_mm",
+        "Lesion MASD (mm)",
+        "mean of MASD over lesions, paired as for lesion Dice; a missed lesion or made-up "
+        "component: diagonal of the image",
         "lower",
     ),
-    "lesion_nsd_2mm": Metric(
+    "lesion_nsd_2mm": _metric(
+        "lesion_nsd_2mm",
         "Lesion NSD 2 mm",
-        "mean of NSD 2 mm over lesions, paired as for lesion Dice",
-        "both empty: undefined; a missed lesion or made-up component: 0",
+        "mean of NSD 2 mm over lesions, paired as for lesion Dice; a missed lesion or made-up "
+        "component: 0",
     ),
-    "lesion_sensitivity": Metric(
-        "Lesion sensitivity", "found lesions / lesions, as in F1agg", "no lesion: undefined"
+    "lesion_sensitivity": _metric(
+        "lesion_sensitivity", "Lesion sensitivity", "found lesions / lesions, as in F1agg"
     ),
-    "false_positives": Metric(
-        "False positives", "predicted lesions without a match", "none: 0", "lower"
+    "panoptic_quality": _metric(
+        "panoptic_quality",
+        "Panoptic quality",
+        "sum of IoU over lesions matched with IoU above 0.5 / (TP + (FP + FN) / 2) (Kirillov 2019)",
     ),
-    "nsd_2mm": Metric(
+    "segmentation_quality": _metric(
+        "segmentation_quality", "Segmentation quality", "mean IoU of those matched lesions"
+    ),
+    "recognition_quality": _metric(
+        "recognition_quality", "Recognition quality", "TP / (TP + (FP + FN) / 2) of that matching"
+    ),
+    "false_positives": _metric(
+        "false_positives", "False positives", "predicted lesions without a match", "lower"
+    ),
+    "nsd_2mm": _metric(
+        "nsd_2mm",
         "NSD 2 mm",
-        "share of the surface voxels of both masks within 2 mm of the other surface",
-        "both empty: 1; one empty: 0",
+        "share of the area of both surfaces within 2 mm of the other surface (Nikolov 2021)",
     ),
-    "hd95_mm": Metric(
+    "hd95_mm": _metric(
+        "hd95_mm",
         "HD95 (mm)",
         "larger of the two directed 95th percentiles of the distances between surface voxels",
-        "both empty: undefined; one empty: diagonal of the image",
         "lower",
     ),
-    "assd_mm": Metric(
+    "masd_mm": _metric(
+        "masd_mm",
+        "MASD (mm)",
+        "mean of the two directed mean distances between surface voxels (Metrics Reloaded; LNQ "
+        "2023 calls it ASSD)",
+        "lower",
+    ),
+    "assd_mm": _metric(
+        "assd_mm",
         "ASSD (mm)",
-        "mean of the two directed mean distances between surface voxels (as LNQ 2023)",
-        "both empty: undefined; one empty: diagonal of the image",
+        "mean of the distances of both directions in one pool (Metrics Reloaded)",
         "lower",
     ),
-    "fpv_ml": Metric(
+    "fpv_ml": _metric(
+        "fpv_ml",
         "FPV (ml)",
         "volume of predicted components (18 neighbours) that touch no reference voxel (autoPET)",
-        "no prediction: 0",
         "lower",
     ),
-    "fnv_ml": Metric(
+    "fnv_ml": _metric(
+        "fnv_ml",
         "FNV (ml)",
         "volume of reference components (18 neighbours) that touch no predicted voxel (autoPET)",
-        "no reference: undefined",
         "lower",
     ),
-    "volume_error_ml": Metric(
-        "Volume error (ml)", "predicted minus reference volume", "as defined", "neither"
+    "volume_error_ml": _metric(
+        "volume_error_ml", "Volume error (ml)", "predicted minus reference volume", "neither"
     ),
-    "tlg_error": Metric(
+    "tlg_error": _metric(
+        "tlg_error",
         "TLG error (SUV ml)",
         "predicted minus reference sum over nodes of SUVmean times volume; a mask's MTV is its "
-        "volume",
-        "an empty mask has 0",
+        "volume; an empty mask has 0",
         "neither",
         pet=True,
     ),
-    "suv_max_error": Metric(
+    "suv_max_error": _metric(
+        "suv_max_error",
         "SUVmax error",
         "SUVmax of the hottest node, predicted minus reference",
-        "one empty: undefined",
         "neither",
         pet=True,
     ),
-    "suv_peak_error": Metric(
+    "suv_peak_error": _metric(
+        "suv_peak_error",
         "SUVpeak error",
         "highest mean SUV over a sphere of 1 ml centred in a node, predicted minus reference",
-        "one empty: undefined",
         "neither",
         pet=True,
     ),
@@ -155,6 +191,26 @@ METRICS: Table[Metric] = Table(
     "metrics", _OURS, base="hilum.evaluation.metrics.table:Metric", objects=True
 )
 """Ours and those of others, by name."""
+
+
+def nsd_metrics(tolerance_mm: float) -> dict[str, Metric]:
+    """Return the definitions of the surface Dice at a tolerance."""
+    found = {}
+    for name in ("nsd", "lesion_nsd"):
+        base, mm = _OURS[f"{name}_2mm"], f"{tolerance_mm:g} mm"
+        found[f"{name}_{tolerance_mm:g}mm"] = replace(
+            base,
+            title=base.title.replace("2 mm", mm),
+            definition=base.definition.replace("2 mm", mm),
+        )
+    return found
+
+
+def nsd_tolerances(names: Iterable[str]) -> list[float]:
+    """Return the tolerances in mm of the surface Dice among names of metrics."""
+    found = (re.fullmatch(r"nsd_([0-9.]+)mm", name) for name in names)
+    return sorted({float(one[1]) for one in found if one})
+
 
 SIZE_BANDS: dict[str, tuple[float, float]] = {
     "lt5": (0, 5),

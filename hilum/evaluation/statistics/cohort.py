@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from ..metrics.table import METRICS, SIZE_BANDS
+from ..metrics.table import METRICS, SIZE_BANDS, nsd_metrics, nsd_tolerances
 from .bootstrap import Pool
 from .bounds import bounds
 from .intervals import interval
@@ -57,7 +57,9 @@ def cohort_metrics(
     draws = [draw_of(run) for run in columns]
     cells = [[groups[name].get(run, []) for run in columns] for name in names]
     found: dict[str, dict[str, float]] = {}
-    for metric, about in METRICS.working():
+    named = {name for metrics in cases.values() for name in metrics}
+    more = {n: m for t in nsd_tolerances(named) for n, m in nsd_metrics(t).items()}
+    for metric, about in (dict(METRICS.working()) | more).items():
         if about.pooled or metric.startswith("sensitivity_"):
             continue
         table = np.array(

@@ -8,17 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.files import read_json, write_json
-from hilum.core.geometry import Grid
 from hilum.datasets.io.nifti import ENDINGS
 from hilum.datasets.manifest import read_manifest
-from hilum.evaluation.metrics.case import case_metrics
+from hilum.evaluation.metrics.empty import BothEmpty, undefined
 from hilum.evaluation.metrics.scores import CaseScores, summary
-from hilum.evaluation.metrics.table import METRICS
+from hilum.evaluation.metrics.surface import TOLERANCE_MM
+from hilum.evaluation.metrics.table import METRICS, Metric, nsd_metrics, nsd_tolerances
 from hilum.evaluation.page import write_evaluation_page
 from hilum.evaluation.statistics.bland_altman import agreement
 from hilum.evaluation.statistics.cohort import cohort_metrics
@@ -60,7 +58,16 @@ class Evaluation:
                         f"  {METRICS[name].title:<10} {m['value']:8.3f}  "
                         f"[{m['ci_low']:.3f}, {m['ci_high']:.3f}]  {m['n']:.0f} patients"
                     )
-        return [*rows, *self._notes(), f"tables in {self.out}"]
+        return [*rows, *self._undefined(), *self._notes(), f"tables in {self.out}"]
+
+    def _undefined(self) -> list[str]:
+        """Say of how many cases the overlap is undefined: nothing is known, or as chosen."""
+        counts = {value: undefined(own).get("dice", 0) for value, own in self.cases.items()}
+        return [
+            f"note: Dice of class {value} is undefined in {count} of {len(self.cases[value])} cases"
+            for value, count in counts.items()
+            if count
+        ]
 
     def _notes(self) -> list[str]:
         """Say which classes one side never has: often values of another data set."""
@@ -82,6 +89,8 @@ def evaluate(
     *,
     cases: Sequence[str] | None = None,
     by_site: bool = False,
+    tolerance_mm: float = TOLERANCE_MM,
+    both_empty: BothEmpty = "1",
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure `<case>.nii.gz` in a folder against the labels of a manifest or folder.
@@ -98,6 +107,8 @@ def evaluate(
         out: Where to write.
         cases: Only these.
         by_site: Whether `cohort.json` has the metrics of each site too.
+        tolerance_mm: Of the surface Dice, in mm.
+        both_empty: What an overlap of two empty masks is: `1`, or `nan` for undefined.
         progress: Told after each case.
 
     Raises:
@@ -107,26 +118,26 @@ def evaluate(
     chosen = _chosen(Path(manifest), cases)
     files = {case.id: _prediction(folder, case) for case in chosen}
     found: dict[int, dict[str, Numbers]] = {}
-    grids: dict[str, Grid] = {}
+    absent: dict[str, Numbers] = {}
     nodes: list[dict[str, Any]] = []
     scores: list[CaseScores] = []
     for number, case in enumerate(chosen, 1):
-        one = measure_case(case, files[case.id])
-        grids[case.id] = one.grid
+        one = measure_case(case, files[case.id], tolerance_mm=tolerance_mm, both_empty=both_empty)
+        absent[case.id] = one.absent
         nodes += one.nodes
         scores += [one.scores] if one.scores is not None else []
         for value, metrics in one.numbers.items():
             found.setdefault(value, {})[case.id] = metrics
         if progress:
             progress(number, len(chosen), case.id)
-    empty = np.zeros((1, 1, 1), np.uint8)
     patients = {case.id: case.patient for case in chosen}
     for value, own in found.items():
-        missing = {c: case_metrics(empty, empty, grids[c], None, value) for c in grids.keys() - own}
-        found[value] = {name: (own | missing)[name] for name in grids}
+        found[value] = {name: own.get(name, absent[name]) for name in absent}
     found = dict(sorted(found.items()))
     cohort = {value: cohort_metrics(own, patients) for value, own in found.items()}
     more: dict[str, Any] = {"agreement": _agreement(found)}
+    more["undefined"] = {value: undefined(own) for value, own in found.items()}
+    more["both_empty"] = both_empty
     if len(scores) == len(chosen):
         own = dict(zip(patients, scores, strict=True))
         more["scores"] = summary(scores, len(set(patients.values())))
@@ -189,6 +200,12 @@ def _agreement(found: dict[int, dict[str, Numbers]]) -> dict[int, Any]:
     }
 
 
+def _tolerances(found: dict[int, dict[str, Numbers]]) -> dict[str, Metric]:
+    """Return the definitions of the surface Dice at the tolerances that were used."""
+    named = {name for own in found.values() for metrics in own.values() for name in metrics}
+    return {n: m for t in nsd_tolerances(named) for n, m in nsd_metrics(t).items()}
+
+
 def _by_site(found: dict[int, dict[str, Numbers]], cases: Sequence[Case]) -> dict[str, Any]:
     """Return the cohort metrics of each site, by class."""
     patients = {case.id: case.patient for case in cases}
@@ -235,7 +252,7 @@ def _write(
     write_rows(out / "nodes.csv", nodes)
     definitions = {
         name: {"title": metric.title, "definition": metric.definition, "empty": metric.empty}
-        for name, metric in METRICS.items()
+        for name, metric in (dict(METRICS.items()) | _tolerances(found)).items()
     }
     write_json(
         out / "cohort.json",

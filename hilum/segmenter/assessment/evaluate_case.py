@@ -19,10 +19,13 @@ from hilum.datasets.io.nifti import Volume, read_label, read_volume
 from hilum.datasets.io.resampling import resample
 from hilum.datasets.prepare.body import find_body
 from hilum.datasets.prepare.partial_labels import anatomy_on, with_unknown
+from hilum.evaluation.metrics.case import case_metrics
+from hilum.evaluation.metrics.empty import BothEmpty
 from hilum.evaluation.metrics.instances import Instances, values_of
 from hilum.evaluation.metrics.node_record import NodeRecord, csv_row, read_nodes
 from hilum.evaluation.metrics.nodes import node_table
 from hilum.evaluation.metrics.scores import CaseScores, candidates_of, score_case
+from hilum.evaluation.metrics.surface import TOLERANCE_MM as NSD_MM
 from hilum.evaluation.metrics.uptake import uptake_metrics
 
 from .prepared_cases import Numbers, measure
@@ -37,24 +40,33 @@ class Measured:
 
     Attributes:
         numbers: Metrics by class.
-        grid: Of both masks, canonical.
+        absent: Metrics of a class that the case holds in neither mask.
         nodes: Rows of both masks, `mask` says of which.
         scores: Of the foreground, where probabilities lie beside the mask.
     """
 
     numbers: dict[int, Numbers]
-    grid: Grid
+    absent: Numbers
     nodes: list[dict[str, Any]]
     scores: CaseScores | None
 
 
-def measure_case(case: Case, file: Path) -> Measured:
+def measure_case(
+    case: Case,
+    file: Path,
+    *,
+    tolerance_mm: float = NSD_MM,
+    both_empty: BothEmpty = "1",
+) -> Measured:
     """Compare a mask with the label of a case.
 
     Args:
         case: With a label; PET adds uptake.
         file: The mask, on the grid of the label. `<case>_probability.nii.gz` beside it, else the
             column `probability_max` of `<case>_nodes.json`, gives the scores of nodes.
+
+        tolerance_mm: Of the surface Dice.
+        both_empty: What an overlap of two empty masks is.
 
     Where the manifest says that the label is partial, its unmarked voxels are unknown as `prepare`
     makes them.
@@ -85,18 +97,27 @@ def measure_case(case: Case, file: Path) -> Measured:
         for name, scan in case.volumes.items()
         if modality(name).unit == "SUV"
     }
-    numbers = measure(ours, truth, grid, {}, sorted({1, *values_of(ours), *values_of(truth)}))
+    values = sorted({1, *values_of(ours), *values_of(truth)})
+    numbers = measure(
+        ours, truth, grid, {}, values, tolerance_mm=tolerance_mm, both_empty=both_empty
+    )
+    # In neither mask: only whether there are unknown voxels matters.
+    blank = np.array([[[0, 0 if known.all() else IGNORE]]], np.uint8)
+    absent = case_metrics(blank * 0, blank, grid, tolerance_mm=tolerance_mm, both_empty=both_empty)
     tables = {who: node_table(mask, grid, volumes) for who, mask in masks.items()}
     if "pet" in volumes:
         for value, metrics in numbers.items():
             own = [[node for node in nodes if node.label == value] for nodes in tables.values()]
             metrics |= uptake_metrics(own[0], own[1])
+        absent |= uptake_metrics([], [])
+        if not known.all():
+            absent["tlg_error"] = float("nan")
     nodes = [
         {"case": case.id, "mask": who, **csv_row(node.row)}
         for who, own in tables.items()
         for node in own
     ]
-    return Measured(numbers, grid, nodes, _scores(case, file, whole, truth, grid))
+    return Measured(numbers, absent, nodes, _scores(case, file, whole, truth, grid))
 
 
 def _partial(case: Case, truth: np.ndarray, grid: Grid) -> np.ndarray:
@@ -121,6 +142,18 @@ def _check_decided(case: Case, file: Path, mask: np.ndarray) -> None:
         )
 
 
+def _check_probability(case: Case, file: Path, values: np.ndarray) -> None:
+    low, high = float(values.min()), float(values.max())
+    if low < -1e-3 or high > 1 + 1e-3:
+        raise DataError(
+            "a probability must lie between 0 and 1",
+            case=case.id,
+            file=file,
+            found=f"{low + 0.0:g} to {high + 0.0:g} (logits, percent or bytes?)",
+            remedy="write the probability of the foreground",
+        )
+
+
 def _check_grid(case: Case, file: Path, found: Volume, grid: Grid) -> None:
     if not found.grid.same_as(grid, TOLERANCE_MM):
         raise DataError(
@@ -142,6 +175,7 @@ def _scores(
         _check_grid(case, map_file, volume, read_label(file, case.id).grid)
         _, axes, flips = volume.grid.canonical()
         turned = tuple(axis for axis in range(3) if flips[axis])
+        _check_probability(case, map_file, volume.array)
         values = np.flip(volume.array.transpose(axes), turned)
         return score_case(case.id, values, truth, grid, mask=ours)
     table = file.parent / f"{case.id}_nodes.json"

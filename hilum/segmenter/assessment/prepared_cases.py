@@ -17,7 +17,9 @@ from hilum.core.types import IGNORE
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.evaluation.charts.pictures import case_picture
 from hilum.evaluation.metrics.case import case_metrics
+from hilum.evaluation.metrics.empty import BothEmpty
 from hilum.evaluation.metrics.scores import CaseScores, score_case, summary
+from hilum.evaluation.metrics.surface import TOLERANCE_MM
 from hilum.evaluation.statistics.cohort import cohort_metrics
 
 from ..inference.predict_case import predict_case
@@ -130,9 +132,23 @@ def measure(
     grid: Grid,
     volumes: Mapping[str, np.ndarray],
     classes: Sequence[int],
+    *,
+    tolerance_mm: float = TOLERANCE_MM,
+    both_empty: BothEmpty = "1",
 ) -> dict[int, Numbers]:
-    """Return the metrics of each class."""
-    return {c: case_metrics(prediction, reference, grid, volumes, c) for c in classes}
+    """Return the metrics of each class; see `case_metrics`."""
+    return {
+        c: case_metrics(
+            prediction,
+            reference,
+            grid,
+            volumes,
+            c,
+            tolerance_mm=tolerance_mm,
+            both_empty=both_empty,
+        )
+        for c in classes
+    }
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -93,3 +93,12 @@ def slow(mask: np.ndarray, other: np.ndarray) -> int:
         if not (part & other).any():
             total += int(part.sum())
     return total
+
+
+def test_panoptic_quality_by_hand() -> None:
+    truth = boxes(A, B)
+    got = detection_metrics(boxes(A, ELSEWHERE), truth, GRID)
+    # One of two lesions found whole, one made up: TP 1, FP 1, FN 1.
+    assert got["segmentation_quality"] == 1
+    assert got["recognition_quality"] == pytest.approx(1 / 2)
+    assert got["panoptic_quality"] == pytest.approx(1 / 2)

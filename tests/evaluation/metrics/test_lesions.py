@@ -66,13 +66,13 @@ def test_a_node_that_is_wholly_missed_worsens_every_lesion_wise_score(seed: int)
     assert after["lesion_dice"] < before["lesion_dice"]
     assert after["lesion_nsd_2mm"] < before["lesion_nsd_2mm"]
     assert after["lesion_hd95_mm"] > before["lesion_hd95_mm"]
-    assert after["lesion_assd_mm"] > before["lesion_assd_mm"]
+    assert after["lesion_masd_mm"] > before["lesion_masd_mm"]
 
 
 def test_empty_masks() -> None:
     got = lesion_metrics(boxes(), boxes(), GRID)
     assert all(math.isnan(value) for value in got.values())
-    assert lesion_metrics(boxes(), boxes(A), GRID)["lesion_assd_mm"] == pytest.approx(DIAGONAL)
+    assert lesion_metrics(boxes(), boxes(A), GRID)["lesion_masd_mm"] == pytest.approx(DIAGONAL)
 
 
 def test_a_cut_box_keeps_the_penalty_of_the_whole_image() -> None:

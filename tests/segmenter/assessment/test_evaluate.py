@@ -297,3 +297,44 @@ def test_a_prediction_that_leaves_voxels_unknown_is_refused(tmp_path: Path) -> N
     manifest, folder = cohort(tmp_path, {"a1": (mask((2, 2, 2, 255)), mask((2, 2, 2, 1)))})
     with pytest.raises(DataError, match=r"case a1.*255 means unknown, found 255 in 60 voxels"):
         evaluate(folder, manifest, tmp_path / "out")
+
+
+def test_a_class_that_a_case_has_nowhere_follows_the_rules(tmp_path: Path) -> None:
+    pairs = {
+        "a1": (mask((1, 1, 1, 1), (7, 8, 9, 2)), mask((1, 1, 1, 1), (7, 8, 9, 2))),
+        "b1": (mask((1, 1, 1, 1)), mask((1, 1, 1, 1))),
+        "c1": (mask((1, 1, 1, 1)), mask((1, 1, 1, 1), (7, 8, 9, 255))),
+    }
+    manifest, folder = cohort(tmp_path, pairs)
+    found = evaluate(folder, manifest, tmp_path / "out")
+    assert found.cases[2]["b1"]["tlg_error"] == 0
+    assert found.cases[2]["b1"]["dice"] == 1
+    assert np.isnan(found.cases[2]["c1"]["dice"]), "where it is unknown there may be one"
+    assert np.isnan(found.cases[2]["c1"]["tlg_error"])
+    about = read_json(tmp_path / "out" / "cohort.json")
+    assert about["undefined"]["2"]["dice"] == 1
+    assert any("class 2 is undefined in 1 of 3 cases" in line for line in found.lines())
+    other = evaluate(folder, manifest, tmp_path / "out", both_empty="nan", tolerance_mm=3)
+    assert np.isnan(other.cases[2]["b1"]["dice"])
+    assert other.cohort[1]["nsd_3mm"]["value"] == 1
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "NSD 3 mm" in text
+    assert "overlap with\nundefined" in text
+
+
+def test_masks_of_zero_and_255_are_no_perfect_segmentation(tmp_path: Path) -> None:
+    manifest, folder = cohort(tmp_path, {"a1": (mask((1, 1, 1, 1)), mask((1, 1, 1, 255)))})
+    found = evaluate(folder, manifest, tmp_path / "out")
+    assert np.isnan(found.cases[1]["a1"]["dice"])
+
+
+@pytest.mark.parametrize(("scale", "found"), [(100, "0 to 90"), (-3, "-2.7 to 0")])
+def test_a_map_that_holds_no_probabilities_is_refused(
+    tmp_path: Path, scale: float, found: str
+) -> None:
+    node = mask((1, 1, 1, 1))
+    manifest, folder = cohort(tmp_path, {"a1": (node, node)})
+    values = (node * 0.9 * scale).astype(np.float32)
+    write_volume(folder / "a1_probability.nii.gz", values, GRID)
+    with pytest.raises(DataError, match=rf"a1_prob.*between 0 and 1, found {found} "):
+        evaluate(folder, manifest, tmp_path / "out")
