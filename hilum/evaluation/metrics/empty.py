@@ -141,11 +141,9 @@ def _value(rule: EmptyRule | None, state: State) -> Value:
         return "measured"
     if state == "nothing known":
         return NAN
-    return {
-        "both empty": rule.both,
-        "reference empty": rule.reference,
-        "prediction empty": rule.prediction,
-    }[state]
+    if state == "both empty":
+        return rule.both
+    return rule.reference if state == "reference empty" else rule.prediction
 
 
 def _word(value: Value) -> str:

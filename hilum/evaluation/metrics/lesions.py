@@ -67,7 +67,8 @@ def lesion_metrics(
         own = np.array([number])
         ends = to_some(there, one, other, mates, own, tolerance_mm)
         found = to_some(back, other, one, own, mates, tolerance_mm)
-        row = distances_of(*zip(ends, found, strict=True), tolerance_mm)  # pyright: ignore[reportArgumentType]
+        mm, within, areas = zip(ends, found, strict=True)
+        row = distances_of(mm, within, areas, tolerance_mm)
         sizes = shared[mates].sum() + shared[:, number].sum()
         rows.append(row | {"dice": 2 * float(shared[mates, number].sum()) / float(sizes)})
     rows += [missed] * int((~touching.any(1)).sum())

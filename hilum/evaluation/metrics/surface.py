@@ -88,7 +88,8 @@ class Nearness:
         tree = KDTree(other.corners)
         _, corner = tree.query(one.corners, distance_upper_bound=_reach(tolerance_mm))
         owners = np.append(other.corner_nodes, 0)
-        return cls(mm, other.nodes[nearest], corner < len(other.corners), owners[corner])
+        within = np.asarray(corner < len(other.corners))
+        return cls(mm, other.nodes[nearest], within, owners[corner])
 
 
 def surface_metrics(
