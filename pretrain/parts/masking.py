@@ -55,6 +55,18 @@ def to_voxels(hidden: Tensor, sides: Sequence[int], block: IntTriple) -> Tensor:
     return mask
 
 
+def keep_one(available: Tensor, generator: torch.Generator) -> Tensor:
+    """Choose one modality of those that each sample has, each as likely.
+
+    Returns:
+        Booleans `[B, M]`; none where a sample has no modality.
+    """
+    drawn = torch.rand(available.shape, generator=generator, device=generator.device)
+    drawn = drawn.masked_fill(~available, -1.0)
+    chosen = torch.zeros_like(available).scatter_(1, drawn.argmax(1, keepdim=True), True)
+    return chosen & available
+
+
 def keep_some(available: Tensor, drop: float, generator: torch.Generator) -> Tensor:
     """Drop each modality with a probability, but never all that a sample has.
 

@@ -16,7 +16,7 @@ from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
 from ..parts.masked_mse import countable, mean_squares, named, weighted_mean, with_holes
-from ..parts.masking import check_split, hide_by_dirichlet, to_voxels
+from ..parts.masking import check_split, hide_by_dirichlet, keep_one, to_voxels
 
 
 class MaskedAutoencoder(PretextTask):
@@ -41,15 +41,20 @@ class MaskedAutoencoder(PretextTask):
         in 3D with convolutions: Wald et al., "Revisiting MAE pre-training for 3D medical image
         segmentation", CVPR 2025, arXiv:2410.23132. Independent masks follow Bachmann et al.,
         "MultiMAE", ECCV 2022, arXiv:2204.01678, and so does the split (section 3.2). Ours: the
-        loss counts the body and the field of view only, and each modality by its own count.
+        loss counts the body and the field of view only, and each modality by its own count. A fill
+        with the mean and a weight of 0.2 for what is visible are those of MAE for PET/CT
+        (github.com/liu-xiaofeng/MAE-for-PET-CT); one masked modality is MUST-PET's (2026).
 
     Args:
         encoder: Encoder with one input channel per modality.
         modalities: Name of each channel.
         ratio: Share of the blocks to hide, above 0 and below 1.
         block: Side of a block in voxels.
-        masks: `independent` or `shared` over modalities.
-        token: `zero` hides with 0, `learned` with one learned value per modality.
+        masks: `independent` or `shared` over modalities, or `one`: in each sample one modality
+            that it has, drawn at random, is masked, and the others stay whole.
+        token: `zero` hides with 0, `learned` with one learned value per modality, `mean` with the
+            mean of what stays visible of the modality inside the body.
+        visible: Weight of the error of what stays visible, beside 1 of what is hidden.
         weights: Weight of a modality in the loss, 1 if not named.
         split: `even` hides `ratio` of each modality, `dirichlet` of all modalities together.
         alpha: Concentration of the split; 1 makes every split as likely, more makes it more even.
@@ -77,12 +82,16 @@ class MaskedAutoencoder(PretextTask):
         split: str = "even",
         alpha: float = 1.0,
         drop: float = 0.0,
+        visible: float = 0.0,
     ) -> None:
         super().__init__()
         self.modalities = tuple(modalities)
         _check(self.modalities, ratio, masks, token, weights or {})
         _check_split(split, masks, alpha, drop)
+        if not 0 <= visible < float("inf"):
+            raise SettingsError("visible must be a weight of at least 0", found=visible)
         self.split, self.alpha, self.drop = split, alpha, drop
+        self.visible, self.fill = visible, token
         self.ratio, self.block, self.masks = ratio, _sides(block), masks
         self.encoder = encoder
         self.decoder = PyramidDecoder(
@@ -95,10 +104,13 @@ class MaskedAutoencoder(PretextTask):
 
     def loss(self, batch: PretextBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, and the mean squared error of each modality that counts."""
-        hidden = self.hide(batch)
-        rebuilt = self.rebuild(batch.image, hidden)
-        each, count = mean_squares(rebuilt, batch.image, hidden & countable(batch))
-        loss = weighted_mean(each, count, self.get_buffer("weights"))
+        hidden, there, weights = self.hide(batch), countable(batch), self.get_buffer("weights")
+        rebuilt = self.rebuild(batch.image, hidden, there)
+        each, count = mean_squares(rebuilt, batch.image, hidden & there)
+        loss = weighted_mean(each, count, weights)
+        if self.visible:
+            seen = mean_squares(rebuilt, batch.image, ~hidden & there)
+            loss = loss + self.visible * weighted_mean(*seen, weights)
         return loss, named("mse", self.modalities, each, count)
 
     def outputs(self) -> tuple[Output, ...]:
@@ -108,7 +120,7 @@ class MaskedAutoencoder(PretextTask):
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
         """Return the input, what the network saw of it, and the input with its holes rebuilt."""
         hidden = self.hide(batch)
-        return with_holes(batch.image, hidden, self.rebuild(batch.image, hidden))
+        return with_holes(batch.image, hidden, self.rebuild(batch.image, hidden, countable(batch)))
 
     def hide(self, batch: PretextBatch) -> Tensor:
         """Draw what is hidden: booleans like the image; never in a modality that is absent."""
@@ -128,11 +140,22 @@ class MaskedAutoencoder(PretextTask):
             shared=self.masks == "shared",
             generator=batch.generator,
         )
+        if self.masks == "one":
+            chosen = keep_one(batch.available, batch.generator)
+            return hidden & chosen[:, :, None, None, None]
         return hidden & batch.available[:, :, None, None, None]
 
-    def rebuild(self, image: Tensor, hidden: Tensor) -> Tensor:
-        """Return the image as the network rebuilds it from what is not hidden."""
+    def rebuild(self, image: Tensor, hidden: Tensor, there: Tensor | None = None) -> Tensor:
+        """Return the image as the network rebuilds it from what is not hidden.
+
+        Args:
+            image: The input.
+            hidden: Booleans like the image.
+            there: What a mean is taken over, booleans like the image; all if not given.
+        """
         token = image.new_zeros(()) if self.token is None else self.token.view(-1, 1, 1, 1)
+        if self.fill == "mean":
+            token = visible_mean(image, ~hidden if there is None else ~hidden & there)
         return self.decoder(self.encoder(torch.where(hidden, token.to(image.dtype), image)))[0]
 
     def check_patch(self, patch: IntTriple) -> None:
@@ -143,6 +166,16 @@ class MaskedAutoencoder(PretextTask):
                 found=f"patch {patch} with blocks of {self.block}",
                 remedy="lower task.block or enlarge patch",
             )
+
+
+def visible_mean(image: Tensor, counted: Tensor) -> Tensor:
+    """Return the mean of the counted voxels of each sample and modality, `[B, M, 1, 1, 1]`.
+
+    0 where none counts.
+    """
+    axes = (2, 3, 4)
+    total = torch.where(counted, image.float(), 0.0).sum(axes, keepdim=True)
+    return total / counted.sum(axes, keepdim=True).clamp(min=1)
 
 
 def draw_masks(
@@ -200,10 +233,10 @@ def _check(
         raise SettingsError(
             "the mask ratio must be above 0 and below 1", found=ratio, remedy="try 0.65"
         )
-    if masks not in ("independent", "shared"):
-        raise SettingsError("masks must be independent or shared", found=repr(masks))
-    if token not in ("zero", "learned"):
-        raise SettingsError("token must be zero or learned", found=repr(token))
+    if masks not in ("independent", "shared", "one"):
+        raise SettingsError("masks must be independent, shared or one", found=repr(masks))
+    if token not in ("zero", "learned", "mean"):
+        raise SettingsError("token must be zero, learned or mean", found=repr(token))
     strangers = sorted(set(weights) - set(modalities))
     if strangers or any(weight < 0 for weight in weights.values()):
         raise SettingsError(
@@ -216,8 +249,8 @@ def _check(
 def _check_split(split: str, masks: str, alpha: float, drop: float) -> None:
     if split not in ("even", "dirichlet"):
         raise SettingsError("split must be even or dirichlet", found=repr(split))
-    if split == "dirichlet" and masks == "shared":
-        raise SettingsError("a dirichlet split needs independent masks", found="masks shared")
+    if split == "dirichlet" and masks != "independent":
+        raise SettingsError("a dirichlet split needs independent masks", found=f"masks {masks}")
     if split == "even" and drop:
         raise SettingsError("drop needs split dirichlet", found=f"drop {drop}, split even")
     check_split(alpha, drop)

@@ -69,6 +69,49 @@ def test_the_loss_is_the_formula_of_the_docstring(masks: str, weights: Any) -> N
     assert float(loss.detach()) == pytest.approx(np.average(means, weights=share), rel=1e-5)
 
 
+def test_one_modality_is_masked_and_the_others_stay_whole() -> None:
+    task, seen = make(masks="one"), set()
+    for seed in range(12):
+        batch = batch_of(seed)
+        hidden = task.hide(batch).flatten(2).float().mean(2)
+        assert_close(hidden.sum(1), torch.full((3,), 0.5), rtol=0, atol=0.05)
+        assert not hidden[1, 1]
+        assert not hidden[2, 0]
+        assert (hidden > 0).sum() == 3
+        seen.add(int(hidden[0].argmax()))
+    assert seen == {0, 1}
+
+
+def test_the_mean_of_what_is_visible_fills_what_is_hidden() -> None:
+    task, batch = make(token="mean"), batch_of()
+    hidden = task.hide(again(batch))
+    assert batch.field_of_view is not None
+    there = batch.body & batch.field_of_view & batch.available[:, :, None, None, None]
+    shown: list[Tensor] = []
+    task.encoder.register_forward_hook(lambda part, given, out: shown.append(given[0]))
+    task.loss(again(batch))
+    for b, m in np.ndindex(3, 2):
+        values = batch.image[b, m][~hidden[b, m] & there[b, m]]
+        mean = float(values.double().mean()) if len(values) else 0.0
+        filled = shown[0][b, m][hidden[b, m]]
+        assert_close(filled, torch.full_like(filled, mean), rtol=0, atol=1e-6)
+        assert torch.equal(shown[0][b, m][~hidden[b, m]], batch.image[b, m][~hidden[b, m]])
+
+
+def test_what_is_visible_counts_with_its_weight() -> None:
+    batch, plain, both = batch_of(), make(), make(visible=0.2)
+    hidden = plain.hide(again(batch))
+    rebuilt = plain.rebuild(batch.image, hidden).detach()
+    assert batch.field_of_view is not None
+    there = batch.body & batch.field_of_view & batch.available[:, :, None, None, None]
+    means = [
+        float((rebuilt - batch.image)[:, m][(there & ~hidden)[:, m]].square().mean())
+        for m in range(2)
+    ]
+    more = float(both.loss(again(batch))[0].detach() - plain.loss(again(batch))[0].detach())
+    assert more == pytest.approx(0.2 * np.mean(means), rel=1e-4)
+
+
 def test_nothing_that_does_not_count_reaches_the_loss() -> None:
     task, batch = make(), batch_of()
     hidden = task.hide(again(batch))
@@ -241,8 +284,8 @@ def test_pictures_show_input_holes_and_the_rebuilt_image() -> None:
         ({"ratio": 1.0}, "mask ratio must be above 0 and below 1, found 1.0"),
         ({"block": 0}, "a block needs one side, or three"),
         ({"block": [4, 4]}, "a block needs one side, or three"),
-        ({"masks": "some"}, "independent or shared"),
-        ({"token": "red"}, "zero or learned"),
+        ({"masks": "some"}, "independent, shared or one"),
+        ({"token": "red"}, "zero, learned or mean"),
         ({"weights": {"mr": 1.0}}, "weights must be for ct, pet"),
         ({"weights": {"ct": -1.0}}, "not negative"),
         ({"weights": {"ct": 0.0, "pet": 0.0}}, "one weight must be above 0"),
