@@ -39,11 +39,13 @@ class Evaluation:
         cases: Metrics of each case, by class.
         cohort: Value, interval and number of patients of each metric, by class.
         out: Folder with the tables.
+        unscored: Cases without probabilities beside the mask, where others have them: no FROC.
     """
 
     cases: dict[int, dict[str, Numbers]]
     cohort: dict[int, dict[str, dict[str, float]]]
     out: Path
+    unscored: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return the main numbers for a terminal."""
@@ -70,8 +72,14 @@ class Evaluation:
         ]
 
     def _notes(self) -> list[str]:
-        """Say which classes one side never has: often values of another data set."""
+        """Say which classes one side never has, and whose probabilities are missing."""
         notes = []
+        if self.unscored:
+            few = ", ".join(self.unscored[:5]) + (", ..." if len(self.unscored) > 5 else "")
+            notes.append(
+                f"note: no FROC and no calibration, since {few} lack(s) probabilities that the "
+                "others have"
+            )
         for value, cases in self.cases.items():
             for key, side in (("reference_volume_ml", "reference"), ("volume_ml", "prediction")):
                 if not any(numbers[key] for numbers in cases.values()):
@@ -121,11 +129,14 @@ def evaluate(
     absent: dict[str, Numbers] = {}
     nodes: list[dict[str, Any]] = []
     scores: list[CaseScores] = []
+    scored: set[str] = set()
     for number, case in enumerate(chosen, 1):
         one = measure_case(case, files[case.id], tolerance_mm=tolerance_mm, both_empty=both_empty)
         absent[case.id] = one.absent
         nodes += one.nodes
-        scores += [one.scores] if one.scores is not None else []
+        if one.scores is not None:
+            scores.append(one.scores)
+            scored.add(case.id)
         for value, metrics in one.numbers.items():
             found.setdefault(value, {})[case.id] = metrics
         if progress:
@@ -138,6 +149,9 @@ def evaluate(
     more: dict[str, Any] = {"agreement": _agreement(found)}
     more["undefined"] = {value: undefined(own) for value, own in found.items()}
     more["both_empty"] = both_empty
+    unscored = [case.id for case in chosen if case.id not in scored]
+    if unscored and scores:
+        more["unscored"] = unscored
     if len(scores) == len(chosen):
         own = dict(zip(patients, scores, strict=True))
         more["scores"] = summary(scores, len(set(patients.values())))
@@ -146,7 +160,7 @@ def evaluate(
         more["sites"] = _by_site(found, chosen)
     _write(out, found, cohort, patients, nodes, more)
     write_evaluation_page(out / "report.html", read_json(out / "cohort.json"), found)
-    return Evaluation(found, cohort, out)
+    return Evaluation(found, cohort, out, tuple(unscored if scores else ()))
 
 
 def _chosen(manifest: Path, names: Sequence[str] | None) -> list[Case]:
@@ -222,10 +236,17 @@ def _by_site(found: dict[int, dict[str, Numbers]], cases: Sequence[Case]) -> dic
 
 
 def _prediction(folder: Path, case: Case) -> Path:
-    for ending in ENDINGS:
-        file = folder / f"{case.id}{ending}"
-        if file.is_file():
-            return file
+    found = [file for end in ENDINGS if (file := folder / f"{case.id}{end}").is_file()]
+    if len(found) > 1:
+        raise DataError(
+            "a case must have one prediction",
+            case=case.id,
+            file=folder,
+            found=" and ".join(file.name for file in found),
+            remedy="keep one of them",
+        )
+    if found:
+        return found[0]
     raise DataError(
         "every labelled case must have a prediction",
         case=case.id,

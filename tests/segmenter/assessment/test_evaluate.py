@@ -294,7 +294,9 @@ def test_a_partial_label_leaves_unmarked_tissue_unknown_as_prepare_does(tmp_path
 
 
 def test_a_prediction_that_leaves_voxels_unknown_is_refused(tmp_path: Path) -> None:
-    manifest, folder = cohort(tmp_path, {"a1": (mask((2, 2, 2, 255)), mask((2, 2, 2, 1)))})
+    manifest, folder = cohort(
+        tmp_path, {"a1": (mask((2, 2, 2, 255), (7, 8, 9, 1)), mask((2, 2, 2, 1)))}
+    )
     with pytest.raises(DataError, match=r"case a1.*255 means unknown, found 255 in 60 voxels"):
         evaluate(folder, manifest, tmp_path / "out")
 
@@ -324,8 +326,8 @@ def test_a_class_that_a_case_has_nowhere_follows_the_rules(tmp_path: Path) -> No
 
 def test_masks_of_zero_and_255_are_no_perfect_segmentation(tmp_path: Path) -> None:
     manifest, folder = cohort(tmp_path, {"a1": (mask((1, 1, 1, 1)), mask((1, 1, 1, 255)))})
-    found = evaluate(folder, manifest, tmp_path / "out")
-    assert np.isnan(found.cases[1]["a1"]["dice"])
+    with pytest.raises(DataError, match="must hold a class beside 255"):
+        evaluate(folder, manifest, tmp_path / "out")
 
 
 @pytest.mark.parametrize(("scale", "found"), [(100, "0 to 90"), (-3, "-2.7 to 0")])
@@ -338,3 +340,19 @@ def test_a_map_that_holds_no_probabilities_is_refused(
     write_volume(folder / "a1_probability.nii.gz", values, GRID)
     with pytest.raises(DataError, match=rf"a1_prob.*between 0 and 1, found {found} "):
         evaluate(folder, manifest, tmp_path / "out")
+
+
+def test_two_predictions_of_a_case_are_named(tmp_path: Path) -> None:
+    node = mask((1, 1, 1, 1))
+    manifest, folder = cohort(tmp_path, {"a1": (node, node)})
+    write_volume(folder / "a1.nii", node, GRID)
+    with pytest.raises(DataError, match=r"case a1.*one prediction, found a1\.nii\.gz and a1\.nii"):
+        evaluate(folder, manifest, tmp_path / "out")
+
+
+def test_the_case_whose_map_is_missing_is_named(tmp_path: Path) -> None:
+    node = mask((1, 1, 1, 1))
+    manifest, folder = cohort(tmp_path, {"a1": (node, node), "b1": (node, node)})
+    write_volume(folder / "a1_probability.nii.gz", node.astype(np.float32), GRID)
+    lines = evaluate(folder, manifest, tmp_path / "out").lines()
+    assert any("no FROC" in line and "b1 lack" in line for line in lines)
