@@ -46,7 +46,7 @@ def alignment_problems(
                     "warn",
                     f"{name} should lie on ct",
                     f"an estimate of {found.distance_mm:.0f} mm to move it by ({parts})",
-                    "look at both; register them, e.g. `hilum prepare registration=rigid`",
+                    "look at both; registration=rigid of prepare moves it if that is plausible",
                 )
             )
     return problems

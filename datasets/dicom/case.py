@@ -145,7 +145,7 @@ def labelled(imported: Imported) -> Imported:
             about = json.loads((case.label.parent / "source.json").read_text())
             text = (
                 f"imported without a label: {about['labels']['none']}; "
-                "say which names count with 'labels={pattern: class}'"
+                "say which names count, as in 'labels={\"GTVn*\": 1}'"
             )
             imported.notes.append(Note("warning", "imported without a label", text, case.id))
     return imported
@@ -226,4 +226,9 @@ def _write_labels(
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             text = f"regions that are no part of the label: {', '.join(names[:_LISTED])}{more}"
             notes.append(Note("info", "regions left out", text))
+        if plan.settings.labels is not None and label.unknown and not number:
+            # Who gives a table means to name every region: a spelling that it lacks loses nodes.
+            listed = ", ".join(map(repr, label.unknown))
+            text = f"names that fit no pattern of labels, and count as background: {listed}"
+            notes.append(Note("warning", "names that fit no pattern", text))
     return notes

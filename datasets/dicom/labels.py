@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset, dcmread
 
-from hilum.core.errors import DataError, SettingsError, UserError
+from hilum.core.errors import DataError, UserError
 from hilum.core.geometry import Grid
 from hilum.core.notes import Note
 
 from .contours import read_contours, roi_names
+from .names import REGEX, Table, line_of, overlaps, remedy, table_of
 from .polygons import EdgeRule
 from .references import Series, series_of
 from .segmentation import read_segments, segment_names
@@ -32,7 +32,7 @@ _PLACE = (
     r"(mediastin\w*|hilar|subcarinal|paratracheal|supraclav\w*|positive|patholog\w*|enlarged"
     rf"|involved|\d{{1,2}}[a-z]?|{_SIDE})"
 )
-NODE_NAMES: dict[str, int] = {
+_NODE_PATTERNS: dict[str, int] = {
     # GTVn, GTV-N, GTV_LN2, iGTV node left, GTV-1_N, GTV_R_N, GTV70N, GTVnd, "GTV (nodal)"
     rf"{_NOT}(({_SIDE}|\d+)[\s_.-]+|\d)?[ir]?gt[vn][\s_.(-]*(\d+\s?(gy)?[\s_.-]*)?"
     rf"({_SIDE}[\s_.-]+|lt|rt|left|right)?{_NODE}{_PART}": 1,
@@ -47,6 +47,7 @@ NODE_NAMES: dict[str, int] = {
     rf"{_NOT}(?!.*(level|elective|ranvier))({_SIDE}[\s_.-]+)?[lr]?nodes?{_PART}": 1,
     rf"{_NOT}nodal[\s_.-]+(disease|mass|lesion|met|tumou?r).*": 1,
 }
+NODE_NAMES = {f"{REGEX}{pattern}": value for pattern, value in _NODE_PATTERNS.items()}
 """Names that nodes go by in public sets: the spellings of HECKTOR's MDA centre and their kin.
 
 Gross disease alone: clinical target volumes (CTVn), planning volumes and elective levels are not
@@ -63,6 +64,7 @@ class DicomLabel:
         mask: uint8 `[D, H, W]` on the grid of the series; 0 background.
         names: Class of each region or segment that was taken.
         left_out: Names that no pattern matched, or that have class 0.
+        unknown: Names that no pattern fits.
         notes: What was not as it should be.
     """
 
@@ -71,6 +73,7 @@ class DicomLabel:
     names: dict[str, int]
     left_out: list[str]
     notes: list[Note]
+    unknown: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -82,6 +85,7 @@ class _Drawn:
     names: dict[str, int] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
 
 def read_labels(
@@ -96,9 +100,9 @@ def read_labels(
     Args:
         files: RTSTRUCT and SEG files.
         series: By SeriesInstanceUID: grid and headers of each volume that a label may lie on.
-        names: Class by a pattern for the whole name, whatever its case (`GTV.?n.*`); the first that
-            matches counts. Class 0 marks names as known and unwanted. Where classes overlap, the
-            one whose pattern comes later in the table wins.
+        names: Class by a glob for the whole name, whatever its case (`GTVn*`), or by a regular
+            expression after `re:`; the first that fits counts. Class 0 marks names as known and
+            unwanted. Where classes overlap, the one whose pattern comes later in the table wins.
         case: For messages.
         edge: Rule for voxel centres exactly on a contour.
 
@@ -111,14 +115,14 @@ def read_labels(
         DataError: If the table is empty or matches no name at all (the names are listed), no file's
             series is there, or a file is damaged.
     """
-    table = _table(names)
+    table = table_of(names)
     datasets = [(file, _open(file, case)) for file in files]
     found = {file: _names(dataset, file, case) for file, dataset in datasets}
-    _require_match(table, found, case)
+    _require_match(names, table, found, case)
     drawn: dict[str, _Drawn] = {}
     missing: list[DataError] = []
     for file, dataset in datasets:
-        lines = {number: _line(table, name) for number, name in found[file].items()}
+        lines = {number: line_of(table, name) for number, name in found[file].items()}
         known = [number for number, line in lines.items() if line is not None]
         if not known:
             # Nothing of the table: no reason to ask for its series.
@@ -136,7 +140,12 @@ def read_labels(
         one.names |= {found[file][n]: table[line][1] for n, line in wanted.items()}
     if missing and not drawn:
         raise missing[0]
+    every = [name for numbers in found.values() for name in numbers.values()]
+    told = overlaps(names, table, every)
+    unknown = [name for name in dict.fromkeys(every) if line_of(table, name) is None]
     for one in drawn.values():
+        one.notes.extend(told)
+        one.unknown = unknown
         one.notes.extend(Note("warning", "labels left out", f"left out: {e}") for e in missing)
     return [_label(uid, drawn[uid], table) for uid in series if uid in drawn]
 
@@ -144,23 +153,6 @@ def read_labels(
 def label_names(file: Path, case: str | None = None) -> list[str]:
     """Return the names of the regions or segments in a file."""
     return list(_names(_open(file, case), file, case).values())
-
-
-def _table(names: Mapping[str, int]) -> list[tuple[re.Pattern[str], int]]:
-    table = []
-    for pattern, value in names.items():
-        try:
-            compiled = re.compile(pattern, re.IGNORECASE)
-        except re.error as error:
-            raise SettingsError(
-                "a name must be a regular expression",
-                found=repr(pattern),
-                remedy=f"{error}; put a backslash before + ( ) [ ] * ? to mean the sign itself",
-            ) from error
-        if not 0 <= value <= 254:
-            raise SettingsError("a class must be from 0 to 254", found=f"{pattern!r}: {value}")
-        table.append((compiled, value))
-    return table
 
 
 def _open(file: Path, case: str | None) -> Dataset:
@@ -207,25 +199,21 @@ def _whole(file: Path, case: str | None) -> Iterator[None]:
         ) from error
 
 
-def _line(table: list[tuple[re.Pattern[str], int]], name: str) -> int | None:
-    """Return the first line of the table that matches a name."""
-    return next((i for i, (pattern, _) in enumerate(table) if pattern.fullmatch(name)), None)
-
-
 def _require_match(
-    table: list[tuple[re.Pattern[str], int]],
+    names: Mapping[str, int],
+    table: Table,
     found: Mapping[Path, Mapping[int, str]],
     case: str | None,
 ) -> None:
     every = list(dict.fromkeys(name for names in found.values() for name in names.values()))
-    if found and not any(_line(table, name) is not None for name in every):
+    if found and not any(line_of(table, name) is not None for name in every):
         rule = "the table of names must match a region" if table else "labels need a table of names"
         raise DataError(
             rule,
             case=case,
             file=next(iter(found)),
             found=f"regions {', '.join(map(repr, every)) or 'without names'}",
-            remedy="name the wanted ones, as in GTVn=1, and with 0 those to ignore, as in GTVp=0",
+            remedy=remedy(names, every),
         )
 
 
@@ -265,7 +253,7 @@ def _draw(
         one.masks[line] = one.masks[line] | mask if line in one.masks else mask
 
 
-def _label(uid: str, drawn: _Drawn, table: list[tuple[re.Pattern[str], int]]) -> DicomLabel:
+def _label(uid: str, drawn: _Drawn, table: Table) -> DicomLabel:
     """Paint the masks in the order of the table."""
     mask, notes = np.zeros(drawn.grid.shape, np.uint8), drawn.notes
     for line in sorted(drawn.masks):
@@ -275,4 +263,4 @@ def _label(uid: str, drawn: _Drawn, table: list[tuple[re.Pattern[str], int]]) ->
             text = f"class {value} overlaps others in {over} voxels and takes them"
             notes.append(Note("warning", "classes that overlap", text))
         mask[region] = value
-    return DicomLabel(uid, mask, drawn.names, drawn.left_out, notes)
+    return DicomLabel(uid, mask, drawn.names, drawn.left_out, notes, drawn.unknown)

@@ -38,6 +38,12 @@ def import_folder(source: Source) -> Imported:
             continue
         if case:
             found.cases.append(case)
+        elif unknown := _unknown(folder, names):
+            text = (
+                f"no file is named after a modality: {', '.join(unknown)}; say what they are, as "
+                f"in --name {unknown[0]}=pet"
+            )
+            found.left_out.append(LeftOut(folder.name, text))
     if not found.cases and not found.left_out:
         raise DataError(
             "the folder must hold a folder per case with ct.nii.gz, pet.nii.gz, ...",
@@ -50,12 +56,17 @@ def import_folder(source: Source) -> Imported:
 
 def _case(folder: Path, names: Mapping[str, str]) -> Case | None:
     files = scans_in(folder)
-    words = {stem: names.get(stem) or (stem if is_scan_or_label(stem) else "") for stem in files}
+    words = {stem: names.get(stem, stem if is_scan_or_label(stem) else "") for stem in files}
     if not any(name and name != "label" for name in words.values()):
         return None
     volumes, label = volumes_of(files, words, folder.name)
     name = check_id(folder.name, folder)
     return Case(id=name, patient=name, volumes=volumes, label=label)
+
+
+def _unknown(folder: Path, names: Mapping[str, str]) -> list[str]:
+    """Return the NIfTI files that are no modality and that the user did not name."""
+    return [stem for stem in scans_in(folder) if stem != "label" and stem not in names]
 
 
 def is_scan_or_label(name: str) -> bool:

@@ -21,6 +21,7 @@ from ..io.nifti_header import notes_on_header
 from ..manifest import OTHER, check_id, notes_file, write_manifest
 from .masks import judged
 from .source import Imported, LeftOut, Progress, Source
+from .unknown_names import unused_files
 
 Importer = Callable[[Source], Imported]
 
@@ -151,6 +152,9 @@ def read_layout(format: str, source: Source) -> Imported:  # noqa: A002
         raise DataError(
             "the folder must be readable", file=error.filename, found=error.strerror
         ) from error
+    if format not in ("pattern", "table", "dicom"):  # these tell it by themselves
+        own = format == "folder"
+        found.notes.extend(unused_files(found.cases, source.words({}), own_names=own))
     had = {name for case in found.cases for name in case.volumes} | set(OTHER)
     for word, name in source.names.items():
         if name and name not in had:

@@ -7,6 +7,7 @@ for each series, is known by its columns.
 from __future__ import annotations
 
 import csv
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,7 +28,7 @@ from ..dicom.layout import import_found
 from ..dicom.settings import DicomLayout
 from ..manifest import OTHER, case_of_row
 from .conversion import Conversion, convert
-from .source import Imported, LeftOut, Source, collect
+from .source import Imported, LeftOut, Source, collect, stem_of
 
 _SERIES, _LOCATION = "series uid", "file location"
 """Columns of the `metadata.csv` that the archive's downloader writes beside the series."""
@@ -78,6 +79,7 @@ def import_table(source: Source) -> Imported:
 
     read = collect(items, make)
     read.left_out.extend(left_out)
+    read.notes.extend(_passed(rows, set(columns.values()), source.words({})))
     return _converted(source, read).raise_if_empty("a row for each case", source.root)
 
 
@@ -207,6 +209,22 @@ def _columns(head: list[str], words: Mapping[str, str], file: Path) -> dict[str,
             remedy="map them, as in --name 'Subject=case' --name 'CT file=ct'",
         )
     return found
+
+
+def _passed(rows: list[list[str]], used: set[int], words: Mapping[str, str]) -> list[Note]:
+    """Return a note for each column of scans that means nothing here, and was not skipped."""
+    notes = []
+    for place, cell in enumerate(rows[0]):
+        files = sum(bool(stem_of(Path(row[place]))) for row in rows[1:] if place < len(row))
+        if place in used or not files or words.get(cell.strip().lower()) == "":
+            continue
+        name = shlex.quote(f"{cell.strip()}=pet"), shlex.quote(f"{cell.strip()}=")
+        text = (
+            f"column {cell.strip()!r} of {files} scans passed over; say what it is, as in --name "
+            f"{name[0]}, or --name {name[1]} to skip"
+        )
+        notes.append(Note("warning", "columns passed over", text))
+    return notes
 
 
 def _known(word: str) -> bool:

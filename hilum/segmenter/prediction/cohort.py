@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import nn
 from hilum.core.case import Case
 from hilum.core.errors import DataError, UserError
 from hilum.core.files import hash_of, hash_of_file, read_json, write_json
-from hilum.core.notes import grouped
+from hilum.core.notes import Note, grouped
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.prepare.case import prepare_case
 from hilum.datasets.store.case_store import PreparedCase
@@ -136,6 +136,9 @@ def predict(
             bad[case.id] = str(error)
         if progress:
             progress(number, len(found.cases), case.id)
+    told = [Note.from_json(entry) for row in rows.values() for entry in row.get("notes", ())]
+    for line in grouped(told) if say else ():
+        say(line)  # pyright: ignore[reportOptionalCall]
     notes = [note.as_json() for note in found.notes]
     write_json(out / SUMMARY, {"cases": rows, "failed": bad, "notes": notes})
     if bad:
@@ -146,6 +149,17 @@ def predict(
             remedy="\nmend them and run the same command again",
         )
     return out / SUMMARY
+
+
+def _fewer_modalities(case: str, given: Sequence[str], known: Sequence[str]) -> list[Note]:
+    """Return a note if a network gets fewer modalities than it knows."""
+    missing = [name for name in known if name not in given]
+    if not missing:
+        return []
+    text = (
+        f"predicted from {', '.join(given)} without {', '.join(missing)}, which the network knows"
+    )
+    return [Note("warning", "predicted without modalities that the network knows", text, case)]
 
 
 def load(segmenter: Given) -> tuple[Predictor, str]:
@@ -222,7 +236,10 @@ def _predict_one(
         write_volume(out / name, map_on_source(total, prepared), grid)
     write_volume(out / files[0], mask, grid, np.uint8)
     ended = time.monotonic()
+    notes = [replace(note, case=case.id) for note in prepared.notes]
+    notes += _fewer_modalities(case.id, names, model.modalities)
     row = {
+        "notes": [note.as_json() for note in notes],
         "mask": files[0],
         "files": files,
         "modalities": names,
@@ -242,7 +259,6 @@ def _predict_one(
         "inference": settings.inference.model_dump(),
         "uncertainty": settings.uncertainty,
         "n_features": n_features(nodes),
-        "notes": [note.as_json() for note in prepared.notes],
     }
     if settings.pictures:
         _draw(out, case, prepared, maps, nodes, row)

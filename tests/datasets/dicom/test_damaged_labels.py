@@ -67,7 +67,7 @@ def segment() -> FileDataset:
 def read(file: Path) -> np.ndarray:
     header = Dataset()
     header.SOPInstanceUID, header.FrameOfReferenceUID = generate_uid(), FRAME
-    (label,) = read_labels([file], {SERIES: (GRID, [header])}, {"l.*": 1}, "P1")
+    (label,) = read_labels([file], {SERIES: (GRID, [header])}, {"l*": 1}, "P1")
     return label.mask
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from hilum.datasets.dicom.labels import NODE_NAMES
+from hilum.datasets.dicom.names import line_of, table_of
 
 NODES = [
     "GTVn",
@@ -206,7 +205,7 @@ OTHERS = [
 
 
 def known(name: str) -> bool:
-    return any(re.fullmatch(pattern, name, re.IGNORECASE) for pattern in NODE_NAMES)
+    return line_of(table_of(NODE_NAMES), name) is not None
 
 
 @pytest.mark.parametrize("name", NODES)

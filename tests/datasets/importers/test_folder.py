@@ -58,7 +58,7 @@ def test_other_names_can_be_mapped(tmp_path: Path) -> None:
     [
         ([], "must hold a folder per case.*give the folder above the cases"),
         (["ct.nii.gz", "pet.nii.gz"], "must hold a folder per case"),
-        (["a/scan.nii.gz"], "must hold a folder per case"),
+        (["a/scan.nii.gz"], "no file is named after a modality: scan"),
         (
             ["a/ct.nii", "a/ct.nii.gz"],
             r"the first, a: .*one file for ct, found ct\.nii and ct",
@@ -81,4 +81,4 @@ def test_one_bad_case_does_not_stop_the_others(tmp_path: Path) -> None:
     make(tmp_path, "a/ct.nii", "a/ct.nii.gz", "b/ct.nii", "c/scan.nii")
     found = import_folder(Source(tmp_path, tmp_path))
     assert [case.id for case in found.cases] == ["b"]
-    assert [entry.case for entry in found.left_out] == ["a"]
+    assert [entry.case for entry in found.left_out] == ["a", "c"]

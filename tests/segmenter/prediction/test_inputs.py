@@ -184,3 +184,14 @@ def test_settings_of_dicom_reach_the_importer_or_are_refused(
         find_cases(case, threshold, tmp_path / "out", ["suv=bw"])
     with pytest.raises(DataError, match="must hold a DICOM series for pet"):
         find_cases({"pet": folder}, threshold, tmp_path / "out")
+
+
+def test_a_network_that_gets_fewer_modalities_than_it_knows_says_so(
+    threshold: Segmenter, tmp_path: Path
+) -> None:
+    for names, told in ((("ct",), 1), (("ct", "pet"), 0)):
+        case, lines = write_case(tmp_path / f"p{told}", *names), list[str]()
+        predict(threshold, case, tmp_path / "out", precision="32", pictures=False, say=lines.append)
+        lines = [line for line in lines if f"p{told}:" in line]
+        expected = f"warning: p{told}: predicted from ct without pet, which the network knows"
+        assert lines == [expected][:told]
