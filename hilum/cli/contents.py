@@ -34,7 +34,8 @@ def _foreign(folder: Path) -> bool:
     if not any((folder / name).exists() for name in WEIGHTS):
         return False
     config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
-    return not (isinstance(config.get("architecture"), dict) or "fusion" in config)
+    ours = "fusion" in config or config.get("kind") == "network"
+    return not (isinstance(config.get("architecture"), dict) or ours)
 
 
 def describe(folder: Path) -> list[str]:
@@ -82,12 +83,18 @@ def _describe_run(folder: Path) -> Iterable[str]:
 def _describe_weights(folder: Path) -> Iterable[str]:
     from hilum.core.checkpoints import read_weights
     from hilum.core.seen import read_seen, seen_in_words
+    from hilum.encoders.networks import Output
 
     config = read_json(folder / "config.json")
     weights = read_weights(folder)
     count = sum(tensor.numel() for tensor in weights.values())
     kind = "segmenter" if "fusion" in config or "segmenter" in config else "encoder"
+    kind = config.get("kind", kind)
     yield f"{kind}: {len(weights)} tensors, {count:,} numbers"
+    if kind == "network":
+        outputs = [str(Output.model_validate(output)) for output in config.pop("outputs")]
+        yield f"outputs: {', '.join(outputs)}"
+        config |= config.pop("encoder")
     seen = read_seen(folder)
     yield f"patients learned from: {seen_in_words(seen)}"
     for key, value in config.items():

@@ -24,6 +24,7 @@ def plan(
     asked = load(PlanSettings, [], settings or [])
     from hilum.core.files import write_text
     from hilum.datasets.store.case_store import CaseStore
+    from hilum.finetune.advice import advice
     from hilum.finetune.fingerprint import fingerprint, notes
     from hilum.finetune.plan import plan as run
     from hilum.finetune.plan import settings_of
@@ -34,6 +35,9 @@ def plan(
         key = decision.key.removesuffix("._")
         value = "" if decision.value is None else f" = {decision.value}"
         say(f"{key}{value}: {decision.why}")
+    labelled = {case.patient for case in map(cases.__getitem__, cases.ids) if case.labelled}
+    for key, why in advice(fingerprint(cases), len(labelled)):
+        say(f"{key}: {why}")
     for note in notes(fingerprint(cases)):
         say(f"note: {note}")
     import yaml

@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from hilum.core.checkpoints import read_config, state_of
+from hilum.cli.contents import describe_any
+from hilum.core.checkpoints import EncoderConfig, read_config, state_of
 from hilum.core.registry import build
+from hilum.core.settings import validate
 from hilum.encoders import ENCODERS
+from hilum.encoders.networks import (
+    NetworkConfig,
+    build_network,
+    reconstructions_of,
+    save_network,
+)
 
 HILUM = Path(sys.executable).with_name("hilum")
 SPEC = {"name": "resenc", "features": [4, 8], "blocks": [1, 2]}
@@ -45,6 +53,24 @@ def test_a_file_is_inspected_imported_and_inspected_again(tmp_path: Path, file: 
     again = hilum("inspect", tmp_path / "enc")
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("encoder: ")
+
+
+def test_a_network_folder_says_what_its_outputs_mean(tmp_path: Path) -> None:
+    about = {"architecture": SPEC, "modalities": ("ct", "pet"), "spacing": (4, 4, 4)}
+    config = NetworkConfig(
+        format=1,
+        kind="network",
+        encoder=validate(EncoderConfig, about | {"patch": (8, 8, 8)}),
+        decoder={"name": "pyramid"},
+        outputs=reconstructions_of(("ct", "pet")),
+    )
+    network = build_network(config)
+    folder = save_network(tmp_path / "network", network.encoder, network.decoder, config)
+    lines = list(describe_any(folder))
+    assert lines[0].startswith("network: ")
+    assert lines[1] == "outputs: reconstruction ct, reconstruction pet"
+    assert any(line.startswith("modalities: ") for line in lines)
+    assert any(line.startswith("decoder: ") for line in lines)
 
 
 @pytest.mark.slow

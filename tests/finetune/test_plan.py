@@ -11,6 +11,7 @@ import torch
 from hilum.core.errors import SettingsError
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
+from hilum.finetune.advice import advice
 from hilum.finetune.fingerprint import Fingerprint, fingerprint, notes
 from hilum.finetune.plan import GIB, PlanSettings, needed, plan, settings_of, strides_for
 from hilum.finetune.settings import FinetuneSettings
@@ -30,6 +31,16 @@ def test_the_fingerprint_is_that_of_the_headers(store: CaseStore) -> None:
     # Balls of a radius of 9 to 11 mm.
     assert 16 < found.smallest < 22
     assert notes(found) == []
+
+
+def test_a_plan_says_the_rate_of_transfer_and_the_block_of_masks() -> None:
+    found = Fingerprint((4.0, 4.0, 4.0), (40, 40, 40), 24.0, 10, 20)
+    lines = dict(advice(found, 1))
+    assert "0.2 with at most 2 labelled patients" in lines["transfer.rate"]
+    assert "with 1 and 2 of them; else 1" in lines["transfer.rate"]
+    assert "try 3 voxels" in lines["pretrain task.block"]
+    none = Fingerprint((4.0, 4.0, 4.0), (40, 40, 40), float("nan"), 10, 0)
+    assert list(dict(advice(none, 0))) == ["transfer.rate"]
 
 
 def test_small_nodes_and_none_are_noted() -> None:
