@@ -19,6 +19,7 @@ TASKS: Table[type[PretextTask]] = Table(
         "simmim": "Simmim",
         "models_genesis": "ModelsGenesis",
         "volume_fusion": "VolumeFusion",
+        "synthetic_nodes": "SyntheticNodes",
         "swin_triple": "SwinTriple",
         "self_distillation": "SelfDistillation",
         "dino": "Dino",

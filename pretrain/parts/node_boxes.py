@@ -1,0 +1,69 @@
+"""Boxes around places of volumes: taken out and laid back without a loop over voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hilum.core.geometry import IntTriple, Triple
+
+from .node_places import unravel
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """One box of equal sides around each place, moved as far as it must to lie inside. Final.
+
+    Attributes:
+        sides: Of each box.
+        flat: Flat index in the volume of each of a box's voxels `[B, K, d * h * w]`.
+        offset_mm: From the place to each voxel, along depth, height, width `[B, K, 3, d, h, w]`.
+    """
+
+    sides: IntTriple
+    flat: Tensor
+    offset_mm: Tensor
+
+    @classmethod
+    def around(
+        cls, places: Tensor, reach_mm: float, volume: Sequence[int], spacing: Triple
+    ) -> Boxes:
+        """Return the boxes that hold all within `reach_mm` of places `[B, K, 3]`, in voxels."""
+        d, h, w = (
+            min(2 * int(reach_mm / step) + 3, side)
+            for side, step in zip(volume, spacing, strict=True)
+        )
+        sides: IntTriple = (d, h, w)
+        size = torch.tensor(sides, device=places.device)
+        room = torch.tensor(tuple(volume), device=places.device) - size
+        low = torch.minimum((places.round().long() - size // 2).clamp(min=0), room)
+        inner = unravel(torch.arange(d * h * w, device=places.device), sides)
+        index = low[:, :, None] + inner
+        flat = (index[..., 0] * volume[1] + index[..., 1]) * volume[2] + index[..., 2]
+        offset = (index - places[:, :, None]) * torch.tensor(spacing, device=places.device)
+        return cls(sides, flat, offset.movedim(-1, 2).unflatten(-1, sides))
+
+    def take(self, volume: Tensor) -> Tensor:
+        """Return `[B, K, d, h, w]` out of volumes `[B, D, H, W]`."""
+        picked = volume.flatten(1).gather(1, self.flat.flatten(1))
+        return picked.view(*self.flat.shape[:2], *self.sides)
+
+    def paint(self, canvas: Tensor, colour: Tensor, cover: Tensor) -> Tensor:
+        """Return a canvas with every box painted over it, the first at the bottom.
+
+        Args:
+            canvas: `[B, C, D, H, W]`.
+            colour: `[B, K, C, d, h, w]`, or 1 along any of the sides.
+            cover: How much of the canvas it hides, 0 to 1, alike.
+        """
+        result = canvas.flatten(2).clone()
+        channels = result.shape[1]
+        for k in range(self.flat.shape[1]):
+            where = self.flat[:, k, None].expand(-1, channels, -1)
+            before = result.gather(2, where).unflatten(2, self.sides)
+            after = before + cover[:, k] * (colour[:, k] - before)
+            result.scatter_(2, where, after.flatten(2))
+        return result.view(canvas.shape)

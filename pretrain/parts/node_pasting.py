@@ -1,0 +1,270 @@
+"""Paste lymph nodes and decoys into a batch of unlabelled patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hilum.core.geometry import Triple
+from hilum.core.modality import Modality, modality
+from hilum.core.types import IGNORE
+
+from ..base import PretextBatch
+from .node_boxes import Boxes
+from .node_decoys import FARTHER, balls, copies, erase, surroundings
+from .node_looks import (
+    Looks,
+    contrast,
+    density,
+    draw_looks,
+    grain,
+    insides,
+    point_spread,
+)
+from .node_places import around_stations, at, choose, plausible
+from .node_shapes import Shapes, draw_shapes, form, share
+from .smoothing import smooth, texture
+
+
+class Pasted(NamedTuple):
+    """A batch with what was pasted.
+
+    Attributes:
+        image: Like that of the batch.
+        label: uint8 `[B, 1, D, H, W]`: 1 pasted node, 0 none, 255 unknown.
+        share: How much of each voxel is node `[B, 1, D, H, W]`.
+    """
+
+    image: Tensor
+    label: Tensor
+    share: Tensor
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is pasted. Final.
+
+    Attributes:
+        nodes: Most nodes of a patch; each is there with a chance of 2 in 3.
+        decoys: Most decoys of each of four kinds; each is there with a chance of 1 in 2.
+        stations: Groups that nodes lie in.
+        spread_mm: Standard deviation of a node's distance from its station, along each axis.
+        short_mm: Least and greatest short axis.
+        long_mm: Greatest long axis.
+        misregistration_mm: Root mean square of the distance between density and uptake.
+        resolution_mm: Bounds of the uptake's resolution (FWHM), which the case decides.
+        hilum: Share of nodes with a fatty hilum.
+        necrosis: Share of nodes with a dead middle.
+        confluent: Share of nodes that grow into the node before.
+        unknown: Uptake from which on a voxel that was not pasted is unknown, as a share of the
+            window that is shown (0.3 of SUV 8 is 2.4).
+    """
+
+    nodes: int
+    decoys: int
+    stations: int
+    spread_mm: float
+    short_mm: tuple[float, float]
+    long_mm: float
+    misregistration_mm: float
+    resolution_mm: tuple[float, float]
+    hilum: float
+    necrosis: float
+    confluent: float
+    unknown: float
+
+
+class Drawn(NamedTuple):
+    """Nodes and decoys of one modality, `[B, K]`, decoys first so that nodes lie over them.
+
+    Attributes:
+        shapes, looks: What was drawn.
+        places: Middles in voxels, with fractions `[B, K, 3]`.
+        dense: Whether it shows in the modalities of structure.
+        avid: Whether it shows in the modalities of uptake.
+        node: Whether it is a node.
+    """
+
+    shapes: Shapes
+    looks: Looks
+    places: Tensor
+    dense: Tensor
+    avid: Tensor
+    node: Tensor
+
+
+@torch.no_grad()
+def paste(batch: PretextBatch, names: Sequence[str], spacing: Triple, recipe: Recipe) -> Pasted:
+    """Paste nodes and decoys into every patch of a batch.
+
+    Every draw comes from the batch's generator, on its device, and nothing is read on the host.
+
+    Modalities with a linear scale show structure (CT, MR), those with a log scale uptake (PET,
+    SPECT, diffusion). Decoys tell nodes from what looks like one in one of them, so they are pasted
+    only where a case has both: a nodule without uptake, uptake without a nodule, real uptake
+    blurred and copied elsewhere. Where there is uptake, real foci are erased, too.
+
+    Unknown is, by rule, what was hot before and was neither covered by a node nor erased, one voxel
+    around included: it may be a node. A case without uptake has nothing unknown.
+
+    Args:
+        batch: On the network's scale; not changed.
+        names: Modality of each channel.
+        spacing: mm along depth, height, width.
+        recipe: What to paste.
+    """
+    with torch.autocast(batch.image.device.type, enabled=False):
+        return _paste(batch, [modality(name) for name in names], spacing, recipe)
+
+
+def _paste(
+    batch: PretextBatch, rules: Sequence[Modality], spacing: Triple, recipe: Recipe
+) -> Pasted:
+    image, body, generator = batch.image.float(), batch.body[:, 0], batch.generator
+    values = [rule.decode(image[:, c]) for c, rule in enumerate(rules)]
+    structure = [c for c, rule in enumerate(rules) if rule.scale == "linear"]
+    uptake = [c for c, rule in enumerate(rules) if rule.scale == "log"]
+    worth = plausible(values, rules, batch.available, body, spacing)
+    hot = [values[c] > recipe.unknown * rules[c].show[1] for c in uptake]
+    hot = [h & batch.available[:, c, None, None, None] for h, c in zip(hot, uptake, strict=True)]
+    both = batch.available[:, structure].any(1) & batch.available[:, uptake].any(1)
+    drawn = _draw(worth, body, both, spacing, recipe, generator)
+    reach = recipe.long_mm / 2 * 1.2
+    boxes = Boxes.around(drawn.places, reach, body.shape[1:], spacing)
+    forms, own = form(drawn.shapes, boxes.offset_mm)
+    cover = share(forms, boxes.offset_mm, spacing)
+    inside = insides(forms, own, drawn.looks)
+    whole = drawn.places.round().long().clamp(min=0)
+    whole = torch.minimum(whole, whole.new_tensor(body.shape[1:]) - 1)
+
+    def over(canvas: Tensor, colour: Tensor, shown: Tensor) -> Tensor:
+        opaque = (cover * shown[..., None, None, None])[:, :, None]
+        return boxes.paint(canvas[:, None], colour[:, :, None], opaque)[:, 0]
+
+    new, nothing, one = list(values), torch.zeros_like(values[0]), cover.new_ones(())
+    one = one.expand(*cover.shape[:2], 1, 1, 1)
+    node = over(nothing, drawn.node[..., None, None, None].float(), drawn.node)
+    painted = over(nothing, one, drawn.dense)
+    for c in structure:
+        colour = density(values[c], rules[c], body, drawn.looks, whole, inside, spacing)
+        new[c] = over(values[c], colour, drawn.dense)
+        counted = _even(values[c], rules[c], body)
+        width, variance = texture(values[c], counted, spacing)
+        noise = grain(width.clamp(max=2 * max(spacing)), body.shape, spacing, generator)
+        level = variance.sqrt().clamp(max=0.08 * (rules[c].show[1] - rules[c].show[0]))
+        new[c] = new[c] + painted * noise * level.view(-1, 1, 1, 1)
+    shift = torch.randn((len(image), 3), generator=generator, device=image.device)
+    alone = batch.available[:, structure].any(1)[:, None]
+    shift = shift * alone * (recipe.misregistration_mm / 3**0.5)
+    gone = torch.zeros_like(body)
+    touched = [torch.zeros_like(body) for _ in rules]
+    for c in structure:
+        touched[c] = painted > 0
+    for number, c in enumerate(uptake):
+        sigma, noisy = point_spread(values[c], body & ~hot[number], recipe.resolution_mm, spacing)
+        colour = contrast(
+            values[c], rules[c], drawn.looks, drawn.shapes, whole, inside, own, spacing
+        )
+        added = smooth(over(nothing, colour, drawn.avid), sigma, spacing, shift_mm=shift)
+        now, gone_here, copied = _real_foci(
+            values[c], hot[number], worth, both, sigma, spacing, recipe, generator
+        )
+        added = added + copied
+        noise = grain(sigma, body.shape, spacing, generator)
+        spread = (added * noisy.view(-1, 1, 1, 1)).sqrt()
+        new[c] = (now + added + noise * spread).clamp(min=0)
+        touched[c] = (added > 1e-3 * rules[c].show[1]) | (now != values[c])
+        gone = gone | gone_here
+    out = [
+        torch.where(
+            touched[c] & batch.available[:, c, None, None, None], rule.encode(new[c]), image[:, c]
+        )
+        for c, rule in enumerate(rules)
+    ]
+    is_node = node >= 0.5
+    unknown = torch.stack(hot).any(0) if hot else torch.zeros_like(body)
+    unknown = F.max_pool3d(unknown[:, None].float(), 3, 1, 1)[:, 0] > 0
+    label = (unknown & ~gone).to(torch.uint8) * IGNORE
+    label = torch.where(is_node, torch.ones_like(label), label)
+    return Pasted(torch.stack(out, 1).to(batch.image.dtype), label[:, None], node[:, None])
+
+
+def _draw(
+    worth: Tensor,
+    body: Tensor,
+    both: Tensor,
+    spacing: Triple,
+    recipe: Recipe,
+    generator: torch.Generator,
+) -> Drawn:
+    """Draw all nodules: dense decoys, avid decoys, nodes."""
+    batch, device = len(worth), worth.device
+    kinds = [0] * recipe.decoys + [1] * recipe.decoys + [2] * recipe.nodes
+    kind = torch.tensor(kinds, device=device).expand(batch, -1)
+    count = len(kinds)
+    shapes = draw_shapes(batch, count, recipe.short_mm, recipe.long_mm, generator)
+    looks = draw_looks(batch, count, recipe.hilum, recipe.necrosis, generator)
+    chance, joins = torch.rand((2, batch, count), generator=generator, device=device)
+    ways = torch.randn((batch, count, 3), generator=generator, device=device)
+    jitter = torch.rand((batch, count, 3), generator=generator, device=device) - 0.5
+    member = torch.randint(0, recipe.stations, (batch, count), generator=generator, device=device)
+    stations, _ = choose(worth, recipe.stations, generator)
+    places, good = around_stations(worth, stations, member, recipe.spread_mm, spacing, generator)
+    free, there = choose(body.float(), count, generator)
+    foreign = kind == 1  # uptake of muscle, vessels, brown fat: anywhere in the body
+    places = torch.where(foreign[..., None], free, places).float()
+    good = torch.where(foreign, there, good)
+    present = good & torch.where(kind == 2, chance < 2 / 3, (chance < 0.5) & both[:, None])
+    # Each second node may grow into the one before, at 0.8 of the distance of two that touch.
+    mean = shapes.axes_mm.prod(-1) ** (1 / 3)
+    apart = 0.4 * (mean + mean.roll(1, 1))
+    way = ways / ways.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    beside = places.roll(1, 1) + way * apart[..., None] / places.new_tensor(spacing)
+    last = places.new_tensor(worth.shape[1:]) - 1
+    beside = torch.minimum(beside.clamp(min=0), last)
+    second = torch.zeros(count, dtype=torch.bool, device=device)
+    second[2 * recipe.decoys + 1 :: 2] = True
+    merge = second & (joins < recipe.confluent) & present.roll(1, 1)
+    merge = merge & (at(worth, beside.round().long()) > 0)
+    places = torch.where(merge[..., None], beside, places) + jitter
+    return Drawn(
+        shapes, looks, places, present & (kind != 1), present & (kind != 0), present & (kind == 2)
+    )
+
+
+def _real_foci(
+    value: Tensor,
+    hot: Tensor,
+    worth: Tensor,
+    both: Tensor,
+    sigma: Tensor,
+    spacing: Triple,
+    recipe: Recipe,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the uptake with real foci erased, where they were, and blurred copies to be added."""
+    if not recipe.decoys:
+        return value, torch.zeros_like(hot), torch.zeros_like(value)
+    low = surroundings(value, hot, spacing)
+    boxes, soft, _ = balls(hot, 2 * recipe.decoys, spacing, generator)
+    keep = torch.rand(soft.shape[:2], generator=generator, device=value.device) < 0.5
+    soft = soft * keep[..., None, None, None]
+    first = torch.zeros_like(keep)
+    first[:, : recipe.decoys] = True
+    left, gone = erase(value, low, boxes, soft * first[..., None, None, None])
+    to, there = choose(worth, keep.shape[1], generator)
+    kept = soft * (~first & there & both[:, None])[..., None, None, None]
+    copied = copies(value, low, boxes, kept, to, spacing)
+    return left, gone, smooth(copied, FARTHER * sigma, spacing)
+
+
+def _even(value: Tensor, rule: Modality, body: Tensor) -> Tensor:
+    """Return where a modality of structure is even enough to show its noise."""
+    if rule.unit == "HU":
+        return body & (value > 0) & (value < 100)
+    return body
