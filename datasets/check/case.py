@@ -14,7 +14,7 @@ from hilum.core.geometry import Grid
 
 from ..io.nifti import Volume, read_grid, read_label, read_volume
 from .alignment import alignment_problems
-from .geometry import grid_problems, orientation, overlap_problems, position_problems
+from .geometry import grid_problems, header_problems, orientation, overlap_problems
 from .label import label_facts, label_problems, on_scan
 from .report import Problem
 from .thumbnails import picture
@@ -70,7 +70,7 @@ def check_case(case: Case, show: tuple[str, ...] = ()) -> CaseFindings:
 def _examine(case: Case, findings: CaseFindings, show: tuple[str, ...]) -> None:
     problems = findings.problems
     grids = _read_grids(case, findings)
-    problems += position_problems(case)
+    problems += header_problems(case)
     volumes = _read_volumes(case, grids, findings)
     label = None
     reference = "ct" if "ct" in grids else next(iter(grids), "")

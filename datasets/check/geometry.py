@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from hilum.core.errors import UserError
 from hilum.core.geometry import Grid, Points
 from hilum.core.modality import modality
 
-from ..io.nifti import doubtful_position
+from ..io.nifti import read_grid
+from ..io.nifti_header import notes_on_header
 from .report import Problem
 
 LEAST_SHARED = 0.1
@@ -38,21 +40,17 @@ def grid_problems(case: str, name: str, grid: Grid) -> Iterator[Problem]:
         yield Problem(case, "warn", f"{name} should have {LEAST_SIDE} slices", found, remedy)
 
 
-def position_problems(case: Case) -> Iterator[Problem]:
-    """Yield files whose header leaves open where the scan lies."""
-    files = {**case.volumes, **({"label": case.label} if case.label else {})}
-    for name, file in files.items():
+def header_problems(case: Case) -> Iterator[Problem]:
+    """Yield what is odd in the headers of files, such as a position that is left open."""
+    for file in (*case.volumes.values(), *([case.label] if case.label else [])):
         try:
-            doubt = doubtful_position(file, case.id)
+            read_grid(file, case.id)
         except UserError:
             continue
-        if doubt:
-            yield Problem(
-                case.id,
-                "warn",
-                f"the header of {name} should say where the scan lies",
-                doubt,
-                "look at the thumbnails; other programs may show it elsewhere",
+        for note in notes_on_header(file, case.id):
+            remedy = "look at the thumbnails; other programs may show it elsewhere"
+            yield replace(
+                Problem.of_note(note), remedy=remedy if note.severity == "warning" else ""
             )
 
 

@@ -64,7 +64,10 @@ def check(
     problems += cohort_problems(cases, ordered, classes)
     ids = {case.id for case in cases} | {""}
     noted = [note for note in read_notes(notes_file(manifest)) if note.case in ids]
-    problems += [Problem.of_note(note) for note in noted]
+    told = {(p.case, p.rule, p.found) for p in problems}
+    problems += [
+        Problem.of_note(note) for note in noted if (note.case, note.kind, note.text) not in told
+    ]
     problems = [replace(p, remedy=pasted(p.remedy, manifest)) for p in problems]
     problems.sort(key=lambda problem: ORDER.index(problem.severity))
     report = CheckReport(problems, {f.case: f.facts for f in ordered}, strict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +12,7 @@ import numpy as np
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError
-from hilum.core.files import hash_of, write_json
+from hilum.core.files import hash_of, read_json, write_json
 from hilum.core.modality import modality
 from hilum.core.notes import Note
 
@@ -22,6 +21,7 @@ from ..importers.source import Imported, Source
 from ..io.nifti import write_volume
 from .enhanced import quiet
 from .headers import shown
+from .names import unused
 from .series import Series
 from .settings import DicomLayout
 
@@ -137,18 +137,38 @@ def write_case(plan: Plan, folder: Path) -> list[Note]:
     return notes
 
 
-def labelled(imported: Imported) -> Imported:
-    """Take the label from cases whose contours gave none, and say why."""
+def labelled(imported: Imported, patterns: Mapping[str, int] | None) -> Imported:
+    """Take the label from cases whose contours gave none, and say why.
+
+    Args:
+        imported: Converted cases.
+        patterns: The user's table of regions; one that fits no region of any case is noted.
+    """
+    if patterns:
+        records = [case.label.parent / "source.json" for case in imported.cases if case.label]
+        imported.notes.extend(unused(patterns, _regions(records)))
     for index, case in enumerate(imported.cases):
         if case.label is not None and not case.label.exists():
             imported.cases[index] = replace(case, label=None)
-            about = json.loads((case.label.parent / "source.json").read_text())
+            about = read_json(case.label.parent / "source.json")
             text = (
                 f"imported without a label: {about['labels']['none']}; "
                 "say which names count, as in 'labels={\"GTVn*\": 1}'"
             )
             imported.notes.append(Note("warning", "imported without a label", text, case.id))
     return imported
+
+
+def _regions(records: Sequence[Path]) -> list[str]:
+    """Return the names of all regions that records of conversions tell of."""
+    labels = [
+        label
+        for record in records
+        if record.is_file()
+        for label in read_json(record).get("labels", {}).values()
+        if isinstance(label, dict)
+    ]
+    return [name for label in labels for name in (*label["names"], *label["left_out"])]
 
 
 def row_of(case: str, series: Series, what: str) -> dict[str, object]:

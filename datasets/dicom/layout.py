@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from hilum.core.errors import DataError
 from hilum.core.files import write_json
@@ -10,7 +11,7 @@ from hilum.core.modality import modality
 from hilum.core.notes import Note
 
 from ..importers.conversion import Conversion, convert
-from ..importers.source import Imported, LeftOut, Source, safe_ids
+from ..importers.source import SKIP, Imported, LeftOut, Source, safe_ids
 from .case import conversion_of, labelled, row_of
 from .choose import Choice, choose
 from .contents import matches
@@ -40,8 +41,9 @@ def import_found(source: Source, found: Found) -> Imported:
     from ..suv.tags import read_assume
 
     read_assume(settings.assume)
+    source = replace(source, names={word: name or SKIP for word, name in source.names.items()})
     for name in source.names.values():
-        if name != "skip":
+        if name != SKIP:
             modality(name)
     series = group(found.headers)
     visits = visits_of(series, settings.pair, settings.pair_days)
@@ -58,7 +60,7 @@ def import_found(source: Source, found: Found) -> Imported:
             imported.left_out.append(LeftOut(case, _nothing(visit.members, choice)))
             continue
         conversions.append(_conversion(source, case, visit, choice, settings))
-    imported = labelled(convert(source, conversions, imported))
+    imported = labelled(convert(source, conversions, imported), settings.labels)
     if not imported.cases and not imported.left_out:
         raise DataError(
             "the folder must hold DICOM series of CT, PET or MR",

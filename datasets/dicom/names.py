@@ -61,6 +61,32 @@ def overlaps(names: Mapping[str, int], table: Table, found: Iterable[str]) -> li
     return notes
 
 
+def unused(names: Mapping[str, int], found: Sequence[str]) -> list[Note]:
+    """Return a note if patterns fit no region of a whole cohort, or never come first.
+
+    Args:
+        names: Class of each pattern.
+        found: Names of all regions.
+    """
+    table, every = table_of(names), list(dict.fromkeys(found))
+    first = {line_of(table, name) for name in every}
+    notes = []
+    for number, (pattern, (compiled, _)) in enumerate(zip(names, table, strict=True)):
+        if number in first:
+            continue
+        if any(compiled.fullmatch(name) for name in every):
+            text = f"{pattern!r} fits only regions that patterns before it take"
+        else:
+            text = f"{pattern!r} fits no region of any case: {_listed(every)}"
+        notes.append(Note("warning", "patterns of labels that fit no region", text))
+    return notes
+
+
+def _listed(names: Sequence[str], most: int = 20) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(map(repr, names[:most])) or "there is none") + more
+
+
 def remedy(names: Mapping[str, int], found: Sequence[str]) -> str:
     """Return what to add to the command line, ready to be pasted into a shell."""
     example = json.dumps(dict.fromkeys(found[:1], 1) or {"GTVn*": 1}, ensure_ascii=False)

@@ -19,7 +19,7 @@ from hilum.core.errors import DataError
 from hilum.core.files import read_json
 
 from .conversion import Conversion, convert, folder_of
-from .nnunet_raw import channels_of
+from .nnunet_raw import channels_of, classes_of
 from .source import Imported, LeftOut, Source, find_root, safe_ids, stem_of
 
 _EXPECTED = "dataset.json with the lists training and test"
@@ -36,7 +36,8 @@ def import_decathlon(source: Source) -> Imported:
     if not isinstance(description, dict) or not isinstance(description.get("training"), list):
         raise DataError(f"the folder must hold {_EXPECTED}", file=file)
     channels = channels_of(description, file, source.names)
-    found, conversions = Imported(), []
+    count = len(description.get("channel_names") or description.get("modality") or channels)
+    found, conversions = Imported(classes=classes_of(description)), []
     entries = [*_entries(description, "training"), *_entries(description, "test")]
     ids = safe_ids(name for name, _, _ in entries)
     for name, entry, split in entries:
@@ -49,13 +50,14 @@ def import_decathlon(source: Source) -> Imported:
         except DataError as error:
             found.left_out.append(LeftOut(case, str(error)))
             continue
-        if len(channels) == 1:
+        if count == 1:
             found.cases.append(Case(case, case, {channels[0]: image}, label, "", split))
             continue
         folder = folder_of(source, case)
         volumes = {modality: folder / f"{modality}.nii.gz" for modality in channels.values()}
-        write = partial(_split, case, image, tuple(channels.values()))
-        conversions.append(Conversion(Case(case, case, volumes, label, "", split), (image,), write))
+        write = partial(_split, case, image, channels, count)
+        made = Case(case, case, volumes, label, "", split)
+        conversions.append(Conversion(made, (image,), write, repr(channels)))
     return convert(source, conversions, found).raise_if_empty(_EXPECTED, root)
 
 
@@ -76,7 +78,7 @@ def _file(root: Path, text: object, case: str) -> Path:
     return file
 
 
-def _split(case: str, file: Path, modalities: tuple[str, ...], folder: Path) -> None:
+def _split(case: str, file: Path, channels: Mapping[int, str], count: int, folder: Path) -> None:
     try:
         image = nibabel.load(file)
     except (OSError, EOFError, ValueError, ImageFileError) as error:
@@ -85,12 +87,12 @@ def _split(case: str, file: Path, modalities: tuple[str, ...], folder: Path) -> 
             "the file must be readable NIfTI", case=case, file=file, found=found
         ) from error
     shape = image.shape  # pyright: ignore[reportAttributeAccessIssue]
-    if len(shape) != 4 or shape[3] != len(modalities):
+    if len(shape) != 4 or shape[3] != count:
         raise DataError(
-            f"an image must have {len(modalities)} channels on its fourth axis",
+            f"an image must have {count} channels on its fourth axis",
             case=case,
             file=file,
             found=" x ".join(map(str, shape)),
         )
-    for number, modality in enumerate(modalities):
+    for number, modality in channels.items():
         nibabel.save(image.slicer[..., number], folder / f"{modality}.nii.gz")  # pyright: ignore[reportAttributeAccessIssue]

@@ -32,7 +32,7 @@ def import_folder(source: Source) -> Imported:
     names = source.words({})
     for folder in folders(source.root):
         try:
-            case = _case(folder, names)
+            case = case_in(folder, names)
         except DataError as error:
             found.left_out.append(LeftOut(folder.name, str(error)))
             continue
@@ -54,7 +54,16 @@ def import_folder(source: Source) -> Imported:
     return found.raise_if_empty("cases", source.root)
 
 
-def _case(folder: Path, names: Mapping[str, str]) -> Case | None:
+def case_in(folder: Path, names: Mapping[str, str]) -> Case | None:
+    """Return the case of one folder, or nothing if no file is named after a modality.
+
+    Args:
+        folder: With the files right inside.
+        names: What other names mean, in lower case without ending.
+
+    Raises:
+        DataError: If two files mean the same, or the folder cannot be read.
+    """
     files = scans_in(folder)
     words = {stem: names.get(stem, stem if is_scan_or_label(stem) else "") for stem in files}
     if not any(name and name != "label" for name in words.values()):

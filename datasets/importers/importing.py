@@ -20,7 +20,7 @@ from ..io.nifti import read_grid
 from ..io.nifti_header import notes_on_header
 from ..manifest import OTHER, check_id, notes_file, write_manifest
 from .masks import judged
-from .source import Imported, LeftOut, Progress, Source
+from .source import SKIP, Imported, LeftOut, Progress, Source
 from .unknown_names import unused_files
 
 Importer = Callable[[Source], Imported]
@@ -142,9 +142,8 @@ def read_layout(format: str, source: Source) -> Imported:  # noqa: A002
     entry = find(FORMATS, format, "format")
     if source.options and not entry.options:
         raise SettingsError(f"format {format} has no settings", found=" ".join(source.options))
-    skips = {"skip"} if format == "dicom" else set()
     for name in source.names.values():
-        if name and name not in {*OTHER, *skips}:
+        if name and name not in {*OTHER, SKIP}:
             modality(name)
     try:
         found = judged(_sound(entry.importer(format)(source), source), source)
@@ -155,12 +154,42 @@ def read_layout(format: str, source: Source) -> Imported:  # noqa: A002
     if format not in ("pattern", "table", "dicom"):  # these tell it by themselves
         own = format == "folder"
         found.notes.extend(unused_files(found.cases, source.words({}), own_names=own))
-    had = {name for case in found.cases for name in case.volumes} | set(OTHER)
-    for word, name in source.names.items():
-        if name and name not in had:
-            text = f"no case has {name}, which {word}={name} asks for"
-            found.notes.append(Note("warning", "names that fit nothing", text))
+    found.notes.extend(_names_without_files(found.cases, source))
     return found.raise_if_empty("cases", source.root)
+
+
+def read_scans(cases: Imported, source: Source, *, of_folders: bool) -> Imported:
+    """Return a user's cases without their labels; what is odd about their files is noted.
+
+    For what only looks at scans: a label may be damaged, or on another grid.
+
+    Args:
+        cases: As they were found.
+        source: The request.
+        of_folders: Whether files beside those of a case count as passed over.
+    """
+    scans = [replace(case, label=None) for case in cases.cases]
+    found = _sound(replace(cases, cases=scans), source)
+    if of_folders:
+        found.notes.extend(unused_files(cases.cases, source.words({}), own_names=True))
+    found.notes.extend(_names_without_files(cases.cases, source))
+    return found
+
+
+def _names_without_files(cases: Sequence[Case], source: Source) -> list[Note]:
+    """Return a note for each name of the user that asks for what no case has."""
+    had = {name for case in cases for name in case.volumes} | {*OTHER, SKIP, ""}
+    if not any(case.label for case in cases):
+        had.discard("label")
+    return [
+        Note(
+            "warning",
+            "names that fit nothing",
+            f"no case has {name}, which {word}={name} asks for",
+        )
+        for word, name in source.names.items()
+        if name not in had
+    ]
 
 
 def _sound(found: Imported, source: Source) -> Imported:

@@ -19,9 +19,10 @@ from ..io.nifti import Volume, write_volume
 from ..io.resampling import resample
 from ..io.simpleitk import read_image
 from .conversion import Conversion, convert, folder_of
-from .source import Imported, LeftOut, Source, find_root
+from .source import Imported, LeftOut, Source, find_root, volumes_of
 
 _NAME = re.compile(r"(lnq2023-(train|val|test)-\d+)-(ct|seg)\.nrrd", re.IGNORECASE)
+WORDS = {"ct": "ct", "seg": "label"}
 _EXPECTED = "lnq2023-train-NNNN-ct.nrrd and -seg.nrrd, or folders of them"
 
 
@@ -33,12 +34,14 @@ def import_lnq(source: Source) -> Imported:
     """
     root = find_root(source.root, lambda path: bool(_files(path)), _EXPECTED)
     found = Imported()
-    conversions = []
+    conversions, words = [], source.words(WORDS)
     for name, files in sorted(_files(root).items()):
-        if "ct" in files:
-            conversions.append(_conversion(source, name, files))
-        else:
+        try:
+            volumes, label = volumes_of(files, words, name)
+        except DataError:
             found.left_out.append(LeftOut(name, f"case {name}: a case must have a CT"))
+            continue
+        conversions.append(_conversion(source, name, volumes, label))
     return convert(source, conversions, found).raise_if_empty(_EXPECTED, root)
 
 
@@ -52,24 +55,27 @@ def _files(root: Path) -> dict[str, dict[str, Path]]:
     return found
 
 
-def _conversion(source: Source, name: str, files: dict[str, Path]) -> Conversion:
+def _conversion(
+    source: Source, name: str, volumes: dict[str, Path], seg: Path | None
+) -> Conversion:
     train = "-train-" in name
-    folder, seg = folder_of(source, name), files.get("seg")
+    folder = folder_of(source, name)
+    ((kind, ct),) = volumes.items()
     case = Case(
         id=name,
         patient=name,
-        volumes={"ct": folder / "ct.nii.gz"},
+        volumes={kind: folder / f"{kind}.nii.gz"},
         label=folder / "label.nii.gz" if seg else None,
         split="train" if train else "test",
         partial=train and seg is not None,
     )
-    inputs = (files["ct"], seg) if seg else (files["ct"],)
-    return Conversion(case, inputs, partial(_write, name, files["ct"], seg))
+    inputs = (ct, seg) if seg else (ct,)
+    return Conversion(case, inputs, partial(_write, name, kind, ct, seg), kind)
 
 
-def _write(case: str, ct_file: Path, seg_file: Path | None, folder: Path) -> None:
+def _write(case: str, kind: str, ct_file: Path, seg_file: Path | None, folder: Path) -> None:
     ct = read_image(ct_file, case)
-    write_volume(folder / "ct.nii.gz", ct.array, ct.grid)
+    write_volume(folder / f"{kind}.nii.gz", ct.array, ct.grid)
     if seg_file:
         seg = read_image(seg_file, case)
         mask = _place(Volume((seg.array > 0).astype(np.uint8), seg.grid), ct, seg_file, case)

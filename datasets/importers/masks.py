@@ -26,28 +26,47 @@ def judged(found: Imported, source: Source) -> Imported:
     """
     if source.values:
         found = _replaced(found, source)
+    # With values of one's own, those that the layout lists do not count.
+    listed = None if source.values else found.classes
     own = source.out / "cases"
-    with ThreadPoolExecutor(max(1, source.workers)) as pool:
+
+    def judge(case: Case) -> str:
         # What hilum wrote itself was judged when it was written.
-        reasons = list(
-            pool.map(
-                lambda case: "" if case.label and own in case.label.parents else _why_not(case),
-                found.cases,
-            )
-        )
+        mine = case.label is not None and own in case.label.parents
+        return "" if mine and listed is None else _why_not(case, listed)
+
+    with ThreadPoolExecutor(max(1, source.workers)) as pool:
+        reasons = list(pool.map(judge, found.cases))
     bad = [LeftOut(c.id, why) for c, why in zip(found.cases, reasons, strict=True) if why]
     good = [case for case, why in zip(found.cases, reasons, strict=True) if not why]
     return replace(found, cases=good, left_out=[*found.left_out, *bad])
 
 
-def _why_not(case: Case) -> str:
+def _why_not(case: Case, listed: frozenset[int] | None) -> str:
     if case.label is None:
         return ""
     try:
-        refuse_sentinels(read_label(case.label, case.id).array, case.id, case.label)
+        array = read_label(case.label, case.id).array
+        refuse_sentinels(array, case.id, case.label)
+        if listed is not None:
+            _require_listed(array, listed, case)
     except DataError as error:
         return str(error)
     return ""
+
+
+def _require_listed(array: np.ndarray, listed: frozenset[int], case: Case) -> None:
+    odd = sorted(set(np.unique(array).tolist()) - listed - {0, IGNORE})
+    if odd:
+        first = odd[0]
+        raise DataError(
+            "every value of a mask must stand in labels of dataset.json",
+            case=case.id,
+            file=case.label,
+            found=f"{', '.join(map(str, odd[:10]))}; labels has "
+            f"{', '.join(map(str, sorted(listed)))}",
+            remedy=f"add it to labels, or say what it means: --value {first}=0 makes it background",
+        )
 
 
 def _replaced(found: Imported, source: Source) -> Imported:

@@ -18,9 +18,10 @@ from hilum.core.errors import DataError, UserError
 from ..io.nifti import Volume, read_label, read_volume, write_volume
 from ..io.simpleitk import read_series
 from .conversion import Conversion, convert, folder_of
-from .source import Imported, LeftOut, Source, find_root, stem_of
+from .source import Imported, LeftOut, Source, find_root, stem_of, volumes_of
 
 _NAME = re.compile(r"(MED|ABD)_LYMPH_\d{3}", re.IGNORECASE)
+WORDS = {"ct": "ct", "mask": "label"}
 _MASKS = "MED_ABD_LYMPH_MASKS"
 _EXPECTED = f"{_MASKS}/MED_LYMPH_001/MED_LYMPH_001_mask.nii.gz beside the CT"
 
@@ -33,10 +34,13 @@ def import_nih_nodes(source: Source) -> Imported:
     """
     root = find_root(source.root, lambda path: bool(_masks(path)), _EXPECTED)
     masks, scans = _masks(root), _scans(root, source.out)
+    words = source.words(WORDS)
     found, conversions = Imported(), []
     for name in sorted(masks.keys() | scans.keys()):
         if name in masks and name in scans:
-            conversions.append(_conversion(source, name, scans[name], masks[name]))
+            files = {"ct": scans[name], "mask": masks[name]}
+            volumes, label = volumes_of(files, words, name)
+            conversions.append(_conversion(source, name, volumes, label))
         else:
             lack = "CT" if name in masks else "mask"
             found.left_out.append(LeftOut(name, f"case {name}: a case must have a {lack}"))
@@ -97,18 +101,24 @@ def _case_of(folder: Path, place: str) -> str:
     return match[0].upper() if match else ""
 
 
-def _conversion(source: Source, name: str, scan: Path, mask: Path) -> Conversion:
+def _conversion(
+    source: Source, name: str, volumes: dict[str, Path], mask: Path | None
+) -> Conversion:
     folder = folder_of(source, name)
-    volumes = {"ct": folder / "ct.nii.gz"}
-    case = Case(name, name, volumes, folder / "label.nii.gz", split="", partial=True)
+    ((kind, scan),) = volumes.items()
+    label = folder / "label.nii.gz" if mask else None
+    case = Case(name, name, {kind: folder / f"{kind}.nii.gz"}, label, partial=mask is not None)
     inputs = tuple(sorted(scan.glob("*.dcm"))) if scan.is_dir() else (scan,)
-    return Conversion(case, (*inputs, mask), partial(_write, name, scan, mask))
+    inputs = (*inputs, mask) if mask else inputs
+    return Conversion(case, inputs, partial(_write, name, kind, scan, mask), kind)
 
 
-def _write(case: str, scan: Path, mask: Path, folder: Path) -> None:
+def _write(case: str, kind: str, scan: Path, mask: Path | None, folder: Path) -> None:
     ct = read_series(scan, case) if scan.is_dir() else read_volume(scan, case)
     whole = bool((ct.array == np.round(ct.array)).all()) and np.abs(ct.array).max() < 32768
-    write_volume(folder / "ct.nii.gz", ct.array, ct.grid, np.int16 if whole else np.float32)
+    write_volume(folder / f"{kind}.nii.gz", ct.array, ct.grid, np.int16 if whole else np.float32)
+    if mask is None:
+        return
     label = read_label(mask, case)
     placed = reorder((label.array > 0).astype(np.uint8), label, ct, mask, case)
     write_volume(folder / "label.nii.gz", placed, ct.grid)

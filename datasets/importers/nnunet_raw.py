@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,7 @@ from hilum.core.modality import MODALITIES
 from ..io.nifti import ENDINGS, read_label, write_volume
 from ..manifest import check_id
 from .conversion import Conversion, convert, folder_of
-from .source import Imported, LeftOut, Source, find_root
+from .source import SKIP, Imported, LeftOut, Source, find_root
 
 EXPECTED = "dataset.json, imagesTr and labelsTr"
 
@@ -83,7 +84,7 @@ def import_nnunet_raw(source: Source) -> Imported:
             found=ending,
             remedy="convert the images to NIfTI",
         )
-    found = Imported()
+    found = Imported(classes=classes_of(description))
     ignore = _ignore(description)
     conversions: list[Conversion] = []
     for name, raw in raw_cases(root, (ending,)).items():
@@ -168,12 +169,12 @@ def channels_of(
     Args:
         description: What `dataset.json` holds; its `hilum.modalities` come before channel names.
         file: For messages.
-        name_map: Modality of names that `CHANNELS` lacks.
+        name_map: Modality of names, or of numbers of channels where names are equal; nothing for a
+            channel to skip.
     """
     own = _own(description).get("modalities")
-    if own:
-        return dict(enumerate(own))
-    names = description.get("channel_names") or description.get("modality")
+    names = dict(enumerate(own)) if own else None
+    names = names or description.get("channel_names") or description.get("modality")
     if not isinstance(names, dict) or not all(str(number).isdigit() for number in names):
         raise DataError(
             "dataset.json must have channel_names",
@@ -181,27 +182,60 @@ def channels_of(
             found=names,
             remedy='as in {"0": "CT", "1": "PET"}',
         )
-    known = CHANNELS | {key.strip().lower(): value for key, value in name_map.items()}
-    channels = {}
-    for number, name in names.items():
-        key = str(name).strip().lower()
-        known.setdefault(key, key if key.split("_")[0] in MODALITIES else "")
-        if not known[key]:
+    given = {key.strip().lower(): "" if value == SKIP else value for key, value in name_map.items()}
+    known = CHANNELS | given
+    channels: dict[int, str] = {}
+    for number, name in sorted((int(number), str(name)) for number, name in names.items()):
+        key = name.strip().lower()
+        # A name that stands twice is told apart by its number, which comes first.
+        word = next((w for w in (str(number), f"{number:04d}") if w in given), key)
+        meaning = known.get(word, key if key.split("_")[0] in MODALITIES else None)
+        if meaning is None:
             raise DataError(
                 f"channel {number} must have a known name",
                 file=file,
                 found=repr(name),
-                remedy=f"say what it is, as in --name {name}=ct",
+                remedy=f"say what it is, as in --name {shlex.quote(f'{name}=ct')}, or --name "
+                f"{shlex.quote(f'{name}=')} to skip",
             )
-        channels[int(number)] = known[key]
-    if len(set(channels.values())) < len(channels):
-        raise DataError(
-            "no modality may stand twice",
-            file=file,
-            found=names,
-            remedy="give the second a name of its own, as in ct_late",
-        )
+        if meaning in channels.values():
+            raise DataError(
+                "no modality may stand twice",
+                file=file,
+                found=f"{meaning} in channels {_number_of(channels, meaning)} and {number}: "
+                f"{', '.join(map(str, names.values()))}",
+                remedy=f"tell them apart by number, as in --name {number}={meaning}_late, or "
+                f"--name {number}= to skip",
+            )
+        if meaning:
+            channels[number] = meaning
+    if not channels:
+        raise DataError("a dataset must keep a channel", file=file, found="all of them skipped")
     return channels
+
+
+def _number_of(channels: Mapping[int, str], meaning: str) -> int:
+    return next(number for number, name in channels.items() if name == meaning)
+
+
+def classes_of(description: Mapping[str, Any]) -> frozenset[int] | None:
+    """Return the values that `labels` of a `dataset.json` lists, or nothing if it lists none.
+
+    `{"node": 1}`, `{"all": [1, 2]}` (regions, nnU-Net v2), or `{"1": "node"}` (the Decathlon).
+    The ignore label is none of them: importers write 255 in its place.
+    """
+    labels = description.get("labels")
+    if not isinstance(labels, Mapping) or not labels:
+        return None
+    found: set[int] = set()
+    for name, value in labels.items():
+        if isinstance(value, str):
+            value = int(name) if name.isdigit() else None
+        elif str(name) == "ignore":
+            continue
+        values = value if isinstance(value, list) else [value]
+        found.update(v for v in values if isinstance(v, int))
+    return frozenset(found | {0})
 
 
 def _ignore(description: dict[str, Any]) -> int | None:

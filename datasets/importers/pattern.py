@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,7 +85,7 @@ def import_pattern(source: Source) -> Imported:
         raise DataError(
             f"the folder must hold files like {settings.pattern}",
             file=source.root,
-            found=f"{passed} files of NIfTI, none of them like it",
+            found=f"{len(passed)} files of NIfTI, none of them like it",
             remedy="map other words for modalities, as in --name suv=pet",
         )
     names = [case for _, case in found]
@@ -107,28 +108,29 @@ def import_pattern(source: Source) -> Imported:
 
     result = collect(items, make)
     if passed:
-        text = f"{passed} files of NIfTI do not fit the pattern and were passed over"
-        result.notes.append(Note("warning", "files passed over", text))
+        result.notes.append(Note("warning", "files passed over", _about(passed, settings)))
     return result.raise_if_empty(f"files like {settings.pattern}", source.root)
 
 
 def _match(
     root: Path, settings: Pattern, words: Mapping[str, str]
-) -> tuple[dict[tuple[str, str], _Found], int]:
-    """Return what fits by patient and case, and how many files of NIfTI do not fit."""
+) -> tuple[dict[tuple[str, str], _Found], list[str]]:
+    """Return what fits by patient and case, and the files of NIfTI that do not fit."""
     patterns = [(_regex(settings.pattern, words), settings.modality.lower())]
     if settings.label:
         patterns.append((_regex(settings.label, words), "label"))
     found: dict[tuple[str, str], _Found] = {}
-    passed = 0
+    passed: list[str] = []
     for file in sorted(path for path in root.rglob("*") if stem_of(path)):
         text = file.relative_to(root).as_posix()
         hits = ((regex.fullmatch(text), word) for regex, word in patterns)
         match, word = next(((m, w) for m, w in hits if m), (None, ""))
         values = match.groupdict() if match else {}
         word = (values.get("modality") or word).lower()
+        if match and words.get(word) == "":
+            continue
         if not match or not (words.get(word) or is_scan_or_label(word)):
-            passed += 1
+            passed.append(text)
             continue
         case = values.get("case") or values["patient"]
         entry = found.setdefault((values.get("patient") or case, case), _Found())
@@ -140,15 +142,33 @@ def _match(
     return found, passed
 
 
-def _regex(text: str, words: Mapping[str, str]) -> re.Pattern[str]:
-    """Return the expression of a pattern; `.nii.gz` fits `.nii`, too."""
+def _about(passed: list[str], settings: Pattern) -> str:
+    """Return in words which files do not fit, and what `--name` could say of them."""
+    loose = _regex(settings.pattern, None)
+    hits = (loose.fullmatch(text) for text in passed)
+    words = dict.fromkeys(m["modality"].lower() for m in hits if m and "modality" in m.groupdict())
+    more = f" and {len(passed) - 3} more" if len(passed) > 3 else ""
+    text = f"{len(passed)} files of NIfTI do not fit the pattern and were passed over: "
+    text += ", ".join(passed[:3]).encode("utf-8", "backslashreplace").decode() + more
+    if word := next(iter(words), ""):
+        given = shlex.quote(f"{word}=pet"), shlex.quote(f"{word}=")
+        text += f"; {', '.join(words)} in the place of {{modality}}: say what it is, as in --name "
+        text += f"{given[0]}, or --name {given[1]} to skip"
+    return text
+
+
+def _regex(text: str, words: Mapping[str, str] | None) -> re.Pattern[str]:
+    """Return the expression of a pattern; `.nii.gz` fits `.nii`, too.
+
+    Without words, any text may stand for the modality.
+    """
     seen: set[str] = set()
 
     def group(name: str) -> str:
         if name in seen:
             return f"(?P={name})"
         seen.add(name)
-        inner = _modalities(words) if name == "modality" else "[^/]+?"
+        inner = "[^/]+?" if name != "modality" or words is None else _modalities(words)
         return f"(?P<{name}>{inner})"
 
     text = re.sub(r"\.nii(\.gz)?$", "", text.strip("/"))
@@ -160,9 +180,7 @@ def _regex(text: str, words: Mapping[str, str]) -> re.Pattern[str]:
 
 def _modalities(words: Mapping[str, str]) -> str:
     """Return an expression for the words that name a modality or the label, the longest first."""
-    mapped = sorted(
-        (re.escape(word) for word, name in words.items() if name), key=len, reverse=True
-    )
+    mapped = sorted(map(re.escape, words), key=len, reverse=True)
     own = [name for name in ("label", *MODALITIES) if words.get(name, name)]
     return "|".join(
         [*mapped, *(f"{name}(?:_[a-z0-9]+)?" if name != "label" else name for name in own)]

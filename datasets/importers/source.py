@@ -24,6 +24,8 @@ T = TypeVar("T")
 S = TypeVar("S", bound=Settings)
 Progress = Callable[[int, int, str], None]
 LONGEST = 100
+SKIP = "skip"
+"""What `--name word=skip` says in words, and `--name word=` without."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,13 @@ class Source:
     values: Mapping[float, int] = field(default_factory=dict)
 
     def words(self, known: Mapping[str, str]) -> dict[str, str]:
-        """Return `known` with the user's names on top, keys in lower case."""
-        return {k.strip().lower(): v for k, v in {**known, **self.names}.items()}
+        """Return `known` with the user's names on top, keys in lower case without `.nii.gz`.
+
+        A word to skip means nothing.
+        """
+        named = {word: "" if name == SKIP else name for word, name in self.names.items()}
+        words = {k.strip(): v for k, v in {**known, **named}.items()}
+        return {(stem_of(Path(k)) or k).lower(): v for k, v in words.items()}
 
     def settings(self, cls: type[S]) -> S:
         """Return the importer's own settings; text is taken as it is, not as YAML.
@@ -86,12 +93,15 @@ class Imported:
         left_out: The others.
         renamed: The layout's own name of each case whose id differs from it.
         notes: What the user should know, of a case or of the whole cohort.
+        classes: Values that masks may hold, where the layout lists them; a mask with another one
+            is left out.
     """
 
     cases: list[Case] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
+    classes: frozenset[int] | None = None
 
     def raise_if_empty(self, expected: str, root: Path) -> Imported:
         """Raise an error if no case is left; else return self."""

@@ -136,7 +136,7 @@ def _converted(source: Source, read: Imported) -> Imported:
             read.left_out.append(LeftOut(case.id, str(error)))
     if source.options and not conversions:
         raise SettingsError("settings of DICOM need DICOM", found=" ".join(source.options))
-    made = labelled(convert(source, conversions, Imported()))
+    made = labelled(convert(source, conversions, Imported()), settings.labels)
     cases |= {case.id: case for case in made.cases}
     return replace(
         read,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -46,7 +47,8 @@ def unused_files(cases: Iterable[Case], known: Mapping[str, str], *, own_names: 
 def _note(case: str, left: list[str], own_names: bool) -> Note:
     text = f"files passed over: {', '.join(left)}"
     if own_names:
-        text += f"; say what they are, as in --name {left[0]}=pet, or --name {left[0]}= to skip"
+        given = shlex.quote(f"{left[0]}=pet"), shlex.quote(f"{left[0]}=")
+        text += f"; say what they are, as in --name {given[0]}, or --name {given[1]} to skip"
     return Note("warning" if own_names else "info", "files passed over", text, case)
 
 

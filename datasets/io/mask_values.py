@@ -57,6 +57,8 @@ def with_values(array: np.ndarray, values: Values) -> np.ndarray:
     for value, meaning in values.items():
         if value != value:
             result[np.isnan(array)] = meaning
+        elif np.isinf(value):
+            result[array == value] = meaning
         elif value != IGNORE or only:
             result[np.abs(array.astype(np.float64, copy=False) - value) < CLOSE] = meaning
     return result
@@ -65,15 +67,16 @@ def with_values(array: np.ndarray, values: Values) -> np.ndarray:
 def remedy_for(values: Iterable[float]) -> str:
     """Return the options that make classes of odd values, ready to be pasted."""
     odd = list(dict.fromkeys(values))
-    marks = sorted(v for v in odd if v == v and v > 0)
+    marks = sorted(v for v in odd if np.isfinite(v) and v > 0)
     options = [f"--value {_short(v)}={n}" for n, v in enumerate(marks, 1)]
-    options += [f"--value={_short(v)}={IGNORE}" for v in odd if v < 0]
+    options += [f"--value={_short(v)}={IGNORE}" for v in odd if np.isfinite(v) and v < 0]
+    options += [f"--value={v:g}=0" for v in odd if np.isinf(v)]
     options += ["--value nan=0"] if any(v != v for v in odd) else []
     return " ".join(options)
 
 
 def _short(value: float) -> str:
-    return f"{value:.0f}" if value == round(value) else f"{value:.4g}"
+    return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
 
 
 def refuse_sentinels(

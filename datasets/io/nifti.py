@@ -27,7 +27,6 @@ from hilum.core.geometry import Grid
 from .mask_values import Values, how, remedy_for, with_values
 from .nifti_header import (
     plausible_spacing,
-    position_in_doubt,
     raw_header,
     require_sound,
     unheard,
@@ -132,11 +131,6 @@ def _values_remedy(array: np.ndarray) -> str:
 def read_grid(path: str | Path, case: str | None = None) -> Grid:
     """Read the geometry only, from the header."""
     return _grid(_open(path, case), path, case)
-
-
-def doubtful_position(path: str | Path, case: str | None = None) -> str:
-    """Return why the header leaves the position in the patient open, or nothing."""
-    return position_in_doubt(raw_header(_open(path, case)))
 
 
 def write_volume(

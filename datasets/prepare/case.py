@@ -21,6 +21,7 @@ from ..io.boxes import box_of
 from ..io.content import hash_of_scan
 from ..io.lattice import place_mask
 from ..io.nifti import Volume, read_grid, read_label, read_volume
+from ..io.nifti_header import notes_on_header
 from ..io.resampling import field_of_view, resample, slabs
 from ..io.scratch import empty
 from ..store.case_store import PreparedCase, Storage
@@ -108,7 +109,9 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
     volumes = {name: read_volume(case.volumes[name], case.id) for name in wanted}
     scans = {name: hash_of_scan(volume) for name, volume in volumes.items()}
     name = _reference(case, settings, {m: v.grid for m, v in volumes.items()}, label)
-    notes: list[Note] = []
+    files = [case.volumes[name] for name in wanted]
+    files += [case.label] if label is not None and case.label else []
+    notes: list[Note] = [note for file in files for note in notes_on_header(file, case.id)]
     for modality_name, volume in volumes.items():
         notes.extend(check_values(case, modality_name, volume))
         least = settings.least_overlap

@@ -66,7 +66,7 @@ def prepare(
         if progress:
             progress(done, len(cases), name)
     good = [case for case in cases if case.id not in bad]
-    notes = [*_of_cases(imported, good), *_notes_in(out, good)]
+    notes = list(dict.fromkeys([*_of_cases(imported, good), *_notes_in(out, good)]))
     for line in grouped(notes) if say else ():
         say(line)  # pyright: ignore[reportOptionalCall]
     if bad and (not skip_bad or len(bad) == len(cases)):

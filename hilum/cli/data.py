@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hilum.core.errors import UserError
-
 from .console import clean_stop, progress, say
-from .options import Config, KeyValues, Workers
+from .options import Config, KeyValues, Workers, read_names
 
 
 @clean_stop
@@ -37,7 +35,7 @@ def import_(
     settings: KeyValues = None,
     name: Annotated[
         list[str] | None,
-        typer.Option(help="What a name in the layout means, as in suv=pet; repeat for more."),
+        typer.Option(help="What a name in the layout means, as in suv=pet; x= skips it."),
     ] = None,
     value: Annotated[
         list[str] | None,
@@ -52,7 +50,7 @@ def import_(
     from hilum.datasets.importers.importing import import_cohort
     from hilum.datasets.io.mask_values import read_values
 
-    names = dict(_name_and_meaning(text) for text in name or [])
+    names = read_names(name or [])
     with progress("import") as show:
         import_cohort(
             format,
@@ -140,11 +138,3 @@ def export_nnunet(
         written = run(manifest, out, resolved, workers, show)
     for line in written.lines():
         say(line)
-
-
-def _name_and_meaning(text: str) -> tuple[str, str]:
-    """Split `suv=pet` at its last sign, since a column may have one in its name."""
-    word, sign, meaning = text.rpartition("=")
-    if not sign or not word:
-        raise UserError("a name must be written word=modality", found=text, remedy="as in suv=pet")
-    return word, meaning

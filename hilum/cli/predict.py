@@ -13,6 +13,7 @@ import typer
 from hilum.core.errors import UserError
 
 from .console import clean_stop, progress, say
+from .options import read_names
 
 
 class Flips(StrEnum):
@@ -54,6 +55,12 @@ def predict(
     modality: Annotated[
         list[str] | None,
         typer.Option(help="NAME=PATH of any modality of one case, as in mr_t1=FILE; repeatable."),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a file, column or DICOM description means, as in suv=pet; x= skips it."
+        ),
     ] = None,
     anatomy: Annotated[
         Path | None,
@@ -126,6 +133,7 @@ def predict(
         uncertainty=uncertainty.value if uncertainty else None,
         probability=probability,
         dicom=dicom,
+        names=read_names(name or []),
         say=say,
     )
     if watch:

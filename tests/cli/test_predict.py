@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from hilum.cli.app import app
 from hilum.core.files import read_json
 from hilum.core.geometry import Grid
 from hilum.core.settings import validate
@@ -113,3 +115,21 @@ def test_any_modality_by_name_and_clear_mistakes(folds: Path, tmp_path: Path) ->
         ran = run(fold, *words, "--out", out)
         assert ran.returncode == 2
         assert message in ran.stderr
+
+
+def test_names_and_missing_modalities_reach_the_terminal(folds: Path, tmp_path: Path) -> None:
+    case, out = write_case(tmp_path / "p1"), tmp_path / "out"
+    (case / "pet.nii.gz").rename(case / "SUV.nii.gz")
+    words = [folds / "0", "-i", case, "--out", out, "--no-pictures", "--fast"]
+    told = {
+        (): ["files passed over: SUV", "predicted from ct without pet, which the network knows"],
+        ("--name", "SUV="): ["predicted from ct without pet, which the network knows"],
+        ("--name", "SUV=pet"): [],
+    }
+    for options, expected in told.items():
+        ran = CliRunner().invoke(app, ["predict", *map(str, words), *options])
+        assert ran.exit_code == 0, ran.output
+        lines = [line for line in ran.output.splitlines() if line.startswith("warning: p1: ")]
+        assert len(lines) == len(expected)
+        assert all(text in line for text, line in zip(expected, lines, strict=True))
+    assert read_json(out / "summary.json")["cases"]["p1"]["modalities"] == ["ct", "pet"]

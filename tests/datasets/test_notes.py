@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
+from nibabel.nifti1 import Nifti1Image
 from typer.testing import CliRunner
 
 from hilum.cli.app import app
@@ -86,6 +88,26 @@ def test_much_clipped_is_a_warning_and_nothing_clipped_says_nothing(tmp_path: Pa
     assert [(note.severity, note.case, note.kind) for note in store.notes] == [
         ("warning", "a", "ct clipped")
     ]
+
+
+@pytest.mark.parametrize("by", ["folder", "hand"])
+def test_an_odd_header_reaches_import_check_and_store_once(tmp_path: Path, by: str) -> None:
+    raw = scans(tmp_path / "raw", stray=False)
+    image = Nifti1Image.from_filename(raw / "a" / "ct.nii.gz")
+    moved = image.affine.copy()
+    moved[2, 3] += 7
+    image.set_qform(moved, code=1)
+    nibabel.save(image, raw / "a" / "ct.nii.gz")
+    if by == "folder":
+        file = import_cohort("folder", raw, tmp_path / "out")
+        assert [note.kind for note in read_notes(notes_file(file))] == ["positions in doubt"]
+    else:
+        file = raw / "manifest.csv"
+        file.write_text("case,ct\na,a/ct.nii.gz\nb,b/ct.nii.gz\n")
+    text = "ct.nii.gz: sform and qform 7.0 mm apart"
+    assert [(p.case, p.severity, p.found) for p in check(file).problems] == [("a", "warn", text)]
+    store = prepare(file, tmp_path / "store", PrepareSettings.model_validate({}))
+    assert [(note.case, note.text) for note in store.notes] == [("a", text)]
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def predict(
     uncertainty: Uncertainty | None = None,
     probability: bool = False,
     dicom: Sequence[str] = (),
+    names: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Path:
@@ -102,6 +103,7 @@ def predict(
         uncertainty: Map it, and give its mean in each node; see `inference.predict_slabs`.
         probability: Write the probability of the foreground (all classes) to three decimals.
         dicom: Settings of the DICOM importer, as in `suv=lbm`.
+        names: Modality of words of files, columns or DICOM descriptions; nothing skips one.
         progress: Told after each case, and of DICOM also after files and conversions.
         say: Gets what reading the cases changed or chose, a line of each kind.
 
@@ -120,7 +122,7 @@ def predict(
     window = (window.fast() if fast else window).changed(**(changes or {}))
     settings = PredictSettings(window, asked, precision, pictures, uncertainty, probability)
     check_uncertainty(model, window, uncertainty)
-    found = find_cases(inputs, model, out, dicom, progress)
+    found = find_cases(inputs, model, out, dicom, progress, names)
     for line in grouped(found.notes) if say else ():
         say(line)  # pyright: ignore[reportOptionalCall]
     rows: dict[str, Any] = read_json(out / SUMMARY)["cases"] if (out / SUMMARY).is_file() else {}
@@ -137,7 +139,7 @@ def predict(
         if progress:
             progress(number, len(found.cases), case.id)
     told = [Note.from_json(entry) for row in rows.values() for entry in row.get("notes", ())]
-    for line in grouped(told) if say else ():
+    for line in grouped(note for note in told if note not in found.notes) if say else ():
         say(line)  # pyright: ignore[reportOptionalCall]
     notes = [note.as_json() for note in found.notes]
     write_json(out / SUMMARY, {"cases": rows, "failed": bad, "notes": notes})

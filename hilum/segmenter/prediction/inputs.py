@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,9 +13,10 @@ from hilum.core.notes import Note
 from hilum.datasets.dicom.folders import conversion_of_folders, is_dicom
 from hilum.datasets.dicom.settings import DicomLayout
 from hilum.datasets.importers.conversion import convert
-from hilum.datasets.importers.folder import import_folder, is_scan_or_label
-from hilum.datasets.importers.importing import read_layout
+from hilum.datasets.importers.folder import case_in, import_folder, is_scan_or_label
+from hilum.datasets.importers.importing import read_layout, read_scans
 from hilum.datasets.importers.source import (
+    SKIP,
     Imported,
     Progress,
     Source,
@@ -22,9 +24,9 @@ from hilum.datasets.importers.source import (
     safe_ids,
     scans_in,
     stem_of,
-    volumes_of,
 )
-from hilum.datasets.manifest import check_id, read_manifest
+from hilum.datasets.importers.table import import_table
+from hilum.datasets.manifest import OTHER, check_id, read_manifest
 
 from ..predictor import Predictor
 from .patient import check_known
@@ -56,12 +58,13 @@ def find_cases(
     out: Path,
     options: Sequence[str] = (),
     progress: Progress | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Found:
     """Return the cases of a manifest, a case folder, a folder of them, files, or DICOM studies.
 
-    A case folder holds files named after modalities (`ct.nii.gz`, `pet.nii.gz`); a label is passed
-    over. Any other folder is searched for DICOM, whose series are converted once, to HU and SUV,
-    below `out/imported`.
+    A case folder holds files named after modalities (`ct.nii.gz`, `pet.nii.gz`) or that `names`
+    names; a label is passed over, and other files are noted. Any other folder is searched for
+    DICOM, whose series are converted once, to HU and SUV, below `out/imported`.
 
     Args:
         inputs: A path, or the file or DICOM folder of each modality of one case, which goes by the
@@ -71,27 +74,38 @@ def find_cases(
         out: Folder of the results.
         options: Settings of the DICOM importer, as in `suv=lbm` or `assume=weight_kg=70`.
         progress: Gets how many DICOM files or cases are read, how many there are, and which.
+        names: Modality of each word of files, columns or DICOM descriptions, as in
+            `{"suv": "pet"}`; nothing to skip it.
 
     Raises:
         DataError: If there is none.
-        SettingsError: If an option is unknown, or there is no DICOM that it could be for.
+        SettingsError: If an option or a modality is unknown, or there is nothing that it could be
+            for.
     """
-    source = Source(Path(), out / IMPORTED, options=options, progress=progress)
+    names = dict(names or {})
+    _check_names(model, names)
+    source = Source(Path(), out / IMPORTED, names, options, progress=progress)
     source.settings(DicomLayout)
     if isinstance(inputs, Mapping):
         volumes = {name: Path(file) for name, file in inputs.items()}
+        if names:
+            raise SettingsError(
+                "names are for folders, DICOM and tables",
+                found=", ".join(f"{word}={name}" for word, name in names.items()),
+                remedy="a file that is given by its modality needs none",
+            )
         if any(is_dicom(file) for name, file in volumes.items() if name != "anatomy"):
             return _of_folders(volumes, model, source)
         _require_no_options(options)
-        return Found([_of_files(volumes, model)])
+        return _sound(Imported([_of_files(volumes, model)]), source)
     path = Path(inputs)
     if path.is_dir():
-        return _in_folder(path, out, source)
+        return _in_folder(path, source)
     if path.exists() and path.suffix.lower() not in (".csv", ".tsv") and not stem_of(path):
         return _dicom(path.parent, source)
     _require_no_options(options)
     if path.suffix.lower() in (".csv", ".tsv"):
-        return Found(read_manifest(path))
+        return _of_table(path, source)
     if path.exists() and stem_of(path):
         raise DataError(
             "a scan alone does not say what it is",
@@ -142,33 +156,71 @@ def _require_no_options(options: Sequence[str]) -> None:
         )
 
 
-def _in_folder(folder: Path, out: Path, source: Source) -> Found:
-    if not _holds_nifti(folder):
+def _in_folder(folder: Path, source: Source) -> Found:
+    if not _holds_nifti(folder, source.words({})):
+        _refuse_unknown(folder)
         return _dicom(folder, source)
     _require_no_options(source.options)
     if (folder / "manifest.csv").is_file():
-        return Found(read_manifest(folder / "manifest.csv"))
-    if _is_case(folder):
-        files = scans_in(folder)
-        words = {stem: stem if is_scan_or_label(stem) else "" for stem in files}
-        name = check_id(folder.resolve().name, folder)
-        volumes, _ = volumes_of(files, words, name)
-        return Found([Case(name, name, volumes)])
-    found = import_folder(Source(folder, out))
-    return Found(found.cases, {left.case: left.reason for left in found.left_out}, found.notes)
+        return _of_table(folder / "manifest.csv", source)
+    source = replace(source, root=folder)
+    words = source.words({})
+    if _is_case(folder, words):
+        case = case_in(folder, words)
+        return _sound(Imported([case] if case else []), source)
+    return _sound(import_folder(source), source)
 
 
-def _holds_nifti(folder: Path) -> bool:
+def _of_table(file: Path, source: Source) -> Found:
+    """Return the cases of a manifest, or of a table whose columns the user names."""
+    if not source.names:
+        return _sound(Imported(read_manifest(file)), source, of_folders=False)
+    found = import_table(replace(source, root=file))
+    return _sound(found, source, of_folders=False)
+
+
+def _sound(found: Imported, source: Source, *, of_folders: bool = True) -> Found:
+    """Return the cases whose scans can be opened; what is odd about their files is noted.
+
+    Files beside the scans count as passed over in folders of cases only.
+    """
+    read = read_scans(found, source, of_folders=of_folders)
+    return Found(read.cases, {left.case: left.reason for left in read.left_out}, read.notes)
+
+
+def _check_names(model: Predictor, names: Mapping[str, str]) -> None:
+    """Raise an error for a name that stands for a modality which the model never saw."""
+    meant = {name: word for word, name in names.items() if name not in (*OTHER, SKIP, "")}
+    if meant:
+        check_known(model, meant)
+
+
+def _holds_nifti(folder: Path, words: Mapping[str, str]) -> bool:
     """Tell whether a folder is a manifest's, a case, or one of cases."""
-    if (folder / "manifest.csv").is_file() or _is_case(folder):
+    if (folder / "manifest.csv").is_file() or _is_case(folder, words):
         return True
-    return any(_is_case(inside) for inside in folders(folder))
+    return any(_is_case(inside, words) for inside in folders(folder))
 
 
-def _is_case(folder: Path) -> bool:
-    """Tell whether a folder holds a file named after a modality."""
+def _is_case(folder: Path, words: Mapping[str, str]) -> bool:
+    """Tell whether a folder holds a file named after a modality, or that the user names."""
     stems = [stem_of(file).lower() for file in folder.iterdir() if file.is_file()]
-    return any(stem and stem != "label" and is_scan_or_label(stem) for stem in stems)
+    names = [words.get(stem) or stem for stem in stems if stem]
+    return any(name != "label" and is_scan_or_label(name) for name in names)
+
+
+def _refuse_unknown(folder: Path) -> None:
+    """Raise an error if there are NIfTI files, but none with a name that says what it is."""
+    stems = dict.fromkeys(stem for place in (folder, *folders(folder)) for stem in scans_in(place))
+    if not stems:
+        return
+    first = shlex.quote(f"{next(iter(stems))}=pet")
+    raise DataError(
+        "a file must be named after its modality, as in ct.nii.gz",
+        file=folder,
+        found=", ".join(list(stems)[:6]),
+        remedy=f"say what they are, as in --name {first}",
+    )
 
 
 def _dicom(folder: Path, source: Source) -> Found:

@@ -9,7 +9,7 @@ import pytest
 from hilum.core.errors import SettingsError
 from hilum.core.settings import load
 from hilum.datasets.dicom.case import DicomLayout
-from hilum.datasets.dicom.names import line_of, overlaps, remedy, table_of
+from hilum.datasets.dicom.names import line_of, overlaps, remedy, table_of, unused
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,23 @@ def test_the_remedy_survives_a_shell_and_fits_its_name(name: str) -> None:
 def test_a_bad_table_is_refused(names: dict[str, int], text: str) -> None:
     with pytest.raises(SettingsError, match=text):
         table_of(names)
+
+
+@pytest.mark.parametrize(
+    ("names", "found", "told"),
+    [
+        ({"GTVn*": 1}, ["GTVn1", "CTV"], ""),
+        ({"GTVn*": 1, "LN*": 1}, ["GTVn1"], "'LN*' fits no region of any case: 'GTVn1'"),
+        ({"GTVn*": 1, "LN*": 1}, ["GTVn1", "ln 4R"], ""),
+        ({"GTVn.*": 1}, ["GTVn1"], "'GTVn.*' fits no region of any case: 'GTVn1'"),
+        ({"GTV*": 1, "GTVp": 0}, ["GTVp"], "'GTVp' fits only regions that patterns before it take"),
+        ({"GTVp": 0, "GTV*": 1}, ["GTVp", "GTVn"], ""),
+        ({"re:LN.*": 1}, [], "'re:LN.*' fits no region of any case: there is none"),
+    ],
+)
+def test_a_pattern_that_no_region_fits_is_told(
+    names: dict[str, int], found: list[str], told: str
+) -> None:
+    notes = unused(names, found)
+    assert [note.text for note in notes] == [told] * bool(told)
+    assert all(note.severity == "warning" for note in notes)

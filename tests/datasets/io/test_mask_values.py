@@ -53,6 +53,7 @@ ODD: dict[str, tuple[np.ndarray, str]] = {
     "percent": (np.where(NODE, 100, 0).astype(np.uint8), "--value 100=1"),
     "0 and 65535": (np.where(NODE, 65535, 0).astype(np.uint16), "--value 65535=1"),
     "0 and 0.996": (np.where(NODE, 254 / 255, 0).astype(np.float32), "--value 0.9961=1"),
+    "infinity": (np.where(NODE, 1, np.inf).astype(np.float32), "--value 1=1 --value=inf=0"),
     "NaN outside": (np.where(NODE, 1, np.nan).astype(np.float32), "--value 1=1 --value nan=0"),
     "1000 and -1": (
         np.where(NODE, 1000, np.where(np.roll(NODE, 5, 2), -1, 0)).astype(np.int16),

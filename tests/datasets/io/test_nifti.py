@@ -18,12 +18,20 @@ from numpy.testing import assert_allclose, assert_array_equal
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
 from hilum.datasets.io.nifti import (
-    doubtful_position,
     read_grid,
     read_label,
     read_volume,
     write_volume,
 )
+from hilum.datasets.io.nifti_header import notes_on_header
+
+
+def doubtful_position(path: Path) -> str:
+    """Return the note on the position, or nothing, of a file that can be read."""
+    read_grid(path)
+    notes = [note for note in notes_on_header(path) if note.kind == "positions in doubt"]
+    return "; ".join(note.text.partition(": ")[2] for note in notes)
+
 
 IJK = (4, 5, 3)
 DIRECTIONS = [

@@ -195,3 +195,73 @@ def test_a_network_that_gets_fewer_modalities_than_it_knows_says_so(
         lines = [line for line in lines if f"p{told}:" in line]
         expected = f"warning: p{told}: predicted from ct without pet, which the network knows"
         assert lines == [expected][:told]
+
+
+@pytest.mark.parametrize(
+    ("files", "names", "volumes", "told"),
+    [
+        (["ct", "SUV"], {}, ["ct"], "files passed over: SUV; say what they are"),
+        (["ct", "SUV"], {"SUV": "pet"}, ["ct", "pet"], ""),
+        (["ct", "SUV"], {"suv": ""}, ["ct"], ""),
+        (["ct", "pet"], {"pet": "skip"}, ["ct"], ""),
+        (["CT_vol", "SUV"], {"ct_vol": "ct", "SUV.nii.gz": "pet"}, ["ct", "pet"], ""),
+        (["ct"], {"suv": "pet"}, ["ct"], "no case has pet, which suv=pet asks for"),
+        (["ct", "label"], {}, ["ct"], ""),
+    ],
+)
+@pytest.mark.parametrize("one", [True, False])
+def test_files_of_a_folder_are_named_skipped_or_told(
+    files: list[str],
+    names: dict[str, str],
+    volumes: list[str],
+    told: str,
+    one: bool,
+    threshold: Segmenter,
+    tmp_path: Path,
+) -> None:
+    for name in files:
+        array = scans()["pet" if name in ("SUV", "pet") else "ct"]
+        file = tmp_path / "cases" / "p1" / f"{name}.nii.gz"
+        write_volume(file, array, Grid.from_spacing(SIDES, SPACING))
+    place = tmp_path / "cases" / ("p1" if one else "")
+    found = find_cases(place, threshold, tmp_path / "out", names=names)
+    (case,) = found.cases
+    assert (case.id, sorted(case.volumes)) == ("p1", volumes)
+    assert [note.text[: len(told)] for note in found.notes] == [told] * bool(told)
+
+
+def test_a_folder_of_unknown_names_says_what_to_do(threshold: Segmenter, tmp_path: Path) -> None:
+    case = write_case(tmp_path / "cases" / "p1", "ct")
+    (case / "ct.nii.gz").rename(case / "thorax scan.nii.gz")
+    for place in (case, case.parent):
+        with pytest.raises(DataError, match=r"found thorax scan; .*--name 'thorax scan=pet'"):
+            find_cases(place, threshold, tmp_path / "out")
+
+
+def test_names_reach_tables_and_are_refused_where_they_mean_nothing(
+    threshold: Segmenter, tmp_path: Path
+) -> None:
+    case = write_case(tmp_path / "p1", "ct")
+    table = tmp_path / "t.csv"
+    table.write_text("case,scan,label\na,p1/ct.nii.gz,\n")
+    (found,) = find_cases(table, threshold, tmp_path / "out", names={"scan": "ct"}).cases
+    assert found.volumes == {"ct": case / "ct.nii.gz"}
+    with pytest.raises(SettingsError, match="names are for folders, DICOM and tables"):
+        find_cases({"ct": case / "ct.nii.gz"}, threshold, tmp_path / "out", names={"x": "ct"})
+    with pytest.raises(SettingsError, match="the segmenter must know 'mr_t1'"):
+        find_cases(case, threshold, tmp_path / "out", names={"x": "mr_t1"})
+
+
+def test_a_doubtful_header_is_told_in_predict_too(threshold: Segmenter, tmp_path: Path) -> None:
+    import nibabel
+    from nibabel.nifti1 import Nifti1Image
+
+    case = write_case(tmp_path / "p1", "ct")
+    image = Nifti1Image.from_filename(case / "ct.nii.gz")
+    moved = image.affine.copy()
+    moved[:3, 3] += 20
+    image.set_qform(moved, code=1)
+    nibabel.save(image, case / "ct.nii.gz")
+    for given in (case, case.parent, {"ct": case / "ct.nii.gz"}):
+        found = find_cases(given, threshold, tmp_path / "out")
+        assert [(n.kind, n.severity) for n in found.notes] == [("positions in doubt", "warning")]
