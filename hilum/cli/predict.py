@@ -96,6 +96,13 @@ def predict(
     probability: Annotated[
         bool, typer.Option("--probability", help="Write the probability of the foreground.")
     ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Probability above which a voxel is a node; for this call only."),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The most probable class; no filter of components.")
+    ] = False,
 ) -> None:
     """Segment scans: masks on the original CT grid, node table, overlays."""
     from hilum.segmenter.prediction.cohort import load
@@ -132,6 +139,8 @@ def predict(
         pictures=pictures,
         uncertainty=uncertainty.value if uncertainty else None,
         probability=probability,
+        threshold=threshold,
+        raw=raw,
         dicom=dicom,
         names=read_names(name or []),
         say=say,

@@ -18,6 +18,8 @@ from hilum.datasets.store.case_store import CaseStore
 
 from .config import SegmenterConfig, read_segmenter_config
 from .inference.predict_case import predict_case
+from .operating.apply import mask_of
+from .operating.point import ARGMAX
 from .segmenter import Segmenter
 
 Score = Callable[[Segmenter], float]
@@ -73,7 +75,9 @@ def average(
     noted = config.extra | {"average": {"method": method, "of": names}}
     noted.pop("validation_dice", None)
     seen = together(*(read_seen(paths[index]) for index in chosen))
-    config = config.model_copy(update={"extra": noted, "seen": seen})
+    # The mean is another network: a point that was chosen for one of them is not its own.
+    changes = {"extra": noted, "seen": seen, "operating_point": ARGMAX}
+    config = config.model_copy(update=changes)
     return _filled(config, mean_of([weights[index] for index in chosen])).save(out)
 
 
@@ -103,7 +107,7 @@ def dice_on(store: CaseStore, cases: Sequence[str]) -> Score:
 def _dice(segmenter: Segmenter, store: CaseStore, name: str) -> float:
     case = store[name]
     label = np.asarray(case.label)
-    prediction = predict_case(segmenter, case).argmax(0)
+    prediction = mask_of(predict_case(segmenter, case), case, segmenter.config.operating_point)
     known = label != IGNORE
     ours, truth = (prediction > 0) & known, (label > 0) & known
     both = ((prediction == label) & truth).sum()

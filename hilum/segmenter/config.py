@@ -16,6 +16,7 @@ from hilum.core.settings import Settings, validate
 from hilum.datasets.prepare.case import PrepareSettings
 
 from .inference.settings import InferenceSettings
+from .operating.point import OperatingPoint
 
 FORMAT = 1
 
@@ -50,6 +51,10 @@ class SegmenterConfig(Settings):
     inference: InferenceSettings = Field(
         default_factory=lambda: validate(InferenceSettings, {}), description="sliding window"
     )
+    operating_point: OperatingPoint = Field(
+        default_factory=lambda: validate(OperatingPoint, {}),
+        description="how probabilities become a mask; by default the most probable class",
+    )
     data_hash: str = Field("", description="fingerprint of the case store")
     licence: str = Field("", description="licence of the weights")
     seen: Seen | None = Field(
@@ -70,6 +75,12 @@ class SegmenterConfig(Settings):
             raise ValueError(f"names must be those of {self.classes - 1} classes: {self.names}")
         if len({name.casefold() for name in names}) < len(names):
             raise ValueError(f"names must differ, and none be background: {self.names}")
+        thresholds = self.operating_point.thresholds
+        if thresholds and len(thresholds) != self.classes - 1:
+            raise ValueError(
+                f"operating_point.thresholds must be those of {self.classes - 1} classes: "
+                f"{thresholds}"
+            )
         return self
 
 

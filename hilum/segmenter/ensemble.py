@@ -12,6 +12,7 @@ from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.types import Available, Volume
 
 from .config import SegmenterConfig
+from .operating.point import middle
 from .prediction.on_call import ScanPredictor
 from .predictor import Predictor
 from .segmenter import Segmenter
@@ -38,7 +39,8 @@ class Ensemble(ScanPredictor):
 
     Attributes:
         members: The segmenters.
-        config: That of the first; what counts for prediction is the same for all.
+        config: That of the first; what counts for prediction is the same for all, but for the
+            operating point, which is the middle of theirs.
 
     Raises:
         SettingsError: If there is none, or if two do not agree.
@@ -49,7 +51,8 @@ class Ensemble(ScanPredictor):
         if not members:
             raise SettingsError("an ensemble needs a segmenter or more")
         self.members = nn.ModuleList(members)
-        self.config = members[0].config
+        points = [member.config.operating_point for member in members]
+        self.config = members[0].config.model_copy(update={"operating_point": middle(points)})
         self.modalities, self.classes = self.config.modalities, self.config.classes
         names = names or [f"segmenter {number}" for number in range(1, len(members) + 1)]
         for member, name in zip(members[1:], names[1:], strict=True):

@@ -51,6 +51,8 @@ HOTTEST = EmptyRule(NAN, NAN, NAN)
 
 EMPTY_RULES: dict[str, EmptyRule] = {
     "dice": OVERLAP,
+    "dice_argmax": OVERLAP,
+    "voxel_average_precision": EmptyRule(NAN, NAN, "measured"),
     "iou": OVERLAP,
     "nsd": OVERLAP,
     "hd95_mm": DISTANCE,

@@ -28,6 +28,7 @@ class Metric:
         better: Which direction is better.
         pooled: Whether it exists for a cohort only.
         pet: Whether it needs a PET scan.
+        probability: Whether it needs the probabilities behind a mask.
         measure: For a metric of others: from prediction and reference, bool `[D, H, W]` without
             unknown voxels, their grid, and physical volumes by modality, to the value of a case.
     """
@@ -38,6 +39,7 @@ class Metric:
     better: Literal["higher", "lower", "neither"] = "higher"
     pooled: bool = False
     pet: bool = False
+    probability: bool = False
     measure: Measure | None = None
 
 
@@ -48,13 +50,26 @@ def _metric(
     better: Literal["higher", "lower", "neither"] = "higher",
     *,
     pet: bool = False,
+    probability: bool = False,
 ) -> Metric:
     """Return a metric of a case, with the text of its empty rule."""
-    return Metric(title, definition, str(rule_of(name)), better, pet=pet)
+    return Metric(title, definition, str(rule_of(name)), better, pet=pet, probability=probability)
 
 
 _OURS = {
     "dice": _metric("dice", "Dice", "2 TP / (2 TP + FP + FN) over voxels"),
+    "dice_argmax": _metric(
+        "dice_argmax",
+        "Dice at argmax",
+        "Dice of the most probable class, whatever the operating point of the segmenter",
+        probability=True,
+    ),
+    "voxel_average_precision": _metric(
+        "voxel_average_precision",
+        "Average precision (voxels)",
+        "sum of (R_n - R_{n-1}) P_n over the probabilities of the voxels: no threshold",
+        probability=True,
+    ),
     "iou": _metric("iou", "IoU", "TP / (TP + FP + FN) over voxels"),
     "dscagg": Metric(
         "DSCagg",

@@ -71,6 +71,14 @@ def uptake_of_node(
     )
 
 
+def highest_uptake(
+    inside: np.ndarray, box: Box, grid: Grid, pet: np.ndarray, pet_grid: Grid
+) -> float | None:
+    """Return the SUVmax alone, as `uptake_of_node` does."""
+    index = _on_pet(inside, box, grid, pet_grid)
+    return float(pet[tuple(index.T)].max()) if len(index) else None
+
+
 def _on_pet(inside: np.ndarray, box: Box, grid: Grid, pet_grid: Grid) -> np.ndarray:
     """Return the indices `[N, 3]` of the voxels of the PET that make up a node."""
     start = np.array([s.start for s in box])

@@ -17,13 +17,16 @@ from hilum.core.types import IGNORE
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.evaluation.charts.pictures import case_picture
 from hilum.evaluation.metrics.case import case_metrics
-from hilum.evaluation.metrics.empty import BothEmpty
+from hilum.evaluation.metrics.empty import BothEmpty, settled, state_of
 from hilum.evaluation.metrics.scores import CaseScores, score_case, summary
 from hilum.evaluation.metrics.surface import TOLERANCE_MM
+from hilum.evaluation.metrics.voxel_average_precision import voxel_average_precision
 from hilum.evaluation.statistics.cohort import cohort_metrics
 
 from ..inference.predict_case import predict_case
 from ..inference.settings import InferenceSettings, Precision
+from ..operating.apply import mask_of
+from ..operating.point import OperatingPoint
 from ..segmenter import Segmenter
 
 Progress = Callable[[int, int, str], None]
@@ -47,6 +50,9 @@ def assess(
 ) -> Results:
     """Predict stored cases under each condition, and write metrics, a table and pictures.
 
+    Masks are those of the segmenter's operating point; `dice_argmax` and `voxel_average_precision`
+    compare segmenters apart from it.
+
     Both masks lie on the store's grid. A condition names the modalities that may be used; one of
     which a case has nothing that the segmenter knows is left out for that case. Conditions that
     leave the segmenter the same modalities share one prediction.
@@ -66,6 +72,7 @@ def assess(
         progress: Told after each case.
     """
     results: Results = {condition: {} for condition in conditions}
+    point = segmenter.config.operating_point
     scores: dict[str, dict[str, CaseScores]] = {condition: {} for condition in conditions}
     for number, name in enumerate(ids, 1):
         case, seen = store[name], {}
@@ -82,9 +89,11 @@ def assess(
                 probability = predict_case(
                     segmenter, case, settings, modalities=names, precision=precision
                 )
-                mask = probability.argmax(0).astype(np.uint8)
+                mask = mask_of(probability, case, point, names)
                 worth = score_case(name, 1 - probability[0], reference, case.grid, mask=mask)
-                seen[names] = _metrics(case, mask, segmenter.classes), worth
+                numbers = _metrics(case, mask, segmenter.classes)
+                numbers |= _whatever_the_point(probability, reference, numbers, point)
+                seen[names] = numbers, worth
                 if condition == conditions[0]:
                     _draw(folder / f"{name}.png", case, mask, seen[names][0]["dice"])
             results[condition][name], scores[condition][name] = seen[names]
@@ -177,6 +186,36 @@ def _metrics(case: StoredCase, mask: np.ndarray, classes: int) -> Numbers:
         for c, numbers in found.items()
         for name, value in numbers.items()
     }
+
+
+def _whatever_the_point(
+    probability: np.ndarray,
+    reference: np.ndarray,
+    numbers: Numbers,
+    point: OperatingPoint,
+) -> Numbers:
+    """Return what compares segmenters apart from their points: at argmax, and threshold-free."""
+    found: Numbers = {}
+    for c in range(1, len(probability)):
+        end = "" if c == 1 else f"_class{c}"
+        truth = np.where(reference == IGNORE, IGNORE, reference == c)
+        found[f"voxel_average_precision{end}"] = voxel_average_precision(probability[c], truth)
+        found[f"dice_argmax{end}"] = numbers[f"dice{end}"]
+    if not point.is_default:
+        plain = probability.argmax(0).astype(np.uint8)
+        for c in range(1, len(probability)):
+            end = "" if c == 1 else f"_class{c}"
+            found[f"dice_argmax{end}"] = _dice(plain, reference, c)
+    return found
+
+
+def _dice(mask: np.ndarray, reference: np.ndarray, value: int) -> float:
+    known = reference != IGNORE
+    ours, truth = (mask == value) & known, (reference == value) & known
+    one, other = int(np.count_nonzero(ours)), int(np.count_nonzero(truth))
+    found = 2 * int(np.count_nonzero(ours & truth)) / max(one + other, 1)
+    state = state_of(bool(one), bool(other), not bool(known.all()))
+    return settled({"dice": found}, state, math.nan, "1")["dice"]
 
 
 def _draw(file: Path, case: StoredCase, mask: np.ndarray, dice: float) -> None:

@@ -18,6 +18,7 @@ from hilum.evaluation.statistics.cohort import cohort_metrics
 from hilum.evaluation.statistics.comparison import paired_comparison
 
 from ..inference.predict_case import predict_case
+from ..operating.apply import mask_of
 from ..segmenter import Segmenter
 from .perturbation import perturb
 from .prepared_cases import Numbers, Progress, check_conditions, measure
@@ -129,7 +130,7 @@ def _measure(
         return None
     changed = perturb(case, moved, row.change, settings.seed)
     probability = predict_case(segmenter, changed, modalities=names, precision=settings.precision)
-    mask = probability.argmax(0).astype(np.uint8)
+    mask = mask_of(probability, changed, segmenter.config.operating_point, names)
     return measure(mask, np.asarray(case.label), case.grid, {}, (1,))[1]
 
 

@@ -16,6 +16,7 @@ from hilum.core.errors import DataError, SettingsError, did_you_mean
 from hilum.core.precision import autocast_dtype
 from hilum.datasets.io.scratch import empty
 
+from ..operating.apply import tempered
 from ..predictor import Predictor
 from .network_input import AnyCase, PaddedInput
 from .out_of_memory import memory_advice
@@ -102,7 +103,7 @@ def predict_slabs(
     network it needs room for a batch of windows, and for as many rows of the case as a window has:
     how long a scan is does not matter. A case smaller than the window is padded with what lies
     outside of a scan (air, no uptake). Probabilities of ensemble members and mirror images are
-    averaged.
+    averaged, and have the temperature of the segmenter's operating point.
 
     Args:
         segmenter: Any, or an ensemble; it is in evaluation mode until the last slab.
@@ -135,13 +136,14 @@ def predict_slabs(
     network = _network(segmenter, available, FLIPS[settings.flips], spread, precision)
     nothing = [1.0] + [0.0] * (segmenter.classes - 1 + spread)
     step = steps(segmenter)
+    temperature = segmenter.config.operating_point.temperature
     with (
         evaluating(segmenter),
         halved_small_maps(segmenter),
         memory_advice(case.id, device, window, settings.batch_size, step),
     ):
         for rows, values in sweep(plan, image.read, network, nothing):
-            yield from _slab(rows, values, image.inner, segmenter.classes, uncertainty)
+            yield from _slab(rows, values, image.inner, segmenter.classes, uncertainty, temperature)
 
 
 def steps(model: Predictor) -> tuple[int, ...]:
@@ -232,6 +234,7 @@ def _slab(
     inner: tuple[slice, ...],
     classes: int,
     uncertainty: Uncertainty | None,
+    temperature: float,
 ) -> Iterator[Slab]:
     """Yield what lies inside the case of some padded rows."""
     depth, height, width = inner
@@ -239,7 +242,7 @@ def _slab(
     if low >= high:
         return
     found = values[:, low - rows.start : high - rows.start, height, width].cpu().numpy()
-    probability = found[:classes]
+    probability = tempered(found[:classes], temperature)
     doubt = None
     if uncertainty == "variance":
         doubt = found[classes]

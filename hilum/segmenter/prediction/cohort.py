@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,10 @@ from ..assessment.prepared_cases import Progress
 from ..ensemble import load_predictor, segmenter_folders
 from ..inference.predict_case import usable
 from ..inference.settings import InferenceSettings, Precision, Uncertainty
+from ..operating.apply import operating_at
+from ..operating.point import asked_point
 from ..predictor import Predictor
+from .already import PredictSettings, files_of, is_there, key_of
 from .inputs import Inputs, find_cases
 from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
 from .page import write_page
@@ -37,27 +40,6 @@ from .stations import name_stations
 
 SUMMARY = "summary.json"
 Given = str | Path | Sequence[str | Path] | Predictor
-
-
-@dataclass(frozen=True)
-class PredictSettings:
-    """How one call predicts.
-
-    Attributes:
-        inference: Window, overlap and mirror images.
-        modalities: Use only these of each case.
-        precision: Of the network.
-        pictures: Whether to draw each case.
-        uncertainty: Measure to map, if any.
-        probability: Whether to write the probability of the foreground.
-    """
-
-    inference: InferenceSettings
-    modalities: tuple[str, ...] | None = None
-    precision: Precision = "auto"
-    pictures: bool = True
-    uncertainty: Uncertainty | None = None
-    probability: bool = False
 
 
 def predict(
@@ -73,6 +55,8 @@ def predict(
     pictures: bool = True,
     uncertainty: Uncertainty | None = None,
     probability: bool = False,
+    threshold: float | None = None,
+    raw: bool = False,
     dicom: Sequence[str] = (),
     names: Mapping[str, str] | None = None,
     progress: Progress | None = None,
@@ -102,6 +86,9 @@ def predict(
         pictures: Whether to draw each case.
         uncertainty: Map it, and give its mean in each node; see `inference.predict_slabs`.
         probability: Write the probability of the foreground (all classes) to three decimals.
+        threshold: Probability above which a voxel is of a class, for all of them; what else the
+            segmenter's operating point does stays.
+        raw: Whether to take the most probable class and filter nothing.
         dicom: Settings of the DICOM importer, as in `suv=lbm`.
         names: Modality of words of files, columns or DICOM descriptions; nothing skips one.
         progress: Told after each case, and of DICOM also after files and conversions.
@@ -112,32 +99,35 @@ def predict(
 
     Raises:
         DataError: If cases were bad; the others are predicted.
-        SettingsError: If the segmenter never saw a modality that is asked for.
+        SettingsError: If the segmenter never saw a modality that is asked for, or the threshold is
+            not between 0 and 1.
     """
     out = Path(out)
     model, identity = load(segmenter)
+    point = asked_point(model.config.operating_point, model.classes, threshold, raw)
     asked = None if modalities is None else tuple(modalities)
     usable(model, model.modalities, asked)
     window = inference or model.config.inference
     window = (window.fast() if fast else window).changed(**(changes or {}))
-    settings = PredictSettings(window, asked, precision, pictures, uncertainty, probability)
+    settings = PredictSettings(window, point, asked, precision, pictures, uncertainty, probability)
     check_uncertainty(model, window, uncertainty)
     found = find_cases(inputs, model, out, dicom, progress, names)
     for line in grouped(found.notes) if say else ():
         say(line)  # pyright: ignore[reportOptionalCall]
     rows: dict[str, Any] = read_json(out / SUMMARY)["cases"] if (out / SUMMARY).is_file() else {}
     bad = dict(found.bad)
-    for number, case in enumerate(found.cases, 1):
-        try:
-            key = _key(case, identity, settings)
-            if not _is_there(out, rows.get(case.id), key, _files(case.id, settings)):
-                about = {"segmenter": identity, "key": key}
-                rows[case.id] = _predict_one(model, case, out, settings) | about
-                write_json(out / SUMMARY, {"cases": rows})
-        except UserError as error:
-            bad[case.id] = str(error)
-        if progress:
-            progress(number, len(found.cases), case.id)
+    with operating_at(model, point):
+        for number, case in enumerate(found.cases, 1):
+            try:
+                key = key_of(case, identity, settings)
+                if not is_there(out, rows.get(case.id), key, files_of(case.id, settings)):
+                    about = {"segmenter": identity, "key": key}
+                    rows[case.id] = _predict_one(model, case, out, settings) | about
+                    write_json(out / SUMMARY, {"cases": rows})
+            except UserError as error:
+                bad[case.id] = str(error)
+            if progress:
+                progress(number, len(found.cases), case.id)
     told = [Note.from_json(entry) for row in rows.values() for entry in row.get("notes", ())]
     for line in grouped(note for note in told if note not in found.notes) if say else ():
         say(line)  # pyright: ignore[reportOptionalCall]
@@ -180,33 +170,6 @@ def load(segmenter: Given) -> tuple[Predictor, str]:
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), hash_of(files)
 
 
-def _key(case: Case, identity: str, settings: PredictSettings) -> str:
-    """Return what must be equal for a prediction to be as good as a new one."""
-    used = {name: file for name, file in case.files.items() if name != "label"}
-    for name, file in used.items():
-        if not file.is_file():
-            raise DataError(f"the {name} file must exist", case=case.id, file=file)
-    files = {name: hash_of_file(file) for name, file in used.items()}
-    inference = settings.inference.model_dump()
-    how = [settings.modalities, inference, settings.precision, settings.uncertainty]
-    return hash_of([identity, how, files])
-
-
-def _files(case: str, settings: PredictSettings) -> list[str]:
-    """Return the files of a case, the mask first."""
-    ends = [".nii.gz", "_report.json", "_nodes.json", "_nodes.csv"]
-    ends += [".png", ".html"] * settings.pictures
-    ends += ["_uncertainty.nii.gz"] * (settings.uncertainty is not None)
-    ends += ["_probability.nii.gz"] * settings.probability
-    return [case + end for end in ends]
-
-
-def _is_there(out: Path, row: Mapping[str, Any] | None, key: str, files: Sequence[str]) -> bool:
-    if row is None or row["key"] != key:
-        return False
-    return all((out / file).is_file() for file in files)
-
-
 def _predict_one(
     model: Predictor, case: Case, out: Path, settings: PredictSettings
 ) -> dict[str, Any]:
@@ -225,10 +188,10 @@ def _predict_one(
     )
     predicted = time.monotonic()
     grid = prepared.source_grid
-    mask = mask_on_source(maps.foreground, prepared)
+    mask = mask_on_source(maps.foreground, prepared, settings.point, names)
     nodes = name_stations(nodes_on_source(mask, grid, case, prepared, maps), case)
     write_nodes(out, case.id, nodes)
-    files = _files(case.id, settings)
+    files = files_of(case.id, settings)
     if maps.uncertainty is not None:
         name = f"{case.id}_uncertainty.nii.gz"
         write_volume(out / name, map_on_source(maps.uncertainty, prepared), grid)
@@ -245,6 +208,7 @@ def _predict_one(
         "mask": files[0],
         "files": files,
         "modalities": names,
+        "decided_by": settings.point.words(),
         "nodes": len(nodes),
         "volume_ml": float(np.count_nonzero(mask) * grid.voxel_ml),
         "seconds": {
@@ -259,6 +223,7 @@ def _predict_one(
         "inputs": case.volumes,
         "grid": grid.as_json(),
         "inference": settings.inference.model_dump(),
+        "operating_point": settings.point.model_dump(),
         "uncertainty": settings.uncertainty,
         "n_features": n_features(nodes),
     }
@@ -290,6 +255,7 @@ def _draw(
         "largest short axis, mm": n_features(nodes)["max_short_axis_mm"],
         "slices below": f"as the network saw them, {spacing} mm",
         "mask": row["mask"],
+        "mask decided by": row["decided_by"],
         "seconds": ", ".join(f"{name} {value:.1f}" for name, value in row["seconds"].items()),
     }
     if prepared.notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ from hilum.datasets.store.case_store import PreparedCase
 from hilum.evaluation.metrics.node_record import NodeRecord
 from hilum.evaluation.metrics.nodes import Image, node_table
 
+from ..operating.apply import clean, decide, pet_of
+from ..operating.point import ARGMAX, OperatingPoint
+
 AROUND_MM = 15.0
 """Kept around the nodes when they are measured."""
 
@@ -27,7 +31,7 @@ class Maps:
 
     Attributes:
         foreground: float32 `[classes - 1, D, H, W]`, probability of each class but the background.
-        mask: uint8 `[D, H, W]`, the most probable class.
+        mask: uint8 `[D, H, W]`, the class at the operating point.
         uncertainty: float32 `[D, H, W]`, if asked for.
     """
 
@@ -36,8 +40,13 @@ class Maps:
     uncertainty: np.ndarray | None = None
 
 
-def mask_on_source(foreground: np.ndarray, prepared: PreparedCase) -> np.ndarray:
-    """Return the most probable class of each voxel of the original grid; background outside.
+def mask_on_source(
+    foreground: np.ndarray,
+    prepared: PreparedCase,
+    point: OperatingPoint | None = None,
+    names: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Return the class of each voxel of the original grid; background outside.
 
     Probabilities are interpolated, not masks, so that borders stay as fine as they were predicted;
     slab by slab, so that only a few slices of them are in memory.
@@ -46,22 +55,18 @@ def mask_on_source(foreground: np.ndarray, prepared: PreparedCase) -> np.ndarray
         foreground: `[classes - 1, D, H, W]` on `prepared.grid`: all but the background, which has
             the rest.
         prepared: The case that it belongs to.
+        point: How to decide; the most probable class if not given.
+        names: Modalities that were used: a floor of uptake looks at no other.
 
     Returns:
         uint8 on `prepared.source_grid`.
     """
+    point = point or ARGMAX
     mask = np.zeros(prepared.source_grid.shape, np.uint8)
     for rows, slab in slabs(prepared.source_grid):
-        best = np.zeros(slab.shape, np.float32)
-        total = np.zeros(slab.shape, np.float32)
-        part = mask[rows]
-        for value, one in enumerate(foreground, 1):
-            here = resample(one, prepared.grid, slab, antialias=False)
-            np.putmask(part, here > best, value)
-            np.maximum(best, here, out=best)
-            total += here
-        # What is left belongs to the background, which wins a tie.
-        part[best <= 1 - total] = 0
+        parts = (resample(one, prepared.grid, slab, antialias=False) for one in foreground)
+        mask[rows] = decide(parts, point)
+    clean(mask, prepared.source_grid, point, pet_of(prepared, names))
     return mask
 
 

@@ -21,6 +21,7 @@ from hilum.evaluation.metrics.node_record import NodeRecord
 
 from ..inference.predict_case import FLIPS, predict_slabs, usable
 from ..inference.settings import InferenceSettings, Precision, Uncertainty
+from ..operating.apply import clean, decide, pet_of
 from ..predictor import Predictor
 from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
 
@@ -91,7 +92,7 @@ def segment(
             precision=precision,
             uncertainty=uncertainty,
         )
-        mask = mask_on_source(maps.foreground, prepared)
+        mask = mask_on_source(maps.foreground, prepared, model.config.operating_point, names)
         nodes = nodes_on_source(mask, prepared.source_grid, case, prepared, maps)
         doubt = maps.uncertainty
         return Prediction(
@@ -119,6 +120,7 @@ def predict_maps(
     """
     settings = settings or model.config.inference
     check_uncertainty(model, settings, uncertainty)
+    point = model.config.operating_point
     sides = prepared.images.shape[1:]
     maps = Maps(
         empty((model.classes - 1, *sides), np.float32),
@@ -134,9 +136,10 @@ def predict_maps(
         uncertainty=uncertainty,
     ):
         maps.foreground[:, slab.rows] = slab.probability[1:]
-        maps.mask[slab.rows] = slab.probability.argmax(0)
+        maps.mask[slab.rows] = decide(slab.probability[1:], point, slab.probability[0])
         if maps.uncertainty is not None:
             maps.uncertainty[slab.rows] = slab.uncertainty
+    clean(maps.mask, prepared.grid, point, pet_of(prepared, modalities))
     return maps
 
 

@@ -1,0 +1,1 @@
+"""The operating point: how the probabilities of a segmenter become its mask."""
