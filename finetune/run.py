@@ -26,6 +26,8 @@ from hilum.segmenter.assessment.wandb_summary import show
 from hilum.segmenter.flops import flops
 from hilum.segmenter.inference.out_of_memory import training_advice
 from hilum.segmenter.inference.predict_case import steps
+from hilum.segmenter.operating.calibrate import choose_for, lines
+from hilum.segmenter.operating.page import write_choice
 from hilum.segmenter.segmenter import Segmenter
 from hilum.training.processes import follows
 from hilum.training.threads import readers
@@ -49,7 +51,8 @@ UNTRACKED: dict[str, Any] = {"tracking": {"mode": "disabled"}}  # the run has a 
 def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -> Path:
     """Train a segmenter from n labelled patients, and test it.
 
-    The folder gets `split.json`, `load_report.json` (with `init_from`), `segmenter/` (the best
+    The validation patients choose the operating point, too (`operating_point.json`, `.html`). The
+    folder gets `split.json`, `load_report.json` (with `init_from`), `segmenter/` (the best
     weights by validation; without validation patients the averaged or last ones) and `test/`. A run
     that was stopped resumes; one that is done only says so.
 
@@ -100,6 +103,7 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
             module = FinetuneModule(segmenter, training, store, run.path, taken)
             summary = _fit(module, data, run, settings, split, tracker)
             summary["flops"] = flops(segmenter)
+            _choose_point(segmenter, settings, store, split, run, say)
             _note(segmenter, summary, store, split, seen)
             segmenter.save(folder)
             if settings.evaluate_test and split.test:
@@ -141,6 +145,35 @@ def _fit(
             seed=settings.seed,
             tracker=tracker,
         )
+
+
+def _choose_point(
+    segmenter: Segmenter,
+    settings: FinetuneSettings,
+    store: CaseStore,
+    split: Split,
+    run: RunFolder,
+    say: Say,
+) -> None:
+    """Let the validation patients choose the operating point, and say what it is."""
+    if torch.cuda.is_available():
+        segmenter.cuda()
+    choice = choose_for(
+        segmenter,
+        store,
+        split.validation,
+        settings.operating_point,
+        inference=settings.inference,
+        precision=settings.trainer.precision,
+    )
+    if choice is None:
+        why = "no validation patients" if settings.operating_point.choose else "as asked for"
+        say(f"operating point: {segmenter.config.operating_point.words()} ({why})")
+        return
+    segmenter.config = segmenter.config.model_copy(update={"operating_point": choice.point})
+    write_choice(run.path, choice, split.validation)
+    for line in lines(choice):
+        say(line)
 
 
 def parts_of(settings: FinetuneSettings) -> tuple[FinetuneModule, PatchData]:

@@ -16,6 +16,7 @@ from hilum.datasets.splits import SplitSettings
 from hilum.losses import LOSSES
 from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
 from hilum.segmenter.inference.settings import InferenceSettings
+from hilum.segmenter.operating.choose import ChoiceSettings
 from hilum.segmenter.organ_settings import OrganSettings
 from hilum.training.settings import TrainerSettings
 
@@ -96,6 +97,11 @@ class FinetuneSettings(Settings):
     pictures: int = Field(2, ge=0, description="validation cases drawn at every validation")
     inference: InferenceSettings = Field(
         default_factory=lambda: validate(InferenceSettings, {}), description="sliding window"
+    )
+    operating_point: ChoiceSettings = Field(
+        default_factory=lambda: validate(ChoiceSettings, {}),
+        description="choice of the operating point on the validation patients; without any it is "
+        "the most probable class",
     )
     evaluate_test: bool = Field(True, description="whether to evaluate on the test patients")
     conditions: tuple[str, ...] | None = Field(

@@ -15,6 +15,7 @@ from hilum.core.errors import SettingsError, Stopped, UserError
 
 from .average import average
 from .bench import bench
+from .calibrate import calibrate
 from .compare import compare
 from .console import clean_stop, say
 from .contract import contract
@@ -123,6 +124,7 @@ app.command()(view)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(robustness)
+app.command()(calibrate)
 app.command()(explain)
 app.command()(average)
 app.command()(contract)

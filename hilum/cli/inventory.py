@@ -34,6 +34,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "pretrain": ("hilum.pretrain.settings", "PretrainSettings"),
     "finetune": ("hilum.finetune.settings", "FinetuneSettings"),
     "plan": ("hilum.finetune.plan", "PlanSettings"),
+    "calibrate": ("hilum.segmenter.operating.choose", "ChoiceSettings"),
     "robustness": ("hilum.segmenter.assessment.robustness", "RobustnessSettings"),
     "study": ("hilum.study.settings", "StudySettings"),
 }

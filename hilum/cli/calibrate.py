@@ -1,0 +1,41 @@
+"""The command `calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import clean_stop, say
+from .options import Config, KeyValues
+
+
+@clean_stop
+def calibrate(
+    segmenter: Annotated[
+        Path, typer.Argument(help="Segmenter folder, run folder, or folder of folds.")
+    ],
+    store: Annotated[Path, typer.Argument(help="Case store with the labelled cases.")],
+    out: Annotated[Path, typer.Option(help="Folder for the table and the page.")],
+    settings: KeyValues = None,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(help="Cases that choose; may repeat. The validation cases without it."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Choose the operating point of a segmenter on patients that neither train nor test."""
+    from hilum.core.settings import load
+    from hilum.segmenter.operating.calibrate import calibrate as run
+    from hilum.segmenter.operating.choose import ChoiceSettings
+
+    run(
+        segmenter,
+        store,
+        out,
+        cases=case,
+        settings=load(ChoiceSettings, config or [], settings or []),
+        say=say,
+    )
+    say(f"table and page in {out}")

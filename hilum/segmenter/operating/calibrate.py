@@ -1,0 +1,189 @@
+"""Choose the operating point of a trained segmenter: the Python side of `hilum calibrate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hilum.core.errors import DataError, did_you_mean
+from hilum.core.files import read_json, write_json
+from hilum.core.seen import Seen, read_seen, together
+from hilum.core.settings import validate
+from hilum.datasets.leakage import seen_cases, seen_in
+from hilum.datasets.store.case_store import CaseStore
+
+from ..config import read_segmenter_config
+from ..ensemble import segmenter_folders
+from ..inference.predict_case import predict_case
+from ..inference.settings import InferenceSettings, Precision
+from ..predictor import Predictor
+from ..segmenter import Segmenter
+from .apply import operating_at, pet_of
+from .choose import Choice, ChoiceSettings, choose, dice_of_case
+from .page import write_choice
+from .point import ARGMAX, OperatingPoint
+
+Say = Callable[[str], None]
+
+
+def calibrate(
+    segmenter: str | Path,
+    store: str | Path,
+    out: str | Path,
+    *,
+    cases: Sequence[str] | None = None,
+    settings: ChoiceSettings | None = None,
+    say: Say = print,
+) -> OperatingPoint:
+    """Choose the operating point of a segmenter, and write it into its `config.json`.
+
+    The validation patients of its run choose, or the cases that are named. Of a folder of folds
+    (`hilum finetune --folds`) every patient chooses, predicted by the fold that did not learn from
+    them, and every fold gets the point: test these patients no more with it; the gain that is told
+    is that of points chosen without the patient. Whoever chose is added to the patients that the
+    segmenter has seen. Writes `operating_point.json` and `.html` to `out`.
+
+    Args:
+        segmenter: Segmenter folder, run folder, or folder of folds.
+        store: Case store with the labelled cases.
+        out: Folder for table and page.
+        cases: Labelled cases that choose.
+        settings: Of the choice.
+        say: Gets the result.
+
+    Returns:
+        The point. Without validation patients the segmenter is left as it is, which is said.
+
+    Raises:
+        DataError: If a case that chooses trains or tests the segmenter, or has no label.
+    """
+    settings = settings or validate(ChoiceSettings, {})
+    folders = segmenter_folders(segmenter)
+    held = CaseStore(store)
+    choosing = {folder: _choosing(folder, held, cases, len(folders) > 1) for folder in folders}
+    names = [name for own in choosing.values() for name in own]
+    if not names:
+        point = read_segmenter_config(folders[0]).operating_point
+        say(f"no validation patients: the operating point stays, {point.words()}")
+        return point
+    tables, order = list[np.ndarray](), list[str]()
+    for folder, own in choosing.items():
+        if own:
+            model = Segmenter.from_pretrained(folder)
+            model.to("cuda" if torch.cuda.is_available() else "cpu")
+            tables += dice_tables(model, held, own, settings)
+            order += own
+    choice = choose(tables, [held.rows[name]["patient"] for name in order], settings)
+    write_choice(Path(out), choice, order)
+    for folder in folders:
+        about = read_json(folder / "config.json")
+        config = read_segmenter_config(folder)
+        seen = together(config.seen, seen_in(held, names))
+        about |= {
+            "operating_point": choice.point.model_dump(mode="json"),
+            "seen": seen.model_dump(mode="json"),
+        }
+        write_json(folder / "config.json", about)
+    for line in lines(choice):
+        say(line)
+    return choice.point
+
+
+def choose_for(
+    segmenter: Predictor,
+    store: CaseStore,
+    cases: Sequence[str],
+    settings: ChoiceSettings,
+    *,
+    inference: InferenceSettings | None = None,
+    precision: Precision = "auto",
+) -> Choice | None:
+    """Return the choice of validation cases; nothing if there are none, or it is not asked for."""
+    if not cases or not settings.choose:
+        return None
+    tables = dice_tables(
+        segmenter, store, cases, settings, inference=inference, precision=precision
+    )
+    return choose(tables, [store.rows[name]["patient"] for name in cases], settings)
+
+
+def dice_tables(
+    segmenter: Predictor,
+    store: CaseStore,
+    cases: Sequence[str],
+    settings: ChoiceSettings,
+    *,
+    inference: InferenceSettings | None = None,
+    precision: Precision = "auto",
+) -> list[np.ndarray]:
+    """Return the Dice of each case at every candidate; one case is held at a time."""
+    tables = []
+    with operating_at(segmenter, ARGMAX):
+        for name in cases:
+            case = store[name]
+            found = predict_case(segmenter, case, inference, precision=precision)
+            label = np.asarray(case.label)
+            pet = pet_of(case, segmenter.modalities)
+            suv = None if pet is None else pet[0]
+            tables.append(dice_of_case(found, label, case.grid.voxel_ml, settings, suv))
+    return tables
+
+
+def lines(choice: Choice) -> list[str]:
+    """Return what was chosen and how sure it is, for a terminal."""
+    record = choice.point.record
+    told = [f"operating point: {choice.point.words()} ({record['patients']} patients chose)"]
+    if "gain" in record:
+        told.append(
+            f"  Dice {record['dice_argmax']:.3f} at argmax; gain on patients that did not choose "
+            f"{record['gain']:+.3f} [{record['gain_low']:+.3f}, {record['gain_high']:+.3f}]"
+        )
+    else:
+        told.append("  one patient chose: what it gains on others is not known")
+    return told
+
+
+def _choosing(
+    folder: Path, store: CaseStore, asked: Sequence[str] | None, folds: bool
+) -> list[str]:
+    """Return the cases that choose for one segmenter, checked."""
+    file = folder.parent / "split.json"
+    split = read_json(file) if file.is_file() else {}
+    if folds and asked is None:
+        if not split.get("test"):
+            raise DataError(
+                "every fold must say whom it tests",
+                file=file,
+                remedy="name cases that neither train nor test with --case",
+            )
+        return [name for name in split["test"] if store.row(name)["labelled"]]
+    names = list(asked if asked is not None else split.get("validation", ()))
+    trained = set(split.get("train", ()))
+    known = seen_cases(read_seen(folder) or validate(Seen, {}), store, store.ids)
+    for name in names:
+        if name not in store.rows:
+            raise DataError(f"the store has no case {name}{did_you_mean(name, store.ids)}")
+        row = store.rows[name]
+        patient = row["patient"]
+        tests = {store.rows[c]["patient"] for c in split.get("test", ()) if c in store.rows}
+        learns = {store.rows[c]["patient"] for c in trained if c in store.rows}
+        if not row["labelled"]:
+            raise DataError("a case that chooses must have a label", case=name, file=store.path)
+        if patient in tests or (row.get("split") == "test" and not split):
+            raise DataError(
+                "no patient that tests may choose the operating point",
+                case=name,
+                file=folder,
+                remedy="take validation patients",
+            )
+        if patient in learns or (not split and name in known):
+            raise DataError(
+                "no patient that trained may choose the operating point",
+                case=name,
+                file=folder,
+                remedy="take validation patients: of its own a segmenter is too sure",
+            )
+    return names

@@ -1,0 +1,65 @@
+"""Write what was chosen: a table and a curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hilum.core.files import write_json, write_text
+from hilum.evaluation.charts.svg import lines
+from hilum.evaluation.html.rendering import render
+
+from .choose import Choice
+
+
+def write_choice(folder: Path, choice: Choice, cases: Sequence[str]) -> None:
+    """Write `operating_point.json` and `operating_point.html`.
+
+    Args:
+        folder: Where.
+        choice: What was chosen.
+        cases: That chose.
+    """
+    point = choice.point
+    curves = [list(map(float, own)) for own in choice.curve]
+    write_json(
+        folder / "operating_point.json",
+        {
+            "operating_point": point.model_dump(mode="json"),
+            "cases": list(cases),
+            "thresholds": [float(t) for t in choice.thresholds],
+            "dice": curves,
+        },
+    )
+    series = [
+        (f"class {c}", list(zip(map(float, choice.thresholds), own, strict=True)))
+        for c, own in enumerate(curves, 1)
+    ]
+    text = render(
+        "segmenter/operating/choice.html.j2",
+        title="Operating point",
+        words=point.words(),
+        few=point.record["patients"] < 5,
+        rows=_rows(choice),
+        chart=lines(series, "threshold", "mean Dice"),
+    )
+    write_text(folder / "operating_point.html", text)
+
+
+def _rows(choice: Choice) -> list[list[str]]:
+    record = choice.point.record
+    rows = [
+        ["patients that chose", f"{record['patients']}"],
+        ["their Dice at argmax", f"{record['dice_argmax']:.3f}"],
+        ["their Dice at the point (they chose it: too good)", f"{record['dice_here']:.3f}"],
+    ]
+    if "gain" not in record:
+        return [*rows, ["gain on patients that did not choose", "not known with one patient"]]
+    gain = f"{record['gain']:+.3f} [{record['gain_low']:+.3f}, {record['gain_high']:+.3f}]"
+    rows.append(["gain on patients that did not choose (each left out in turn)", gain])
+    ends = zip(record["thresholds_low"], record["thresholds_high"], strict=True)
+    for c, (low, high) in enumerate(ends, 1):
+        rows.append([f"threshold of class {c} if others chose", f"{low:.2f} to {high:.2f}"])
+    if "kept" in record:
+        rows.append(["kept", record["kept"]])
+    return rows
