@@ -14,7 +14,9 @@ class Batch(TypedDict):
 
     `label` is missing where labels are not read. `augmented` is there once the image is on the
     network's scale and has the sides of a patch, so that nothing is changed twice; with it comes
-    `shift`, by how many mm each modality was moved against the patient, `[B, M, 3]`.
+    `shift`, by how many mm each modality was moved against the patient, `[B, M, 3]`. `moments` is
+    there if a modality is scaled by its volume's z-score: mean and deviation of each whole volume,
+    float32 `[B, M, 2]`, 0 and 1 for the others.
     """
 
     image: Tensor
@@ -25,6 +27,7 @@ class Batch(TypedDict):
     seed: Tensor
     augmented: NotRequired[bool]
     shift: NotRequired[Tensor]
+    moments: NotRequired[Tensor]
 
 
 class Sample(TypedDict):
@@ -41,6 +44,7 @@ class Sample(TypedDict):
     seed: int
     augmented: NotRequired[bool]
     shift: NotRequired[Tensor]
+    moments: NotRequired[Tensor]
 
 
 def collate(samples: Sequence[Sample], dtype: torch.dtype = torch.float32) -> Batch:
@@ -66,6 +70,9 @@ def collate(samples: Sequence[Sample], dtype: torch.dtype = torch.float32) -> Ba
     labels = [sample["label"] for sample in samples if "label" in sample]
     if labels:
         batch["label"] = torch.stack(labels)
+    moments = [sample["moments"] for sample in samples if "moments" in sample]
+    if moments:
+        batch["moments"] = torch.stack(moments)
     shifts = [sample["shift"] for sample in samples if "shift" in sample]
     if augmented:
         batch["augmented"] = True

@@ -9,6 +9,7 @@ import torch
 
 from hilum.core.errors import SettingsError, did_you_mean
 from hilum.core.files import read_json
+from hilum.core.input_scale import scale_of, zscored
 from hilum.core.seeds import derive
 from hilum.core.settings import validate
 from hilum.datasets.splits import Split
@@ -83,6 +84,7 @@ def config_of(
             "prior": settings.prior,
             "patch": settings.patch,
             "spacing": store.spacing,
+            "intensity": _zscored(settings, asked, start),
             "preparation": {**prepared, "modalities": store.modalities},
             "inference": settings.inference,
             "data_hash": store.fingerprint,
@@ -90,6 +92,27 @@ def config_of(
             "extra": {"pretrained": origin},
         },
     )
+
+
+def _zscored(
+    settings: FinetuneSettings, asked: Sequence[str], start: Start | None
+) -> dict[str, dict[str, Any]]:
+    """Return the scale of what the network sees as z-scores: as asked, else as it was trained."""
+    for name in settings.scale:
+        if name not in asked:
+            raise SettingsError(
+                f"scale must name a modality that is used{did_you_mean(name, asked)}",
+                found=name,
+                remedy=f"name {', '.join(asked)}",
+            )
+    found = {}
+    for name in asked:
+        source = None if start is None else start.best((name,))
+        trained = () if source is None else zscored(source.about.intensity)
+        scale = settings.scale.get(name, "zscore" if name in trained else "window")
+        if scale == "zscore":
+            found[name] = scale_of(name, "zscore")
+    return found
 
 
 def resolved(

@@ -63,7 +63,11 @@ class FinetuneModule(pl.LightningModule):
         super().__init__()
         self.segmenter, self.settings, self.store, self.folder = segmenter, settings, store, folder
         self.augmentation = PairedAugmentation(
-            segmenter.modalities, settings.patch, segmenter.config.spacing, settings.augmentation
+            segmenter.modalities,
+            settings.patch,
+            segmenter.config.spacing,
+            settings.augmentation,
+            segmenter.config.zscored,
         )
         self.criterion = build(LOSSES, settings.loss, spacing=segmenter.config.spacing)
         self.adaptation = Adaptation(segmenter, settings, taken)

@@ -203,7 +203,10 @@ def _data(
     data = CaseValidation(patches, split.validation) if on_cases else patches
     if not settings.teacher.weight:
         return data
-    return UnlabelledToo(data, unlabelled_patches(store, split, settings, segmenter.modalities))
+    unlabelled = unlabelled_patches(
+        store, split, settings, segmenter.modalities, segmenter.config.zscored
+    )
+    return UnlabelledToo(data, unlabelled)
 
 
 def _patches(
@@ -211,7 +214,11 @@ def _patches(
 ) -> PatchData:
     trainer, on_cases = settings.trainer, settings.validate_on == "cases"
     augmentation = PairedAugmentation(
-        segmenter.modalities, settings.patch, store.spacing, settings.augmentation
+        segmenter.modalities,
+        settings.patch,
+        store.spacing,
+        settings.augmentation,
+        segmenter.config.zscored,
     )
     return PatchData(
         store,
@@ -222,6 +229,7 @@ def _patches(
             segmenter.modalities,
             settings.foreground,
             organs=tuple(settings.organs.numbers),
+            zscored=segmenter.config.zscored,
         ),
         augmentation=augmentation,
         batch_size=trainer.batch_size,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from hilum.core.geometry import IntTriple
+from hilum.core.input_scale import ScaleName
 from hilum.core.registry import build
 from hilum.core.settings import Settings, validate
 from hilum.datasets.augmentation.settings import AugmentationSettings
@@ -44,6 +45,11 @@ class FinetuneSettings(Settings):
     )
     decoder: dict[str, Any] | None = Field(
         None, description="name and parameters; empty: as in init_from, else pyramid"
+    )
+    scale: dict[str, ScaleName] = Field(
+        default_factory=dict,
+        description="scale of a modality's input, window or zscore (of the whole volume); empty: "
+        "as init_from says, else window",
     )
     fusion: dict[str, Any] = Field({"name": "early"}, description="name and parameters")
     names: tuple[str, ...] | None = Field(

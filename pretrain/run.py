@@ -20,7 +20,7 @@ from hilum.core.checkpoints import (
 from hilum.core.errors import CheckpointError, SettingsError, UserError
 from hilum.core.files import write_json
 from hilum.core.geometry import Triple
-from hilum.core.modality import modality
+from hilum.core.input_scale import scale_of
 from hilum.core.registry import build
 from hilum.core.runs import RunFolder
 from hilum.core.seeds import derive
@@ -236,12 +236,14 @@ def _probe(
 def _go_on(encoder: Encoder, folder: Path, names: Sequence[str]) -> LoadReport:
     config = read_config(folder)
     for name in set(names) & set(config.intensity):
-        if config.intensity[name] != _scale(name):
+        if config.intensity[name] != scale_of(name):
             raise CheckpointError(
                 f"{name} must be scaled as when the encoder was trained",
                 file=folder,
-                found=f"{_scale(name)} here, {config.intensity[name]} there",
-                remedy="use the version of hilum that trained it",
+                found=f"{scale_of(name)} here, {config.intensity[name]} there",
+                remedy="pretrain on from an encoder that sees fixed windows"
+                if config.intensity[name].get("scale") == "zscore"
+                else "use the version of hilum that trained it",
             )
     return load_weights(
         encoder,
@@ -250,12 +252,6 @@ def _go_on(encoder: Encoder, folder: Path, names: Sequence[str]) -> LoadReport:
         target=tuple(names),
         stem=encoder.stem,
     )
-
-
-def _scale(name: str) -> dict[str, Any]:
-    """Return how a modality's values become the input of a network."""
-    rule = modality(name)
-    return {"unit": rule.unit, "low": rule.low, "high": rule.high, "scale": rule.scale}
 
 
 def _save(
@@ -272,7 +268,7 @@ def _save(
             "architecture": settings.encoder,
             "modalities": tuple(names),
             "spacing": store.spacing,
-            "intensity": {name: _scale(name) for name in names},
+            "intensity": {name: scale_of(name) for name in names},
             "patch": settings.patch,
             "pretext": settings.task,
             "data_hash": store.fingerprint,

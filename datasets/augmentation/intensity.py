@@ -8,6 +8,8 @@ from torch import Tensor
 from hilum.core.geometry import Triple
 from hilum.core.modality import Modality
 
+from .plan import Strengths
+from .settings import AugmentationSettings
 from .spatial import coarse, gaussian, separable
 
 
@@ -88,6 +90,46 @@ def tone(
     if gamma != 1:
         x = 1 - (1 - x) ** gamma if inverted else x**gamma
     return x * width + rule.low
+
+
+def changed(
+    x: Tensor,
+    rule: Modality,
+    change: Strengths,
+    settings: AugmentationSettings,
+    spacing: Triple,
+    generator: torch.Generator,
+    moments: Tensor | None = None,
+) -> Tensor:
+    """Return one channel after what was drawn for it: first resolution, then noise, then scale.
+
+    A network that sees the z-score sees values beyond the window, so tone does not saturate there.
+    """
+    for name in ("resolution", "blur"):
+        if name in change:
+            x = blur(x, change[name], spacing)
+    if "low_resolution" in change:
+        x = low_resolution(x, change["low_resolution"])
+    if "count_noise" in change:
+        x = count_noise(x, change["count_noise"], settings.grain_mm, spacing, generator)
+    if "noise" in change:
+        x = window_noise(x, rule, change["noise"], generator)
+    if "suv_scale" in change:
+        x = x * change["suv_scale"]
+    if moments is not None and change.keys() & {"contrast", "brightness"}:
+        mean, deviation = moments
+        shift = mean + change.get("brightness", 0.0) * deviation
+        x = (x - mean) * change.get("contrast", 1.0) + shift
+    elif moments is None and change.keys() & {"contrast", "brightness", "gamma"}:
+        x = tone(
+            x,
+            rule,
+            contrast=change.get("contrast", 1.0),
+            brightness=change.get("brightness", 0.0),
+            gamma=change.get("gamma", 1.0),
+            inverted=bool(change.get("inverted", 0.0)),
+        )
+    return x
 
 
 def _normal(image: Tensor, generator: torch.Generator) -> Tensor:

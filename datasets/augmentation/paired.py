@@ -13,12 +13,13 @@ from torch import Tensor
 
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.geometry import IntTriple, Triple
-from hilum.core.modality import Modality, modality
+from hilum.core.input_scale import standardise
+from hilum.core.modality import modality
 from hilum.core.seeds import torch_generator
 
 from ..batch import Batch, Sample
 from . import intensity as intensity
-from .plan import Plan, Strengths, draw
+from .plan import Plan, draw
 from .settings import AugmentationSettings
 from .spatial import Pose, matrix_of, move, reach
 
@@ -41,6 +42,7 @@ class PairedAugmentation:
         patch: IntTriple,
         spacing: Triple,
         settings: AugmentationSettings | None = None,
+        zscored: Sequence[str] = (),
     ) -> None:
         """Fix what every batch has in common.
 
@@ -49,6 +51,8 @@ class PairedAugmentation:
             patch: Sides of the result in voxels.
             spacing: mm per voxel.
             settings: What may happen.
+            zscored: Modalities that become the z-score of their whole volume; batches then hold
+                `moments` (`PatchSettings.zscored`). Others become what `Modality.encode` says.
         """
         if len(patch) != 3 or min(patch) < 1:
             raise SettingsError("a patch must have three sides of at least 1", found=patch)
@@ -56,7 +60,11 @@ class PairedAugmentation:
             raise SettingsError("spacing must be positive", found=spacing)
         self.modalities, self.patch, self.spacing = tuple(modalities), patch, spacing
         self.rules = [modality(name) for name in self.modalities]
-        self.empty = [rule.encode(torch.tensor(float(rule.fill))) for rule in self.rules]
+        self.zscored = [name in zscored for name in self.modalities]
+        self.empty = [
+            torch.tensor(0.0) if z else rule.encode(torch.tensor(float(rule.fill)))
+            for rule, z in zip(self.rules, self.zscored, strict=True)
+        ]
         self.settings = settings or AugmentationSettings.model_validate({})
 
     def read_shape(self) -> IntTriple:
@@ -112,7 +120,7 @@ class PairedAugmentation:
         low = -((np.array(source, np.int64) - np.array(self.patch, np.int64)) // 2)
         for row, (seed, have) in enumerate(zip(seeds, available, strict=True)):
             plan = self.plan(seed, have) if augment else Plan()
-            box = {name: batch[name][row] for name in volumes}
+            box = {name: batch[name][row] for name in (*volumes, *self._moments(batch))}
             into = {name: result[name][row] for name in (*volumes, "available")}
             self._fill(box, low, have, seed, plan, into)
             result["shift"][row] = self._shift(plan)
@@ -201,14 +209,17 @@ class PairedAugmentation:
                 into["available"][channel] = False
                 continue
             x = channels[channel]
+            pair = box["moments"][channel] if self.zscored[channel] else None
             if channel in plan.changes:
                 name, device = self.modalities[channel], str(x.device)
                 generator = torch_generator(seed, "noise", name, device=device)
-                x = _changed(x, rule, plan.changes[channel], self.settings, self.spacing, generator)
+                change = plan.changes[channel]
+                x = intensity.changed(x, rule, change, self.settings, self.spacing, generator, pair)
             # Noise and blur must not show beyond the field of view.
             outside = (regions & (1 << (channel + 1))) == 0
             empty = self.empty[channel].to(x.device)
-            torch.where(outside, empty, rule.encode(x), out=into["image"][channel])
+            encoded = rule.encode(x) if pair is None else standardise(x, *pair)
+            torch.where(outside, empty, encoded, out=into["image"][channel])
 
     def _moved(
         self,
@@ -253,6 +264,17 @@ class PairedAugmentation:
             shift, tilt = plan.shifts[channel], plan.tilts.get(channel, tilt)
         return matrix_of(plan.pose, self.patch, self.patch, self.spacing, shift, tilt)
 
+    def _moments(self, batch: Batch) -> tuple[str, ...]:
+        if not any(self.zscored):
+            return ()
+        if "moments" not in batch:
+            raise DataError(
+                "the z-score of a patch needs the mean and the deviation of its volume",
+                case=batch["case"][0],
+                remedy="let the loader read PatchSettings.zscored",
+            )
+        return ("moments",)
+
     def _check(self, batch: Batch) -> None:
         shape = tuple(batch["image"].shape)
         if len(shape) != 5 or shape[1] != len(self.modalities):
@@ -266,35 +288,3 @@ class PairedAugmentation:
                 found=list(shape[2:]),
                 remedy="let the loader read PairedAugmentation.read_shape()",
             )
-
-
-def _changed(
-    x: Tensor,
-    rule: Modality,
-    change: Strengths,
-    settings: AugmentationSettings,
-    spacing: Triple,
-    generator: torch.Generator,
-) -> Tensor:
-    """Return one channel after what was drawn for it: first resolution, then noise, then scale."""
-    for name in ("resolution", "blur"):
-        if name in change:
-            x = intensity.blur(x, change[name], spacing)
-    if "low_resolution" in change:
-        x = intensity.low_resolution(x, change["low_resolution"])
-    if "count_noise" in change:
-        x = intensity.count_noise(x, change["count_noise"], settings.grain_mm, spacing, generator)
-    if "noise" in change:
-        x = intensity.window_noise(x, rule, change["noise"], generator)
-    if "suv_scale" in change:
-        x = x * change["suv_scale"]
-    if change.keys() & {"contrast", "brightness", "gamma"}:
-        x = intensity.tone(
-            x,
-            rule,
-            contrast=change.get("contrast", 1.0),
-            brightness=change.get("brightness", 0.0),
-            gamma=change.get("gamma", 1.0),
-            inverted=bool(change.get("inverted", 0.0)),
-        )
-    return x

@@ -19,6 +19,7 @@ from ..batch import Sample, collate
 from ..splits import SplitSettings, make_split
 from ..store.case_store import CaseStore
 from .patches import PatchDataset
+from .settings import PatchSettings
 
 DRAWS = 2**40
 """Items that torch's generator chooses from; two epochs hardly ever meet."""
@@ -73,12 +74,9 @@ class Patches(Dataset[Sample]):
         self.patches = PatchDataset(
             own,
             chosen,
-            patch,
+            PatchSettings(patch, names, foreground, labelled=labelled),
             length if fixed else DRAWS,
             seed,
-            names,
-            foreground,
-            labelled,
             augmentation=scale,
             augment=augmentation is not None,
         )

@@ -158,6 +158,8 @@ class PatchDataset(Dataset[Sample]):
             "case": case.id,
             "seed": seed,
         }
+        if self.settings.zscored:
+            sample["moments"] = self._moments(case)
         if self.settings.labelled:
             label = patch.label
             if label is None:
@@ -167,6 +169,12 @@ class PatchDataset(Dataset[Sample]):
                 label = with_organs(label, case, start.tolist(), self.settings.organs, first)
             sample["label"] = torch.from_numpy(label)[None]
         return sample
+
+    def _moments(self, case: StoredCase) -> torch.Tensor:
+        """Return mean and deviation of each channel's whole volume; 0 and 1 where not needed."""
+        wanted = set(self.settings.zscored) & set(case.modalities)
+        pairs = [self.store.moments(case.id, n) if n in wanted else (0, 1) for n in self.modalities]
+        return torch.tensor(pairs, dtype=torch.float32)
 
     def _check_settings(self) -> None:
         if len(self.modalities) > 7:

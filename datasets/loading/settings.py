@@ -24,6 +24,7 @@ class PatchSettings:
             either: `foreground` and `hard` count as 0. A case without a label among labelled ones
             gets a label of 255 (unknown) everywhere.
         organs: Numbers of organs to have in the label above its classes; see `organs.with_organs`.
+        zscored: Modalities whose mean and deviation over the whole volume go with each patch.
 
     Raises:
         SettingsError: If a value is out of bounds.
@@ -36,6 +37,7 @@ class PatchSettings:
     jitter: float = 0.25
     labelled: bool = True
     organs: tuple[int, ...] = ()
+    zscored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.sides) != 3 or min(self.sides) < 1:

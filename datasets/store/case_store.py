@@ -23,6 +23,7 @@ from hilum.core.notes import Note
 from ..io.boxes import box_of, overlap, reorder
 from .compressed import Voxels, open_array, write_array
 from .foreground import Foreground
+from .moments import moments
 from .uptake import hot_spots
 
 VERSION = 1
@@ -203,6 +204,7 @@ class CaseStore:
         # Memory maps stay open: opening one costs as much as reading a patch. Each of the three per
         # case holds a file descriptor, and 1024 is a common limit of a process.
         self._case = lru_cache(maxsize=200)(lambda name: StoredCase(self.path / name))
+        self._moments: dict[tuple[str, str], tuple[float, float]] = {}
 
     def __getitem__(self, name: str) -> StoredCase:
         self.row(name)
@@ -213,6 +215,17 @@ class CaseStore:
         if name not in self.rows:
             raise StoreError("the store must hold the case", case=name, file=self.path)
         return self.rows[name]
+
+    def moments(self, name: str, of: str) -> tuple[float, float]:
+        """Return mean and deviation of a case's modality, as `moments.moments` says.
+
+        The volume is read once, when it is first asked for.
+        """
+        if (name, of) not in self._moments:
+            case = self[name]
+            row = case.modalities.index(of)
+            self._moments[name, of] = moments(case.images, case.regions, row)
+        return self._moments[name, of]
 
     def __iter__(self) -> Iterator[StoredCase]:
         return (self[name] for name in self.ids)

@@ -56,9 +56,12 @@ class MeanTeacher:
         self.settings = settings
         self.network = copy.deepcopy(segmenter).eval().requires_grad_(False)
         names, spacing = segmenter.modalities, segmenter.config.spacing
-        self.strong = PairedAugmentation(names, patch, spacing, augmentation)
+        zscored = segmenter.config.zscored
+        self.strong = PairedAugmentation(names, patch, spacing, augmentation, zscored)
         # Every operation takes its numbers whether it happens or not: both move alike.
-        self.weak = PairedAugmentation(names, patch, spacing, without_intensity(augmentation))
+        self.weak = PairedAugmentation(
+            names, patch, spacing, without_intensity(augmentation), zscored
+        )
 
     def loss(self, student: Segmenter, batch: Batch, progress: float) -> Tensor:
         """Return the weighted disagreement on a batch of unlabelled patches.

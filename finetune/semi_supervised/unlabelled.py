@@ -88,16 +88,22 @@ class UnlabelledToo(pl.LightningDataModule):
 
 
 def unlabelled_patches(
-    store: CaseStore, split: Split, settings: FinetuneSettings, modalities: Sequence[str]
+    store: CaseStore,
+    split: Split,
+    settings: FinetuneSettings,
+    modalities: Sequence[str],
+    zscored: Sequence[str] = (),
 ) -> PatchData:
     """Return patches anywhere in the bodies of the unlabelled cases, for a module to augment."""
     trainer = settings.trainer
     return PatchData(
         store,
         unlabelled_cases(store, split, modalities),
-        patches=PatchSettings(settings.patch, tuple(modalities), labelled=False),
+        patches=PatchSettings(
+            settings.patch, tuple(modalities), labelled=False, zscored=tuple(zscored)
+        ),
         augmentation=PairedAugmentation(
-            modalities, settings.patch, store.spacing, settings.augmentation
+            modalities, settings.patch, store.spacing, settings.augmentation, zscored
         ),
         batch_size=trainer.batch_size,
         accumulate=trainer.accumulate,

@@ -9,8 +9,8 @@ from typing import Any
 
 from hilum.core.checkpoints import EncoderConfig, LoadReport, load_weights, state_of
 from hilum.core.errors import CheckpointError
+from hilum.core.input_scale import scale_of
 from hilum.encoders.decoders.base import Decoder
-from hilum.segmenter.config import scale_of
 from hilum.segmenter.segmenter import Segmenter
 
 from .heads import carry, matches
@@ -253,7 +253,8 @@ def _notes(segmenter: Segmenter, start: Start) -> list[str]:
 def _scales(segmenter: Segmenter, about: EncoderConfig) -> list[str]:
     notes = []
     for name in segmenter.modalities:
-        theirs, ours = about.intensity.get(name, {}), scale_of(name)
+        scale = "zscore" if name in segmenter.config.zscored else "window"
+        theirs, ours = about.intensity.get(name, {}), scale_of(name, scale)
         changed = [key for key in ours if key in theirs and theirs[key] != ours[key]]
         notes += [f"{key} of {name} was {theirs[key]}, now {ours[key]}" for key in changed]
     return notes

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from hilum.core.checkpoints import EncoderConfig, read_config, read_weights, state_of
 from hilum.core.errors import CheckpointError, SettingsError
+from hilum.core.input_scale import scale_of
 from hilum.core.settings import validate
 from hilum.encoders.decoders.base import Decoder
 from hilum.encoders.networks import Output, kind_of, read_network
-from hilum.segmenter.config import scale_of
 from hilum.segmenter.segmenter import Segmenter
 
 InitFrom = Path | dict[str, Path]

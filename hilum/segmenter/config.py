@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from hilum.core.errors import CheckpointError
 from hilum.core.files import read_json
 from hilum.core.geometry import IntTriple, Triple
-from hilum.core.modality import modality
+from hilum.core.input_scale import scale_of, zscored
 from hilum.core.seen import Seen
 from hilum.core.settings import Settings, validate
 from hilum.datasets.prepare.case import PrepareSettings
@@ -42,7 +42,8 @@ class SegmenterConfig(Settings):
     spacing: Triple = Field(description="mm along depth, height, width")
     orientation: str = Field("SAR", description="direction of depth, height, width")
     intensity: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="window and scale of each modality; filled in on saving"
+        default_factory=dict,
+        description="window and scale of each modality, or zscore; windows are filled in on saving",
     )
     preparation: PrepareSettings = Field(
         default_factory=lambda: validate(PrepareSettings, {}),
@@ -61,6 +62,11 @@ class SegmenterConfig(Settings):
         None, description="patients and scans that the weights learned from; empty: not known"
     )
     extra: dict[str, Any] = Field(default_factory=dict, description="anything else worth keeping")
+
+    @property
+    def zscored(self) -> tuple[str, ...]:
+        """Modalities that the network sees as the z-score of their whole volume."""
+        return zscored(self.intensity)
 
     @field_validator("decoder", mode="before")
     @classmethod
@@ -108,7 +114,7 @@ def read_segmenter_config(folder: str | Path) -> SegmenterConfig:
         )
     config = validate(SegmenterConfig, values)
     for name, scale in config.intensity.items():
-        if scale != scale_of(name):
+        if scale not in (scale_of(name), scale_of(name, "zscore")):
             raise CheckpointError(
                 f"{name} must be scaled as in training",
                 file=path,
@@ -116,9 +122,3 @@ def read_segmenter_config(folder: str | Path) -> SegmenterConfig:
                 remedy="use the version of hilum that trained it",
             )
     return config
-
-
-def scale_of(name: str) -> dict[str, Any]:
-    """Return how a modality's values become the input of a network."""
-    rule = modality(name)
-    return {"unit": rule.unit, "low": rule.low, "high": rule.high, "scale": rule.scale}

@@ -22,6 +22,7 @@ MUST_AGREE: dict[str, Callable[[SegmenterConfig], object]] = {
     "classes": lambda config: config.classes,
     "spacing": lambda config: config.spacing,
     "orientation": lambda config: config.orientation,
+    "the modalities that are z-scored": lambda config: sorted(config.zscored),
     "window": lambda config: config.inference.window or config.patch,
     "preparation": lambda config: config.preparation.model_dump(mode="json"),
 }

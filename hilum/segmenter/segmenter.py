@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hilum.core.checkpoints import load_weights, read_weights, save_folder
 from hilum.core.errors import CheckpointError, SettingsError, UserError
 from hilum.core.geometry import IntTriple
+from hilum.core.input_scale import scale_of
 from hilum.core.modality import modality
 from hilum.core.registry import build, look_up
 from hilum.core.seen import seen_in_words
@@ -23,7 +24,7 @@ from hilum.encoders.networks import Output, classes_of
 from hilum.fusion import STRATEGIES
 
 from .adapters import has_adapters, merged
-from .config import SegmenterConfig, read_segmenter_config, scale_of
+from .config import SegmenterConfig, read_segmenter_config
 from .organ_head import folded
 from .prediction.on_call import ScanPredictor
 
@@ -103,8 +104,8 @@ class Segmenter(ScanPredictor):
         """Predict logits, finest (full resolution) first.
 
         Args:
-            image: One channel per modality on the scale of `core.modality`; what an absent
-                modality holds does not matter.
+            image: One channel per modality on the scale of `core.modality`, or its volume's z-score
+                where `config.zscored` says so; what an absent modality holds does not matter.
             available: Which modalities each case has; at least one.
             organs: Whether to give organs behind the classes; else they are background.
         """
@@ -119,7 +120,11 @@ class Segmenter(ScanPredictor):
         read the folder.
         """
         encoder = {key: value for key, value in self.config.encoder.items() if key != "weights"}
-        intensity = {name: scale_of(name) for name in self.modalities}
+        zscored = self.config.zscored
+        intensity = {
+            name: scale_of(name, "zscore" if name in zscored else "window")
+            for name in self.modalities
+        }
         config = self.config.model_copy(update={"encoder": encoder, "intensity": intensity})
         plain = merged(self) if has_adapters(self) else self
         return save_folder(folder, plain, config, card or _card(config))

@@ -12,7 +12,7 @@ from hilum.core.files import write_json, write_text
 from hilum.core.modality import modality
 from hilum.segmenter.segmenter import Segmenter
 
-from .network import open_segmenter
+from .network import check_windows, open_segmenter
 from .torchscript import write_torchscript
 
 Step = dict[str, Any]
@@ -27,6 +27,7 @@ def export_monai_bundle(folder: Path, part: Path, tolerance: float) -> dict[str,
     """
     segmenter = open_segmenter(folder)
     config = segmenter.config
+    check_windows(config, "a bundle")
     window = config.inference.window or config.patch
     (part / "models").mkdir()
     segmenter.config = config.model_copy(update={"patch": window})  # traced at the window

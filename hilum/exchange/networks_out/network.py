@@ -6,7 +6,7 @@ import itertools
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hilum.core.errors import CheckpointError
+from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
 
 Case = tuple[Tensor, Tensor]
@@ -132,6 +133,7 @@ def interface(segmenter: Segmenter) -> dict[str, Any]:
                 "shape": ["batch", len(segmenter.modalities), *sides],
                 "channels": list(segmenter.modalities),
                 "scale": "config.json, intensity",
+                **_zscored(config.zscored),
                 "spacing": list(config.spacing),
                 "orientation": config.orientation,
             },
@@ -141,6 +143,27 @@ def interface(segmenter: Segmenter) -> dict[str, Any]:
             "logits": {"type": "float32", "shape": ["batch", segmenter.classes, *sides]},
         },
     }
+
+
+def check_windows(config: SegmenterConfig, form: str) -> None:
+    """Refuse z-scores where what scales the input knows no field of view.
+
+    Raises:
+        CheckpointError: If a modality has no fixed window.
+    """
+    if config.zscored:
+        raise CheckpointError(
+            f"{form} scales by fixed windows: its transforms know no field of view",
+            found=f"{', '.join(config.zscored)} by each volume's mean and deviation",
+            remedy="export to onnx, torchscript or pt2, and scale the input as export.json says, "
+            "or fine-tune with scale set to window",
+        )
+
+
+def _zscored(names: Sequence[str]) -> dict[str, str]:
+    """Say how to scale the channels that have no fixed window; nothing if there are none."""
+    how = "(x - mean) / deviation of the whole scan inside its field of view, 0 outside of it"
+    return {"zscore": f"{', '.join(names)}: {how}"} if names else {}
 
 
 def open_segmenter(folder: Path) -> Segmenter:

@@ -14,6 +14,7 @@ from hilum.core.checkpoints import EncoderConfig, LoadReport, load_weights, save
 from hilum.core.errors import CheckpointError, SettingsError, UserError
 from hilum.core.files import write_json
 from hilum.core.geometry import IntTriple
+from hilum.core.input_scale import scale_of
 from hilum.core.modality import modality
 from hilum.core.registry import build, find
 from hilum.core.seeds import derive
@@ -257,8 +258,7 @@ def _config(
         orientation="SAR",
         seen=None,
         intensity={
-            name: {"unit": modality(name).unit, "scale": recipe.intensity}
-            for name in (request.modalities if recipe.intensity else ())
+            name: scale_of(name, "zscore") for name in recipe.scaled_alone(request.modalities)
         },
         patch=_patch(done.encoder, recipe.patch),
         pretext={"name": recipe.pretext},

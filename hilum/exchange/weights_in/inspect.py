@@ -89,6 +89,11 @@ def _outcome(done: Imported) -> Iterator[str]:
     seen = f" ({', '.join(recipe.seen)})" if recipe.seen else ""
     colours = " (from 3 colours)" if recipe.colours else ""
     yield f"input channels: {done.encoder.in_channels}{seen}{colours}"
+    if any(recipe.zscored):
+        shown = "each volume's own mean and deviation"
+        of = ["yes" if one else "no" for one in recipe.zscored]
+        alike = "" if len(set(of)) == 1 else f" (by channel: {', '.join(of)})"
+        yield f"scaled by {shown}{alike}"
     yield f"coverage: {report.lines()[0]}"
     if recipe.whole is not None:
         outputs = [str(output) for output in recipe.whole.outputs]

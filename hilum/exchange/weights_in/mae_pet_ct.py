@@ -47,7 +47,7 @@ class MaePetCtSource(WeightSource):
             recipe = Recipe(architecture_of(bare, weights, strides), weights, unused, whole=whole)
         recipe.pretext = "masked autoencoder for PET/CT (independent masks, 50 %)"
         recipe.spacing, recipe.patch = (3.0, 2.0, 2.0), (96, 128, 128)
-        recipe.intensity = "zscore"
+        recipe.zscored = (True,)
         recipe.notes.append(
             "the file does not name its channels: give the modalities in its order, and expect "
             "volumes scaled by their own mean and deviation"

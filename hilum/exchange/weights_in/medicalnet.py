@@ -58,8 +58,10 @@ class MedicalnetSource(WeightSource):
             )
         recipe = Recipe({"name": "resnet3d", "layers": layers}, weights, unused, fresh=("fine.",))
         recipe.pretext, recipe.patch = "supervised segmentation (MedicalNet)", (64, 64, 64)
+        recipe.zscored = (True,)
         recipe.notes += [
             "MedicalNet dilates its last two stages, this encoder strides, as MONAI's does",
-            "MedicalNet scales each image by its own mean and deviation; hilum keeps HU and SUV",
+            "MedicalNet scales each image by mean and deviation of what is above 0, hilum by those "
+            "of the field of view",
         ]
         return recipe

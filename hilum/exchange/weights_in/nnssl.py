@@ -69,9 +69,7 @@ class NnsslSource(WeightSource):
         recipe.pretext = f"nnssl {trainer}"
         recipe.spacing = recipe.spacing or _triple(_configuration(plan).get("spacing"))
         recipe.patch = recipe.patch or _sides(plan.get("recommended_downstream_patchsize"))
-        recipe.notes.append(
-            "nnssl scales each image by its own mean and deviation; hilum keeps HU and SUV"
-        )
+        recipe.zscored = (True,)
         return recipe
 
 

@@ -13,6 +13,8 @@ from .residual_unet import architecture_of, encoder_weights, is_plain, is_residu
 from .source import Recipe, Request, WeightSource
 from .swin_names import is_swin, swin_recipe
 
+ZSCORE = "ZScoreNormalization"
+
 NAMES = {"ct": "ct", "pet": "pet", "pt": "pet", "suv": "pet", "mri": "mr", "mr": "mr", "us": "us"}
 """Our modality of nnU-Net's channel names, lower case; others stay unknown."""
 
@@ -69,8 +71,12 @@ class NnunetSource(WeightSource):
         if "patch_size" in configuration and len(configuration["patch_size"]) == 3:
             d, h, w = (int(s) for s in configuration["patch_size"])
             recipe.patch = d, h, w
-        schemes = configuration.get("normalization_schemes")
-        recipe.notes.append(f"nnU-Net scaled the channels by {schemes}; hilum keeps HU and SUV")
+        schemes = [str(name) for name in configuration.get("normalization_schemes") or ()]
+        recipe.zscored = tuple(name == ZSCORE for name in schemes) or (False,)
+        others = [name for name in schemes if name != ZSCORE]
+        if others or not schemes:
+            found = ", ".join(dict.fromkeys(others)) or "a scheme that the file does not name"
+            recipe.notes.append(f"nnU-Net scaled channels by {found}; hilum keeps HU and SUV")
         return recipe
 
 

@@ -64,7 +64,8 @@ class Recipe:
         patch: Sides in voxels of the patches it was trained on, where known.
         pretext: How it was trained, in a few words.
         whole: The decoder, where the file holds one that we have.
-        intensity: How each image was scaled, if by itself: `zscore`.
+        zscored: Whether each channel of the file was scaled by its own mean and deviation; one
+            value for all channels alike.
         notes: What the user should know.
     """
 
@@ -80,8 +81,22 @@ class Recipe:
     patch: tuple[int, int, int] | None = None
     pretext: str = "unknown"
     whole: Whole | None = None
-    intensity: str = ""
+    zscored: tuple[bool, ...] = (False,)
     notes: list[str] = field(default_factory=list)
+
+    def scaled_alone(self, modalities: Sequence[str]) -> list[str]:
+        """Return those of the modalities whose channels were scaled by themselves; note doubt."""
+        if len(set(self.zscored)) == 1:
+            return list(modalities) if self.zscored[0] else []
+        names = self.seen or tuple(modalities)
+        if len(names) != len(self.zscored):
+            self.notes.append(
+                "the file scales its channels in several ways and does not name them: fixed "
+                "windows are written, set scale when fine-tuning"
+            )
+            return []
+        own = dict(zip(names, self.zscored, strict=True))
+        return [name for name in modalities if own.get(name)]
 
 
 class WeightSource(ABC):

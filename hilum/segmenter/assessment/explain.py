@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from hilum.core.connected_components import components
 from hilum.core.geometry import Grid
-from hilum.core.modality import modality
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 
+from ..inference.network_input import PaddedInput
 from ..inference.predict_case import evaluating, predict_case, usable
 from ..inference.settings import Precision
 from ..segmenter import Segmenter
@@ -118,12 +118,11 @@ def insights(segmenter: Segmenter, case: StoredCase) -> Maps:
     """Return the maps that the fusion strategy has of itself, such as gates, on the case's grid."""
     names = usable(segmenter, case.modalities, None, case.id)
     window = segmenter.config.patch
-    sides = case.images.shape[1:]
-    image = torch.zeros((1, len(segmenter.modalities), *sides))
-    for channel, name in enumerate(segmenter.modalities):
-        if name in names:
-            row = np.asarray(case.images[case.modalities.index(name)], np.float32)
-            image[0, channel] = torch.from_numpy(modality(name).encode(row))
+    sides = case.grid.shape
+    whole = PaddedInput(
+        segmenter.modalities, case, names, sides, torch.device("cpu"), segmenter.config.zscored
+    )
+    image = whole.read(0, sides[0])[None]
     available = torch.tensor([[name in names for name in segmenter.modalities]])
     keys: list[str] = []
 

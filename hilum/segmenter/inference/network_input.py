@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from hilum.core.geometry import IntTriple
+from hilum.core.input_scale import standardise
 from hilum.core.modality import modality
 from hilum.datasets.store.case_store import PreparedCase, StoredCase
+from hilum.datasets.store.moments import moments
 
 AnyCase = StoredCase | PreparedCase
 
@@ -26,6 +28,7 @@ class PaddedInput:
         names: Those to use.
         window: A smaller case lies in the middle of what lies outside of a scan.
         device: Where the rows go.
+        zscored: Modalities that the network sees as the z-score of their whole volume.
 
     Attributes:
         sides: Of the padded case.
@@ -39,6 +42,7 @@ class PaddedInput:
         names: Sequence[str],
         window: IntTriple,
         device: torch.device,
+        zscored: Sequence[str] = (),
     ) -> None:
         sides = case.images.shape[1:]
         before = [max(w - s, 0) // 2 for w, s in zip(window, sides, strict=True)]
@@ -47,6 +51,11 @@ class PaddedInput:
         self.inner = tuple(slice(b, b + s) for b, s in zip(before, sides, strict=True))
         self.channels, self.case, self.names = channels, case, names
         self.window, self.device = window, device
+        self.moments = {
+            name: moments(case.images, case.regions, case.modalities.index(name))
+            for name in names
+            if name in zscored
+        }
 
     def read(self, start: int, stop: int) -> Tensor:
         """Return rows of the input, on the scale of the network, `[channels, rows, H, W]`."""
@@ -54,7 +63,10 @@ class PaddedInput:
         depth, height, width = self.inner
         low, high = max(start, depth.start), min(stop, depth.stop)
         for channel, name in enumerate(self.channels):
-            if name in self.names:
+            if name in self.moments:
+                where = image[channel, max(low - start, 0) : max(high - start, 0), height, width]
+                where[:] = self._zscore(name, low - depth.start, high - depth.start)
+            elif name in self.names:
                 rule = modality(name)
                 image[channel] = rule.encode(np.array([rule.fill], np.float32))[0]
                 row = self.case.modalities.index(name)
@@ -62,6 +74,13 @@ class PaddedInput:
                 inside = image[channel, low - start : max(high - start, 0), height, width]
                 inside[:] = rule.encode(np.asarray(part, np.float32))
         return torch.from_numpy(image).to(self.device)
+
+    def _zscore(self, name: str, low: int, high: int) -> np.ndarray:
+        """Return rows of the case, 0 outside of the field of view."""
+        row, rows = self.case.modalities.index(name), slice(max(low, 0), max(high, 0))
+        inside = (np.asarray(self.case.regions[rows]) >> (row + 1)) & 1
+        values = np.asarray(self.case.images[row, rows], np.float32)
+        return np.where(inside, standardise(values, *self.moments[name]), 0).astype(np.float32)
 
     def holds_body(self, place: IntTriple) -> bool:
         """Tell whether a window that begins somewhere has a voxel of the body."""

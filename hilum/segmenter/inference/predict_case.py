@@ -123,7 +123,8 @@ def predict_slabs(
     names = usable(segmenter, case.modalities, modalities, case.id)
     device = next(segmenter.parameters()).device
     window = settings.window or segmenter.config.patch
-    image = PaddedInput(segmenter.modalities, case, names, window, device)
+    zscored = segmenter.config.zscored
+    image = PaddedInput(segmenter.modalities, case, names, window, device, zscored)
     plan = Sweep(
         image.sides,
         window,

@@ -169,7 +169,9 @@ def test_the_default_unet_gives_nnunets_features(tmp_path: Path, equals, rebuilt
     }  # fmt: skip
 
 
-def test_a_flat_file_of_the_default_unet_is_read_and_the_lack_of_plans_told(tmp_path: Path) -> None:
+def test_a_flat_file_of_the_default_unet_has_no_plans_and_the_strides_of_its_decoder(
+    tmp_path: Path,
+) -> None:
     """As VoCo publishes its nnU-Net."""
     network = PlainConvUNet(
         1, 2, [4, 8], nn.Conv3d, 3, [1, 2], 1, 2, 1, conv_bias=True,
@@ -178,7 +180,30 @@ def test_a_flat_file_of_the_default_unet_is_read_and_the_lack_of_plans_told(tmp_
     torch.save({"network_weights": network.state_dict()}, tmp_path / "p.pth")
     folder, report = import_weights("auto", tmp_path / "p.pth", tmp_path / "e", modalities=["ct"])
     assert report.covered == 1
-    assert any("no plans" in note for note in read_config(folder).extra["imported"]["notes"])
+    assert read_config(folder).architecture["strides"] == [[1, 1, 1], [2, 2, 2]]
+    assert read_config(folder).intensity == {}
+
+
+def test_channels_that_were_zscored_are_matched_by_name(tmp_path: Path) -> None:
+    network = PlainConvUNet(
+        2, 2, [4, 8], nn.Conv3d, 3, [1, 2], 1, 2, 1, conv_bias=True,
+        norm_op=nn.InstanceNorm3d, norm_op_kwargs={"eps": 1e-5, "affine": True},
+    )  # fmt: skip
+    schemes = {"normalization_schemes": ["CTNormalization", "ZScoreNormalization"]}
+    args = {
+        "plans": {"configurations": {"3d": schemes}}, "configuration": "3d",
+        "dataset_json": {"channel_names": {"0": "CT", "1": "PET"}},
+    }  # fmt: skip
+    file = {"network_weights": network.state_dict(), "init_args": args}
+    torch.save(file, tmp_path / "p.pth")
+    for order in (["ct", "pet"], ["pet", "ct"]):
+        folder, _ = import_weights(
+            "auto", tmp_path / "p.pth", tmp_path / "-".join(order), modalities=order
+        )
+        about = read_config(folder)
+        assert about.intensity == {"pet": {"unit": "SUV", "scale": "zscore"}}
+        notes = about.extra["imported"]["notes"]
+        assert any("scaled channels by CTNormalization;" in note for note in notes)
 
 
 def test_strides_are_read_from_plans_of_before_2_4(tmp_path: Path, equals, rebuilt) -> None:
