@@ -130,8 +130,8 @@ def test_a_file_of_s3d_without_a_plan_is_read_and_the_lack_is_told(tmp_path: Pat
     assert "S3D" in imported["why"]
     assert any("no adaptation plan" in note for note in imported["notes"])
     assert read_config(folder).intensity == {"ct": {"unit": "HU", "scale": "zscore"}}
-    assert report.covered == 1
-    assert read_config(folder).architecture["strides"] == [[1, 1, 1], [2, 2, 2], [2, 2, 2]]
+    assert report.covered == STRIDES
+    assert read_config(folder).architecture["strides"] == STRIDES
 
 
 @pytest.mark.parametrize("prefix", ["", "encoder.", "module.", "_orig_mod."])
