@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from hilum.core.checkpoints import LoadReport
@@ -84,7 +85,7 @@ def _prefix(foreign: ForeignFile, report: LoadReport) -> str:
         )
     return (
         f"{count} names begin with {theirs!r} where ours begin with {ours!r}: "
-        f"use plain with rename {theirs}(.*)={ours}\\1"
+        f"use plain with rename {re.escape(theirs)}(.*)={ours}\\1"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -112,13 +113,20 @@ def test_another_size_is_suggested(tmp_path: Path) -> None:
     assert not (tmp_path / "e").exists()
 
 
-def test_a_wrong_prefix_is_suggested_with_the_rule_that_mends_it(tmp_path: Path, rebuilt) -> None:
-    file = saved(tmp_path / "w.pth", prefix="deep.net.")
+@pytest.mark.parametrize(
+    "prefix",
+    ["deep.net.", "network.", "nnunet.", "encoder_decoder.", "student.", "model.encoder.", "a+b."],
+)
+def test_a_wrong_prefix_is_suggested_with_the_rule_that_mends_it(
+    tmp_path: Path, rebuilt, prefix: str
+) -> None:
+    file = saved(tmp_path / "w.pth", prefix=prefix)
     with pytest.raises(CheckpointError) as error:
         import_weights("plain", file, tmp_path / "e", modalities=["ct"], architecture=SPEC,
                        rename={"wrong": "wrong"})  # fmt: skip
     remedy = str(error.value.remedy)
-    assert r"use plain with rename deep.net.(.*)=inner.\1" in remedy
+    assert f"names begin with {prefix!r} where ours begin with 'inner.'" in remedy
+    assert rf"use plain with rename {re.escape(prefix)}(.*)=inner.\1" in remedy
     old, new = remedy.rsplit(" ", 1)[1].split("=")
     folder, report = import_weights("plain", file, tmp_path / "e", modalities=["ct"],
                                     architecture=SPEC, rename={old: new})  # fmt: skip
