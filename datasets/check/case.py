@@ -16,8 +16,10 @@ from ..io.nifti import Volume, read_grid, read_label, read_volume
 from .alignment import alignment_problems
 from .geometry import grid_problems, header_problems, orientation, overlap_problems
 from .label import label_facts, label_problems, on_scan
+from .plausibility import tissue_medians
 from .report import Problem
 from .thumbnails import picture
+from .two_labels import two_label_problems
 from .values import value_problems
 
 
@@ -87,10 +89,13 @@ def _examine(case: Case, findings: CaseFindings, show: tuple[str, ...]) -> None:
         reference = drawn_on or reference
         findings.facts["label"] = label_facts(label)
         problems += label_problems(case, label, findings.facts["label"], volumes)
+        problems += two_label_problems(case, label, findings.facts)
     findings.facts["reference"] = reference
     if reference:
         problems += overlap_problems(case.id, grids, reference)
     problems += alignment_problems(case.id, volumes, findings.facts)
+    for name, middle in tissue_medians(volumes).items():
+        findings.facts["modalities"][name]["body_median"] = middle
     if show and reference in volumes:
         findings.picture = picture(volumes, reference, label, show)
 

@@ -10,6 +10,7 @@ from hilum.core.case import IGNORE, Case
 
 from ..io.mask_values import how, remedy_for
 from .case import CaseFindings
+from .plausibility import scale_problems
 from .report import Problem
 
 MOST_CLASSES = 20
@@ -27,6 +28,7 @@ def cohort_problems(
     """
     yield from _leaks(cases)
     yield from _duplicates(cases, findings)
+    yield from scale_problems({finding.case: finding.facts for finding in findings})
     held = {
         finding.case: set(finding.facts["label"]["values"])
         for finding in findings

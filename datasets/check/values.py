@@ -59,7 +59,7 @@ def _hounsfield(name: str, array: np.ndarray, low: float, high: float) -> Iterat
 
 def _suv(name: str, array: np.ndarray, low: float, high: float) -> Iterator[Finding]:
     rule, limit = f"{name} must be in SUV", modality(name).plausible[1]
-    middle = _body_median(array, high)
+    middle = body_median(array, high)
     found = f"{_range(low, high)}, median of the body {middle:.3g}"
     convert = "convert it to SUV (dose, decay, weight) before importing"
     if high > limit or middle > BODY_SUV:
@@ -82,7 +82,7 @@ def _arbitrary(name: str, array: np.ndarray, low: float, high: float) -> Iterato
 
 
 def _diffusion(name: str, array: np.ndarray, low: float, high: float) -> Iterator[Finding]:
-    median = _body_median(array, high)
+    median = body_median(array, high)
     if not 300 <= median <= 3500:
         remedy = "write the map in um2/s: 1e-3 mm2/s are 1000"
         yield "warn", f"{name} of a body should be about 1000 um2/s", f"{median:.4g}", remedy
@@ -96,7 +96,7 @@ _RULES: dict[str, Callable[[str, np.ndarray, float, float], Iterator[Finding]]] 
 }
 
 
-def _body_median(array: np.ndarray, high: float) -> float:
+def body_median(array: np.ndarray, high: float) -> float:
     """Return the median of the voxels above a tenth of the 99th percentile; air stays out."""
     some = _some(array)
     body = some[some > 0.1 * np.percentile(some, 99)]

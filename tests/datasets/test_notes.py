@@ -94,7 +94,7 @@ def test_much_clipped_is_a_warning_and_nothing_clipped_says_nothing(tmp_path: Pa
 def test_an_odd_header_reaches_import_check_and_store_once(tmp_path: Path, by: str) -> None:
     raw = scans(tmp_path / "raw", stray=False)
     image = Nifti1Image.from_filename(raw / "a" / "ct.nii.gz")
-    moved = image.affine.copy()
+    moved = np.array(image.affine)
     moved[2, 3] += 7
     image.set_qform(moved, code=1)
     nibabel.save(image, raw / "a" / "ct.nii.gz")

@@ -89,9 +89,24 @@ def test_the_check_notes_an_estimate_and_warns_of_a_large_one() -> None:
     assert facts["misalignment_mm"]["pet"] == pytest.approx([0, 0, 0], abs=2)
     (problem,) = alignment_problems("a", {"ct": ct, "pet": shifted(pet, (25, 0, 0))}, {})
     assert problem.severity == "warn"
+    assert problem.severity == "warn"
     assert "pet should lie on ct" in problem.line()
     assert "-25 mm right" in problem.line() or "-24 mm right" in problem.line()
     assert alignment_problems("a", {"pet": pet}, {}) == []
+
+
+def test_a_shift_that_the_halves_contradict_is_no_warning() -> None:
+    ct, pet = trunk()
+    half = pet.array.shape[0] // 2 + 3
+    steps = round(25 / pet.grid.spacing[2])
+    mixed = np.concatenate(
+        [np.roll(pet.array[:half], steps, 2), np.roll(pet.array[half:], -steps, 2)]
+    )
+    facts: dict = {}
+    (problem,) = alignment_problems("a", {"ct": ct, "pet": Volume(mixed, pet.grid)}, facts)
+    assert problem.severity == "info"
+    # 25 mm one way and 25 mm the other: 50 mm apart, half of it is the noise.
+    assert facts["misalignment_noise_mm"]["pet"] == pytest.approx(25, abs=4)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="needs the real patients")

@@ -258,7 +258,7 @@ def test_a_doubtful_header_is_told_in_predict_too(threshold: Segmenter, tmp_path
 
     case = write_case(tmp_path / "p1", "ct")
     image = Nifti1Image.from_filename(case / "ct.nii.gz")
-    moved = image.affine.copy()
+    moved = np.array(image.affine)
     moved[:3, 3] += 20
     image.set_qform(moved, code=1)
     nibabel.save(image, case / "ct.nii.gz")
