@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from hilum.core.errors import SettingsError, did_you_mean
-from hilum.core.files import read_json
 from hilum.core.input_scale import scale_of, zscored
 from hilum.core.seeds import derive
 from hilum.core.settings import validate
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.recipe import preparation_of
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter, modalities_seen
 
@@ -67,9 +67,6 @@ def config_of(
         old = start.segmenter
         if settings.names is None and old is not None and old.classes == max(store.classes, 2):
             names = old.config.names
-    recipe = store.path / "prepare.json"
-    prepared = read_json(recipe) if recipe.is_file() else {}
-    prepared = {key: value for key, value in prepared.items() if key != "version"}
     return validate(
         SegmenterConfig,
         {
@@ -85,7 +82,7 @@ def config_of(
             "patch": settings.patch,
             "spacing": store.spacing,
             "intensity": _zscored(settings, asked, start),
-            "preparation": {**prepared, "modalities": store.modalities},
+            "preparation": preparation_of(store),
             "inference": settings.inference,
             "data_hash": store.fingerprint,
             "licence": settings.licence,

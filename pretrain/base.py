@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hilum.core.geometry import IntTriple
 from hilum.core.types import Available, Volume
+from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders.networks import Output
 
 
@@ -99,3 +100,6 @@ class PretextTask(nn.Module, ABC):
 
     def check_patch(self, patch: IntTriple) -> None:
         """Raise a `SettingsError` if the task cannot work on patches of these sides."""
+
+    def check_pool(self, store: CaseStore, cases: Sequence[str]) -> None:
+        """Raise a `DataError` if these cases can teach the task nothing; before any step."""

@@ -32,6 +32,7 @@ from hilum.datasets.loading.datamodule import PatchData
 from hilum.datasets.loading.settings import PatchSettings
 from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.recipe import preparation_of
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 from hilum.encoders.decoders.base import Decoder
@@ -144,6 +145,7 @@ def _parts(
     place: Path | None,
 ) -> tuple[PretrainModule, PatchData, LoadReport | None]:
     task, report = make_task(settings, names, store.spacing)
+    task.check_pool(store, chosen[0])
     augmentation = PairedAugmentation(names, settings.patch, store.spacing, settings.augmentation)
     module = PretrainModule(
         task,
@@ -277,6 +279,7 @@ def _save(
                 "steps": summary["steps"],
                 "seed": settings.seed,
                 "val/loss": summary.get("val/loss"),
+                "preparation": preparation_of(store),
                 "init_from": None if settings.init_from is None else str(settings.init_from),
             },
         }

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.types import Available, Volume
+from hilum.encoders.networks import is_network
 
 from .config import SegmenterConfig
 from .operating.point import middle
 from .prediction.on_call import ScanPredictor
 from .predictor import Predictor
+from .proposals import segmenter_of_network
 from .segmenter import Segmenter
 
 MUST_AGREE: dict[str, Callable[[SegmenterConfig], object]] = {
@@ -80,35 +82,41 @@ class Ensemble(ScanPredictor):
     def from_pretrained(cls, *folders: str | Path) -> Ensemble:
         """Read segmenter folders, run folders, or folders of them (such as the folds)."""
         found = [folder for given in folders for folder in segmenter_folders(given)]
-        members = [Segmenter.from_pretrained(folder) for folder in found]
+        members = [_read(folder) for folder in found]
         return cls(members, [str(folder) for folder in found]).eval()
 
 
 def load_predictor(*folders: str | Path) -> Predictor:
     """Read what folders hold: one segmenter as it is, several as an ensemble."""
     found = [folder for given in folders for folder in segmenter_folders(given)]
-    return (
-        Segmenter.from_pretrained(found[0]) if len(found) == 1 else Ensemble.from_pretrained(*found)
-    )
+    return _read(found[0]) if len(found) == 1 else Ensemble.from_pretrained(*found)
+
+
+def _read(folder: Path) -> Segmenter:
+    """Read a segmenter, or a network that segments without having seen a label."""
+    if is_network(folder):
+        return segmenter_of_network(folder)
+    return Segmenter.from_pretrained(folder)
 
 
 def segmenter_folders(folder: str | Path) -> list[Path]:
     """Return the segmenter folders that are meant by a folder.
 
-    It is one itself, a run folder (`RUN/segmenter`), or holds some of either kind.
+    It is one itself, a run folder (`RUN/segmenter`, or the `RUN/network` of a pretraining), or
+    holds some of these.
 
     Raises:
         CheckpointError: If it holds none.
     """
     folder = Path(folder)
-    for place in (folder, folder / "segmenter"):
+    for place in (folder, folder / "segmenter", folder / "network"):
         if (place / "config.json").is_file():
             return [place]
     inside = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     found = [
         place
         for path in inside
-        for place in (path, path / "segmenter")
+        for place in (path, path / "segmenter", path / "network")
         if (place / "config.json").is_file() and (place / "model.safetensors").is_file()
     ]
     if not found:

@@ -12,6 +12,7 @@ from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple, Triple
 from hilum.core.modality import modality
 from hilum.core.types import IGNORE
+from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders.base import Encoder
 from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.networks import Output
@@ -19,6 +20,7 @@ from hilum.losses.dice_ce import DiceCeLoss
 
 from ..base import PretextBatch, PretextTask
 from ..parts.node_pasting import Pasted, Recipe, paste
+from ..parts.node_pool import check_places
 
 Range = tuple[float, float]
 
@@ -171,6 +173,10 @@ class SyntheticNodes(PretextTask):
                 + " mm",
                 remedy="lower task.short_mm or enlarge patch",
             )
+
+    def check_pool(self, store: CaseStore, cases: Sequence[str]) -> None:
+        """Refuse a pool where no node has a place, as of lung alone or without a body."""
+        check_places(store, cases, self.modalities)
 
 
 def _check(nodes: int, decoys: int, stations: int, shares: Sequence[float], both: float) -> None:

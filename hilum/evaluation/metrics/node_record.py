@@ -102,6 +102,9 @@ class NodeRecord:
     station_distance_mm: float | None = _column(
         "distance of the station", "mm", 1, "0 inside of it", default=None
     )
+    status: str | None = _column(
+        "status", "", 0, "proposal: of a network that never saw a label", default=None
+    )
 
     @property
     def row(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from ..inference.settings import InferenceSettings, Precision, Uncertainty
 from ..operating.apply import operating_at
 from ..operating.point import asked_point
 from ..predictor import Predictor
+from ..proposals import proposal_notes, with_status
 from .already import PredictSettings, files_of, is_there, key_of
 from .inputs import Inputs, find_cases
 from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
@@ -190,6 +191,7 @@ def _predict_one(
     grid = prepared.source_grid
     mask = mask_on_source(maps.foreground, prepared, settings.point, names)
     nodes = name_stations(nodes_on_source(mask, grid, case, prepared, maps), case)
+    nodes = with_status(nodes, model)
     write_nodes(out, case.id, nodes)
     files = files_of(case.id, settings)
     if maps.uncertainty is not None:
@@ -203,6 +205,7 @@ def _predict_one(
     ended = time.monotonic()
     notes = [replace(note, case=case.id) for note in prepared.notes]
     notes += _fewer_modalities(case.id, names, model.modalities)
+    notes += proposal_notes(model, case.id)
     row = {
         "notes": [note.as_json() for note in notes],
         "mask": files[0],
@@ -258,6 +261,6 @@ def _draw(
         "mask decided by": row["decided_by"],
         "seconds": ", ".join(f"{name} {value:.1f}" for name, value in row["seconds"].items()),
     }
-    if prepared.notes:
-        about["notes"] = "; ".join(note.text for note in prepared.notes)
+    if row["notes"]:
+        about["notes"] = "; ".join(note["text"] for note in row["notes"])
     write_page(out / f"{case.id}.html", case.id, volumes, grid, maps.mask, nodes, about)

@@ -22,6 +22,7 @@ VIEWS = ((1, "coronal, right at the left"), (2, "sagittal, front at the left"))
 
 COLUMNS = (
     "label",
+    "status",
     "station",
     "short_axis_mm",
     "long_axis_mm",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,12 +13,24 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
-from hilum.core.errors import SettingsError
+from hilum.core.errors import CheckpointError, DataError, SettingsError
+from hilum.core.files import write_json
+from hilum.core.geometry import Grid
 from hilum.core.modality import modality
 from hilum.core.seeds import torch_generator
+from hilum.core.settings import validate
+from hilum.datasets.store.case_store import VERSION, CaseStore, PreparedCase, write_case
+from hilum.datasets.store.foreground import nodes_of
+from hilum.finetune.transfer.load import transfer
+from hilum.finetune.transfer.settings import TransferSettings
 from hilum.pretrain.base import PretextBatch
 from hilum.pretrain.parts.node_looks import Looks
+from hilum.pretrain.run import pretrain
+from hilum.pretrain.settings import PretrainSettings
 from hilum.pretrain.tasks.synthetic_nodes import SyntheticNodes
+from hilum.segmenter.ensemble import load_predictor
+from hilum.segmenter.proposals import are_proposals
+from hilum.segmenter.segmenter import Segmenter
 
 SIDES = (24, 28, 32)
 SPACING = (4.0, 3.0, 3.0)
@@ -99,7 +112,7 @@ def test_nodes_lie_in_fat_beside_soft_tissue_and_never_in_lung_bone_or_air(made:
         params = PLAIN | {"nodes": 4, "decoys": 0, "short_mm": (4, 8)}
         pasted = task(made, **params).paste(batch(seed=seed))
         for filled in pasted.share[:, 0]:
-            nodes, found = ndimage.label(filled.numpy() > 0.5)
+            nodes, found = cast(Any, ndimage.label(filled.numpy() > 0.5))
             for middle in ndimage.center_of_mass(filled.numpy(), nodes, range(1, found + 1)):
                 place = tuple(np.round(middle).astype(int))
                 assert -150 < float(ct[place]) < 150
@@ -141,7 +154,7 @@ def test_a_decoy_needs_both_modalities(made: Any) -> None:
         assert not (changed[0, 0] & (pasted.share[0, 0] == 0)).any(), "no nodule without uptake"
         more = PET.decode(pasted.image[1, 1]) - PET.decode(given.image[1, 1])
         assert pasted.share[1, 0].sum() > 0 or more.abs().max() < 1e-3
-    assert (pasted.label[0] != 255).all(), "without uptake nothing is unknown"
+        assert (pasted.label[0] != 255).all(), "without uptake nothing is unknown"
 
 
 def test_real_foci_are_unknown_unless_covered_or_erased(made: Any) -> None:
@@ -235,3 +248,84 @@ def test_a_patch_narrower_than_the_greatest_node_is_refused(made: Any) -> None:
     task(made).check_patch((8, 16, 16))
     with pytest.raises(SettingsError, match="wider than the greatest node"):
         task(made, short_mm=(4, 40)).check_patch((8, 16, 16))
+
+
+def write_pool(folder: Path, ct: Tensor | None, body: Tensor) -> CaseStore:
+    """Write a store of one case with PET, with or without CT."""
+    volumes = {"pet": patient()[1]} if ct is None else {"ct": ct, "pet": patient()[1]}
+    grid, bits = Grid.from_spacing(SIDES, SPACING), 2 ** (len(volumes) + 1) - 2
+    case = PreparedCase(
+        id="a",
+        patient="a",
+        site="",
+        split="train",
+        images=np.stack([one.numpy() for one in volumes.values()]).astype(np.float16),
+        modalities=tuple(volumes),
+        regions=(body.numpy() + bits).astype(np.uint8),
+        label=None,
+        grid=grid,
+        source_grid=grid,
+        factors=dict.fromkeys(volumes, 1.0),
+        inputs={},
+    )
+    write_case(folder / "a", case, *nodes_of(np.zeros(SIDES, np.uint8), grid, "a"))
+    row = {"id": "a", "patient": "a", "site": "", "split": "train", "modalities": list(volumes)}
+    row |= {"labelled": False, "shape": SIDES}
+    about = {"version": VERSION, "modalities": list(volumes), "spacing": SPACING, "classes": 1}
+    write_json(folder / "store.json", about | {"fingerprint": "abc", "cases": [row]})
+    return CaseStore(folder)
+
+
+def test_a_pool_needs_a_place_for_a_node(made: Any, tmp_path: Path) -> None:
+    ct, _, body = patient()
+    alone = task(made, ("pet",))
+    task(made).check_pool(write_pool(tmp_path / "both", ct, body), ["a"])
+    alone.check_pool(write_pool(tmp_path / "pet", None, body), ["a"])
+    lung = write_pool(tmp_path / "lung", torch.full(SIDES, -700.0), body)
+    with pytest.raises(DataError, match="lung, bone or one tissue alone"):
+        task(made).check_pool(lung, ["a"])
+    nobody = torch.zeros_like(body)
+    with pytest.raises(DataError, match="no body in 1 of 1 cases"):
+        task(made).check_pool(write_pool(tmp_path / "no", ct, nobody), ["a"])
+    with pytest.raises(DataError, match="no body"):
+        alone.check_pool(write_pool(tmp_path / "none", None, nobody), ["a"])
+
+
+def test_a_run_writes_a_network_that_fine_tuning_and_prediction_take(
+    store: CaseStore, tmp_path: Path
+) -> None:
+    encoder = {"name": "resenc", "features": [4, 8], "blocks": [1, 1]}
+    recipe = {"name": "synthetic_nodes", "short_mm": [4, 10], "long_mm": 20}
+    settings = validate(
+        PretrainSettings,
+        {
+            "store": store.path,
+            "task": recipe,
+            "encoder": encoder,
+            "patch": (8, 16, 16),
+            "trainer": {"steps": 2, "batch_size": 2},
+        },
+    )
+    pretrain(settings, tmp_path / "run", say=lambda _: None)
+    assert list((tmp_path / "run" / "pictures").glob("*.png"))
+    model = load_predictor(tmp_path / "run")
+    assert isinstance(model, Segmenter)
+    assert are_proposals(model)
+    # Fine-tuning takes the head along, because a pasted node is a node.
+    config = model.config.model_copy(update={"extra": {}})
+    fresh = Segmenter(config)
+    how = validate(TransferSettings, {"parts": "whole"})
+    transfer(fresh, tmp_path / "run" / "network", how)
+    for name, value in model.state_dict().items():
+        if "placeholder" not in name:
+            assert_close(fresh.state_dict()[name], value, rtol=0, atol=0)
+    assert not are_proposals(fresh)
+    other = Segmenter(config.model_copy(update={"names": ("lesion",)}))
+    with pytest.raises(CheckpointError, match="outputs mean the same"):
+        transfer(other, tmp_path / "run" / "network", how)
+    named = validate(TransferSettings, {"parts": "whole", "classes": {"lesion": "node"}})
+    transfer(other, tmp_path / "run" / "network", named)
+    heads = [n for n in other.state_dict() if "heads" in n]
+    assert heads
+    for name in heads:
+        assert_close(other.state_dict()[name], model.state_dict()[name], rtol=0, atol=0)

@@ -1,0 +1,97 @@
+"""A segmenter from a network that never saw a label: what it finds are proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from hilum.core.checkpoints import load_weights, state_of
+from hilum.core.errors import CheckpointError
+from hilum.core.notes import Note
+from hilum.core.settings import validate
+from hilum.encoders.networks import NetworkConfig, read_network
+from hilum.evaluation.metrics.node_record import NodeRecord
+
+from .config import SegmenterConfig
+from .predictor import Predictor
+from .segmenter import Segmenter
+
+STATUS = "proposal"
+
+
+def segmenter_of_network(folder: str | Path) -> Segmenter:
+    """Read a network folder whose outputs are background and classes, pasted in or labelled.
+
+    The network is an early fusion as it is: one encoder for all channels, zeros where a modality is
+    absent. Voxels belong to the class of the greatest probability: with one class, from 0.5 on.
+
+    Raises:
+        CheckpointError: If the folder holds something else, or a network that does not segment.
+    """
+    network = read_network(folder)
+    about, outputs = network.config.encoder, network.config.outputs
+    names = [output.name for output in outputs if output.kind in ("class", "synthetic")]
+    if len(names) < 2 or len(names) < len(outputs) or names[0] != "background":
+        raise CheckpointError(
+            "the network must segment: background, then classes",
+            file=folder,
+            found=", ".join(map(str, outputs)),
+            remedy=f"fine-tune it first: hilum finetune init_from={folder}",
+        )
+    spec = dict(network.config.decoder)
+    config = validate(
+        SegmenterConfig,
+        {
+            "modalities": about.modalities,
+            "classes": len(names),
+            "names": names[1:],
+            "encoder": about.architecture,
+            "fusion": {"name": "early"},
+            "deep_supervision": spec.pop("deep_supervision", True),
+            "decoder": spec,
+            "patch": about.patch,
+            "spacing": about.spacing,
+            "orientation": about.orientation,
+            "intensity": about.intensity,
+            "preparation": about.extra.get("preparation", {}),
+            "data_hash": about.data_hash,
+            "licence": about.licence,
+            "seen": about.seen,
+            "extra": {
+                "pretrained": about.pretext.get("name", "unknown"),
+                **_status(network.config),
+            },
+        },
+    )
+    with torch.random.fork_rng(devices=[]):
+        segmenter = Segmenter(config)
+    (encoder,), (decoder,) = segmenter.encoders.values(), segmenter.decoders.values()
+    load_weights(encoder, state_of(network.encoder), threshold=1.0)
+    load_weights(decoder, state_of(network.decoder), threshold=1.0)
+    return segmenter.eval()
+
+
+def are_proposals(model: Predictor) -> bool:
+    """Return whether a network that takes part never saw a label."""
+    members = [one for one in model.networks if isinstance(one, Segmenter)]
+    return any(one.config.extra.get("status") == STATUS for one in members)
+
+
+def with_status(nodes: Sequence[NodeRecord], model: Predictor) -> list[NodeRecord]:
+    """Return nodes that say of themselves that they are proposals, if they are."""
+    return [replace(node, status=STATUS) for node in nodes] if are_proposals(model) else list(nodes)
+
+
+def proposal_notes(model: Predictor, case: str) -> list[Note]:
+    """Return what the user must know of a prediction by such a network, or nothing."""
+    if not are_proposals(model):
+        return []
+    text = "the network learned from pasted nodes, without labels: masks and nodes are proposals"
+    return [Note("warning", "proposals of a network without labels", text, case)]
+
+
+def _status(config: NetworkConfig) -> dict[str, str]:
+    return {"status": STATUS} if any(one.kind == "synthetic" for one in config.outputs) else {}

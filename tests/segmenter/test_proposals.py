@@ -1,0 +1,94 @@
+"""A network that never saw a label predicts as it is, and says everywhere what it is."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from hilum.core.checkpoints import EncoderConfig, save_encoder
+from hilum.core.errors import CheckpointError
+from hilum.core.files import read_json
+from hilum.core.settings import validate
+from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.recipe import preparation_of
+from hilum.encoders.networks import NetworkConfig, Output, build_network, save_network
+from hilum.segmenter.ensemble import load_predictor
+from hilum.segmenter.prediction.cohort import predict
+
+from ..tiny_cohort import ENCODER, SPACING
+
+NODES = (Output(kind="class", name="background"), Output(kind="synthetic", name="node"))
+REBUILT = tuple(Output(kind="reconstruction", name=name) for name in ("ct", "pet"))
+
+
+def write_run(folder: Path, outputs: tuple[Output, ...], **extra: Any) -> Path:
+    """Write what a pretraining leaves behind: an encoder and a network folder."""
+    about = validate(
+        EncoderConfig,
+        {
+            "architecture": ENCODER,
+            "modalities": ("ct", "pet"),
+            "spacing": SPACING,
+            "patch": (8, 12, 16),
+            "pretext": {"name": "synthetic_nodes"},
+            "extra": extra,
+        },
+    )
+    config = NetworkConfig(
+        encoder=about, decoder={"name": "pyramid", "deep_supervision": True}, outputs=outputs
+    )  # pyright: ignore[reportCallIssue]
+    torch.manual_seed(0)
+    network = build_network(config)
+    with torch.no_grad():  # so that it finds something
+        for level in network.decoder.head_rows():
+            for value in level.values():
+                if value.ndim == 1:
+                    value[1] += 0.5
+    save_encoder(folder / "encoder", network.encoder, about)
+    save_network(folder / "network", network.encoder, network.decoder, config)
+    return folder
+
+
+def test_the_segmenter_computes_what_the_network_computes(tmp_path: Path) -> None:
+    from hilum.encoders.networks import read_network
+
+    run = write_run(tmp_path / "run", NODES)
+    network = read_network(run / "network")
+    for part in (network.encoder, network.decoder):
+        part.eval()
+    image = torch.randn(2, 2, 8, 12, 16, generator=torch.Generator().manual_seed(1))
+    image[1, 1] = 0
+    have = torch.tensor([[True, True], [True, False]])
+    for given in (run, run / "network"):
+        model = load_predictor(given)
+        with torch.no_grad():
+            assert_close(model(image, have)[0], network(image))
+        assert model.config.names == ("node",)
+
+
+def test_masks_tables_pages_and_the_terminal_say_proposals(
+    tmp_path: Path, store: CaseStore, manifest: Path
+) -> None:
+    run = write_run(tmp_path / "run", NODES, preparation=preparation_of(store))
+    said: list[str] = []
+    predict(run, manifest, tmp_path / "out", say=said.append)
+    assert sum("proposals" in line for line in said) == 1
+    report = read_json(tmp_path / "out" / "case_0_report.json")
+    assert any("proposals" in note["text"] for note in report["notes"])
+    assert report["nodes"]
+    assert {node["status"] for node in report["nodes"]} == {"proposal"}
+    with (tmp_path / "out" / "case_0_nodes.csv").open() as file:
+        assert {row["status"] for row in csv.DictReader(file)} == {"proposal"}
+    assert "are proposals" in (tmp_path / "out" / "case_0.html").read_text()
+
+
+def test_a_network_that_rebuilds_is_no_segmenter(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", REBUILT)
+    with pytest.raises(CheckpointError, match="must segment") as caught:
+        load_predictor(run)
+    assert "hilum finetune init_from=" in str(caught.value)
