@@ -51,6 +51,11 @@ def test_the_script_works_from_the_repository_root() -> None:
         ),
         (["inspect", "."], 2, "the folder must be a case store, a run, an encoder or a segmenter"),
         (["finetune", "--out", "x", "-c", "no.yaml"], 2, "no.yaml: the settings file must exist"),
+        (
+            ["finetune", "--out", "x", "--folds", "2", "--rounds", "1", "store=none"],
+            2,
+            "error: --folds and --rounds cannot go together; choose one",
+        ),
         (["predict", "s", "--out", "x"], 2, "give either --manifest or the volumes of one case"),
         (["study", "plan", "no.yaml", "--out", "x"], 2, "no.yaml: the settings file must exist"),
         (["nonsense"], 2, "error: No such command 'nonsense'; see `hilum --help`"),

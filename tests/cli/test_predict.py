@@ -78,6 +78,7 @@ def test_a_wrong_setting_or_input_is_one_line(folds: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_a_watched_folder_is_predicted_until_ctrl_c(folds: Path, tmp_path: Path) -> None:
     inbox, out = tmp_path / "in", tmp_path / "out"
     inbox.mkdir()

@@ -28,6 +28,7 @@ def test_a_folder_without_predictions_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_a_viewer_answers_until_ctrl_c(tmp_path: Path) -> None:
     grid = Grid.from_spacing((4, 5, 6), (3.0, 2.0, 2.0))
     mask = np.zeros(grid.shape, np.uint8)

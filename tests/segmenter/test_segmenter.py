@@ -151,3 +151,14 @@ def test_a_wrong_setting_is_one_clear_error(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         Segmenter(config(**changes))
+
+
+def test_untrained_it_expects_each_class_as_often_as_its_settings_say(config: Make) -> None:
+    segmenter = Segmenter(config(classes=4, prior=0.03))
+    with torch.no_grad():
+        for name, parameter in segmenter.named_parameters():
+            if ".heads." in name and parameter.ndim > 1:
+                parameter.zero_()
+        image = torch.randn(1, 2, 8, 12, 16)
+        shares = segmenter(image, torch.ones(1, 2, dtype=torch.bool))[0].softmax(1)
+    assert_close(shares[:, 1:], torch.full_like(shares[:, 1:], 0.03))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from hilum.core.errors import CheckpointError, Stopped
 from hilum.core.runs import RunFolder
@@ -95,6 +96,38 @@ def test_the_average_follows_the_formula_and_is_what_the_run_hands_over(
     module, _ = toy.train(tmp_path / "r", settings, follow, monitor=None)
     for name, p in module.named_parameters():
         torch.testing.assert_close(p.detach(), follow.average[name])
+
+
+def test_the_best_weights_are_those_that_validated(toy: ModuleType, tmp_path: Path) -> None:
+    """They are the averaged ones: the score that chose them is theirs."""
+
+    class Seen(toy.StopAt):
+        """Keeps what a validation looks at, and what is trained."""
+
+        def __init__(self) -> None:
+            super().__init__(-1, 0)
+            self.validated: dict[int, Any] = {}
+            self.raw: dict[int, Any] = {}
+
+        def on_train_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
+            self.raw[trainer.global_step] = copied(module)
+
+        def on_validation_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
+            self.validated[trainer.global_step] = copied(module)
+
+    def copied(module: Any) -> dict[str, torch.Tensor]:
+        return {name: p.detach().clone() for name, p in module.named_parameters()}
+
+    settings = toy.trainer_settings(steps=9, ema=0.9, validate_every=3)
+    chooser = toy.ToyModule(settings, {3: 2.0, 6: 1.0, 9: 3.0})
+    seen = Seen()
+    module, summary = toy.train(tmp_path / "r", settings, seen, module=chooser)
+    assert summary["best_step"] == 6
+    kept = load_file(tmp_path / "r" / "checkpoints" / "best.safetensors")
+    for name, p in module.named_parameters():
+        assert torch.equal(p, seen.validated[6][name]), "handed over"
+        assert torch.equal(kept[name], seen.validated[6][name]), "written"
+        assert not torch.allclose(p, seen.raw[6][name]), "the average is not the raw weights"
 
 
 def test_a_stop_inside_a_validation_keeps_the_raw_weights(toy: ModuleType, tmp_path: Path) -> None:

@@ -219,6 +219,44 @@ def test_an_operation_changes_its_own_modality_only(name: str, channel: int) -> 
     assert (result[:, 1] >= 0).all()
 
 
+SOFTER = [(n, 0) for n in ("blur", "low_resolution")]
+SOFTER += [(n, 1) for n in ("resolution", "low_resolution")]
+
+
+@pytest.mark.parametrize(("softer", "channel"), SOFTER)
+def test_noise_comes_after_what_softens(softer: str, channel: int) -> None:
+    """As on a scanner: the noise of a softened constant is as sharp as that of the constant."""
+    batch = a_batch(3)
+    batch["image"][:, 0], batch["image"][:, 1] = 40, 4
+    noise = {("noise", "count_noise")[channel]: {"p": 1, "low": 0.05, "high": 0.05}}
+    width = {"p": 1, "low": 0.5, "high": 0.5} if softer == "low_resolution" else {"p": 1}
+    alone, both = (decoded(paired(**more)(batch)) for more in (noise, {**noise, softer: width}))
+    assert alone[channel].std() > 0.05
+    assert_close(both[channel], alone[channel], rtol=1e-4, atol=1e-4 * (1000, 1)[channel])
+
+
+def test_the_scale_of_the_uptake_scales_its_noise() -> None:
+    """A dose that was noted wrongly changes every voxel by one factor, noise included."""
+    batch = a_batch(3)
+    batch["image"][:, 1] = 4
+    noise = {"count_noise": {"p": 1, "low": 0.1, "high": 0.1}}
+    factor = {"suv_scale": {"p": 1, "low": 1.2, "high": 1.2}}
+    alone, both = (decoded(paired(**more)(batch))[1] for more in (noise, {**noise, **factor}))
+    assert alone.std() > 0.05
+    assert_close(both, alone * 1.2, rtol=1e-4, atol=1e-4)
+
+
+def test_contrast_acts_on_the_noise_too() -> None:
+    """The window comes last, as whoever looks at a scan sets it."""
+    batch = a_batch(3)
+    batch["image"][:, 0] = (CT.low + CT.high) / 2  # the middle, where contrast changes nothing
+    noise = {"noise": {"p": 1, "low": 0.01, "high": 0.01}}
+    contrast = {"contrast": {"p": 1, "low": 1.25, "high": 1.25}}
+    alone, both = (decoded(paired(**more)(batch))[0] for more in (noise, {**noise, **contrast}))
+    assert alone.std() > 1
+    assert_close(both.std() / alone.std(), torch.tensor(1.25), rtol=1e-3, atol=0)
+
+
 def test_dropout_never_hides_all_zeroes_the_channel_and_says_so() -> None:
     batch = a_batch(60)
     batch["available"][::3, 0] = False

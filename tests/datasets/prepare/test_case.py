@@ -120,6 +120,27 @@ def test_the_crop_keeps_body_margin_and_every_labelled_voxel(case: Case, margin:
     assert plain.grid.shape[1] < SHAPE[1]
 
 
+@pytest.mark.parametrize("spacing", [(1.0, 0.5, 0.5), (2.0, 1.5, 1.25), (5.0, 3.0, 7.0)])
+@pytest.mark.parametrize("corner", [(3, 2, 2), (12, 27, 31)], ids=["first", "last"])
+def test_the_crop_keeps_a_labelled_voxel_from_face_to_face(
+    case: Case, spacing: Triple, corner: IntTriple
+) -> None:
+    """A voxel out in the air is as large in the crop as without one, whatever the spacing."""
+    label = volumes()[2]
+    label[corner] = 1
+    kept = {}
+    for crop in (True, False):
+        settings = PrepareSettings(spacing=spacing, margin_mm=0, body_crop=crop)
+        prepared = prepare_case(with_file(case, "label", label, CT), settings)
+        assert prepared.label is not None
+        kept[crop] = prepared.grid.to_world(np.argwhere(prepared.label).astype(float))
+        # A mask comes back to the grid of the CT by the nearest voxel.
+        if max(spacing) < 2:
+            assert restore(prepared.label, prepared)[corner] == 1
+    assert_allclose(kept[True], kept[False], atol=1e-4)
+    assert len(kept[True])
+
+
 def test_a_mask_lands_on_the_original_voxels(case: Case) -> None:
     prepared = prepare_case(case, PrepareSettings())
     assert prepared.label is not None

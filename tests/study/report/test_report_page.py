@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hilum.core.files import write_json
+from hilum.core.errors import DataError
+from hilum.core.files import read_json, write_json
 from hilum.evaluation.charts.svg import COLOURS
 from hilum.evaluation.html.parts import anchor
 from hilum.evaluation.html.rendering import ROOT
@@ -110,6 +111,25 @@ def test_every_section_is_there_and_the_navigation_leads_to_it(html: str) -> Non
     links = [a["href"] for a in reader.all("a") if (a["href"] or "").startswith("#")]
     assert links == ["#content", *(f"#{place}" for place in wanted)]
     assert "Is &lt;this&gt; a question?" in html
+
+
+@pytest.mark.parametrize("part", ["pool", "train", "validation"])
+def test_a_test_patient_in_another_part_of_any_cell_stops_the_report(
+    asked: StudySettings, tmp_path: Path, part: str
+) -> None:
+    """The report claims that none is: it looks at every cell's own split, the last one's too."""
+    cells = expand(asked, tmp_path)
+    for cell in cells:
+        cell.folder.mkdir(parents=True)
+        finish(cell)
+    tuned = [cell for cell in cells if cell.stage == "finetune"]
+    page = write_report(asked, tmp_path, ledger.read(cells)).page.read_text()
+    assert f"Leakage check on each of the {len(tuned)} cells: no test patient" in page
+    file = tuned[-1].folder / "split.json"
+    split = read_json(file)
+    write_json(file, split | {part: [*split[part], *split["test"]]})
+    with pytest.raises(DataError, match=f"no patient may be in test and {part}, found patient_4"):
+        write_report(asked, tmp_path, ledger.read(cells))
 
 
 def test_it_is_one_file_that_asks_nothing_of_the_network(html: str) -> None:
