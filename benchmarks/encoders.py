@@ -32,11 +32,11 @@ torch.set_num_threads(1)
 def bare(name: str, encoder: Any) -> Callable[[Tensor], Any] | None:
     """Return the library's own forward pass of the network inside an encoder, if it has one."""
     inner = getattr(encoder, "inner", None)
-    if name in ("resenc", "plainconv", "timm_cnn", "swin", "resnet3d"):
+    if name in ("resenc", "plainconv", "timm_cnn", "swin", "resnet3d", "segresnet"):
         return inner
     if name == "primus":
         return partial(primus, encoder)
-    return inner._forward if name == "segresnet" and inner is not None else None
+    return None
 
 
 def primus(encoder: Any, image: Tensor) -> list[Tensor]:

@@ -12,7 +12,11 @@ from hilum.core.types import Available
 from .base import FusionStrategy, MakeDecoder, Volumes, blank, check_available
 from .pyramids import masked_mean, presence
 
-NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+NORMS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    *(nn.GroupNorm, nn.LayerNorm),
+)
 
 
 class SharedFusion(FusionStrategy):

@@ -6,8 +6,8 @@ import weakref
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from .compat import TorchDispatchMode, key_of, tree_leaves
 
 
 class Storages(TorchDispatchMode):
@@ -47,7 +47,7 @@ class Storages(TorchDispatchMode):
 
     def _see(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
+        key, size = key_of(storage), storage.nbytes()
         if key not in self.seen:
             self.seen.add(key)
             self.live += size

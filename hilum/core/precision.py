@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .compat import fast_bfloat16_on_cpu
+
 
 def autocast_dtype(device: str) -> torch.dtype | None:
     """Return bfloat16 where the device computes with it, else `None` for float32.
@@ -19,12 +21,7 @@ def autocast_dtype(device: str) -> torch.dtype | None:
     """
     if device.startswith("cuda"):
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
-    try:
-        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    except AttributeError:
-        # Older or other processors' builds lack the question; float32 is always right.
-        return None
-    return torch.bfloat16 if fast else None
+    return torch.bfloat16 if fast_bfloat16_on_cpu() else None
 
 
 def guard_bf16_conv3d(module: nn.Module) -> nn.Module:

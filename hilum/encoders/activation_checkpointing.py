@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def recompute(parts: Iterable[nn.Module]) -> None:
@@ -42,7 +43,7 @@ def _contexts(part: nn.Module) -> tuple[AbstractContextManager[None], AbstractCo
 @contextmanager
 def _still(part: nn.Module) -> Iterator[None]:
     """Keep the running statistics of a part as they are."""
-    norms = [m for m in part.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = [m for m in part.modules() if isinstance(m, BATCH_NORMS) and m.track_running_stats]
     # A momentum of 0, not statistics switched off: the pass must save the same tensors as before.
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from timm.layers.grn import GlobalResponseNorm
 from timm.layers.norm import LayerNorm2d
-from timm.models._efficientnet_blocks import SqueezeExcite
 from timm.models.convnext import ConvNeXtBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from hilum.core.compat import efficient_squeeze_excite
 
 
 class ConvnextBlock3d(nn.Module):
@@ -65,7 +68,7 @@ class GlobalResponseNorm3d(nn.Module):
 class EfficientSqueezeExcite3d(nn.Module):
     """EfficientNet's squeeze-and-excitation with its mean over the volume, to be inflated."""
 
-    def __init__(self, flat: SqueezeExcite) -> None:
+    def __init__(self, flat: Any) -> None:
         super().__init__()
         self.conv_reduce, self.act1 = flat.conv_reduce, flat.act1 or nn.Identity()
         self.conv_expand, self.gate = flat.conv_expand, flat.gate or nn.Identity()
@@ -84,6 +87,6 @@ def block(layer: nn.Module) -> nn.Module | None:
         return LayerNorm3d(layer)
     if isinstance(layer, GlobalResponseNorm):
         return GlobalResponseNorm3d(layer)
-    if isinstance(layer, SqueezeExcite):
+    if isinstance(layer, efficient_squeeze_excite()):
         return EfficientSqueezeExcite3d(layer)
     return None

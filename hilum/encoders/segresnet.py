@@ -94,4 +94,4 @@ class SegresnetEncoder(Encoder):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Map an image to one feature map per level."""
-        return list(self.inner._forward(image))
+        return list(self.inner(image))

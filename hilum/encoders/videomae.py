@@ -141,7 +141,7 @@ class VideomaeEncoder(Encoder):
 def _config(
     in_channels: int, width: int, depth: int, heads: int, token: tuple[int, int, int]
 ) -> VideoMAEConfig:
-    config = VideoMAEConfig(
+    return VideoMAEConfig(
         num_channels=in_channels,
         tubelet_size=token[0],
         patch_size=(token[1], token[2]),
@@ -150,9 +150,8 @@ def _config(
         num_attention_heads=heads,
         intermediate_size=4 * width,
         use_mean_pooling=False,
+        attn_implementation="sdpa",
     )
-    config._attn_implementation = "sdpa"
-    return config
 
 
 def _start(part: nn.Module) -> None:

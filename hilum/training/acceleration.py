@@ -9,6 +9,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from hilum.core.compat import allow_recompiles
+
 from .settings import TrainerSettings
 
 RECOMPILES = 8
@@ -36,7 +38,7 @@ def accelerate(module: pl.LightningModule, settings: TrainerSettings) -> None:
         if settings.channels_last:
             _channels_last(network)
         if settings.compile != "off":
-            torch._dynamo.config.recompile_limit = RECOMPILES
+            allow_recompiles(RECOMPILES)
             # A size that varies would make kernels for any size; patches are always alike.
             network.compile(dynamic=False, **MODES[settings.compile])
 

@@ -17,11 +17,12 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from safetensors.torch import save_file
 from torch import Tensor
 
 from hilum.core.checkpoints import read_weights, state_of
+from hilum.core.compat import set_step
 from hilum.core.errors import CheckpointError
 from hilum.core.files import atomic_path
 from hilum.core.runs import RunFolder
@@ -206,12 +207,7 @@ class Checkpoints(pl.Callback):
     ) -> None:
         """Set Lightning's counters to the step; its data begin there, so its epoch does, too."""
         step = int(checkpoint["global_step"])
-        loop = trainer.fit_loop.epoch_loop
-        loop._batches_that_stepped = step
-        loop.automatic_optimization.optim_progress.optimizer.step.total.completed = step
-        total = loop.batch_progress.total
-        total.ready = total.completed = step * self.settings.accumulate
-        total.started = total.processed = total.ready  # pyright: ignore[reportAttributeAccessIssue]
+        set_step(trainer, step, self.settings.accumulate)
 
     def _stop_in_validation(self, trainer: pl.Trainer) -> None:
         # After the last step nothing could make up for the validation, so it runs to its end.

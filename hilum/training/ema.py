@@ -9,6 +9,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from hilum.core.compat import lerp_all
+
 from .fsdp import like, whole
 
 
@@ -22,7 +24,7 @@ def move(average: Iterable[Tensor], new: Iterable[Tensor], keep: float) -> None:
         keep: Share of the old average that stays, within 0 and 1.
     """
     old, own = [t.detach() for t in average], [t.detach() for t in new]
-    torch._foreach_lerp_(old, own, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
+    lerp_all(old, own, 1 - keep)
 
 
 @torch.no_grad()

@@ -17,17 +17,18 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from lightning_fabric.loggers.logger import _DummyExperiment
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers.logger import DummyExperiment
+from pytorch_lightning.utilities import rank_zero_only
 
+from hilum.core.compat import leave_wandb_behind, silence_anonymous, taken_run
 from hilum.core.settings import validate
 
 from .background_sender import Sender
 from .jsonl_logger import Rows
 from .provenance import provenance
 from .settings import TrackingSettings
-from .tracking_mode import identity_of, leave_behind, mode_of
+from .tracking_mode import identity_of, mode_of
 from .wandb_offline_reader import ended
 
 LOG = logging.getLogger("hilum.training")
@@ -74,14 +75,13 @@ class Tracker(WandbLogger):
             config={**config, "provenance": provenance(config)},
             settings=_quiet(),
         )
-        # W&B warns of this old setting even when it is empty.
-        self._wandb_init.pop("anonymous", None)
+        silence_anonymous(self)
         self._later(lambda run: None)  # begin now: the first row must not wait for it
 
     @property
     def experiment(self) -> Any:
         """The W&B run in the thread that talks to it; elsewhere what swallows every call."""
-        return super().experiment if self._sender.here() else _DummyExperiment()
+        return super().experiment if self._sender.here() else DummyExperiment()
 
     def log_hyperparams(self, params: argparse.Namespace | dict[str, Any]) -> None:
         """The settings were given at the start."""
@@ -132,7 +132,7 @@ class Tracker(WandbLogger):
         self.rows.flush()
         self._sender.put(lambda: self._finish(exit_code))
         if not self._sender.end(CLOSE_S):
-            leave_behind()
+            leave_wandb_behind()
             later = f"; later: {self.sync}" if self.sync else ""
             self._warn(f"it is not done after {CLOSE_S:.0f} s{later}")
 
@@ -168,7 +168,7 @@ class Tracker(WandbLogger):
             self._warn("it is too far behind")
 
     def _finish(self, exit_code: int) -> None:
-        run, self._experiment = self._experiment, None
+        run = taken_run(self)
         if run is None:
             return
         if self.broken:

@@ -1,8 +1,7 @@
-"""Whether W&B is told of a run at once, later or never, as which run, and when it is given up."""
+"""Whether W&B is told of a run at once, later or never, and as which run."""
 
 from __future__ import annotations
 
-import contextlib
 import netrc
 import os
 import uuid
@@ -36,13 +35,3 @@ def identity_of(folder: Path) -> str:
     if not file.exists():
         write_json(file, {"id": uuid.uuid4().hex[:12]})
     return read_json(file)["id"]
-
-
-def leave_behind() -> None:
-    """Let this process end without W&B, whose exit hook waits for as long as a server is silent."""
-    with contextlib.suppress(Exception):  # no public way; without it the exit is slow, not wrong
-        from wandb.sdk import wandb_setup
-
-        connection = wandb_setup.singleton()._connection
-        if connection is not None and connection._cleanup is not None:
-            connection._cleanup()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hilum.core.compat import gamma
 from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple
 
@@ -88,9 +89,7 @@ def dirichlet_shares(kept: Tensor, alpha: float, generator: torch.Generator) -> 
         `[B, M]`, with a sum of 1; 0 for modalities that are not `kept`.
     """
     concentration = torch.full(kept.shape, alpha, device=generator.device)
-    # Torch has no public gamma draw that takes a generator.
-    drawn = torch._standard_gamma(concentration, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
-    drawn = drawn.clamp(min=LEAST_SHARE) * kept
+    drawn = gamma(concentration, generator).clamp(min=LEAST_SHARE) * kept
     return drawn / drawn.sum(1, keepdim=True).clamp(min=LEAST_SHARE)
 
 

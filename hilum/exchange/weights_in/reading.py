@@ -186,7 +186,7 @@ def _numpy_scalars() -> list[Any]:
     """Return what nnU-Net's log needs: numpy's numbers, under the old and the new module name."""
     import numpy as np
 
-    rebuild = np._core.multiarray.scalar  # pyright: ignore[reportAttributeAccessIssue]
+    rebuild = np.float64(0).__reduce__()[0]
     kinds = (np.float64, np.float32, np.float16, np.int64, np.int32, np.uint8, np.bool_)
     return [
         (rebuild, "numpy.core.multiarray.scalar"),
