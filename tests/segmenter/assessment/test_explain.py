@@ -47,6 +47,17 @@ def test_a_part_is_the_mean_gain_over_all_orders() -> None:
     assert_allclose(sum(parts.values()), worth[frozenset(NAMES)] - 0.1, rtol=1e-5)
 
 
+def test_a_market_of_gloves() -> None:
+    """A pair is worth 1: the only right one gets 2/3, each of two left ones 1/6 (textbooks)."""
+
+    def value(chosen: frozenset[str]) -> np.ndarray:
+        return np.array([float("pet" in chosen and len(chosen) > 1)])
+
+    parts = shapley(value, NAMES, 0.0)
+    assert_allclose(parts["pet"], [2 / 3], rtol=1e-6)
+    assert_allclose([parts["ct"], parts["mr_t1"]], [[1 / 6], [1 / 6]], rtol=1e-6)
+
+
 def test_two_modalities_take_three_predictions() -> None:
     asked = []
 
