@@ -17,7 +17,13 @@ ENCODER_OF: dict[str, dict[str, Any]] = {
     "linear": {"name": "resenc", "features": [4, 8], "blocks": [1, 1]},
     "nnunet": {"name": "resenc", "features": [4, 8], "blocks": [1, 1]},
     "stunet": {"name": "stunet", "features": [4, 8], "blocks": [1, 1]},
-    "swin_unetr": {"name": "swin", "width": 12, "blocks": [1, 1, 1, 1], "heads": [3, 3, 3, 3]},
+    "swin_unetr": {
+        "name": "swin",
+        "width": 12,
+        "blocks": [2] * 4,
+        "heads": [3, 6, 12, 24],
+        "fine": "block",
+    },
     "segresnet": {"name": "segresnet", "filters": 8, "blocks": [1, 1]},
     "segresnet_ds": {"name": "segresnet", "filters": 8, "blocks": [1, 1]},
 }
@@ -34,7 +40,7 @@ def test_heads_without_weights_predict_the_share_of_every_class(name: str, class
             for rows in head.values():
                 if rows.ndim > 1:
                     rows.zero_()
-        outputs = decoder(encoder(torch.randn(1, 1, 32, 32, 32)))
+        outputs = decoder.eval()(encoder.eval()(torch.randn(1, 1, 64, 32, 32)))
     assert outputs
     for output in outputs:
         share = output.float().softmax(1)
