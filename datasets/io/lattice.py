@@ -34,6 +34,7 @@ def place_mask(
     case: str = "",
     file: Path | None = None,
     what: str = "the label",
+    scan: str = "its scan",
 ) -> tuple[Volume, list[Note]]:
     """Return a mask on the grid of its scan, and what was done to it.
 
@@ -46,6 +47,7 @@ def place_mask(
         case: For messages.
         file: For messages.
         what: Name of the mask in messages.
+        scan: Name of what it must fit in messages.
 
     Raises:
         DataError: If the voxels do not coincide, or marked voxels lie outside of the scan.
@@ -54,12 +56,16 @@ def place_mask(
     if match.kind == "equal":
         return Volume(mask.array, grid), []
     if not match.same_lattice:
+        found, remedy = apart(grid, mask.grid), "export it on the grid that it was drawn on"
+        if not (mask.grid.overlap(grid) or grid.overlap(mask.grid)):
+            found = f"{_place(mask.grid)} against {_place(grid)}, without one in common"
+            remedy = "it may be of another patient, or have lost its position: see its header"
         raise DataError(
-            f"{what} must lie on the grid of its scan",
+            f"{what} must lie on the grid of {scan}",
             case=case,
             file=file,
-            found=apart(grid, mask.grid),
-            remedy="export the mask on the grid of the scan that it was drawn on",
+            found=found,
+            remedy=remedy,
         )
     array = turned(mask.array, match)
     if match.kind == "turned":
@@ -70,14 +76,14 @@ def place_mask(
     lost = int(np.count_nonzero(array)) - int(np.count_nonzero(placed))
     if lost:
         raise DataError(
-            f"{what} must mark nothing outside of its scan",
+            f"{what} must mark nothing outside of {scan}",
             case=case,
             file=file,
             found=f"{lost} of {np.count_nonzero(array)} marked voxels "
             f"({lost * grid.voxel_ml:.3g} ml) outside; {_boxes(grid, match)}",
             remedy="export the mask on the grid of the scan that it was drawn on",
         )
-    return Volume(placed, grid), [_note(grid, match, case, what)]
+    return Volume(placed, grid), [_note(grid, match, case, what, scan)]
 
 
 def turned(array: np.ndarray, match: LatticeMatch) -> np.ndarray:
@@ -96,14 +102,22 @@ def apart(grid: Grid, other: Grid) -> str:
     return f"{sizes}{spacings}, up to {match.distance_mm:.3g} mm apart"
 
 
-def _note(grid: Grid, match: LatticeMatch, case: str, what: str) -> Note:
+def _note(grid: Grid, match: LatticeMatch, case: str, what: str, scan: str) -> Note:
     ends = [s + n for s, n in zip(match.start, match.shape, strict=True)]
     padded = any(s > 0 for s in match.start) or any(
         e < n for e, n in zip(ends, grid.shape, strict=True)
     )
     done = "placed; voxels that it does not cover are background" if padded else "cropped to it"
-    text = f"{what} has another box than its scan and was {done}: {_boxes(grid, match)}"
+    text = f"{what} has another box than {scan} and was {done}: {_boxes(grid, match)}"
     return Note("warning" if padded else "info", f"{what} on another box of the scan", text, case)
+
+
+def _place(grid: Grid) -> str:
+    """Return where the box of a grid lies in the patient."""
+    d, h, w = ((-0.5, n - 0.5) for n in grid.shape)
+    corners = grid.to_world(np.stack(np.meshgrid(d, h, w, indexing="ij"), -1).reshape(-1, 3))
+    ends = zip("xyz", corners.min(0), corners.max(0), strict=True)
+    return ", ".join(f"{axis} {low:.0f} to {high:.0f}" for axis, low, high in ends) + " mm"
 
 
 def _boxes(grid: Grid, match: LatticeMatch) -> str:

@@ -98,6 +98,15 @@ def read_label(path: str | Path, case: str | None = None, values: Values | None 
     image = _open(path, case)
     grid = _grid(image, path, case)
     array = with_values(_voxels(image, path, case), values or {})
+    return Volume(whole_numbers(array, path, case), grid)
+
+
+def whole_numbers(array: np.ndarray, path: str | Path, case: str | None) -> np.ndarray:
+    """Return the values of a mask as uint8, or int16 if one exceeds 255.
+
+    Raises:
+        DataError: If a value is no whole number from 0 to 32767.
+    """
     whole = np.True_
     if array.dtype.kind == "f":
         # A mask that a tool stored with a scaling comes back as 0.9999999 for 1.
@@ -115,7 +124,7 @@ def read_label(path: str | Path, case: str | None = None, values: Values | None 
         )
     small = array.max() < 256
     array = np.round(array) if array.dtype.kind == "f" else array
-    return Volume(array.astype(np.uint8 if small else np.int16, copy=False), grid)
+    return array.astype(np.uint8 if small else np.int16, copy=False)
 
 
 def _values_remedy(array: np.ndarray) -> str:
@@ -123,7 +132,7 @@ def _values_remedy(array: np.ndarray) -> str:
     found = np.unique(array)
     # NaN counts once or often, by the version of numpy.
     odd = [float(v) for v in found[: MOST_VALUES + 1] if v != 0]
-    if not odd or len(found) > MOST_VALUES:
+    if not odd or len(found) > MOST_VALUES or np.isinf(odd).any():
         return ""
     return "; " + how(remedy_for(odd), "if its values mark classes")
 

@@ -88,6 +88,7 @@ def _volume(image: Any, path: Path, case: str | None) -> Volume:
             file=path,
             found=f"{image.GetDimension()} dimensions, "
             f"{image.GetNumberOfComponentsPerPixel()} numbers",
+            remedy="write one volume; segments that overlap (layers of .seg.nrrd): a mask each",
         )
     import SimpleITK
 

@@ -10,6 +10,7 @@ import typer
 from hilum.core.errors import SettingsError
 
 from .console import clean_stop, say
+from .options import Config, KeyValues
 
 
 @clean_stop
@@ -28,8 +29,14 @@ def compare(
     margin: Annotated[
         float, typer.Option(help="Largest difference of a fraction that does not matter, above 0.")
     ] = 0.02,
+    settings: KeyValues = None,
+    config: Config = None,
 ) -> None:
     """Compare the masks of any two tools, patient by patient, with intervals and a report."""
+    from hilum.core.settings import load
+    from hilum.evaluation.settings import EvaluationSettings
+
+    asked = load(EvaluationSettings, config or [], settings or [])
     from hilum.study.masks.compare import compare as run
     from hilum.study.masks.metrics import COMPARED
 
@@ -38,6 +45,13 @@ def compare(
         raise SettingsError("--names must be two names, as in one,two", found=repr(names))
     chosen = tuple(m.strip() for m in metrics.split(",")) if metrics is not None else COMPARED
     for line in run(
-        masks_a, masks_b, manifest, out, names=pair, metrics=chosen, margin=margin
+        masks_a,
+        masks_b,
+        manifest,
+        out,
+        names=pair,
+        metrics=chosen,
+        margin=margin,
+        settings=asked,
     ).lines():
         say(line)

@@ -9,7 +9,7 @@ import typer
 
 from hilum.core.errors import SettingsError
 
-from .console import clean_stop, say
+from .console import clean_stop, progress, say
 from .options import Config, KeyValues
 from .robustness_matrix import show_matrix
 
@@ -47,10 +47,14 @@ def evaluate(
         if site:
             raise SettingsError("--site and --robustness cannot go together")
         return show_matrix(predictions, manifest, out, settings, config)
-    if settings or config:
-        raise SettingsError("only --robustness has settings", found=(settings or config or [""])[0])
+    from hilum.core.settings import load
+    from hilum.evaluation.settings import EvaluationSettings
+
+    asked = load(EvaluationSettings, config or [], settings or [])
     from hilum.segmenter.assessment.evaluate import evaluate as run
 
-    for line in run(predictions, manifest, out, by_site=site).lines():
+    with progress("evaluate") as show:
+        found = run(predictions, manifest, out, by_site=site, settings=asked, progress=show)
+    for line in found.lines():
         say(line)
     return None

@@ -35,6 +35,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "finetune": ("hilum.finetune.settings", "FinetuneSettings"),
     "plan": ("hilum.finetune.plan", "PlanSettings"),
     "calibrate": ("hilum.segmenter.operating.choose", "ChoiceSettings"),
+    "evaluate": ("hilum.evaluation.settings", "EvaluationSettings"),
     "robustness": ("hilum.segmenter.assessment.robustness", "RobustnessSettings"),
     "study": ("hilum.study.settings", "StudySettings"),
 }

@@ -9,14 +9,16 @@ import numpy as np
 
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
+from hilum.core.settings import validate
 from hilum.core.types import IGNORE
 
+from ..settings import EvaluationSettings
 from .detection import detection_metrics, volume_metrics
-from .empty import BothEmpty, settled, state_of
+from .empty import EmptyRule, settled, state_of, value_of
 from .instances import Instances, foreground_box
 from .lesions import grid_diagonal, lesion_metrics
-from .surface import TOLERANCE_MM, Nearness, Surface, distances_of, nsd_key
-from .table import METRICS
+from .surface import Nearness, Surface, distances_of, nsd_key
+from .table import others
 
 
 def case_metrics(
@@ -26,8 +28,7 @@ def case_metrics(
     volumes: Mapping[str, np.ndarray] | None = None,
     label: int = 1,
     *,
-    tolerance_mm: float = TOLERANCE_MM,
-    both_empty: BothEmpty = "1",
+    settings: EvaluationSettings | None = None,
 ) -> dict[str, float]:
     """Return the metrics of `metrics_table.METRICS` for one case, and the sums that pooling needs.
 
@@ -39,8 +40,7 @@ def case_metrics(
         grid: Where both lie.
         volumes: Physical images on the grid; with `pet` the errors of TLG are added.
         label: The class that counts.
-        tolerance_mm: Of the surface Dice.
-        both_empty: What an overlap of two empty masks is; see `empty.EMPTY_RULES`.
+        settings: What counts as near and as empty; see `empty.EMPTY_RULES`.
 
     Raises:
         DataError: If the shapes differ.
@@ -50,6 +50,8 @@ def case_metrics(
             "prediction and reference must have one shape",
             found=f"{prediction.shape} and {reference.shape}",
         )
+    settings = settings or validate(EvaluationSettings, {})
+    tolerance_mm = settings.tolerance_mm
     known = reference != IGNORE
     p, g = (prediction == label) & known, (reference == label) & known
     ml = grid.voxel_ml
@@ -84,8 +86,9 @@ def case_metrics(
     if volumes and "pet" in volumes:
         pet = volumes["pet"]
         numbers["tlg_error"] = float(pet[p].sum(dtype=float) - pet[g].sum(dtype=float)) * ml
-    for name, metric in METRICS.working():
-        if metric.measure is not None:
-            numbers[name] = float(metric.measure(p, g, grid, volumes or {}))
     state = state_of(bool(volume), bool(truth), not bool(known.all()))
-    return settled(numbers, state, grid_diagonal(grid), both_empty)
+    rules: dict[str, EmptyRule] = {}
+    for name, (measure, rules[name]) in others().items():
+        open_ = value_of(rules[name], state) == "measured"
+        numbers[name] = float(measure(p, g, grid, volumes or {})) if open_ else math.nan
+    return settled(numbers, state, grid_diagonal(grid), settings.both_empty, rules)

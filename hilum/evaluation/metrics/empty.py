@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,7 +46,7 @@ class EmptyRule:
 OVERLAP = EmptyRule("choice", 0.0, 0.0)
 DISTANCE = EmptyRule(NAN, "diagonal", "diagonal")
 LESION_OVERLAP = EmptyRule(NAN, 0.0, 0.0)
-ERROR = EmptyRule("measured", "measured", "measured")
+ERROR = MEASURED = EmptyRule("measured", "measured", "measured")
 HOTTEST = EmptyRule(NAN, NAN, NAN)
 
 EMPTY_RULES: dict[str, EmptyRule] = {
@@ -100,7 +100,11 @@ def state_of(prediction: bool, reference: bool, unknown: bool) -> State:
 
 
 def settled(
-    numbers: Mapping[str, float], state: State, diagonal_mm: float, both_empty: BothEmpty
+    numbers: Mapping[str, float],
+    state: State,
+    diagonal_mm: float,
+    both_empty: BothEmpty,
+    more: Mapping[str, EmptyRule] | None = None,
 ) -> dict[str, float]:
     """Return the metrics of a case with the rules applied.
 
@@ -109,10 +113,11 @@ def settled(
         state: Of the case.
         diagonal_mm: Of the image.
         both_empty: What an overlap of two empty masks is.
+        more: Rules of metrics that are not ours.
     """
     found = dict(numbers)
     for name in numbers:
-        value = _value(rule_of(name), state)
+        value = value_of(rule_of(name) or (more or {}).get(name), state)
         if value == "diagonal":
             found[name] = diagonal_mm
         elif value == "choice":
@@ -128,17 +133,25 @@ def rule_of(metric: str) -> EmptyRule | None:
     return EMPTY_RULES.get(stem)
 
 
-def undefined(cases: Mapping[str, Mapping[str, float]]) -> dict[str, int]:
-    """Return in how many cases each metric that has a rule is undefined, where it is in any."""
+def undefined(
+    cases: Mapping[str, Mapping[str, float]], more: Collection[str] = ()
+) -> dict[str, int]:
+    """Return in how many cases each metric that has a rule is undefined, where it is in any.
+
+    Args:
+        cases: Metrics of each case.
+        more: Metrics that are not ours and count, too.
+    """
     counts: dict[str, int] = {}
     for numbers in cases.values():
         for name, value in numbers.items():
-            if rule_of(name) is not None and np.isnan(value):
+            if (rule_of(name) is not None or name in more) and np.isnan(value):
                 counts[name] = counts.get(name, 0) + 1
     return counts
 
 
-def _value(rule: EmptyRule | None, state: State) -> Value:
+def value_of(rule: EmptyRule | None, state: State) -> Value:
+    """Return what a metric with a rule is in a state."""
     if rule is None or state == "both there":
         return "measured"
     if state == "nothing known":

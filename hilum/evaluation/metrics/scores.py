@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,11 +29,13 @@ class CaseScores:
         candidates: Its predicted nodes with their scores.
         lesions: How many lesions the reference has.
         voxels: Reliability of the probabilities near the foreground; `None` without a map.
+        known: Whether anything of the reference is known; if not, the case counts nowhere.
     """
 
     candidates: tuple[Candidate, ...]
     lesions: int
     voxels: Reliability | None = None
+    known: bool = True
 
 
 def score_case(
@@ -72,7 +74,7 @@ def score_case(
     found = candidates_of(case, labels, [float(peak) for peak in peaks], lesions)
     near = near_foreground(probability >= 0.5, truth, grid) & known
     voxels = reliability(probability[near], truth[near])
-    return CaseScores(found, lesions.count, voxels)
+    return CaseScores(found, lesions.count, voxels, bool(known.any()))
 
 
 def candidates_of(
@@ -96,16 +98,18 @@ def candidates_of(
     )
 
 
-def summary(cases: Iterable[CaseScores], patients: int) -> dict[str, object]:
+def summary(scores: Mapping[str, CaseScores], patients: Mapping[str, str]) -> dict[str, object]:
     """Return FROC and calibration of a cohort as plain values for JSON.
 
     Args:
-        cases: Of the cohort.
-        patients: How many; false positives are counted per patient.
+        scores: Of each case.
+        patients: Patient of each case. False positives are counted per patient of whom anything is
+            known: of others nobody can say what is false.
     """
-    cases = list(cases)
+    cases = [case for case in scores.values() if case.known]
+    count = len({patients[name] for name, case in scores.items() if case.known})
     candidates = [one for case in cases for one in case.candidates]
-    curve = froc(candidates, sum(case.lesions for case in cases), patients)
+    curve = froc(candidates, sum(case.lesions for case in cases), count)
     nodes = reliability(
         np.array([one.score for one in candidates]),
         np.array([one.lesion is not None for one in candidates], bool),

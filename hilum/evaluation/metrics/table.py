@@ -12,7 +12,7 @@ import numpy as np
 from hilum.core.geometry import Grid
 from hilum.core.registry import Table
 
-from .empty import rule_of
+from .empty import MEASURED, EmptyRule, rule_of
 
 Measure = Callable[[np.ndarray, np.ndarray, Grid, Mapping[str, np.ndarray]], float]
 
@@ -31,6 +31,9 @@ class Metric:
         probability: Whether it needs the probabilities behind a mask.
         measure: For a metric of others: from prediction and reference, bool `[D, H, W]` without
             unknown voxels, their grid, and physical volumes by modality, to the value of a case.
+        rule: For a metric of others: what it is where a mask is empty, as `empty.OVERLAP` or
+            `empty.DISTANCE`; `measure` is asked only where the rule leaves it open. Where nothing
+            is known, every metric is undefined.
     """
 
     title: str
@@ -41,6 +44,12 @@ class Metric:
     pet: bool = False
     probability: bool = False
     measure: Measure | None = None
+    rule: EmptyRule = MEASURED
+
+
+def others() -> dict[str, tuple[Measure, EmptyRule]]:
+    """Return how to measure the metrics of others, and their rules, by name."""
+    return {n: (m.measure, m.rule) for n, m in METRICS.working() if m.measure is not None}
 
 
 def _metric(

@@ -23,7 +23,7 @@ def detection_intervals(
 
     Each has `value`, `ci_low`, `ci_high` and `n`, the patients. Whole patients are left out in turn
     (jackknife), since nodes of one patient are no independent observations; the interval is a t
-    interval on the scale of logits.
+    interval on the scale of logits. Cases of which nothing is known count nowhere.
 
     Args:
         cases: Candidates and lesions of each case.
@@ -33,7 +33,7 @@ def detection_intervals(
         By name: `sensitivity_at_0.5`, ..., `mean_sensitivity`, `average_precision`.
     """
     names: dict[str, list[str]] = {}
-    for case in cases:
+    for case in (name for name, own in cases.items() if own.known):
         names.setdefault(patients[case] if patients else case, []).append(case)
     groups = [[cases[case] for case in own] for own in names.values()]
 

@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from hilum.core.case import Case
-from hilum.core.errors import DataError
 from hilum.core.files import read_json, write_json
-from hilum.datasets.io.nifti import ENDINGS
-from hilum.datasets.manifest import read_manifest
-from hilum.evaluation.metrics.empty import BothEmpty, undefined
+from hilum.core.notes import Note, grouped
+from hilum.core.settings import validate
+from hilum.datasets.io.masks import some
+from hilum.evaluation.metrics.empty import undefined
 from hilum.evaluation.metrics.scores import CaseScores, summary
-from hilum.evaluation.metrics.surface import TOLERANCE_MM
-from hilum.evaluation.metrics.table import METRICS, Metric, nsd_metrics, nsd_tolerances
+from hilum.evaluation.metrics.table import METRICS, Metric, nsd_metrics, nsd_tolerances, others
 from hilum.evaluation.page import write_evaluation_page
+from hilum.evaluation.settings import EvaluationSettings
 from hilum.evaluation.statistics.bland_altman import agreement
 from hilum.evaluation.statistics.cohort import cohort_metrics
 from hilum.evaluation.statistics.detection import detection_intervals
 
 from .evaluate_case import measure_case
+from .mask_files import labelled_cases, predictions_of
 from .prepared_cases import Numbers, Progress, write_rows
 
 MEASURES = ("volume_ml", "tlg", "suv_max", "suv_peak")
@@ -40,12 +41,16 @@ class Evaluation:
         cohort: Value, interval and number of patients of each metric, by class.
         out: Folder with the tables.
         unscored: Cases without probabilities beside the mask, where others have them: no FROC.
+        unreferenced: Predictions that no reference belongs to; they count nowhere.
+        notes: What was done to bring masks together.
     """
 
     cases: dict[int, dict[str, Numbers]]
     cohort: dict[int, dict[str, dict[str, float]]]
     out: Path
     unscored: tuple[str, ...] = ()
+    unreferenced: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def lines(self) -> list[str]:
         """Return the main numbers for a terminal."""
@@ -73,12 +78,16 @@ class Evaluation:
 
     def _notes(self) -> list[str]:
         """Say which classes one side never has, and whose probabilities are missing."""
-        notes = []
-        if self.unscored:
-            few = ", ".join(self.unscored[:5]) + (", ..." if len(self.unscored) > 5 else "")
+        notes = grouped(self.notes)
+        if self.unreferenced:
             notes.append(
-                f"note: no FROC and no calibration, since {few} lack(s) probabilities that the "
-                "others have"
+                f"note: {len(self.unreferenced)} predictions have no reference and count nowhere: "
+                f"{some(self.unreferenced)}"
+            )
+        if self.unscored:
+            notes.append(
+                f"note: no FROC and no calibration, since {some(self.unscored)} lack(s) "
+                "probabilities that the others have"
             )
         for value, cases in self.cases.items():
             for key, side in (("reference_volume_ml", "reference"), ("volume_ml", "prediction")):
@@ -97,8 +106,7 @@ def evaluate(
     *,
     cases: Sequence[str] | None = None,
     by_site: bool = False,
-    tolerance_mm: float = TOLERANCE_MM,
-    both_empty: BothEmpty = "1",
+    settings: EvaluationSettings | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure `<case>.nii.gz` in a folder against the labels of a manifest or folder.
@@ -109,34 +117,34 @@ def evaluate(
     in neither mask counts there by the empty rule.
 
     Args:
-        predictions: Folder of masks, on the grids of the labels.
+        predictions: Folder of masks, on the lattices of the labels: NIfTI, MetaImage or NRRD.
         manifest: Cohort; cases without a label are left out. Or a folder of reference masks with
             the names of the predictions; each is then a patient, and uptake is not measured.
         out: Where to write.
         cases: Only these.
         by_site: Whether `cohort.json` has the metrics of each site too.
-        tolerance_mm: Of the surface Dice, in mm.
-        both_empty: What an overlap of two empty masks is: `1`, or `nan` for undefined.
+        settings: What counts as near, and as empty.
         progress: Told after each case.
 
     Raises:
-        DataError: If a case has no prediction, or one on another grid.
+        DataError: If a case has no prediction, or one on another lattice.
     """
-    folder, out = Path(predictions), Path(out)
-    chosen = _chosen(Path(manifest), cases)
-    files = {case.id: _prediction(folder, case) for case in chosen}
+    settings = settings or validate(EvaluationSettings, {})
+    out = Path(out)
+    chosen = labelled_cases(Path(manifest), cases)
+    files, extra = predictions_of(Path(predictions), chosen, all_cases=cases is None)
     found: dict[int, dict[str, Numbers]] = {}
     absent: dict[str, Numbers] = {}
     nodes: list[dict[str, Any]] = []
-    scores: list[CaseScores] = []
-    scored: set[str] = set()
+    scores: dict[str, CaseScores] = {}
+    notes: list[Note] = []
     for number, case in enumerate(chosen, 1):
-        one = measure_case(case, files[case.id], tolerance_mm=tolerance_mm, both_empty=both_empty)
+        one = measure_case(case, files[case.id], settings)
         absent[case.id] = one.absent
         nodes += one.nodes
+        notes += one.notes
         if one.scores is not None:
-            scores.append(one.scores)
-            scored.add(case.id)
+            scores[case.id] = one.scores
         for value, metrics in one.numbers.items():
             found.setdefault(value, {})[case.id] = metrics
         if progress:
@@ -147,54 +155,21 @@ def evaluate(
     found = dict(sorted(found.items()))
     cohort = {value: cohort_metrics(own, patients) for value, own in found.items()}
     more: dict[str, Any] = {"agreement": _agreement(found)}
-    more["undefined"] = {value: undefined(own) for value, own in found.items()}
-    more["both_empty"] = both_empty
-    unscored = [case.id for case in chosen if case.id not in scored]
+    more["undefined"] = {value: undefined(own, others()) for value, own in found.items()}
+    more |= {"both_empty": settings.both_empty, "settings": settings.model_dump(mode="json")}
+    more |= {"unreferenced": extra, "notes": [asdict(note) for note in notes]}
+    unscored = [case.id for case in chosen if case.id not in scores]
     if unscored and scores:
         more["unscored"] = unscored
     if len(scores) == len(chosen):
-        own = dict(zip(patients, scores, strict=True))
-        more["scores"] = summary(scores, len(set(patients.values())))
-        more["scores"] |= {"intervals": detection_intervals(own, patients)}
+        more["scores"] = summary(scores, patients)
+        more["scores"] |= {"intervals": detection_intervals(scores, patients)}
     if by_site:
         more["sites"] = _by_site(found, chosen)
     _write(out, found, cohort, patients, nodes, more)
     write_evaluation_page(out / "report.html", read_json(out / "cohort.json"), found)
-    return Evaluation(found, cohort, out, tuple(unscored if scores else ()))
-
-
-def _chosen(manifest: Path, names: Sequence[str] | None) -> list[Case]:
-    cases = _in_folder(manifest) if manifest.is_dir() else read_manifest(manifest)
-    unknown = set(names or ()) - {case.id for case in cases}
-    if unknown:
-        raise DataError(
-            "the manifest must hold the case", case=", ".join(sorted(unknown)), file=manifest
-        )
-    chosen = [c for c in cases if c.label is not None and (names is None or c.id in names)]
-    if not chosen:
-        raise DataError(
-            "the manifest must have a case with a label",
-            file=manifest,
-            remedy="fill the column label with the reference masks",
-        )
-    return chosen
-
-
-def _in_folder(folder: Path) -> list[Case]:
-    """Return a case for each mask of a plain folder."""
-    found = [
-        Case(file.name.removesuffix(ending), file.name.removesuffix(ending), label=file)
-        for file in sorted(folder.iterdir())
-        for ending in ENDINGS
-        if file.name.endswith(ending)
-    ]
-    if not found:
-        raise DataError(
-            "the folder of references must hold masks",
-            file=folder,
-            remedy=f"name them <case>{ENDINGS[0]}",
-        )
-    return found
+    missing = tuple(unscored if scores else ())
+    return Evaluation(found, cohort, out, missing, extra, tuple(notes))
 
 
 def _agreement(found: dict[int, dict[str, Numbers]]) -> dict[int, Any]:
@@ -233,27 +208,6 @@ def _by_site(found: dict[int, dict[str, Numbers]], cases: Sequence[Case]) -> dic
         }
         for site, inside in sorted(names.items())
     }
-
-
-def _prediction(folder: Path, case: Case) -> Path:
-    found = [file for end in ENDINGS if (file := folder / f"{case.id}{end}").is_file()]
-    if len(found) > 1:
-        raise DataError(
-            "a case must have one prediction",
-            case=case.id,
-            file=folder,
-            found=" and ".join(file.name for file in found),
-            remedy="keep one of them",
-        )
-    if found:
-        return found[0]
-    raise DataError(
-        "every labelled case must have a prediction",
-        case=case.id,
-        file=folder / f"{case.id}{ENDINGS[0]}",
-        found="no such file",
-        remedy="predict it, or leave the case out of the manifest",
-    )
 
 
 def _write(

@@ -11,27 +11,30 @@ import numpy as np
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError
-from hilum.core.geometry import Grid
+from hilum.core.geometry import Grid, lattice_match
 from hilum.core.modality import modality
+from hilum.core.notes import Note
+from hilum.core.settings import validate
 from hilum.core.types import IGNORE
+from hilum.datasets.io.lattice import apart, place_mask, turned
 from hilum.datasets.io.mask_values import refuse_sentinels
-from hilum.datasets.io.nifti import Volume, read_label, read_volume
+from hilum.datasets.io.masks import read_mask
+from hilum.datasets.io.nifti import read_volume
 from hilum.datasets.io.resampling import resample
 from hilum.datasets.prepare.body import find_body
 from hilum.datasets.prepare.partial_labels import anatomy_on, with_unknown
 from hilum.evaluation.metrics.case import case_metrics
-from hilum.evaluation.metrics.empty import BothEmpty
 from hilum.evaluation.metrics.instances import Instances, values_of
 from hilum.evaluation.metrics.node_record import NodeRecord, csv_row, read_nodes
 from hilum.evaluation.metrics.nodes import node_table
 from hilum.evaluation.metrics.scores import CaseScores, candidates_of, score_case
-from hilum.evaluation.metrics.surface import TOLERANCE_MM as NSD_MM
 from hilum.evaluation.metrics.uptake import uptake_metrics
+from hilum.evaluation.settings import EvaluationSettings
 
 from .prepared_cases import Numbers, measure
 
-TOLERANCE_MM = 0.1
-"""Headers of other tools round; a tenth of a millimetre moves no voxel."""
+MAP = "_probability"
+"""End of the name of a map of probabilities, beside the mask."""
 
 
 @dataclass(frozen=True)
@@ -43,46 +46,44 @@ class Measured:
         absent: Metrics of a class that the case holds in neither mask.
         nodes: Rows of both masks, `mask` says of which.
         scores: Of the foreground, where probabilities lie beside the mask.
+        notes: What was done to bring the masks together.
     """
 
     numbers: dict[int, Numbers]
     absent: Numbers
     nodes: list[dict[str, Any]]
     scores: CaseScores | None
+    notes: tuple[Note, ...] = ()
 
 
-def measure_case(
-    case: Case,
-    file: Path,
-    *,
-    tolerance_mm: float = NSD_MM,
-    both_empty: BothEmpty = "1",
-) -> Measured:
+def measure_case(case: Case, file: Path, settings: EvaluationSettings | None = None) -> Measured:
     """Compare a mask with the label of a case.
 
     Args:
         case: With a label; PET adds uptake.
-        file: The mask, on the grid of the label. `<case>_probability.nii.gz` beside it, else the
-            column `probability_max` of `<case>_nodes.json`, gives the scores of nodes.
-
-        tolerance_mm: Of the surface Dice.
-        both_empty: What an overlap of two empty masks is.
+        file: The mask, on the lattice of the label: turned axes and another box are put in place.
+            `<case>_probability.nii.gz` beside it, else the column `probability_max` of
+            `<case>_nodes.json`, gives the scores of nodes.
+        settings: What counts as near, and as empty.
 
     Where the manifest says that the label is partial, its unmarked voxels are unknown as `prepare`
     makes them.
 
     Raises:
-        DataError: If the mask lies on another grid, or holds 255.
+        DataError: If the mask lies on another lattice, or holds 255.
     """
     assert case.label is not None
-    reference, prediction = read_label(case.label, case.id), read_label(file, case.id)
+    settings = settings or validate(EvaluationSettings, {})
+    reference, drawn = read_mask(case.label, case.id), read_mask(file, case.id)
     refuse_sentinels(reference.array, case.id, case.label)
-    refuse_sentinels(prediction.array, case.id, file, "the prediction")
-    _check_grid(case, file, prediction, reference.grid)
-    _check_decided(case, file, prediction.array)
+    refuse_sentinels(drawn.array, case.id, file, "the prediction")
+    _check_decided(case, file, drawn.array)
+    prediction, notes = place_mask(
+        drawn, reference.grid, case=case.id, file=file, what="the prediction", scan="the label"
+    )
     grid, axes, flips = reference.grid.canonical()
-    turned = tuple(axis for axis in range(3) if flips[axis])
-    ours, truth = (np.flip(x.array.transpose(axes), turned) for x in (prediction, reference))
+    backwards = tuple(axis for axis in range(3) if flips[axis])
+    ours, truth = (np.flip(x.array.transpose(axes), backwards) for x in (prediction, reference))
     if case.partial:
         truth = _partial(case, truth, grid)
     known = truth != IGNORE
@@ -98,12 +99,10 @@ def measure_case(
         if modality(name).unit == "SUV"
     }
     values = sorted({1, *values_of(ours), *values_of(truth)})
-    numbers = measure(
-        ours, truth, grid, {}, values, tolerance_mm=tolerance_mm, both_empty=both_empty
-    )
+    numbers = measure(ours, truth, grid, {}, values, settings)
     # In neither mask: only whether there are unknown voxels matters.
     blank = np.array([[[0, 0 if known.all() else IGNORE]]], np.uint8)
-    absent = case_metrics(blank * 0, blank, grid, tolerance_mm=tolerance_mm, both_empty=both_empty)
+    absent = case_metrics(blank * 0, blank, grid, settings=settings)
     tables = {who: node_table(mask, grid, volumes) for who, mask in masks.items()}
     if "pet" in volumes:
         for value, metrics in numbers.items():
@@ -117,7 +116,8 @@ def measure_case(
         for who, own in tables.items()
         for node in own
     ]
-    return Measured(numbers, absent, nodes, _scores(case, file, whole, truth, grid))
+    scores = _scores(case, file, whole, truth, reference.grid)
+    return Measured(numbers, absent, nodes, scores, tuple(notes))
 
 
 def _partial(case: Case, truth: np.ndarray, grid: Grid) -> np.ndarray:
@@ -154,29 +154,26 @@ def _check_probability(case: Case, file: Path, values: np.ndarray) -> None:
         )
 
 
-def _check_grid(case: Case, file: Path, found: Volume, grid: Grid) -> None:
-    if not found.grid.same_as(grid, TOLERANCE_MM):
-        raise DataError(
-            "the prediction must lie on the grid of the label",
-            case=case.id,
-            file=file,
-            found=f"{_about(found.grid)} against {_about(grid)}",
-            remedy="bring it back to the grid of the original scan",
-        )
-
-
 def _scores(
-    case: Case, file: Path, ours: np.ndarray, truth: np.ndarray, grid: Grid
+    case: Case, file: Path, ours: np.ndarray, truth: np.ndarray, stored: Grid
 ) -> CaseScores | None:
-    """Return the scores from what lies beside the mask, if anything."""
-    map_file = file.parent / f"{case.id}_probability.nii.gz"
+    """Return the scores from what lies beside the mask, if anything; masks are canonical."""
+    grid, axes, flips = stored.canonical()
+    map_file = file.parent / f"{case.id}{MAP}.nii.gz"
     if map_file.is_file():
         volume = read_volume(map_file, case.id)
-        _check_grid(case, map_file, volume, read_label(file, case.id).grid)
-        _, axes, flips = volume.grid.canonical()
-        turned = tuple(axis for axis in range(3) if flips[axis])
+        match = lattice_match(stored, volume.grid)
+        if match.kind not in ("equal", "turned"):
+            raise DataError(
+                "the probability must lie on the grid of the label",
+                case=case.id,
+                file=map_file,
+                found=apart(stored, volume.grid),
+                remedy="bring it back to the grid of the original scan",
+            )
         _check_probability(case, map_file, volume.array)
-        values = np.flip(volume.array.transpose(axes), turned)
+        values = turned(volume.array, match).transpose(axes)
+        values = np.flip(values, tuple(axis for axis in range(3) if flips[axis]))
         return score_case(case.id, values, truth, grid, mask=ours)
     table = file.parent / f"{case.id}_nodes.json"
     if not table.is_file():
@@ -193,7 +190,9 @@ def _scores(
     order[there] = np.arange(1, len(there) + 1)
     lesions = Instances.of(truth)
     own = [scores[number - 1] for number in there]
-    return CaseScores(candidates_of(case.id, order[labels], own, lesions), lesions.count)
+    known = bool((truth != IGNORE).any())
+    found_ = candidates_of(case.id, order[labels], own, lesions)
+    return CaseScores(found_, lesions.count, known=known)
 
 
 def _by_place(found: Instances, listed: Sequence[NodeRecord], grid: Grid) -> list[float] | None:
@@ -212,9 +211,3 @@ def _by_place(found: Instances, listed: Sequence[NodeRecord], grid: Grid) -> lis
     if far.min(1).max() > 1:
         return None
     return [float(scores[i] or 0) for i in far.argmin(1)]
-
-
-def _about(grid: Grid) -> str:
-    spacing = " x ".join(f"{s:.4g}" for s in grid.spacing)
-    origin = ", ".join(f"{v:.2f}" for v in grid.affine[:3, 3])
-    return f"{grid.shape} voxels of {spacing} mm from ({origin})"

@@ -17,10 +17,10 @@ from hilum.core.types import IGNORE
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.evaluation.charts.pictures import case_picture
 from hilum.evaluation.metrics.case import case_metrics
-from hilum.evaluation.metrics.empty import BothEmpty, settled, state_of
+from hilum.evaluation.metrics.empty import settled, state_of
 from hilum.evaluation.metrics.scores import CaseScores, score_case, summary
-from hilum.evaluation.metrics.surface import TOLERANCE_MM
 from hilum.evaluation.metrics.voxel_average_precision import voxel_average_precision
+from hilum.evaluation.settings import EvaluationSettings
 from hilum.evaluation.statistics.cohort import cohort_metrics
 
 from ..inference.predict_case import predict_case
@@ -103,11 +103,7 @@ def assess(
     write_results(folder, results, patients)
     write_json(
         folder / "scores.json",
-        {
-            condition: summary(own.values(), len({patients[name] for name in own}))
-            for condition, own in scores.items()
-            if own
-        },
+        {condition: summary(own, patients) for condition, own in scores.items() if own},
     )
     return results
 
@@ -141,22 +137,11 @@ def measure(
     grid: Grid,
     volumes: Mapping[str, np.ndarray],
     classes: Sequence[int],
-    *,
-    tolerance_mm: float = TOLERANCE_MM,
-    both_empty: BothEmpty = "1",
+    settings: EvaluationSettings | None = None,
 ) -> dict[int, Numbers]:
     """Return the metrics of each class; see `case_metrics`."""
     return {
-        c: case_metrics(
-            prediction,
-            reference,
-            grid,
-            volumes,
-            c,
-            tolerance_mm=tolerance_mm,
-            both_empty=both_empty,
-        )
-        for c in classes
+        c: case_metrics(prediction, reference, grid, volumes, c, settings=settings) for c in classes
     }
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from hilum.core.errors import DataError, SettingsError, did_you_mean
 from hilum.core.files import write_json
-from hilum.datasets.io.nifti import ENDINGS
-from hilum.datasets.manifest import read_manifest
+from hilum.datasets.io.masks import masks_in, some
 from hilum.evaluation.metrics.table import METRICS
+from hilum.evaluation.settings import EvaluationSettings
 from hilum.evaluation.statistics.cohort import SUMS
 from hilum.segmenter.assessment.evaluate import evaluate
+from hilum.segmenter.assessment.mask_files import labelled_cases
 from hilum.segmenter.assessment.prepared_cases import write_rows
 
 from .metrics import COMPARED, Cases, Compared, compared
@@ -74,6 +75,7 @@ def compare(
     names: tuple[str, str] | None = None,
     metrics: Sequence[str] = COMPARED,
     margin: float = 0.02,
+    settings: EvaluationSettings | None = None,
 ) -> MaskComparison:
     """Compare two folders of masks on the same patients, with the statistics of a study.
 
@@ -89,6 +91,7 @@ def compare(
         names: Of the tools; the names of the folders without.
         metrics: Which are compared.
         margin: Largest difference of a metric between 0 and 1 that does not matter.
+        settings: What counts as near, and as empty, as for `evaluate`.
 
     Raises:
         DataError: If a folder is missing, lacks a case of the manifest, or has one on another grid.
@@ -103,7 +106,7 @@ def compare(
         made = Path(temporary)
         both = []
         for name, folder in zip(names, (first, second), strict=True):
-            evaluate(folder, manifest, made / name)
+            evaluate(folder, manifest, made / name, settings=settings)
             both.append(_read(made / name / "cases.csv"))
         (cases_a, patients), (cases_b, _) = both
         labels = sorted(cases_a.keys() | cases_b.keys())
@@ -151,12 +154,9 @@ def _check(
 
 def _check_cases(manifest: Path, *folders: Path) -> None:
     """Name every case that a folder lacks before the first one is measured."""
-    if manifest.is_dir():
-        wanted = sorted(_masks(manifest))
-    else:
-        wanted = [case.id for case in read_manifest(manifest) if case.label is not None]
-    lacking = {folder: sorted(set(wanted) - _masks(folder)) for folder in folders}
-    parts = [f"{folder} lacks {_some(cases)}" for folder, cases in lacking.items() if cases]
+    wanted = {case.id for case in labelled_cases(manifest)}
+    lacking = {folder: sorted(wanted - set(masks_in(folder))) for folder in folders}
+    parts = [f"{folder} lacks {some(cases)}" for folder, cases in lacking.items() if cases]
     if parts:
         raise DataError(
             "both folders must have a mask of every labelled case",
@@ -164,21 +164,6 @@ def _check_cases(manifest: Path, *folders: Path) -> None:
             found="; ".join(parts),
             remedy="predict the cases, or compare on a manifest without them",
         )
-
-
-def _masks(folder: Path) -> set[str]:
-    """Return the names of the masks in a folder, without what tools leave beside them."""
-    return {
-        file.name.removesuffix(ending)
-        for file in folder.iterdir()
-        for ending in ENDINGS
-        if file.name.endswith(ending)
-    }
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _names(first: Path, second: Path) -> tuple[str, str]:

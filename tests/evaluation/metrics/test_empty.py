@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from hilum.core.geometry import Grid
+from hilum.core.settings import validate
 from hilum.evaluation.metrics.case import case_metrics
 from hilum.evaluation.metrics.empty import EMPTY_RULES, rule_of, state_of, undefined
 from hilum.evaluation.metrics.table import METRICS
+from hilum.evaluation.settings import EvaluationSettings
 
 GRID = Grid.from_spacing((4, 6, 8), (3.0, 2.0, 2.0))
 DIAGONAL = math.dist((0, 0, 0), GRID.extent_mm)
@@ -79,7 +81,9 @@ def test_a_made_up_node_beside_unknown_voxels_is_wrong_all_the_same() -> None:
 
 
 def test_two_empty_masks_may_be_undefined() -> None:
-    numbers = case_metrics(*masks()["both"], GRID, both_empty="nan")
+    numbers = case_metrics(
+        *masks()["both"], GRID, settings=validate(EvaluationSettings, {"both_empty": "nan"})
+    )
     assert math.isnan(numbers["dice"])
     assert math.isnan(numbers["nsd_2mm"])
     assert numbers["false_positives"] == 0

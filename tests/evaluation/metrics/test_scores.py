@@ -43,7 +43,9 @@ def test_a_candidate_belongs_to_the_lesion_it_covers_most_of() -> None:
 def test_froc_of_the_cohort_by_hand() -> None:
     probability, reference = maps()
     empty = score_case("b", probability * 0, reference * 0, GRID)
-    found = summary([score_case("a", probability, reference, GRID), empty], patients=2)
+    found = summary(
+        {"a": score_case("a", probability, reference, GRID), "b": empty}, {"a": "a", "b": "b"}
+    )
     froc = found["froc"]
     assert isinstance(froc, dict)
     assert froc["thresholds"] == [0.9, 0.7, 0.6, 0.3]
@@ -75,7 +77,7 @@ def test_pooling_parts_equals_the_reliability_of_all() -> None:
 
 
 def test_a_cohort_without_lesions_or_candidates_has_no_numbers() -> None:
-    found = summary([CaseScores((), 0)], patients=1)
+    found = summary({"a": CaseScores((), 0)}, {"a": "a"})
     assert found["nodes"] == {
         "ece": None, "brier": None, "count": [0] * 10,
         "confidence": [None] * 10, "frequency": [None] * 10,
