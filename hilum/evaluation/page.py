@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from markupsafe import Markup
 from hilum.core.files import write_text
 
 from .charts.svg import lines, scatter
+from .html.parts import joined, picture
 from .html.rendering import render
 
 Numbers = Mapping[str, float]
@@ -27,7 +28,11 @@ DRAWN = ("volume_ml", "tlg")
 
 
 def write_evaluation_page(
-    path: str | Path, cohort: Mapping[str, Any], cases: Mapping[int, Mapping[str, Numbers]]
+    path: str | Path,
+    cohort: Mapping[str, Any],
+    cases: Mapping[int, Mapping[str, Numbers]],
+    pairs: Sequence[Mapping[str, Any]] = (),
+    pictures: Mapping[str, Path] | None = None,
 ) -> None:
     """Write a page that needs no other file and no network.
 
@@ -35,6 +40,8 @@ def write_evaluation_page(
         path: HTML file.
         cohort: Content of `cohort.json`.
         cases: Metrics of each case, by class.
+        pairs: Rows of `pairs.csv`.
+        pictures: Of cases that miss nodes or make some up, by what they show.
     """
     classes = [
         {
@@ -57,6 +64,8 @@ def write_evaluation_page(
         classes=classes,
         site_titles=[cohort["definitions"][name]["title"] for name in SHOWN_SITES],
         scores=_scores(cohort.get("scores")),
+        pairs=[_pair(row) for row in pairs],
+        pictures=joined(picture(file, caption) for caption, file in (pictures or {}).items()),
     )
     write_text(path, text)
 
@@ -138,6 +147,14 @@ def _scores(found: Mapping[str, Any] | None) -> dict[str, object] | None:
         "detection": [_detection(name, one) for name, one in found["intervals"].items()],
         **_reliability(found),
     }
+
+
+def _pair(row: Mapping[str, Any]) -> list[str]:
+    """Return a row of the page: a node without a partner is missed or made up."""
+    alone = "missed" if row["prediction"] == "" else "made up"
+    numbers = [_number(row[key]) for key in ("iou", "dice", "distance_mm")]
+    both = [str(row[key]) or "–" for key in ("case", "class", "prediction", "reference")]
+    return [*both, *numbers, row["counted_by"].replace(" ", ", ") or alone]
 
 
 def _detection(name: str, one: Mapping[str, float]) -> list[str]:

@@ -33,6 +33,7 @@ def case_picture(
     reference: np.ndarray | None,
     prediction: np.ndarray | None,
     title: str = "",
+    around: np.ndarray | None = None,
 ) -> Path:
     """Write axial slices through the largest nodes, and the coronal PET projection, as one PNG.
 
@@ -43,8 +44,10 @@ def case_picture(
         reference: Mask, contoured in green.
         prediction: Mask, contoured in orange.
         title: First line of the picture.
+        around: Booleans: slices go through its nodes, instead of those of the masks.
     """
     masks = [m for m in (reference, prediction) if m is not None]
+    masks = masks if around is None else [around]
     slices = _slices(masks, grid.shape[0])
     columns = list(volumes)
     fused = "ct" in volumes and "pet" in volumes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -29,6 +29,7 @@ def case_metrics(
     label: int = 1,
     *,
     settings: EvaluationSettings | None = None,
+    short_axes_mm: Sequence[float] | None = None,
 ) -> dict[str, float]:
     """Return the metrics of `metrics_table.METRICS` for one case, and the sums that pooling needs.
 
@@ -40,7 +41,9 @@ def case_metrics(
         grid: Where both lie.
         volumes: Physical images on the grid; with `pet` the errors of TLG are added.
         label: The class that counts.
-        settings: What counts as near and as empty; see `empty.EMPTY_RULES`.
+        settings: What counts as near, as found, and as empty; see `empty.EMPTY_RULES`.
+        short_axes_mm: Of the reference's nodes of this class, the largest node first, if they are
+            known.
 
     Raises:
         DataError: If the shapes differ.
@@ -81,7 +84,16 @@ def case_metrics(
         names = ("hd95_mm", "masd_mm", "assd_mm", nsd_key(tolerance_mm))
         numbers |= dict.fromkeys(names, math.nan)
     numbers |= lesion_metrics(near_p, near_g, grid, lesions, tolerance_mm, surfaces)
-    numbers |= detection_metrics(near_p, near_g, grid, lesions)
+    numbers |= detection_metrics(
+        near_p,
+        near_g,
+        grid,
+        lesions,
+        hit=settings.hit,
+        hit_iou=settings.hit_iou,
+        hit_mm=settings.hit_mm,
+        short_axes_mm=short_axes_mm,
+    )
     numbers |= volume_metrics(near_p, near_g, grid)
     if volumes and "pet" in volumes:
         pet = volumes["pet"]

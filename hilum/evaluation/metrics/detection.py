@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from hilum.core.connected_components import components
 from hilum.core.geometry import Grid
 
 from .axes import axes_mm
 from .instances import Instances
-from .lesions import overlaps
+from .matching import HIT_IOU, Hit, Nearby
 from .table import SIZE_BANDS
 
-IOU = 0.3
 STRICT_IOU = 0.5
+THRESHOLDS = tuple(n / 10 for n in range(1, 10))
+"""IoU over which the F1 of lesions is averaged."""
 
 
 def detection_metrics(
@@ -24,11 +25,17 @@ def detection_metrics(
     reference: np.ndarray,
     grid: Grid,
     lesions: tuple[Instances, Instances] | None = None,
+    *,
+    hit: Hit = "iou",
+    hit_iou: float = HIT_IOU,
+    hit_mm: float = 5.0,
+    short_axes_mm: Sequence[float] | None = None,
 ) -> dict[str, float]:
     """Match lesions one to one and return counts, sensitivity and sensitivity by short axis.
 
-    A lesion is a component with 26 neighbours. Pairs with an IoU above 0.3 may match; among them
-    the matching with the largest sum of IoU is taken, so that no lesion is used twice.
+    A lesion is a component with 26 neighbours. Which pairs may match the hit criterion says; no
+    lesion is used twice (`matching.Nearby.match`). Panoptic quality and the F1 over thresholds
+    always go by the IoU.
 
     Source:
         HECKTOR 2025, F1agg at IoU 0.3; connectivity and one-to-one rule are stated here, since the
@@ -39,11 +46,18 @@ def detection_metrics(
         reference: The same.
         grid: Where they lie.
         lesions: Of both, if they are known.
+        hit: Criterion.
+        hit_iou: IoU that a pair must exceed, for `iou`.
+        hit_mm: Largest distance of centres, for `distance`.
+        short_axes_mm: Of the reference's lesions, if they are known.
     """
     ours, theirs = lesions or (Instances.of(prediction), Instances.of(reference))
     n_predicted, n_truth = ours.count, theirs.count
-    iou = _iou(ours, theirs)
-    found, strict = _match(iou), _match(iou, STRICT_IOU)
+    near = Nearby.of(ours, theirs, grid)
+    iou = near.iou
+    found, strict = near.match(hit, hit_iou, hit_mm), near.match("iou", STRICT_IOU, hit_mm)
+    f1 = [2 * len(near.match("iou", least, hit_mm)) for least in THRESHOLDS]
+    either = n_predicted + n_truth
     sure = len(strict) + (n_predicted + n_truth - 2 * len(strict)) / 2
     overlap = math.fsum(iou[p - 1, t - 1] for p, t in strict)
     numbers = {
@@ -55,10 +69,12 @@ def detection_metrics(
         "panoptic_quality": overlap / sure if sure else math.nan,
         "segmentation_quality": overlap / len(strict) if strict else math.nan,
         "recognition_quality": len(strict) / sure if sure else math.nan,
+        "lesion_f1_auc": math.fsum(f1) / len(f1) / either if either else math.nan,
         "lesion_precision": len(found) / n_predicted if n_predicted else math.nan,
         "lesion_sensitivity": len(found) / n_truth if n_truth else math.nan,
     }
-    return numbers | _by_size(theirs, {truth for _, truth in found}, grid)
+    short = _short_axes(theirs, grid) if short_axes_mm is None else short_axes_mm
+    return numbers | _by_size(short, {truth for _, truth in found})
 
 
 def volume_metrics(prediction: np.ndarray, reference: np.ndarray, grid: Grid) -> dict[str, float]:
@@ -74,24 +90,15 @@ def volume_metrics(prediction: np.ndarray, reference: np.ndarray, grid: Grid) ->
     }
 
 
-def _iou(ours: Instances, theirs: Instances) -> np.ndarray:
-    """Return the IoU of each predicted with each reference lesion."""
-    both = overlaps(ours, theirs)
-    sizes_p, sizes_t = both.sum(1)[1:, None], both.sum(0)[None, 1:]
-    return both[1:, 1:] / (sizes_p + sizes_t - both[1:, 1:])
+def _short_axes(nodes: Instances, grid: Grid) -> list[float]:
+    """Return the short axis of each node in mm."""
+    boxes = enumerate(nodes.boxes, 1)
+    return [axes_mm(nodes.labels[box] == number, grid.spacing)[1] for number, box in boxes]
 
 
-def _match(iou: np.ndarray, least: float = IOU) -> set[tuple[int, int]]:
-    """Return the predicted and reference lesions that match with an IoU above `least`."""
-    iou = np.where(iou > least, iou, 0)
-    rows, columns = linear_sum_assignment(-iou)
-    return {(int(r) + 1, int(c) + 1) for r, c in zip(rows, columns, strict=True) if iou[r, c] > 0}
-
-
-def _by_size(truth: Instances, found: set[int], grid: Grid) -> dict[str, float]:
+def _by_size(short_mm: Sequence[float], found: set[int]) -> dict[str, float]:
     counts = {name: [0, 0] for name in SIZE_BANDS}
-    for number, box in enumerate(truth.boxes, 1):
-        _, short = axes_mm(truth.labels[box] == number, grid.spacing)
+    for number, short in enumerate(short_mm, 1):
         name = next(n for n, (low, high) in SIZE_BANDS.items() if low <= short < high)
         counts[name][0] += number in found
         counts[name][1] += 1

@@ -64,6 +64,7 @@ EMPTY_RULES: dict[str, EmptyRule] = {
     "lesion_masd_mm": DISTANCE,
     "lesion_precision": EmptyRule(NAN, 0.0, NAN),
     "lesion_sensitivity": EmptyRule(NAN, NAN, 0.0),
+    "lesion_f1_auc": LESION_OVERLAP,
     "panoptic_quality": LESION_OVERLAP,
     "recognition_quality": LESION_OVERLAP,
     "segmentation_quality": EmptyRule(NAN, NAN, NAN),

@@ -89,7 +89,8 @@ _OURS = {
     "f1agg": Metric(
         "F1agg",
         "2 TP / (2 TP + FP + FN) over the lesions of all cases; a lesion is a component (26 "
-        "neighbours), found if a prediction, each used once, overlaps it with IoU above 0.3",
+        "neighbours), found if a prediction, each used once, overlaps it with IoU above 0.3 (or by "
+        "the hit criterion that was set)",
         "an empty case adds its false positives",
         pooled=True,
     ),
@@ -127,6 +128,11 @@ _OURS = {
     ),
     "lesion_sensitivity": _metric(
         "lesion_sensitivity", "Lesion sensitivity", "found lesions / lesions, as in F1agg"
+    ),
+    "lesion_f1_auc": _metric(
+        "lesion_f1_auc",
+        "Lesion F1 over IoU",
+        "mean over IoU 0.1, 0.2, ..., 0.9 of 2 TP / (2 TP + FP + FN) over the lesions of the case",
     ),
     "panoptic_quality": _metric(
         "panoptic_quality",

@@ -14,6 +14,7 @@ from hilum.core.notes import Note, grouped
 from hilum.core.settings import validate
 from hilum.datasets.io.masks import some
 from hilum.evaluation.metrics.empty import undefined
+from hilum.evaluation.metrics.pairs import Pair
 from hilum.evaluation.metrics.scores import CaseScores, summary
 from hilum.evaluation.metrics.table import METRICS, Metric, nsd_metrics, nsd_tolerances, others
 from hilum.evaluation.page import write_evaluation_page
@@ -24,6 +25,7 @@ from hilum.evaluation.statistics.detection import detection_intervals
 
 from .evaluate_case import measure_case
 from .mask_files import labelled_cases, predictions_of
+from .misses import draw_misses
 from .prepared_cases import Numbers, Progress, write_rows
 
 MEASURES = ("volume_ml", "tlg", "suv_max", "suv_peak")
@@ -111,10 +113,11 @@ def evaluate(
 ) -> Evaluation:
     """Measure `<case>.nii.gz` in a folder against the labels of a manifest or folder.
 
-    Writes `cases.csv`, `nodes.csv` (the nodes of both masks), `cohort.json` and `report.html` with
-    the definition and the empty rule of every metric. Where probabilities lie beside every mask,
-    as `hilum predict` writes them, there are FROC and calibration, too. A class that a case holds
-    in neither mask counts there by the empty rule.
+    Writes `cases.csv`, `nodes.csv` (the nodes of both masks), `pairs.csv` (which predicted node
+    lies on which node, and which metric counted it), `cohort.json`, pictures of the cases that miss
+    most in `misses`, and `report.html` with the definition and the empty rule of every metric.
+    Where probabilities lie beside every mask, as `hilum predict` writes them, there are FROC and
+    calibration, too. A class that a case holds in neither mask counts there by the empty rule.
 
     Args:
         predictions: Folder of masks, on the lattices of the labels: NIfTI, MetaImage or NRRD.
@@ -138,11 +141,13 @@ def evaluate(
     nodes: list[dict[str, Any]] = []
     scores: dict[str, CaseScores] = {}
     notes: list[Note] = []
+    pairs: list[dict[str, Any]] = []
     for number, case in enumerate(chosen, 1):
         one = measure_case(case, files[case.id], settings)
         absent[case.id] = one.absent
         nodes += one.nodes
         notes += one.notes
+        pairs += [_row(case.id, pair) for pair in one.pairs]
         if one.scores is not None:
             scores[case.id] = one.scores
         for value, metrics in one.numbers.items():
@@ -167,7 +172,10 @@ def evaluate(
     if by_site:
         more["sites"] = _by_site(found, chosen)
     _write(out, found, cohort, patients, nodes, more)
-    write_evaluation_page(out / "report.html", read_json(out / "cohort.json"), found)
+    write_rows(out / "pairs.csv", pairs)
+    pictures = draw_misses(out / "misses", chosen, files, pairs)
+    page = read_json(out / "cohort.json")
+    write_evaluation_page(out / "report.html", page, found, pairs, pictures)
     missing = tuple(unscored if scores else ())
     return Evaluation(found, cohort, out, missing, extra, tuple(notes))
 
@@ -208,6 +216,14 @@ def _by_site(found: dict[int, dict[str, Numbers]], cases: Sequence[Case]) -> dic
         }
         for site, inside in sorted(names.items())
     }
+
+
+def _row(case: str, pair: Pair) -> dict[str, Any]:
+    """Return a row of `pairs.csv`; a node without a partner has an empty cell."""
+    row = {"case": case, "class": pair.label, **asdict(pair)}
+    del row["label"]
+    ids = {key: "" if row[key] is None else row[key] for key in ("prediction", "reference")}
+    return row | ids | {"counted_by": " ".join(pair.counted_by)}
 
 
 def _write(

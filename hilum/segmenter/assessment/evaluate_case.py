@@ -27,6 +27,7 @@ from hilum.evaluation.metrics.case import case_metrics
 from hilum.evaluation.metrics.instances import Instances, values_of
 from hilum.evaluation.metrics.node_record import NodeRecord, csv_row, read_nodes
 from hilum.evaluation.metrics.nodes import node_table
+from hilum.evaluation.metrics.pairs import Pair, pairs_of
 from hilum.evaluation.metrics.scores import CaseScores, candidates_of, score_case
 from hilum.evaluation.metrics.uptake import uptake_metrics
 from hilum.evaluation.settings import EvaluationSettings
@@ -47,6 +48,7 @@ class Measured:
         nodes: Rows of both masks, `mask` says of which.
         scores: Of the foreground, where probabilities lie beside the mask.
         notes: What was done to bring the masks together.
+        pairs: Which predicted node lies on which node, by the numbers of the rows of nodes.
     """
 
     numbers: dict[int, Numbers]
@@ -54,6 +56,7 @@ class Measured:
     nodes: list[dict[str, Any]]
     scores: CaseScores | None
     notes: tuple[Note, ...] = ()
+    pairs: tuple[Pair, ...] = ()
 
 
 def measure_case(case: Case, file: Path, settings: EvaluationSettings | None = None) -> Measured:
@@ -72,8 +75,69 @@ def measure_case(case: Case, file: Path, settings: EvaluationSettings | None = N
     Raises:
         DataError: If the mask lies on another lattice, or holds 255.
     """
-    assert case.label is not None
     settings = settings or validate(EvaluationSettings, {})
+    both = aligned(case, file)
+    ours, truth, grid = both.prediction, both.reference, both.grid
+    unknown = bool((truth == IGNORE).any())
+    masks = {"prediction": ours, "reference": truth}
+    # Metrics need uptake only; density would cost a large file.
+    volumes = {
+        name: read_volume(scan, case.id)
+        for name, scan in case.volumes.items()
+        if modality(name).unit == "SUV"
+    }
+    values = sorted({1, *values_of(ours), *values_of(truth)})
+    instances = {who: Instances.of(mask) for who, mask in masks.items()}
+    tables = {who: node_table(nodes, grid, volumes) for who, nodes in instances.items()}
+    short = {
+        value: [node.short_axis_mm for node in tables["reference"] if node.label == value]
+        for value in values
+    }
+    numbers = measure(ours, truth, grid, {}, values, settings, short)
+    # In neither mask: only whether there are unknown voxels matters.
+    blank = np.array([[[0, IGNORE if unknown else 0]]], np.uint8)
+    absent = case_metrics(blank * 0, blank, grid, settings=settings)
+    if "pet" in volumes:
+        for value, metrics in numbers.items():
+            own = [[node for node in nodes if node.label == value] for nodes in tables.values()]
+            metrics |= uptake_metrics(own[0], own[1])
+        absent |= uptake_metrics([], [])
+        if unknown:
+            absent["tlg_error"] = float("nan")
+    nodes = [
+        {"case": case.id, "mask": who, **csv_row(node.row)}
+        for who, own in tables.items()
+        for node in own
+    ]
+    scores = _scores(case, file, both.whole, truth, both.stored)
+    pairs = pairs_of(instances["prediction"], instances["reference"], grid, settings)
+    return Measured(numbers, absent, nodes, scores, both.notes, tuple(pairs))
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Both masks of a case, voxel by voxel, with canonical axes.
+
+    Attributes:
+        prediction: Whole numbers `[D, H, W]`, 0 where the reference is unknown.
+        reference: The same; 255 is unknown.
+        whole: The prediction with what it says where the reference is unknown.
+        grid: Of all three.
+        stored: Of the file of the reference.
+        notes: What was done to bring them together.
+    """
+
+    prediction: np.ndarray
+    reference: np.ndarray
+    whole: np.ndarray
+    grid: Grid
+    stored: Grid
+    notes: tuple[Note, ...]
+
+
+def aligned(case: Case, file: Path) -> Aligned:
+    """Return the mask and the label of a case on one grid; arguments and errors as above."""
+    assert case.label is not None
     reference, drawn = read_mask(case.label, case.id), read_mask(file, case.id)
     refuse_sentinels(reference.array, case.id, case.label)
     refuse_sentinels(drawn.array, case.id, file, "the prediction")
@@ -83,41 +147,13 @@ def measure_case(case: Case, file: Path, settings: EvaluationSettings | None = N
     )
     grid, axes, flips = reference.grid.canonical()
     backwards = tuple(axis for axis in range(3) if flips[axis])
-    ours, truth = (np.flip(x.array.transpose(axes), backwards) for x in (prediction, reference))
+    whole, truth = (np.flip(x.array.transpose(axes), backwards) for x in (prediction, reference))
     if case.partial:
         truth = _partial(case, truth, grid)
     known = truth != IGNORE
-    whole = ours
-    if not known.all():
-        # What is unknown counts on neither side: not as voxels, not as nodes, not as uptake.
-        ours = np.where(known, ours, 0)
-    masks = {"prediction": ours, "reference": truth}
-    # Metrics need uptake only; density would cost a large file.
-    volumes = {
-        name: read_volume(scan, case.id)
-        for name, scan in case.volumes.items()
-        if modality(name).unit == "SUV"
-    }
-    values = sorted({1, *values_of(ours), *values_of(truth)})
-    numbers = measure(ours, truth, grid, {}, values, settings)
-    # In neither mask: only whether there are unknown voxels matters.
-    blank = np.array([[[0, 0 if known.all() else IGNORE]]], np.uint8)
-    absent = case_metrics(blank * 0, blank, grid, settings=settings)
-    tables = {who: node_table(mask, grid, volumes) for who, mask in masks.items()}
-    if "pet" in volumes:
-        for value, metrics in numbers.items():
-            own = [[node for node in nodes if node.label == value] for nodes in tables.values()]
-            metrics |= uptake_metrics(own[0], own[1])
-        absent |= uptake_metrics([], [])
-        if not known.all():
-            absent["tlg_error"] = float("nan")
-    nodes = [
-        {"case": case.id, "mask": who, **csv_row(node.row)}
-        for who, own in tables.items()
-        for node in own
-    ]
-    scores = _scores(case, file, whole, truth, reference.grid)
-    return Measured(numbers, absent, nodes, scores, tuple(notes))
+    # What is unknown counts on neither side: not as voxels, not as nodes, not as uptake.
+    ours = whole if known.all() else np.where(known, whole, 0)
+    return Aligned(ours, truth, whole, grid, reference.grid, tuple(notes))
 
 
 def _partial(case: Case, truth: np.ndarray, grid: Grid) -> np.ndarray:

@@ -138,10 +138,20 @@ def measure(
     volumes: Mapping[str, np.ndarray],
     classes: Sequence[int],
     settings: EvaluationSettings | None = None,
+    short_axes_mm: Mapping[int, Sequence[float]] | None = None,
 ) -> dict[int, Numbers]:
     """Return the metrics of each class; see `case_metrics`."""
     return {
-        c: case_metrics(prediction, reference, grid, volumes, c, settings=settings) for c in classes
+        c: case_metrics(
+            prediction,
+            reference,
+            grid,
+            volumes,
+            c,
+            settings=settings,
+            short_axes_mm=None if short_axes_mm is None else short_axes_mm[c],
+        )
+        for c in classes
     }
 
 
