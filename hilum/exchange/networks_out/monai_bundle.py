@@ -286,7 +286,10 @@ python -m monai.bundle run --config_file configs/inference.json \\
 
 Leave out a file that a patient lacks. PET must be in SUV, CT in HU. The mask lies on the grid of
 the CT (without one, of the first file). `models/model.ts` holds the network; it needs no code of
-ours. Where scans must be resampled, masks differ from those of `hilum predict` at borders.
+ours. The mask is the most probable class. The segmenter's own operating point is not applied here:
+{segmenter.config.operating_point.words()}.
+
+Where scans must be resampled, masks differ from those of `hilum predict` at borders.
 
 For research only; not a medical device.
 """

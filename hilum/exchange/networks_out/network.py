@@ -127,6 +127,8 @@ def interface(segmenter: Segmenter) -> dict[str, Any]:
     config = segmenter.config
     sides = list(config.patch)
     return {
+        # Logits go out: whoever uses them decides as this says.
+        "operating_point": config.operating_point.model_dump(mode="json"),
         "inputs": {
             "image": {
                 "type": "float32",
