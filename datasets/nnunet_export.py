@@ -18,13 +18,13 @@ from hilum.core.geometry import Grid
 from hilum.core.modality import modality
 from hilum.core.settings import Settings, load
 
-from .importers.conversion import spread, why_not
-from .importers.source import LeftOut, Progress
+from .conversion import spread, why_not
 from .io.lattice import drawn_on, place_mask
 from .io.nifti import Volume, read_grid, read_label, read_volume, write_volume
 from .io.resampling import resample
 from .manifest import read_manifest
 from .nnunet_dataset import describe, make_folds
+from .source import LeftOut, Progress
 
 ENDING = ".nii.gz"
 

@@ -16,9 +16,9 @@ from hilum.core.files import hash_of, read_json, write_json
 from hilum.core.modality import modality
 from hilum.core.notes import Note
 
-from ..importers.conversion import Conversion, folder_of
-from ..importers.source import Imported, Source
+from ..conversion import Conversion, folder_of
 from ..io.nifti import write_volume
+from ..source import Imported, Source
 from .enhanced import quiet
 from .headers import shown
 from .names import unused

@@ -9,8 +9,8 @@ from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.notes import Note
 
-from ..importers.conversion import Conversion
-from ..importers.source import Source
+from ..conversion import Conversion
+from ..source import Source
 from .case import conversion_of
 from .choose import why
 from .contents import unfit

@@ -10,8 +10,8 @@ from hilum.core.files import write_json
 from hilum.core.modality import modality
 from hilum.core.notes import Note
 
-from ..importers.conversion import Conversion, convert
-from ..importers.source import SKIP, Imported, LeftOut, Source, safe_ids
+from ..conversion import Conversion, convert
+from ..source import SKIP, Imported, LeftOut, Source, safe_ids
 from .case import conversion_of, labelled, row_of
 from .choose import Choice, choose
 from .contents import matches

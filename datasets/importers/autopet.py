@@ -11,8 +11,8 @@ from pathlib import Path
 
 from hilum.core.case import Case
 
+from ..source import Imported, Source, collect, find_root, folders, scans_in, volumes_of
 from .nnunet_raw import RawCase, raw_cases
-from .source import Imported, Source, collect, find_root, folders, scans_in, volumes_of
 
 WORDS_1 = {"ctres": "ct", "suv": "pet", "seg": "label"}
 WORDS_3 = {"ct": "ct", "fdg": "pet", "psma": "pet", "label": "label"}

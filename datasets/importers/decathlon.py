@@ -18,9 +18,9 @@ from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.files import read_json
 
-from .conversion import Conversion, convert, folder_of
+from ..conversion import Conversion, convert, folder_of
+from ..source import Imported, LeftOut, Source, find_root, safe_ids, stem_of
 from .nnunet_raw import channels_of, classes_of
-from .source import Imported, LeftOut, Source, find_root, safe_ids, stem_of
 
 _EXPECTED = "dataset.json with the lists training and test"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hilum.core.case import Case
 
-from .source import Imported, Source, collect, find_root, folders, scans_in, volumes_of
+from ..source import Imported, Source, collect, find_root, folders, scans_in, volumes_of
 
 TRACERS = ("PSMA", "FDG")
 _EXPECTED = "<id>/PSMA/PET.nii.gz and <id>/FDG/PET.nii.gz"

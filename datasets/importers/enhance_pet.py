@@ -16,7 +16,7 @@ from hilum.core.files import atomic_path
 from hilum.core.notes import Note
 
 from ..io.spreadsheet import read_sheet
-from .source import Imported, Source, collect, find_root, folders, scans_in, volumes_of
+from ..source import Imported, Source, collect, find_root, folders, scans_in, volumes_of
 
 WORDS = {"ct": "ct", "pt": "pet"}
 NON_COMMERCIAL, OPEN = "CC BY-NC 4.0", "CC BY 4.0"

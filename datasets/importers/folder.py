@@ -11,7 +11,7 @@ from hilum.core.errors import DataError, SettingsError
 from hilum.core.modality import modality
 
 from ..manifest import check_id
-from .source import Imported, LeftOut, Source, folders, scans_in, volumes_of
+from ..source import Imported, LeftOut, Source, folders, scans_in, volumes_of
 
 _MASK = re.compile(r"(^|_)(label|mask|seg|segmentation|roi|lesion|node)s?(_|$)")
 

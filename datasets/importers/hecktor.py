@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hilum.core.case import Case
 
-from .source import Imported, Source, collect, find_root, folders, scans_in, stem_of, volumes_of
+from ..source import Imported, Source, collect, find_root, folders, scans_in, stem_of, volumes_of
 
 WORDS = {"ct": "ct", "pt": "pet", "": "label"}
 _EXPECTED = (

@@ -19,8 +19,8 @@ from hilum.core.registry import Table, find
 from ..io.nifti import read_grid
 from ..io.nifti_header import notes_on_header
 from ..manifest import OTHER, check_id, notes_file, write_manifest
+from ..source import SKIP, Imported, LeftOut, Progress, Source
 from .masks import judged
-from .source import SKIP, Imported, LeftOut, Progress, Source
 from .unknown_names import unused_files
 
 Importer = Callable[[Source], Imported]

@@ -15,11 +15,11 @@ import numpy as np
 from hilum.core.case import Case
 from hilum.core.errors import DataError
 
+from ..conversion import Conversion, convert, folder_of
 from ..io.nifti import Volume, write_volume
 from ..io.resampling import resample
 from ..io.simpleitk import read_image
-from .conversion import Conversion, convert, folder_of
-from .source import Imported, LeftOut, Source, find_root, volumes_of
+from ..source import Imported, LeftOut, Source, find_root, volumes_of
 
 _NAME = re.compile(r"(lnq2023-(train|val|test)-\d+)-(ct|seg)\.nrrd", re.IGNORECASE)
 WORDS = {"ct": "ct", "seg": "label"}

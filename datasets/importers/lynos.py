@@ -17,9 +17,9 @@ from hilum.core.errors import DataError
 from hilum.core.files import atomic_path
 from hilum.core.notes import Note
 
+from ..conversion import Conversion, convert, folder_of
 from ..io.nifti import read_label, write_volume
-from .conversion import Conversion, convert, folder_of
-from .source import Imported, LeftOut, Source, find_root, folders, scans_in, volumes_of
+from ..source import Imported, LeftOut, Source, find_root, folders, scans_in, volumes_of
 
 WORDS = {"data": "ct", "labels_lymphnodes": "label"}
 STATIONS = "stations_sto.csv"

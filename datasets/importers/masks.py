@@ -13,10 +13,10 @@ from hilum.core.case import IGNORE, Case
 from hilum.core.errors import DataError
 from hilum.core.notes import Note
 
+from ..conversion import Conversion, convert, folder_of
 from ..io.mask_values import Values, refuse_sentinels
 from ..io.nifti import read_label, write_volume
-from .conversion import Conversion, convert, folder_of
-from .source import Imported, LeftOut, Source
+from ..source import Imported, LeftOut, Source
 
 
 def judged(found: Imported, source: Source) -> Imported:

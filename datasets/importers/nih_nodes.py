@@ -15,10 +15,10 @@ import numpy as np
 from hilum.core.case import Case
 from hilum.core.errors import DataError, UserError
 
+from ..conversion import Conversion, convert, folder_of
 from ..io.nifti import Volume, read_label, read_volume, write_volume
 from ..io.simpleitk import read_series
-from .conversion import Conversion, convert, folder_of
-from .source import Imported, LeftOut, Source, find_root, stem_of, volumes_of
+from ..source import Imported, LeftOut, Source, find_root, stem_of, volumes_of
 
 _NAME = re.compile(r"(MED|ABD)_LYMPH_\d{3}", re.IGNORECASE)
 WORDS = {"ct": "ct", "mask": "label"}

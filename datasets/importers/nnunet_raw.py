@@ -17,10 +17,10 @@ from hilum.core.errors import DataError
 from hilum.core.files import read_json
 from hilum.core.modality import MODALITIES
 
+from ..conversion import Conversion, convert, folder_of
 from ..io.nifti import ENDINGS, read_label, write_volume
 from ..manifest import check_id
-from .conversion import Conversion, convert, folder_of
-from .source import SKIP, Imported, LeftOut, Source, find_root
+from ..source import SKIP, Imported, LeftOut, Source, find_root
 
 EXPECTED = "dataset.json, imagesTr and labelsTr"
 

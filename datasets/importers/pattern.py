@@ -17,8 +17,8 @@ from hilum.core.modality import MODALITIES
 from hilum.core.notes import Note
 from hilum.core.settings import Settings
 
+from ..source import Imported, Source, collect, stem_of, volumes_of
 from .folder import is_scan_or_label
-from .source import Imported, Source, collect, stem_of, volumes_of
 
 FIELDS = ("case", "patient", "modality", "site", "split")
 SPLITS = {"tr": "train", "train": "train", "training": "train"} | {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hilum.core.case import Case
 
+from ..source import Imported, Source, collect, find_root, folders, volumes_of
 from .nnunet_raw import RawCase, raw_cases
-from .source import Imported, Source, collect, find_root, folders, volumes_of
 
 WORDS = {"0000": "ct_nc", "0001": "ct_ce", "label": "label"}
 _EXPECTED = "Internal_Cohort/imagesTr and Testing_Cohort_*/imagesTs"

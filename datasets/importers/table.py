@@ -21,14 +21,14 @@ from hilum.core.modality import modality
 from hilum.core.notes import Note
 from hilum.core.settings import Settings
 
+from ..conversion import Conversion, convert
 from ..dicom.case import labelled
 from ..dicom.folders import conversion_of_folders, is_dicom
 from ..dicom.headers import Found, crawl
 from ..dicom.layout import import_found
 from ..dicom.settings import DicomLayout
 from ..manifest import OTHER, case_of_row
-from .conversion import Conversion, convert
-from .source import Imported, LeftOut, Source, collect, stem_of
+from ..source import Imported, LeftOut, Source, collect, stem_of
 
 _SERIES, _LOCATION = "series uid", "file location"
 """Columns of the `metadata.csv` that the archive's downloader writes beside the series."""

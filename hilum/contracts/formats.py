@@ -9,9 +9,9 @@ import pytest
 from hilum.core.errors import DataError
 from hilum.core.modality import modality
 from hilum.datasets.importers.importing import FORMATS, import_cohort, read_layout
-from hilum.datasets.importers.source import Imported, Source
 from hilum.datasets.io.nifti import read_grid
 from hilum.datasets.manifest import check_id, read_manifest
+from hilum.datasets.source import Imported, Source
 
 TABLE = FORMATS
 

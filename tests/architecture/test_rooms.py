@@ -27,8 +27,10 @@ LATER: dict[str, tuple[str, ...]] = {
     COMMANDS: ("hilum.cli ->",),
     EXTRA: (
         "hilum.datasets.augmentation.spatial -> hilum.datasets.augmentation.kernels",
+        "hilum.datasets.dicom.case -> hilum.datasets.suv",
+        "hilum.datasets.dicom.case -> hilum.datasets.dicom",
         "hilum.datasets.dicom.layout -> hilum.datasets.suv",
-        "hilum.datasets.dicom.layout -> hilum.datasets.dicom",
+        "hilum.datasets.dicom.visits -> hilum.datasets.dicom",
         "hilum.datasets.prepare.case -> hilum.datasets.prepare.registration",
         "hilum.exchange.dicom_out -> hilum.datasets.dicom",
     ),

@@ -16,7 +16,7 @@ from mylab.metric import volume_ratio
 from hilum.core.checkpoints import read_weights
 from hilum.core.geometry import Grid
 from hilum.datasets.importers.importing import read_layout
-from hilum.datasets.importers.source import Source
+from hilum.datasets.source import Source
 from hilum.exchange.weights_in.importing import import_weights
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from hilum.core.case import Case
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.notes import Note
+from hilum.datasets.conversion import convert
 from hilum.datasets.dicom.folders import conversion_of_folders, is_dicom
 from hilum.datasets.dicom.settings import DicomLayout
-from hilum.datasets.importers.conversion import convert
 from hilum.datasets.importers.folder import case_in, import_folder, is_scan_or_label
 from hilum.datasets.importers.importing import read_layout, read_scans
-from hilum.datasets.importers.source import (
+from hilum.datasets.importers.table import import_table
+from hilum.datasets.manifest import OTHER, check_id, read_manifest
+from hilum.datasets.source import (
     SKIP,
     Imported,
     Progress,
@@ -25,8 +27,6 @@ from hilum.datasets.importers.source import (
     scans_in,
     stem_of,
 )
-from hilum.datasets.importers.table import import_table
-from hilum.datasets.manifest import OTHER, check_id, read_manifest
 
 from ..predictor import Predictor
 from .patient import check_known

@@ -15,11 +15,11 @@ from hilum.core.errors import DataError
 from hilum.core.files import read_json
 from hilum.core.geometry import Grid
 from hilum.core.modality import modality
-from hilum.datasets.importers.source import stem_of
 from hilum.datasets.io.lattice import place_mask
 from hilum.datasets.io.nifti import read_label, read_volume
 from hilum.datasets.io.resampling import resample
 from hilum.datasets.manifest import read_manifest
+from hilum.datasets.source import stem_of
 from hilum.evaluation.metrics.node_record import NodeRecord, read_nodes
 from hilum.evaluation.viewer.case import PRESETS, Layer, Marked, Shown, Window, mark
 from hilum.evaluation.viewer.matches import with_matches

@@ -21,6 +21,7 @@ from hilum.segmenter.assessment.mask_files import labelled_cases
 from hilum.segmenter.assessment.prepared_cases import write_rows
 
 from .metrics import COMPARED, Cases, Compared, compared
+from .page import write_page
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,6 @@ def _read(file: Path) -> tuple[dict[int, Cases], dict[str, str]]:
 
 
 def _write(found: MaskComparison, folder: Path, margin: float) -> None:
-    from .page import write_page
-
     table = []
     for row in found.rows:
         c, equal = row.comparison, row.equal

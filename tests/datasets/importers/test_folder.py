@@ -9,7 +9,7 @@ import pytest
 from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.datasets.importers.folder import import_folder
-from hilum.datasets.importers.source import Source
+from hilum.datasets.source import Source
 
 
 def make(root: Path, *names: str) -> Path:

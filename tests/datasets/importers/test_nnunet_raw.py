@@ -13,8 +13,8 @@ from hilum.core.case import Case
 from hilum.core.errors import DataError, UserError
 from hilum.core.geometry import Grid
 from hilum.datasets.importers.nnunet_raw import import_nnunet_raw
-from hilum.datasets.importers.source import Source
 from hilum.datasets.io.nifti import read_label, write_volume
+from hilum.datasets.source import Source
 
 SOUND = {"channel_names": {"0": "CT", "1": "SUV"}, "file_ending": ".nii.gz", "labels": {"node": 1}}
 FILES = (

@@ -10,8 +10,8 @@ from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
 from hilum.datasets.importers.importing import Format
-from hilum.datasets.importers.source import Imported, Source
 from hilum.datasets.io.nifti import write_volume
+from hilum.datasets.source import Imported, Source
 
 ENDINGS = {"ct": "_CT.nii.gz", "pet": "_PT.nii.gz"}
 

@@ -12,8 +12,8 @@ import pytest
 from hilum.core.case import Case
 from hilum.core.errors import DataError, Stopped, UserError
 from hilum.core.notes import Note
-from hilum.datasets.importers.conversion import VERSION, Conversion, convert, folder_of
-from hilum.datasets.importers.source import Imported, Source
+from hilum.datasets.conversion import VERSION, Conversion, convert, folder_of
+from hilum.datasets.source import Imported, Source
 
 
 def copy(file: Path, error: type[Exception] | None, folder: Path) -> None:

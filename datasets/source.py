@@ -17,8 +17,8 @@ from hilum.core.files import hash_of
 from hilum.core.notes import Note
 from hilum.core.settings import Settings, load
 
-from ..io.nifti import ENDINGS
-from ..manifest import RESERVED
+from .io.nifti import ENDINGS
+from .manifest import RESERVED
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Settings)

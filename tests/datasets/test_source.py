@@ -8,7 +8,8 @@ import pytest
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError
-from hilum.datasets.importers.source import (
+from hilum.datasets.manifest import check_id
+from hilum.datasets.source import (
     Imported,
     LeftOut,
     Source,
@@ -18,7 +19,6 @@ from hilum.datasets.importers.source import (
     scans_in,
     volumes_of,
 )
-from hilum.datasets.manifest import check_id
 
 NAMES = [
     "PETCT Ganzkörper  primär mit KM",
