@@ -23,11 +23,11 @@ from hilum.segmenter.assessment.prepared_cases import Results, assess, check_con
 from hilum.segmenter.assessment.robustness import robustness
 from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
 from hilum.segmenter.assessment.wandb_summary import show
+from hilum.segmenter.calibration.calibrate import choose_for, lines
+from hilum.segmenter.calibration.page import write_choice
 from hilum.segmenter.flops import flops
 from hilum.segmenter.inference.out_of_memory import training_advice
 from hilum.segmenter.inference.predict_case import steps
-from hilum.segmenter.operating.calibrate import choose_for, lines
-from hilum.segmenter.operating.page import write_choice
 from hilum.segmenter.segmenter import Segmenter
 from hilum.training.processes import follows
 from hilum.training.threads import readers

@@ -16,8 +16,8 @@ from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.datasets.splits import SplitSettings
 from hilum.losses import LOSSES
 from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
+from hilum.segmenter.calibration.choose import ChoiceSettings
 from hilum.segmenter.inference.settings import InferenceSettings
-from hilum.segmenter.operating.choose import ChoiceSettings
 from hilum.segmenter.organ_settings import OrganSettings
 from hilum.training.settings import TrainerSettings
 

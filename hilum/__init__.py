@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from hilum.segmenter.assessment.explain import explain as explain
     from hilum.segmenter.assessment.robustness import robustness as robustness
     from hilum.segmenter.averaging import average as average
-    from hilum.segmenter.operating.calibrate import calibrate as calibrate
+    from hilum.segmenter.calibration.calibrate import calibrate as calibrate
     from hilum.segmenter.prediction.cohort import predict as predict
     from hilum.segmenter.prediction.viewing import view as view
     from hilum.segmenter.segmenter import Segmenter as Segmenter
@@ -65,7 +65,7 @@ _PLACES = {
     "Segmenter": "hilum.segmenter.segmenter:Segmenter",
     "average": "hilum.segmenter.averaging:average",
     "bench": "hilum.cli.time_of_run:time_of_run",
-    "calibrate": "hilum.segmenter.operating.calibrate:calibrate",
+    "calibrate": "hilum.segmenter.calibration.calibrate:calibrate",
     "check": "hilum.datasets.check.run:check",
     "compare": "hilum.study.masks.compare:compare",
     "contract": "hilum.contracts.run:contract",

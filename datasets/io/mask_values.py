@@ -23,6 +23,9 @@ MOST_INSIDE = 0.5
 
 Values = Mapping[float, int]
 
+MOST_VALUES = 6
+"""More values than this come from interpolation, not from classes."""
+
 
 def read_values(texts: Iterable[str]) -> dict[float, int]:
     """Return what values of masks mean, of texts such as `255=1` and `nan=0`.
@@ -73,6 +76,42 @@ def remedy_for(values: Iterable[float]) -> str:
     options += [f"--value={v:g}=0" for v in odd if np.isinf(v)]
     options += ["--value nan=0"] if any(v != v for v in odd) else []
     return " ".join(options)
+
+
+def whole_numbers(array: np.ndarray, path: str | Path, case: str | None) -> np.ndarray:
+    """Return the values of a mask as uint8, or int16 if one exceeds 255.
+
+    Raises:
+        DataError: If a value is no whole number from 0 to 32767.
+    """
+    whole = np.True_
+    if array.dtype.kind == "f":
+        # A mask that a tool stored with a scaling comes back as 0.9999999 for 1.
+        with np.errstate(invalid="ignore"):
+            whole = np.abs(array - np.round(array)) < 1e-4
+    fits = whole & (array > -0.5) & (array < 32767.5)
+    if not fits.all():
+        raise DataError(
+            "a label must hold whole numbers from 0 on",
+            case=case,
+            file=path,
+            found=f"{array[~fits].flat[0]:g} and the like in {np.sum(~fits)} voxels",
+            remedy="export the mask as integers, background 0, never resampled linearly"
+            + _values_remedy(array),
+        )
+    small = array.max() < 256
+    array = np.round(array) if array.dtype.kind == "f" else array
+    return array.astype(np.uint8 if small else np.int16, copy=False)
+
+
+def _values_remedy(array: np.ndarray) -> str:
+    """Return what to do about values that are no classes, if they are few."""
+    found = np.unique(array)
+    # NaN counts once or often, by the version of numpy.
+    odd = [float(v) for v in found[: MOST_VALUES + 1] if v != 0]
+    if not odd or len(found) > MOST_VALUES or np.isinf(odd).any():
+        return ""
+    return "; " + how(remedy_for(odd), "if its values mark classes")
 
 
 def _short(value: float) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hilum.core.errors import DataError
 
-from .nifti import ENDINGS, Volume, read_label, whole_numbers
+from .mask_values import whole_numbers
+from .nifti import ENDINGS, Volume, read_label
 from .simpleitk import read_image
 
 MASK_ENDINGS = (*ENDINGS, ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")

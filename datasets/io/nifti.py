@@ -24,7 +24,7 @@ from hilum.core.errors import DataError
 from hilum.core.files import atomic_path
 from hilum.core.geometry import Grid
 
-from .mask_values import Values, how, remedy_for, with_values
+from .mask_values import Values, whole_numbers, with_values
 from .nifti_header import (
     plausible_spacing,
     raw_header,
@@ -34,8 +34,6 @@ from .nifti_header import (
 from .scratch import LARGE, empty
 
 ENDINGS = (".nii.gz", ".nii")
-MOST_VALUES = 6
-"""More values than this come from interpolation, not from classes."""
 _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 _UNITS = {0: "unknown", 1: "meter", 2: "mm", 3: "micron"}
 _STORED = {"bool": np.uint8, "float16": np.float32, "int64": np.int32, "uint64": np.int32}
@@ -99,42 +97,6 @@ def read_label(path: str | Path, case: str | None = None, values: Values | None 
     grid = _grid(image, path, case)
     array = with_values(_voxels(image, path, case), values or {})
     return Volume(whole_numbers(array, path, case), grid)
-
-
-def whole_numbers(array: np.ndarray, path: str | Path, case: str | None) -> np.ndarray:
-    """Return the values of a mask as uint8, or int16 if one exceeds 255.
-
-    Raises:
-        DataError: If a value is no whole number from 0 to 32767.
-    """
-    whole = np.True_
-    if array.dtype.kind == "f":
-        # A mask that a tool stored with a scaling comes back as 0.9999999 for 1.
-        with np.errstate(invalid="ignore"):
-            whole = np.abs(array - np.round(array)) < 1e-4
-    fits = whole & (array > -0.5) & (array < 32767.5)
-    if not fits.all():
-        raise DataError(
-            "a label must hold whole numbers from 0 on",
-            case=case,
-            file=path,
-            found=f"{array[~fits].flat[0]:g} and the like in {np.sum(~fits)} voxels",
-            remedy="export the mask as integers, background 0, never resampled linearly"
-            + _values_remedy(array),
-        )
-    small = array.max() < 256
-    array = np.round(array) if array.dtype.kind == "f" else array
-    return array.astype(np.uint8 if small else np.int16, copy=False)
-
-
-def _values_remedy(array: np.ndarray) -> str:
-    """Return what to do about values that are no classes, if they are few."""
-    found = np.unique(array)
-    # NaN counts once or often, by the version of numpy.
-    odd = [float(v) for v in found[: MOST_VALUES + 1] if v != 0]
-    if not odd or len(found) > MOST_VALUES or np.isinf(odd).any():
-        return ""
-    return "; " + how(remedy_for(odd), "if its values mark classes")
 
 
 def read_grid(path: str | Path, case: str | None = None) -> Grid:

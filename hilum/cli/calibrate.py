@@ -27,8 +27,8 @@ def calibrate(
 ) -> None:
     """Choose the operating point of a segmenter on patients that neither train nor test."""
     from hilum.core.settings import load
-    from hilum.segmenter.operating.calibrate import calibrate as run
-    from hilum.segmenter.operating.choose import ChoiceSettings
+    from hilum.segmenter.calibration.calibrate import calibrate as run
+    from hilum.segmenter.calibration.choose import ChoiceSettings
 
     run(
         segmenter,

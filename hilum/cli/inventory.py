@@ -34,7 +34,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "pretrain": ("hilum.pretrain.settings", "PretrainSettings"),
     "finetune": ("hilum.finetune.settings", "FinetuneSettings"),
     "plan": ("hilum.finetune.plan", "PlanSettings"),
-    "calibrate": ("hilum.segmenter.operating.choose", "ChoiceSettings"),
+    "calibrate": ("hilum.segmenter.calibration.choose", "ChoiceSettings"),
     "evaluate": ("hilum.evaluation.settings", "EvaluationSettings"),
     "robustness": ("hilum.segmenter.assessment.robustness", "RobustnessSettings"),
     "study": ("hilum.study.settings", "StudySettings"),

@@ -17,9 +17,9 @@ from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import write_json
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
+from hilum.segmenter.calibration.calibrate import calibrate
+from hilum.segmenter.calibration.choose import LOGITS, ChoiceSettings, choose, dice_of_case
 from hilum.segmenter.config import SegmenterConfig, read_segmenter_config
-from hilum.segmenter.operating.calibrate import calibrate
-from hilum.segmenter.operating.choose import LOGITS, ChoiceSettings, choose, dice_of_case
 from hilum.segmenter.segmenter import Segmenter
 
 

@@ -19,12 +19,12 @@ from ..config import read_segmenter_config
 from ..ensemble import segmenter_folders
 from ..inference.predict_case import predict_case
 from ..inference.settings import InferenceSettings, Precision
+from ..operating.apply import operating_at, pet_of
+from ..operating.point import ARGMAX, OperatingPoint
 from ..predictor import Predictor
 from ..segmenter import Segmenter
-from .apply import operating_at, pet_of
 from .choose import Choice, ChoiceSettings, choose, dice_of_case
 from .page import write_choice
-from .point import ARGMAX, OperatingPoint
 
 Say = Callable[[str], None]
 

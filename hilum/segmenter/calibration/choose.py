@@ -15,7 +15,7 @@ from hilum.core.seeds import numpy_generator
 from hilum.core.settings import Settings, validate
 from hilum.core.types import IGNORE
 
-from .point import OperatingPoint
+from ..operating.point import OperatingPoint
 
 LOGITS = np.linspace(-4, 4, 21)
 """Where thresholds may lie: 0.02 to 0.98, 0.5 among them."""

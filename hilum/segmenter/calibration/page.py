@@ -36,7 +36,7 @@ def write_choice(folder: Path, choice: Choice, cases: Sequence[str]) -> None:
         for c, own in enumerate(curves, 1)
     ]
     text = render(
-        "segmenter/operating/choice.html.j2",
+        "segmenter/calibration/choice.html.j2",
         title="Operating point",
         words=point.words(),
         few=point.record["patients"] < 5,
