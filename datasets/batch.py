@@ -17,6 +17,9 @@ class Batch(TypedDict):
     `shift`, by how many mm each modality was moved against the patient, `[B, M, 3]`. `moments` is
     there if a modality is scaled by its volume's z-score: mean and deviation of each whole volume,
     float32 `[B, M, 2]`, 0 and 1 for the others.
+    `maps` and `parts` are what a loss must know of the whole label (`losses.base.Maps`), if it asks
+    its loader. `host` repeats seed and availability of each sample: whoever draws by them need not
+    wait for a GPU to give them back.
     """
 
     image: Tensor
@@ -28,6 +31,9 @@ class Batch(TypedDict):
     augmented: NotRequired[bool]
     shift: NotRequired[Tensor]
     moments: NotRequired[Tensor]
+    maps: NotRequired[Tensor]
+    parts: NotRequired[int]
+    host: NotRequired[list[tuple[int, list[bool]]]]
 
 
 class Sample(TypedDict):
@@ -47,6 +53,14 @@ class Sample(TypedDict):
     moments: NotRequired[Tensor]
 
 
+def on_host(batch: Batch) -> list[tuple[int, list[bool]]]:
+    """Return seed and availability of each sample; of a batch without `host` they are fetched."""
+    known = batch.get("host")
+    if known is not None:
+        return known
+    return list(zip(batch["seed"].tolist(), batch["available"].tolist(), strict=True))
+
+
 def collate(samples: Sequence[Sample], dtype: torch.dtype = torch.float32) -> Batch:
     """Stack samples into a batch.
 
@@ -64,6 +78,7 @@ def collate(samples: Sequence[Sample], dtype: torch.dtype = torch.float32) -> Ba
         "regions": torch.stack([sample["regions"] for sample in samples]),
         "case": [sample["case"] for sample in samples],
         "seed": torch.tensor([sample["seed"] for sample in samples], dtype=torch.int64),
+        "host": [(sample["seed"], sample["available"].tolist()) for sample in samples],
     }
     for row, sample in zip(batch["image"], samples, strict=True):
         row.copy_(sample["image"])

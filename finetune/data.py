@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
 
 import pytorch_lightning as pl
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from hilum.datasets.batch import Batch
 from hilum.datasets.loading.datamodule import PatchData
 from hilum.datasets.loading.loader import PatchLoader
 from hilum.datasets.loading.prefetch import OnDevice
+from hilum.datasets.store.organs import split_organs
+from hilum.losses.base import Loss
+
+
+def maps_for(loss: Loss, classes: int, organs: bool) -> Callable[[Batch], Batch] | None:
+    """Return what adds to a batch the maps of its label that a loss asks for; `None` if none.
+
+    Args:
+        loss: Of the run.
+        classes: Background included.
+        organs: Whether labels hold organs, which are background to the loss.
+    """
+    return partial(_mapped, loss, classes, organs) if loss.mapped else None
+
+
+def _mapped(loss: Loss, classes: int, organs: bool, batch: Batch) -> Batch:
+    label = cast(Tensor, batch.get("label"))
+    found = loss.maps(split_organs(label, classes)[0] if organs else label, classes)
+    if found is not None:
+        batch["maps"], batch["parts"] = found
+    return batch
 
 
 class WholeCases(Dataset[dict[str, list[str]]]):

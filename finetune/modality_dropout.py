@@ -53,10 +53,10 @@ def hide(available: Available, p: float, generator: torch.Generator) -> Availabl
         p: Chance.
         generator: On the CPU, so that a run draws the same wherever it computes.
     """
-    luck = torch.rand(available.shape, generator=generator).to(available.device)
+    luck = torch.rand(available.shape, generator=generator).to(available.device, non_blocking=True)
     luck = torch.where(available, luck, torch.full_like(luck, -1.0))
     kept = available & (luck >= p)
-    best = F.one_hot(luck.argmax(1), available.shape[1]).bool() & available
+    best = torch.zeros_like(available).scatter_(1, luck.argmax(1, keepdim=True), True) & available
     return torch.where(kept.any(1, keepdim=True), kept, best)
 
 

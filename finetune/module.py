@@ -23,6 +23,7 @@ from hilum.datasets.store.organs import split_organs
 from hilum.evaluation.charts.pictures import case_picture
 from hilum.evaluation.metrics.empty import settled, state_of
 from hilum.losses import LOSSES
+from hilum.losses.base import Maps
 from hilum.segmenter.inference.predict_case import predict_case
 from hilum.segmenter.organ_head import folded, organ_loss
 from hilum.segmenter.segmenter import Segmenter
@@ -131,7 +132,9 @@ class FinetuneModule(pl.LightningModule):
         """Return the finest logits, the loss with what the strategy adds to it, and its terms."""
         every = self.segmenter(batch["image"], available, organs=True)
         logits = [folded(level, self.segmenter.classes) for level in every]
-        loss, terms = self.criterion(logits, cast(Tensor, batch.get("label")))
+        made = batch.get("maps")
+        maps = None if made is None else Maps(made, batch.get("parts", 0))
+        loss, terms = self.criterion(logits, cast(Tensor, batch.get("label")), maps)
         if self.segmenter.config.organs:
             apart = organ_loss(every, self._organs)
             loss = loss + self.settings.organs.weight * apart

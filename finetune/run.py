@@ -11,6 +11,7 @@ import torch
 
 from hilum.core.errors import DataError
 from hilum.core.files import write_json
+from hilum.core.registry import build
 from hilum.core.runs import RunFolder
 from hilum.core.seen import Seen
 from hilum.core.settings import read_yaml, validate
@@ -19,6 +20,7 @@ from hilum.datasets.loading.datamodule import PatchData
 from hilum.datasets.loading.settings import PatchSettings
 from hilum.datasets.splits import Split, make_split
 from hilum.datasets.store.case_store import CaseStore
+from hilum.losses import LOSSES
 from hilum.segmenter.assessment.prepared_cases import Results, assess, check_conditions, dice_of
 from hilum.segmenter.assessment.robustness import robustness
 from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
@@ -35,7 +37,7 @@ from hilum.training.tracking import Tracker, tracked
 from hilum.training.trainer import fit
 
 from .building import config_of, modalities_of, resolved, segmenter_of, start_of
-from .data import CaseValidation
+from .data import CaseValidation, maps_for
 from .learned_from import learned_from
 from .module import FinetuneModule
 from .semi_supervised.pseudo_labels import check_labeller, labels_of_run
@@ -213,6 +215,7 @@ def _patches(
     segmenter: Segmenter, settings: FinetuneSettings, store: CaseStore, split: Split
 ) -> PatchData:
     trainer, on_cases = settings.trainer, settings.validate_on == "cases"
+    loss = build(LOSSES, settings.loss, spacing=segmenter.config.spacing)
     augmentation = PairedAugmentation(
         segmenter.modalities,
         settings.patch,
@@ -237,6 +240,7 @@ def _patches(
         steps=trainer.steps,
         seed=settings.seed,
         workers=readers(trainer),
+        finish=maps_for(loss, segmenter.classes, bool(settings.organs.numbers)),
     )
 
 

@@ -123,11 +123,18 @@ def blank(volume: Tensor, present: Tensor) -> Tensor:
 
 
 def check_available(available: Tensor) -> None:
-    """Raise an error if some case of the batch has no modality at all."""
+    """Raise an error if some case of the batch has no modality at all.
+
+    A GPU checks by itself, so that nothing waits for it: its error comes with a later operation,
+    and does not tell the case.
+    """
     if available.is_meta or torch.compiler.is_compiling():
         return  # there is nothing to look at yet
-    if not bool(available.any(1).all()):
+    wanted = "every case needs at least one modality"
+    try:
+        torch._assert_async(available.any(1).all(), wanted)  # pyright: ignore[reportPrivateImportUsage]
+    except RuntimeError:
+        if available.device.type != "cpu":
+            raise
         rows = torch.nonzero(~available.any(1)).flatten().tolist()
-        raise ValueError(
-            f"every case needs at least one modality, got none at batch position {rows}"
-        )
+        raise ValueError(f"{wanted}, got none at batch position {rows}") from None

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +29,8 @@ class PretextBatch(NamedTuple):
         shift: `[B, M, 3]`, by how many mm augmentation moved each modality against the patient.
         others: Further random views of the same places, for tasks with `views` above 1.
         cases: Name of the case of each sample.
+        host: Source of the draws that decide shapes and places, on the host; use `shapes`.
+        there: What `available` holds, on the host; use `have`.
     """
 
     image: Volume
@@ -38,6 +41,25 @@ class PretextBatch(NamedTuple):
     shift: Tensor | None = None
     others: tuple[PretextBatch, ...] = ()
     cases: tuple[str, ...] = ()
+    host: np.random.Generator | None = None
+    there: Sequence[Sequence[bool]] | None = None
+
+    @property
+    def have(self) -> Sequence[Sequence[bool]]:
+        """Return which modalities each case has; without `there` the GPU is waited for."""
+        return self.available.tolist() if self.there is None else self.there
+
+    @property
+    def shapes(self) -> np.random.Generator:
+        """Return what draws numbers that Python needs: to read them waits for no GPU.
+
+        Without `host` it is seeded from `generator`, whose device must then be waited for.
+        """
+        if self.host is not None:
+            return self.host
+        device = self.generator.device
+        seed = torch.randint(2**62, (), generator=self.generator, device=device)
+        return np.random.default_rng(int(seed))
 
 
 class PretextTask(nn.Module, ABC):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from hilum.core.geometry import Triple
-from hilum.core.seeds import derive, torch_generator
+from hilum.core.seeds import derive, numpy_generator, torch_generator
 from hilum.datasets.augmentation.paired import PairedAugmentation
-from hilum.datasets.batch import Batch
+from hilum.datasets.batch import Batch, on_host
 from hilum.training.fsdp import shard, touch, whole_state
 from hilum.training.optimisation import LightningOptimiser, configure
 from hilum.training.settings import TrainerSettings
@@ -102,7 +102,9 @@ class PretrainModule(pl.LightningModule):
         """Log the loss of a fixed batch, and draw the first one."""
         view = self.view(batch, self._many, "validation", batch_idx)
         loss, terms = self.task.loss(view)
-        self._log("val", {"loss": loss.detach(), **terms}, batch)
+        # Here nothing is lost by reading: a term of nothing would make the mean nan.
+        there = {name: value for name, value in terms.items() if not bool(value.isnan())}
+        self._log("val", {"loss": loss.detach(), **there}, batch)
         if self.monitors is not None:
             self.monitors.add(self.task, view, terms, batch)
         if batch_idx == 0 and self.folder is not None and self.trainer.is_global_zero:
@@ -135,8 +137,10 @@ class PretrainModule(pl.LightningModule):
         # Each process of a run has draws of its own; the first has those of a run with one.
         rank = [self.global_rank] if keys[0] == "train" and self.global_rank else []
         generator = torch_generator(self.seed, "pretext", *keys, *rank, device=device)
+        host = numpy_generator(self.seed, "shapes", *keys, *rank)
         first, *rest = [
-            self._one(batch, augment, number, generator) for number in range(self.task.views)
+            self._one(batch, augment, number, generator)._replace(host=host)
+            for number in range(self.task.views)
         ]
         return first._replace(others=tuple(rest))
 
@@ -145,8 +149,8 @@ class PretrainModule(pl.LightningModule):
     ) -> PretextBatch:
         """Return one random view; all share one generator."""
         if number:
-            seeds = [derive(int(seed), "view", number) for seed in batch["seed"]]
-            batch = {**batch, "seed": torch.tensor(seeds, device=batch["seed"].device)}
+            own = [(derive(seed, "view", number), have) for seed, have in on_host(batch)]
+            batch = {**batch, "host": own}
         # Positions and SUV need more digits than the network.
         with torch.autocast(batch["image"].device.type, enabled=False):
             ready = self.augmentation(batch, augment)
@@ -158,6 +162,7 @@ class PretrainModule(pl.LightningModule):
             inside(ready["regions"], len(self.augmentation.modalities)),
             ready.get("shift"),
             cases=tuple(batch["case"]),
+            there=[have for _, have in on_host(ready)],
         )
 
     def _log(self, stage: str, terms: dict[str, Tensor], batch: Batch) -> None:

@@ -57,7 +57,7 @@ def count_noise(
         weights = [gaussian(n, grain_mm / s) for n, s in zip(image.shape, spacing, strict=True)]
         field = separable(field[None], weights)[0]
         for axis, matrix in enumerate(weights):
-            deviation = matrix.square().sum(1).sqrt().to(field.device)
+            deviation = matrix.square().sum(1).sqrt().to(field.device, non_blocking=True)
             field = field / deviation.view([-1 if axis == other else 1 for other in range(3)])
     return (image + field * image.clamp(min=0).sqrt() * level).clamp_(min=0)
 

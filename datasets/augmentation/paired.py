@@ -17,7 +17,7 @@ from hilum.core.input_scale import standardise
 from hilum.core.modality import modality
 from hilum.core.seeds import torch_generator
 
-from ..batch import Batch, Sample
+from ..batch import Batch, Sample, on_host
 from . import intensity as intensity
 from .plan import Plan, draw
 from .settings import AugmentationSettings
@@ -109,22 +109,22 @@ class PairedAugmentation:
             "image": torch.zeros(shape, device=device),
             "available": batch["available"].clone(),
             "regions": torch.empty((count, 1, *self.patch), dtype=torch.uint8, device=device),
-            "shift": torch.zeros((count, len(self.modalities), 3)),
         }
         if "label" in batch:
             result["label"] = torch.empty_like(result["regions"])
-        # One transfer from the device for the whole batch.
-        seeds, available = batch["seed"].tolist(), batch["available"].tolist()
+        shifts, seen = [], []
         volumes = [name for name in VOLUMES if name in batch]
         source = batch["image"].shape[2:]
         low = -((np.array(source, np.int64) - np.array(self.patch, np.int64)) // 2)
-        for row, (seed, have) in enumerate(zip(seeds, available, strict=True)):
+        for row, (seed, have) in enumerate(on_host(batch)):
             plan = self.plan(seed, have) if augment else Plan()
             box = {name: batch[name][row] for name in (*volumes, *self._moments(batch))}
             into = {name: result[name][row] for name in (*volumes, "available")}
             self._fill(box, low, have, seed, plan, into)
-            result["shift"][row] = self._shift(plan)
-        result["augmented"], result["shift"] = True, result["shift"].to(device)
+            shifts.append(self._shift(plan))
+            seen.append((seed, [has and c not in plan.hidden for c, has in enumerate(have)]))
+        result["augmented"], result["host"] = True, seen
+        result["shift"] = torch.stack(shifts).to(device, non_blocking=True)
         return result
 
     def plan(self, seed: int, have: Sequence[bool]) -> Plan:

@@ -175,7 +175,7 @@ def coarse(n: int, zoom: float) -> Tensor:
     """
     few = max(round(n * zoom), 1)
     if few == n:
-        return torch.eye(n)
+        return torch.from_numpy(np.eye(n, dtype=np.float32))
     edges = np.linspace(0, n, few + 1)
     low, high = edges[:-1, None], edges[1:, None]
     voxel = np.arange(n)
@@ -191,18 +191,26 @@ def separable(image: Tensor, weights: Sequence[Tensor], fill: Sequence[float] = 
     # Columns of zeros cost as much as others: read only what counts.
     used = [_used(matrix) for matrix in weights]
     x = image[:, *used].float()
-    d, h, w = (m[:, part].to(x.device) for m, part in zip(weights, used, strict=True))
+    d, h, w = (
+        m[:, part].to(x.device, non_blocking=True) for m, part in zip(weights, used, strict=True)
+    )
     # Reduced precision would round HU and SUV; three small products cost nothing in full.
     with torch.autocast(x.device.type, enabled=False):
         x = torch.matmul(d, x.flatten(2)).unflatten(2, x.shape[2:])
         x = torch.matmul(h, x) @ w.T
     if len(fill):
-        sums = [matrix.sum(1) for matrix in weights]
+        sums = [matrix.numpy().sum(1) for matrix in weights]
         if min(float(total.min()) for total in sums) < 1 - 1e-6:
-            sd, sh, sw = (total.to(image.device) for total in sums)
+            sd, sh, sw = (_on(total, image.device) for total in sums)
             lack = 1 - sd[:, None, None] * sh[:, None] * sw
-            x += lack * torch.tensor(fill, dtype=x.dtype, device=x.device)[:, None, None, None]
+            x += lack * _levels(fill, x.device)
     return x
+
+
+def _levels(fill: Sequence[float], device: torch.device) -> Tensor:
+    """Return a value per channel, `[C, 1, 1, 1]`, without waiting for the device."""
+    levels = torch.tensor(list(fill), dtype=torch.float32)
+    return levels.to(device, non_blocking=True)[:, None, None, None]
 
 
 def _used(weights: Tensor) -> slice:
@@ -225,14 +233,18 @@ def _as_slices(
     return d, h, w
 
 
+def _on(array: NDArray[np.generic], device: torch.device) -> Tensor:
+    return torch.from_numpy(array).to(device, non_blocking=True)
+
+
 def _nearest(mark: Tensor, n: int, scale: float, offset: float, axis: int) -> Tensor:
     """Resample one axis of a mask."""
     place = nearest_index(np.arange(n) * scale + offset)
     side = mark.shape[axis]
-    picked = mark.index_select(axis, torch.from_numpy(place.clip(0, side - 1)).to(mark.device))
+    picked = mark.index_select(axis, _on(place.clip(0, side - 1), mark.device))
     outside = (place < 0) | (place >= side)
     if outside.any():
-        picked.index_fill_(axis, torch.from_numpy(np.flatnonzero(outside)).to(mark.device), 0)
+        picked.index_fill_(axis, _on(np.flatnonzero(outside), mark.device), 0)
     return picked
 
 
@@ -247,13 +259,13 @@ def _by_points(
     grid = torch.empty((1, *shape, 3), device=image.device)
     for row in range(3):
         d, h, w = (
-            torch.from_numpy((np.arange(n) * scaled[row, axis]).astype(np.float32)).to(grid.device)
+            _on((np.arange(n) * scaled[row, axis]).astype(np.float32), grid.device)
             for axis, n in enumerate(shape)
         )
         first = (d + scaled[row, 3])[:, None] + h
         torch.add(first[:, :, None], w, out=grid[0, ..., 2 - row])
     # Zero comes in from beyond the box, so the fill value becomes zero for the while.
-    level = torch.tensor(fill, dtype=torch.float32, device=image.device)[:, None, None, None]
+    level = _levels(fill, image.device)
     moved = F.grid_sample((image - level)[None], grid, align_corners=False)[0].add_(level)
     if not marks:
         return moved, []

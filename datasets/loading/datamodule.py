@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytorch_lightning as pl
@@ -11,6 +11,7 @@ from hilum.core.errors import DataError, SettingsError
 from hilum.core.geometry import IntTriple
 
 from ..augmentation.paired import PairedAugmentation
+from ..batch import Batch
 from ..store.case_store import CaseStore
 from ..store.organs import check_organs
 from .loader import PatchLoader
@@ -54,6 +55,7 @@ class PatchData(pl.LightningDataModule):
         workers: int = 0,
         accumulate: int = 1,
         validation_batches: int = 8,
+        finish: Callable[[Batch], Batch] | None = None,
     ) -> None:
         """Say what the run draws.
 
@@ -72,6 +74,9 @@ class PatchData(pl.LightningDataModule):
             workers: Threads that read; 0 reads when the network waits.
             accumulate: Batches per optimiser step.
             validation_batches: How many fixed batches validate.
+            finish: Adds to each training batch what is made of augmented patches on the host, such
+                as maps of labels; so patches are then changed while they are read, on a GPU too.
+                Not with `late`.
         """
         super().__init__()
         counts = {"batch_size": batch_size, "steps": steps, "accumulate": accumulate}
@@ -83,6 +88,7 @@ class PatchData(pl.LightningDataModule):
                 raise SettingsError(f"{name} must be at least {least}", found=found)
         self.store, self.ids, self.validation = store, tuple(ids), tuple(validation)
         self.patches, self.augmentation, self.late = patches, augmentation, late
+        self.finish = None if late else finish
         self.batch_size, self.steps, self.accumulate = batch_size, steps, accumulate
         self.seed, self.workers, self.validation_batches = seed, workers, validation_batches
         organs = patches.organs
@@ -115,7 +121,7 @@ class PatchData(pl.LightningDataModule):
         batches = self.steps * self.accumulate
         total = batches * self.batch_size * world
         left = range(total // self.steps * self.done + rank, total, world)
-        loader = self._loader(self._training(total), left, batches)
+        loader = self._loader(self._training(total), left, batches, self.finish)
         if self.trainer is None or not self._on_gpu():
             return loader
         return OnDevice(loader, self.trainer.strategy.root_device)
@@ -142,11 +148,20 @@ class PatchData(pl.LightningDataModule):
             )
 
     def _loader(
-        self, dataset: PatchDataset, indices: Sequence[int], length: int | None = None
+        self,
+        dataset: PatchDataset,
+        indices: Sequence[int],
+        length: int | None = None,
+        finish: Callable[[Batch], Batch] | None = None,
     ) -> PatchLoader:
-        pin = self._on_gpu()
         return PatchLoader(
-            dataset, self.batch_size, indices, workers=self.workers, length=length, pin=pin
+            dataset,
+            self.batch_size,
+            indices,
+            workers=self.workers,
+            length=length,
+            pin=self._on_gpu(),
+            finish=finish,
         )
 
     def _on_gpu(self) -> bool:
@@ -156,9 +171,11 @@ class PatchData(pl.LightningDataModule):
     def early(self) -> bool:
         """Whether patches are changed while they are read, which reads no more than is needed.
 
-        Not on a GPU, which changes a whole batch faster than threads do.
+        Not on a GPU, which changes a whole batch faster than threads do; but for what `finish`
+        makes of patches that are changed already.
         """
-        return self.augmentation is not None and not self.late and not self._on_gpu()
+        where = self.finish is not None or not self._on_gpu()
+        return self.augmentation is not None and not self.late and where
 
     def _box(self) -> IntTriple | None:
         """Return the sides that a module needs to change a patch by itself."""

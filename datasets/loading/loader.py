@@ -7,7 +7,7 @@ by side. Measured by `make bench`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -37,6 +37,7 @@ class PatchLoader:
         workers: int = 0,
         length: int | None = None,
         pin: bool = False,
+        finish: Callable[[Batch], Batch] | None = None,
     ) -> None:
         """Say what to load.
 
@@ -48,9 +49,10 @@ class PatchLoader:
             length: What `len` says, if not the number of batches: Lightning counts the batches of a
                 resumed run from its start.
             pin: Whether batches go to a GPU.
+            finish: Adds to each batch, in the thread that made it, what is better made on the host.
         """
         self.dataset, self.batch_size, self.indices = dataset, batch_size, indices
-        self.workers, self.pin = workers, pin
+        self.workers, self.pin, self.finish = workers, pin, finish
         self.length = len(indices) // batch_size if length is None else length
 
     def __len__(self) -> int:
@@ -83,6 +85,8 @@ class PatchLoader:
 
     def _batch(self, indices: Sequence[int]) -> Batch:
         batch = collate([self.dataset[index] for index in indices], torch.float16)
+        if self.finish is not None:
+            batch = self.finish(batch)
         if self.pin:
             for name, value in batch.items():
                 if isinstance(value, Tensor):

@@ -29,6 +29,8 @@ from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 from hilum.encoders.decoders.pyramid import PyramidDecoder
 
+from .host_reads import host_reads, pretended_gpu
+
 TABLE = ENCODERS
 SIDES = (32, 64, 32)
 COMPILE = f"""
@@ -261,3 +263,11 @@ def test_sides_that_do_not_fit_are_answered_with_those_that_do(name: str) -> Non
         encoder.check_sides((wrong[0], wrong[1], wrong[2]))
     assert str(right) in str(caught.value)
     encoder.check_sides((right[0], right[1], right[2]))
+
+
+def test_it_computes_on_a_pretended_gpu(name: str) -> None:
+    encoder, image = make(name), torch.randn(1, 2, *SIDES)
+    with pretended_gpu() as move, host_reads() as found:
+        maps = move(encoder)(move(image))
+    assert not found
+    assert all(x.device.type == "cuda" for x in maps)

@@ -19,6 +19,8 @@ from hilum.fusion.cost import cost
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
 
+from .host_reads import host_reads, pretended_gpu
+
 MODALITIES = ("ct", "pet")
 SIDES = (4, 8, 6)
 SUBSETS = ([True, True], [True, False], [False, True])
@@ -176,3 +178,20 @@ def test_a_training_step_of_two_patches_of_96_needs_less_than_12_gb(name: str) -
         strategy = Segmenter(validate(SegmenterConfig, values)).strategy
     found = cost(strategy, (96, 96, 96), 2)
     assert found.memory + 8 * found.parameters < 12e9
+
+
+def test_a_step_reads_nothing_on_the_host(name: str) -> None:
+    strategy, given, available = make(name).train(), volumes(), torch.tensor(SUBSETS)
+    with host_reads() as found:
+        logits = strategy(given, available)
+        terms = [*(z.square().mean() for z in logits), *strategy.penalty().values()]
+        torch.stack(terms).sum().backward()
+    assert not found
+
+
+def test_it_computes_on_a_pretended_gpu(name: str) -> None:
+    strategy, given, available = make(name).train(), volumes(), torch.tensor(SUBSETS)
+    with pretended_gpu() as move:
+        logits = move(strategy)(move(given), move(available))
+        terms = strategy.penalty()
+    assert all(x.device.type == "cuda" for x in (*logits, *terms.values()))

@@ -13,6 +13,8 @@ from hilum.core.registry import build
 from hilum.losses import LOSSES
 from hilum.losses.base import Loss, at_resolution
 
+from .host_reads import host_reads, pretended_gpu
+
 SIDES = ((8, 8, 12), (4, 4, 6), (2, 2, 3))
 
 TABLE = LOSSES
@@ -153,3 +155,20 @@ def test_its_weights_are_checked(name: str) -> None:
     key = weights[0]
     with pytest.raises(ValueError, match="must be at least 0"):
         made(name, **{key: -1.0})
+
+
+def test_a_step_reads_nothing_on_the_host(name: str) -> None:
+    """But for the maps of the label, which loaders make."""
+    loss, levels, label = made(name), logits(), patches()
+    maps = loss.maps(label, 3)
+    with host_reads() as found:
+        loss(levels, label, maps)[0].backward()
+    assert not found
+
+
+def test_it_computes_on_a_pretended_gpu(name: str) -> None:
+    loss, levels, label = made(name), logits(), patches()
+    maps = loss.maps(label, 3)
+    with pretended_gpu() as move:
+        value, terms = loss(move(levels), move(label), move(maps))
+    assert all(x.device.type == "cuda" for x in (value, *terms.values()))

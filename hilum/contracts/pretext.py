@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from hilum.core.registry import build
-from hilum.core.seeds import torch_generator
+from hilum.core.seeds import numpy_generator, torch_generator
 from hilum.encoders import ENCODERS
 from hilum.encoders.decoders.base import Decoder
 from hilum.pretrain import TASKS
 from hilum.pretrain.base import PretextBatch, PretextTask
+
+from .host_reads import host_reads, pretended_gpu
 
 NAMES = ("ct", "pet")
 SIDES = (16, 24, 32)
@@ -34,6 +36,8 @@ def make(name: str) -> PretextTask:
 def batch_of(task: PretextTask, available: Tensor | None = None, seed: int = 0) -> PretextBatch:
     have = torch.ones((4, 2), dtype=torch.bool) if available is None else available
 
+    host = numpy_generator(seed, "shapes")
+
     def one(number: int) -> PretextBatch:
         image = torch.randn((4, 2, *SIDES), generator=torch_generator(seed, "image", number))
         image = image * have[:, :, None, None, None]
@@ -42,7 +46,10 @@ def batch_of(task: PretextTask, available: Tensor | None = None, seed: int = 0) 
         inside = body.expand(-1, 2, -1, -1, -1)
         shift = torch.zeros((4, 2, 3))
         generator = torch_generator(seed, "task")
-        return PretextBatch(image, have, body, generator, inside, shift, cases=("a", "b", "c", "d"))
+        names = ("a", "b", "c", "d")
+        return PretextBatch(
+            image, have, body, generator, inside, shift, cases=names, host=host, there=have.tolist()
+        )
 
     return one(0)._replace(others=tuple(one(n) for n in range(1, task.views)))
 
@@ -115,3 +122,22 @@ def test_pictures_have_the_shape_of_the_input(name: str) -> None:
     for volume in volumes.values():
         assert volume.shape[:2] == (4, 2)
         assert volume.ndim == 5
+
+
+def test_a_step_reads_nothing_on_the_host(name: str) -> None:
+    task = make(name)
+    batch = batch_of(task, MIXED)
+    with host_reads() as found:
+        task.loss(batch)[0].backward()
+        task.after_step(1, 2)
+    assert not found
+
+
+def test_it_computes_on_a_pretended_gpu(name: str) -> None:
+    task = make(name)
+    batch = batch_of(task, MIXED)
+    with pretended_gpu() as move, host_reads() as found:
+        loss, terms = move(task).loss(move(batch))
+        task.after_step(1, 2)
+    assert not found
+    assert all(x.device.type == "cuda" for x in (loss, *terms.values()))

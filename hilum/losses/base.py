@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,19 @@ from torch.nn import functional as F
 
 from hilum.core.errors import SettingsError
 from hilum.core.types import IGNORE
+
+
+class Maps(NamedTuple):
+    """What the terms of a loss must know of the whole label; made once per batch, on the host.
+
+    Attributes:
+        values: `[B, n, D, H, W]`.
+        parts: Largest number in `values`, where they number parts; so sums over parts have a size
+            that needs no look at a device.
+    """
+
+    values: Tensor
+    parts: int = 0
 
 
 @dataclass(frozen=True)
@@ -26,12 +39,14 @@ class Level:
         target: Class of each voxel, int64 `[B, d, h, w]`; 0 where unknown.
         known: bool `[B, 1, d, h, w]`.
         maps: What `Loss.maps` made of the label, at this resolution.
+        parts: Largest number in `maps`, where they are numbers.
     """
 
     scores: Tensor
     target: Tensor
     known: Tensor
     maps: Tensor | None = None
+    parts: int = 0
 
     @cached_property
     def probability(self) -> Tensor:
@@ -81,14 +96,19 @@ class Loss(ABC):
             raise SettingsError(f"{' or '.join(weights)} must have a weight above 0")
         self.weights = weights
 
-    def __call__(self, logits: Sequence[Tensor], label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(
+        self, logits: Sequence[Tensor], label: Tensor, maps: Maps | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar to minimise, and its terms at full resolution, detached.
 
         Args:
             logits: `[B, classes, d, h, w]` of each level, finest first.
             label: uint8 `[B, 1, D, H, W]`; 255 is unknown.
+            maps: What `maps` made of the label, if the loader has asked; making them here brings a
+                label on a GPU to the host.
         """
-        maps = self.maps(label, logits[0].shape[1])
+        if maps is None:
+            maps = self.maps(label, logits[0].shape[1])
         shares = [0.5**level for level in range(len(logits))]
         total, named = logits[0].new_zeros((), dtype=torch.float32), {}
         for level, (share, scores) in enumerate(zip(shares, logits, strict=True)):
@@ -99,7 +119,7 @@ class Loss(ABC):
                 named = {name: term.detach() for name, term in terms.items()}
         return total, named
 
-    def named(self, scores: Tensor, label: Tensor, maps: Tensor | None = None) -> dict[str, Tensor]:
+    def named(self, scores: Tensor, label: Tensor, maps: Maps | None = None) -> dict[str, Tensor]:
         """Return the terms of one level, not weighted.
 
         Args:
@@ -118,12 +138,18 @@ class Loss(ABC):
                 torch.where(known, exact, exact.new_zeros(())),
                 torch.where(known, coarse, torch.zeros_like(coarse))[:, 0].long(),
                 known,
-                None if maps is None else at_resolution(maps, sides),
+                None if maps is None else at_resolution(maps.values, sides),
+                0 if maps is None else maps.parts,
             )
             return self.terms(level)
 
-    def maps(self, label: Tensor, classes: int) -> Tensor | None:
-        """Return what terms must know of the whole label, `[B, n, D, H, W]`; by default nothing.
+    @property
+    def mapped(self) -> bool:
+        """Whether `maps` makes something, which loaders do better than training steps."""
+        return type(self).maps is not Loss.maps
+
+    def maps(self, label: Tensor, classes: int) -> Maps | None:
+        """Return what terms must know of the whole label; by default nothing.
 
         Args:
             label: uint8 `[B, 1, D, H, W]`; 255 is unknown.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import Level, Loss, cross_entropy, dice_loss, mean_of_held, overlap_of
+from .base import Level, Loss, Maps, cross_entropy, dice_loss, mean_of_held, overlap_of
 from .components import numbered, sums
 
 
@@ -49,7 +49,7 @@ class BlobLoss(Loss):
         super().__init__(dice_loss=dice, cross_entropy=cross_entropy, blob=blob)
         self.batch_dice = batch_dice
 
-    def maps(self, label: Tensor, classes: int) -> Tensor:
+    def maps(self, label: Tensor, classes: int) -> Maps:
         """Return the number of each node."""
         return numbered(label, classes)
 
@@ -65,8 +65,8 @@ class BlobLoss(Loss):
 def _blobs(level: Level) -> Tensor:
     numbers, probability, inside = level.maps, level.probability, overlap_of(level)
     assert numbers is not None
-    overlap = sums(inside, numbers)
-    volume = sums(level.reference.to(inside.dtype), numbers)
+    overlap = sums(inside, numbers, level.parts)
+    volume = sums(level.reference.to(inside.dtype), numbers, level.parts)
     # Whose node it is: the patch and class whose false alarms count against it.
     rows = torch.arange(numbers.shape[0] * numbers.shape[1], device=numbers.device)
     owner = torch.zeros(len(overlap) + 1, dtype=torch.long, device=numbers.device)

@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from .base import Level, Loss, cross_entropy, dice_loss
+from .base import Level, Loss, Maps, cross_entropy, dice_loss
 
 
 class BoundaryLoss(Loss):
@@ -54,14 +54,14 @@ class BoundaryLoss(Loss):
         super().__init__(dice_loss=dice, cross_entropy=cross_entropy, boundary=boundary)
         self.batch_dice, self.spacing = batch_dice, tuple(spacing)
 
-    def maps(self, label: Tensor, classes: int) -> Tensor:
+    def maps(self, label: Tensor, classes: int) -> Maps:
         """Return the signed distance from each class, in mm."""
         patches = label[:, 0].cpu().numpy()
         found = np.zeros((len(patches), classes - 1, *patches.shape[1:]), np.float32)
         for row, patch in zip(found, patches, strict=True):
             for number, place in enumerate(row, 1):
                 place[:] = signed_distance(patch == number, self.spacing)
-        return torch.from_numpy(found).to(label.device)
+        return Maps(torch.from_numpy(found).to(label.device))
 
     def terms(self, level: Level) -> dict[str, Tensor]:
         """Return Dice loss, cross-entropy and the boundary term."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .base import Level, Loss, cross_entropy, dice_loss, mean_of_held, overlap_of
+from .base import Level, Loss, Maps, cross_entropy, dice_loss, mean_of_held, overlap_of
 from .components import cells, sums
 
 
@@ -45,19 +45,19 @@ class CcLoss(Loss):
             cell_dice=dice, cell_cross_entropy=cross_entropy, dice_loss=whole, cross_entropy=whole
         )
 
-    def maps(self, label: Tensor, classes: int) -> Tensor:
+    def maps(self, label: Tensor, classes: int) -> Maps:
         """Return the cell of each voxel."""
         return cells(label, classes)
 
     def terms(self, level: Level) -> dict[str, Tensor]:
         """Return the terms of the cells, and those of the patch for comparison."""
-        numbers, probability = level.maps, level.probability
+        numbers, probability, parts = level.maps, level.probability, level.parts
         assert numbers is not None
-        overlap = sums(overlap_of(level), numbers)
-        volume = sums(level.reference.to(overlap.dtype), numbers)
-        known = sums(level.known.to(overlap.dtype), numbers)
-        dice = 2 * overlap / (sums(probability, numbers) + volume).clamp(min=1e-6)
-        entropy = sums(level.surprise, numbers) / known.clamp(min=1)
+        overlap = sums(overlap_of(level), numbers, parts)
+        volume = sums(level.reference.to(overlap.dtype), numbers, parts)
+        known = sums(level.known.to(overlap.dtype), numbers, parts)
+        dice = 2 * overlap / (sums(probability, numbers, parts) + volume).clamp(min=1e-6)
+        entropy = sums(level.surprise, numbers, parts) / known.clamp(min=1)
         return {
             "cell_dice": mean_of_held(1 - dice, volume > 0),
             "cell_cross_entropy": mean_of_held(entropy, known > 0),

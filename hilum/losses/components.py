@@ -9,8 +9,10 @@ from torch import Tensor
 
 from hilum.core.connected_components import components
 
+from .base import Maps
 
-def numbered(label: Tensor, classes: int) -> Tensor:
+
+def numbered(label: Tensor, classes: int) -> Maps:
     """Return the number of each node, int32 `[B, classes - 1, D, H, W]`; 0 is no node.
 
     A node is a connected component (26 neighbours) of one class in one patch. Numbers run from 1
@@ -23,7 +25,7 @@ def numbered(label: Tensor, classes: int) -> Tensor:
     return _each(label, classes, cells=False)
 
 
-def cells(label: Tensor, classes: int) -> Tensor:
+def cells(label: Tensor, classes: int) -> Maps:
     """Return the Voronoi cell of each voxel: the number of the nearest node of the class.
 
     Distances are in voxels. A patch without nodes of the class is one cell, with a number of its
@@ -39,20 +41,21 @@ def cells(label: Tensor, classes: int) -> Tensor:
     return _each(label, classes, cells=True)
 
 
-def sums(values: Tensor, numbers: Tensor) -> Tensor:
+def sums(values: Tensor, numbers: Tensor, parts: int) -> Tensor:
     """Return the sum of the values at each number, from 1 on; added in float64.
 
     Args:
         values: `[B, n, d, h, w]`, or broadcastable to the numbers.
         numbers: int32 `[B, n, d, h, w]`; 0 is left out.
+        parts: Largest number, or more.
     """
     place = numbers.flatten().long()
-    total = torch.zeros(int(place.max()) + 1, dtype=torch.float64, device=values.device)
+    total = torch.zeros(parts + 1, dtype=torch.float64, device=values.device)
     exact = values.expand_as(numbers).flatten().double()
     return total.index_add(0, place, exact)[1:].to(values.dtype)
 
 
-def _each(label: Tensor, classes: int, *, cells: bool) -> Tensor:
+def _each(label: Tensor, classes: int, *, cells: bool) -> Maps:
     patches = label[:, 0].cpu().numpy()
     found = np.zeros((len(patches), classes - 1, *patches.shape[1:]), np.int32)
     last = 0
@@ -63,7 +66,7 @@ def _each(label: Tensor, classes: int, *, cells: bool) -> Tensor:
                 nodes, count = _voronoi(nodes, count), max(count, 1)
             place[:] = np.where(nodes > 0, nodes + last, 0)
             last += count
-    return torch.from_numpy(found).to(label.device)
+    return Maps(torch.from_numpy(found).to(label.device), last)
 
 
 def _voronoi(nodes: np.ndarray, count: int) -> np.ndarray:

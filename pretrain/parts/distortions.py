@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,15 +26,21 @@ def bend(x: Tensor, generator: torch.Generator, points: int = 256) -> Tensor:
     weights = torch.stack([3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
     xs = (weights * torch.stack([a[0], b[0], torch.ones_like(a[0])])[:, None]).sum(0).sort().values
     ys = (weights * torch.stack([a[1], b[1], torch.ones_like(a[1])])[:, None]).sum(0).sort().values
-    if torch.rand((), generator=generator, device=generator.device) < 0.5:
-        ys = ys.flip(0)
+    turned = torch.rand((), generator=generator, device=generator.device) < 0.5
+    ys = torch.where(turned, ys.flip(0), ys)
     after = torch.searchsorted(xs, x.contiguous()).clamp(1, points - 1)
     left, right = xs[after - 1], xs[after]
     share = ((x - left) / (right - left).clamp(min=1e-6)).clamp(0, 1)
     return ys[after - 1] + share * (ys[after] - ys[after - 1])
 
 
-def shuffle(x: Tensor, block: IntTriple, share: float, generator: torch.Generator) -> Tensor:
+def shuffle(
+    x: Tensor,
+    block: IntTriple,
+    share: float,
+    generator: torch.Generator,
+    shapes: np.random.Generator,
+) -> Tensor:
     """Shuffle the voxels inside some blocks of `[D, H, W]`.
 
     The blocks tile the volume from a random place on; the source draws 10,000 overlapping ones of
@@ -44,9 +51,10 @@ def shuffle(x: Tensor, block: IntTriple, share: float, generator: torch.Generato
         block: Sides of a block.
         share: Of the blocks.
         generator: On the device of `x`.
+        shapes: Draws where the blocks begin.
     """
     device = generator.device
-    start = [int(torch.randint(0, b, (), generator=generator, device=device)) for b in block]
+    start = [int(shapes.integers(b)) for b in block]
     counts = [(n - s) // b for n, s, b in zip(x.shape, start, block, strict=True)]
     if min(counts) < 1:
         return x
@@ -77,13 +85,13 @@ def boxes(
         generator: Of every draw.
     """
     device = generator.device
-    inside = torch.zeros(sides, dtype=torch.bool, device=device)
-    for _ in range(count):
-        draw = torch.rand(2, 3, generator=generator, device=device).tolist()
-        lengths = [
-            max(round((low + (high - low) * u) * n), 1) for u, n in zip(draw[0], sides, strict=True)
-        ]
-        starts = [int(u * (n - a + 1)) for u, n, a in zip(draw[1], sides, lengths, strict=True)]
-        d, h, w = (slice(s, s + a) for s, a in zip(starts, lengths, strict=True))
-        inside[d, h, w] = True
-    return inside
+    drawn = torch.rand(count, 2, 3, generator=generator, device=device)
+    inside = torch.ones((), dtype=torch.bool, device=device)
+    for axis, side in enumerate(sides):
+        size, place = drawn[:, 0, axis, None], drawn[:, 1, axis, None]
+        length = ((low + (high - low) * size) * side).round().clamp(min=1)
+        start = (place * (side - length + 1)).floor()
+        index = torch.arange(side, device=device)
+        along = (index >= start) & (index < start + length)
+        inside = inside & along.view([count] + [side if axis == n else 1 for n in range(3)])
+    return inside.any(0)

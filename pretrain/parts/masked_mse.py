@@ -39,9 +39,14 @@ def weighted_mean(each: Tensor, count: Tensor, weights: Tensor) -> Tensor:
 
 
 def named(kind: str, modalities: Sequence[str], each: Tensor, count: Tensor) -> dict[str, Tensor]:
-    """Return the errors of the modalities that have something to count, detached, for the log."""
-    rows = zip(modalities, each, (count > 0).tolist(), strict=True)
-    return {f"{kind}/{name}": value.detach() for name, value, some in rows if some}
+    """Return the error of each modality, detached, for the log; nan where nothing counts."""
+    values = defined(each, count)
+    return {f"{kind}/{name}": value for name, value in zip(modalities, values, strict=True)}
+
+
+def defined(values: Tensor, count: Tensor) -> Tensor:
+    """Return the values, detached, and nan where there was nothing to count."""
+    return torch.where(count > 0, values.detach(), torch.nan)
 
 
 def with_holes(image: Tensor, hidden: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:

@@ -41,15 +41,25 @@ class Centre(nn.Module):
         self.momentum = momentum
         self.register_buffer("mean", torch.zeros(prototypes))
 
-    def targets(self, scores: Tensor, temperature: float) -> Tensor:
+    def targets(self, scores: Tensor, temperature: float | Tensor) -> Tensor:
         """Return the teacher's probabilities."""
         return ((scores.float() - self.get_buffer("mean")) / temperature).softmax(-1)
 
     @torch.no_grad()
-    def follow(self, scores: Tensor) -> None:
-        """Move the mean towards that of a batch; an empty one changes nothing."""
-        if len(scores):
-            self.get_buffer("mean").lerp_(scores.float().mean(0), 1 - self.momentum)
+    def follow(self, scores: Tensor, counts: Tensor | None = None) -> None:
+        """Move the mean towards that of a batch; nothing to count changes nothing.
+
+        Args:
+            scores: `[N, prototypes]`.
+            counts: `[N]` booleans; all rows count if not given.
+        """
+        scores = scores.float()
+        if counts is None:
+            counts = scores.new_ones(len(scores), dtype=torch.bool)
+        some = counts.sum()
+        mean = torch.where(counts[:, None], scores, 0.0).sum(0) / some.clamp(min=1)
+        buffer = self.get_buffer("mean")
+        buffer.copy_(torch.where(some > 0, buffer.lerp(mean, 1 - self.momentum), buffer))
 
 
 def cross_entropy(target: Tensor, scores: Tensor, temperature: float) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ class Visible(NamedTuple):
     Attributes:
         places: `[B, K]`, place of each token in the volume, from 0.
         members: `[B, K, M]` booleans: modalities whose patches are in the token.
-        valid: `[B, K]` booleans; the rest only fills rows up to the longest.
+        valid: `[B, K]` booleans; the rest only fills rows.
     """
 
     places: Tensor
@@ -81,7 +82,7 @@ def separate_tokens(
 ) -> Visible:
     """Show patches, each as a token of its own, whatever else is seen at its place.
 
-    Samples with fewer modalities have fewer tokens; rows are filled up to the longest.
+    Samples with fewer modalities have fewer tokens; rows are filled up to those of all.
 
     Args:
         available: `[B, M]`.
@@ -93,10 +94,12 @@ def separate_tokens(
     """
     hidden = hide_by_dirichlet(available, count, ratio, alpha, drop, generator)
     seen = (~hidden & available[..., None]).flatten(1)
-    longest = max(int(seen.sum(1).max()), 1)
+    # As many as a sample with every modality shows: a length that needs no look at the masks.
+    longest = max(ceil((1 - ratio) * seen.shape[1]), 1)
     # Those that are seen come first, in order.
     order = (~seen).to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
     valid = seen.gather(1, order)
     modality = order // count
-    members = torch.nn.functional.one_hot(modality, available.shape[1]).bool()
+    numbers = torch.arange(available.shape[1], device=available.device)
+    members = modality[..., None] == numbers
     return Visible(order % count, members & valid[..., None], valid)

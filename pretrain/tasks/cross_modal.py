@@ -15,7 +15,7 @@ from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
-from ..parts.masked_mse import countable, mean_squares, weighted_mean, with_holes
+from ..parts.masked_mse import countable, defined, mean_squares, weighted_mean, with_holes
 from ..parts.masking import block_sides, grid_of_blocks, hide_counts, to_voxels
 
 
@@ -156,15 +156,16 @@ class CrossModal(PretextTask):
             )
 
     def _terms(self, rebuilt: Tensor, batch: PretextBatch, counted: Tensor) -> dict[str, Tensor]:
-        """Return the error of each direction, and of each modality in samples that have it only."""
+        """Return the error of each direction, and of each modality alone, where there are such."""
         alone, terms = batch.available.sum(1) == 1, {}
-        for kind, samples in (("from", ~alone), ("alone", alone)):
+        counts = [sum(have) for have in batch.have]
+        kinds = {"from": ~alone} if max(counts) > 1 else {}
+        for kind, samples in (kinds | ({"alone": alone} if 1 in counts else {})).items():
             own = counted & samples[:, None, None, None, None]
             each, count = mean_squares(rebuilt, batch.image, own)
-            for name, value, some in zip(self.modalities, each, (count > 0).tolist(), strict=True):
+            for name, value in zip(self.modalities, defined(each, count), strict=True):
                 rest = "_".join(other for other in self.modalities if other != name)
-                if some:
-                    terms[f"mse/{name}_{kind}" + (f"_{rest}" if kind == "from" else "")] = value
+                terms[f"mse/{name}_{kind}" + (f"_{rest}" if kind == "from" else "")] = value
         return terms
 
 

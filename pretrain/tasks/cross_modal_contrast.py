@@ -16,6 +16,7 @@ from hilum.core.geometry import IntTriple
 from hilum.encoders.base import Encoder
 
 from ..base import PretextBatch, PretextTask
+from ..parts.masked_mse import defined
 from ..parts.masking import block_sides
 from ..parts.patches import from_patches, to_patches
 
@@ -115,43 +116,43 @@ class CrossModalContrast(PretextTask):
         """Return the loss, and of each pair its part and how often the right place is found."""
         found = self.embed(batch, self.places)
         # Zero, but of the network's making: every process has a gradient for every weight.
-        total, parts, terms = 0.0 * found.features.sum(), [], {}
+        total, parts, pairs, terms = 0.0 * found.features.sum(), [], [], {}
         for a, b in combinations(range(len(self.modalities)), 2):
             counts = (found.counts[:, a] & found.counts[:, b]).flatten()
-            if not counts.any():
-                continue
             allowed = self.against(found, counts, batch.cases)
             one, two = (found.features[:, m].flatten(0, 1) for m in (a, b))
             part, right = contrast(one, two, counts, allowed, self.temperature)
+            some = counts.sum()
             parts.append(part)
+            pairs.append(some > 0)
             pair = f"{self.modalities[a]}_{self.modalities[b]}"
-            terms |= {f"contrast/{pair}": part.detach(), f"found/{pair}": right}
-        return total + sum(parts) / max(len(parts), 1), terms
+            terms[f"contrast/{pair}"] = defined(part, some)
+            terms[f"found/{pair}"] = defined(right, some)
+        return total + sum(parts) / torch.stack(pairs).sum().clamp(min=1), terms
 
     def embed(self, batch: PretextBatch, most: int) -> Places:
         """Encode each modality alone, and return up to `most` places of each sample with a pair."""
-        paired = (batch.available.sum(1) > 1).nonzero()[:, 0]
-        # Without a pair one sample is encoded, none of whose places counts.
-        rows = paired if len(paired) else paired.new_zeros(1)
+        paired = [row for row, have in enumerate(batch.have) if sum(have) > 1]
+        # Without a pair one sample is encoded, none of whose places counts for two modalities.
+        rows = torch.tensor(paired or [0]).to(batch.image.device, non_blocking=True)
         image = batch.image[rows]
         sides = image.shape[2:]
         grid = self.grid(sides)
         cover = batch.body if batch.field_of_view is None else batch.body & batch.field_of_view
         cover = cover.expand_as(batch.image)[rows].float()
         counts = F.avg_pool3d(cover, self.cell, self.cell).flatten(2) >= 0.5
-        counts &= batch.available[rows][..., None]
+        counts = counts & batch.available[rows][..., None]
         cells = self._draw(counts, most, batch.generator)
-        size = torch.tensor(grid, device=image.device)
-        steps = torch.rand((*counts.shape[:2], 3), generator=batch.generator, device=image.device)
-        steps = (steps * size * self.roll).long()
+        drawn = batch.shapes.integers(0, grid, (*counts.shape[:2], 3)) * self.roll
+        steps = torch.from_numpy(drawn).to(image.device, non_blocking=True)
         parts = []
         for channel, name in enumerate(self.modalities):
             alone = torch.zeros_like(image)
-            for sample, step in enumerate(steps[:, channel].tolist()):
+            for sample, step in enumerate(drawn[:, channel].tolist()):
                 voxels = [n * c for n, c in zip(step, self.cell, strict=True)]
                 alone[sample, channel] = image[sample, channel].roll(voxels, (0, 1, 2))
             joined = at_cells(self.encoder(alone), grid).flatten(2).transpose(1, 2)
-            index = rolled(cells, steps[:, channel], size)[..., None]
+            index = rolled(cells, steps[:, channel], grid)[..., None]
             parts.append(self.heads[name](joined.gather(1, index.expand(-1, -1, joined.shape[2]))))
         features = F.normalize(torch.stack(parts, 1).float(), dim=-1)
         middles = centres(grid, self.cell, cells.device)[cells]
@@ -167,9 +168,11 @@ class CrossModalContrast(PretextTask):
         # Not by matrix products: bfloat16 would round the distances.
         exact = "donot_use_mm_for_euclid_dist"
         apart = torch.cdist(middles, middles, compute_mode=exact) > self.near
-        names = {name: number for number, name in enumerate(dict.fromkeys(cases))}
-        numbers = [names[name] for name in cases] or list(range(int(row.max()) + 1))
-        case = torch.tensor(numbers, device=row.device)[row]
+        case = row
+        if cases:
+            names = {name: number for number, name in enumerate(dict.fromkeys(cases))}
+            numbers = torch.tensor([names[name] for name in cases])
+            case = numbers.to(row.device, non_blocking=True)[row]
         other = case[:, None] != case[None]
         return counts[None] & (other | (same & apart))
 
@@ -229,7 +232,7 @@ def contrast(
     Args:
         one: `[N, dim]`, features of length 1; row `i` of `two` belongs to row `i`.
         two: `[N, dim]`.
-        counts: `[N]` booleans, one true at least.
+        counts: `[N]` booleans; the loss is 0 if none is true.
         allowed: `[N, N]` booleans: which stand against which.
         temperature: Divides the products.
     """
@@ -239,10 +242,10 @@ def contrast(
     losses, right = [], []
     for scores in (alike, alike.T):
         kept = scores.masked_fill(~(allowed | own), float("-inf"))
-        rows = (kept.logsumexp(1) - scores.diagonal())[counts]
-        losses.append(rows.mean())
-        right.append((kept.argmax(1) == torch.arange(len(one), device=one.device))[counts])
-    return torch.stack(losses).mean(), torch.cat(right).float().mean()
+        rows = torch.where(counts, kept.logsumexp(1) - scores.diagonal(), 0.0)
+        losses.append(rows.sum() / counts.sum().clamp(min=1))
+        right.append((kept.argmax(1) == torch.arange(len(one), device=one.device)) & counts)
+    return torch.stack(losses).mean(), torch.cat(right).sum() / (2 * counts.sum()).clamp(min=1)
 
 
 def at_cells(maps: Sequence[Tensor], grid: IntTriple) -> Tensor:
@@ -255,11 +258,12 @@ def at_cells(maps: Sequence[Tensor], grid: IntTriple) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def rolled(cells: Tensor, steps: Tensor, grid: Tensor) -> Tensor:
+def rolled(cells: Tensor, steps: Tensor, grid: IntTriple) -> Tensor:
     """Return where cells `[R, K]` are after a roll by `steps` cells, `[R, 3]`, of a grid."""
-    _, height, width = grid.tolist()
+    depth, height, width = grid
     along = torch.stack([cells // (height * width), cells // width % height, cells % width], -1)
-    d, h, w = ((along + steps[:, None]) % grid).unbind(-1)
+    moved = (along + steps[:, None]).unbind(-1)
+    d, h, w = (place % side for place, side in zip(moved, (depth, height, width), strict=True))
     return (d * height + h) * width + w
 
 

@@ -125,11 +125,10 @@ class Dino(PretextTask):
     def crop(self, batch: PretextBatch) -> Tensor:
         """Cut a local view from the first global one, one place per sample."""
         sides = self._local(batch.image.shape[2:])
-        rows = []
+        rows, shapes = [], batch.shapes
         for image in batch.image:
             free = [n - s for n, s in zip(image.shape[1:], sides, strict=True)]
-            drawn = torch.rand(3, generator=batch.generator, device=batch.generator.device)
-            d, h, w = (int(u * (f + 1)) for u, f in zip(drawn.tolist(), free, strict=True))
+            d, h, w = (int(u * (f + 1)) for u, f in zip(shapes.random(3), free, strict=True))
             rows.append(image[:, d : d + sides[0], h : h + sides[1], w : w + sides[2]])
         return torch.stack(rows)
 
@@ -143,8 +142,8 @@ class Dino(PretextTask):
         d, h, w = (max(round(self.local * n / s), 1) * s for n, s in zip(sides, last, strict=True))  # pyright: ignore
         return int(d), int(h), int(w)
 
-    def _temperature(self) -> float:
-        share = min(float(self.get_buffer("progress")) / max(self.warmup, 1e-9), 1.0)
+    def _temperature(self) -> Tensor:
+        share = (self.get_buffer("progress") / max(self.warmup, 1e-9)).clamp(max=1.0)
         return self.sharpness * (0.5 + 0.5 * share)
 
     @staticmethod

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,7 +18,7 @@ from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
-from ..parts.masked_mse import countable, mean_squares, weighted_mean
+from ..parts.masked_mse import countable, defined, mean_squares, named, weighted_mean
 from ..parts.masking import block_sides, grid_of_blocks, hide_counts, to_voxels
 from ..parts.shift_head import ShiftHead
 
@@ -127,33 +128,29 @@ class Misalignment(PretextTask):
             counted = hidden & moved.common & countable(batch)
             each, count = mean_squares(rebuilt, batch.image, counted)
             total = total + self.weight * weighted_mean(each, count, torch.ones_like(each))
-            some = zip(self.modalities, each, (count > 0).tolist(), strict=True)
-            terms |= {f"mse/{name}": value.detach() for name, value, has in some if has}
+            terms |= named("mse", self.modalities, each, count)
         return total, terms
 
     def move(self, batch: PretextBatch) -> Moved:
         """Draw the shifts, and apply them."""
         have, device = batch.available, batch.image.device
-        most = torch.tensor(self.most, device=device)
-        drawn = torch.rand((*have.shape, 3), generator=batch.generator, device=device)
-        voxels = (drawn * (2 * most + 1)).floor().long() - most
-        voxels = voxels * (have[..., None] & have[:, :1, None]) * (self.source == "own")
-        voxels[:, 0] = 0
-        given = batch.shift if batch.shift is not None else torch.zeros_like(drawn)
-        given = given - given[:, :1]
         known = have & have[:, :1]
+        most = np.array(self.most)
+        drawn = batch.shapes.integers(-most, most + 1, (*have.shape, 3)) * (self.source == "own")
+        drawn[:, 0] = 0
+        voxels = torch.from_numpy(drawn).to(device, non_blocking=True) * known[..., None]
+        given = batch.shift if batch.shift is not None else batch.image.new_zeros(voxels.shape)
+        given = given - given[:, :1]
+        may = known
         if self.source == "own":
             known = known & (given == 0).all(2)
-        mm = voxels * torch.tensor(self.spacing, device=device) + given
-        image, common = batch.image.clone(), batch.body.new_ones(batch.body.shape)
-        view = batch.field_of_view
-        for sample, row in enumerate(voxels.tolist()):
-            for channel, step in enumerate(row):
-                if any(step):
-                    image[sample, channel] = image[sample, channel].roll(step, (0, 1, 2))
-                if view is not None and bool(have[sample, channel]):
-                    common[sample, 0] &= view[sample, channel].roll(step, (0, 1, 2))
-        common &= self.inside(batch.image)
+        mm = voxels * torch.tensor(self.spacing).to(device, non_blocking=True) + given
+        image = _rolled(batch.image, drawn, may)
+        common = self.inside(batch.image).expand(batch.body.shape)
+        if batch.field_of_view is not None:
+            absent = ~have[:, :, None, None, None]
+            seen = _rolled(batch.field_of_view, drawn, may) | absent
+            common = common & seen.all(1, keepdim=True)
         return Moved(torch.where(common, image, 0.0), common, voxels, mm, known)
 
     def inside(self, image: Tensor) -> Tensor:
@@ -163,7 +160,7 @@ class Misalignment(PretextTask):
         inner[d, h, w] = True
         return inner
 
-    def predict(self, moved: Moved, channel: int, rows: Tensor) -> Tensor:
+    def predict(self, moved: Moved, channel: int, rows: Tensor | slice) -> Tensor:
         """Return the shift in mm, `[R, 3]`, of a modality against the first, in these samples."""
         image, common = moved.image[rows], moved.common[rows]
         pair = []
@@ -234,20 +231,34 @@ class Misalignment(PretextTask):
     def _shifts(self, moved: Moved) -> tuple[Tensor, dict[str, Tensor]]:
         """Return Huber's loss over `longest`, averaged over the modalities, and errors in mm."""
         parts, terms = [], {}
+        counts = moved.known[:, 1:].sum(0)
         for channel, name in list(enumerate(self.modalities))[1:]:
-            rows = moved.known[:, channel].nonzero()[:, 0]
-            if not len(rows):
-                continue
-            found, true = self.predict(moved, channel, rows), moved.mm[rows, channel]
-            parts.append(
-                F.huber_loss(found, true, reduction="none", delta=self.delta).sum(1).mean()
-            )
-            terms[f"error_mm/{name}"] = (found - true).norm(dim=1).mean().detach()
-            terms[f"still_mm/{name}"] = true.norm(dim=1).mean()
-        if parts:
-            return torch.stack(parts).mean() / self.longest, terms
-        # Zero, but of the network's making: every process has a gradient for every weight.
-        return 0.0 * self.predict(moved, 1, moved.known.new_zeros(1, dtype=torch.long)).sum(), terms
+            known, count = moved.known[:, channel], counts[channel - 1]
+            # Every sample, and those that do not count left out of the mean: which they are need
+            # not be known on the host, and every process has a gradient for every weight.
+            found, true = self.predict(moved, channel, slice(None)), moved.mm[:, channel]
+            error = F.huber_loss(found, true, reduction="none", delta=self.delta).sum(1)
+            parts.append(_mean(error, known))
+            apart, still = (found - true).detach().norm(dim=1), true.norm(dim=1)
+            terms[f"error_mm/{name}"] = defined(_mean(apart, known), count)
+            terms[f"still_mm/{name}"] = defined(_mean(still, known), count)
+        each = torch.stack(parts)
+        return weighted_mean(each, counts, torch.ones_like(each)) / self.longest, terms
+
+
+def _mean(values: Tensor, known: Tensor) -> Tensor:
+    return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def _rolled(volumes: Tensor, steps: np.ndarray, where: Tensor) -> Tensor:
+    """Return `[B, M, D, H, W]`, each volume rolled by its steps `[B, M, 3]` where `[B, M]` says."""
+    moved = torch.stack(
+        [
+            torch.stack([x.roll(step, (0, 1, 2)) for x, step in zip(row, own, strict=True)])
+            for row, own in zip(volumes, steps.tolist(), strict=True)
+        ]
+    )
+    return torch.where(where[:, :, None, None, None], moved, volumes)
 
 
 def _spacing(spacing: Sequence[float]) -> Triple:

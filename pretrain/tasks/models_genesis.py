@@ -108,24 +108,20 @@ class ModelsGenesis(PretextTask):
 
     def distort(self, batch: PretextBatch) -> Tensor:
         """Return the image after its distortions; an absent modality stays zeros."""
-        result = torch.zeros_like(batch.image)
-        unit = self._unit(batch.image)
-        for row, have in enumerate(batch.available.tolist()):
-            for channel, there in enumerate(have):
+        result = torch.empty_like(batch.image)
+        unit, shapes = self._unit(batch.image), batch.shapes
+        for row in range(len(result)):
+            for channel, (low, high) in enumerate(self.ends):
                 # Drawn in any case, so that one modality's absence leaves the other as it is.
-                changed = self._one(unit[row, channel], batch.generator)
-                if there:
-                    low, high = self.ends[channel]
-                    result[row, channel] = low + (high - low) * changed
-        return result
+                changed = self._one(unit[row, channel], batch.generator, shapes)
+                result[row, channel] = low + (high - low) * changed
+        return torch.where(batch.available[:, :, None, None, None], result, 0.0)
 
-    def _one(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        chances = torch.rand(4, generator=generator, device=generator.device).tolist()
+    def _one(self, x: Tensor, generator: torch.Generator, shapes: np.random.Generator) -> Tensor:
+        chances = shapes.random(4).tolist()
         if chances[1] < self.texture:
-            sides = torch.randint(
-                2, self.block + 1, (3,), generator=generator, device=generator.device
-            ).tolist()
-            x = shuffle(x, (sides[0], sides[1], sides[2]), 0.5, generator)
+            p, q, r = shapes.integers(2, self.block + 1, 3).tolist()
+            x = shuffle(x, (p, q, r), 0.5, generator, shapes)
         if chances[0] < self.tones:
             x = bend(x, generator)
         if chances[2] < self.paint:

@@ -126,7 +126,7 @@ class SelfDistillation(PretextTask):
             "whole": cross_entropy(whole, ours, self.student_temperature).mean(),
         }
         if self.training:
-            self.centre.follow(dense[counts])
+            self.centre.follow(dense, counts)
             self.whole.follow(pooled)
         total = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
         named = {name: value.detach() for name, value in terms.items()}

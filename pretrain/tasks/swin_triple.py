@@ -120,11 +120,10 @@ class SwinTriple(PretextTask):
     def turned(self, batch: PretextBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Return the samples turned about the depth axis, where they count, and quarter turns."""
         count, (_, h, w) = len(batch.image), batch.image.shape[2:]
-        device = batch.generator.device
-        drawn = torch.randint(0, 4, (count,), generator=batch.generator, device=device)
-        turns = drawn if h == w else drawn // 2 * 2
+        drawn = batch.shapes.integers(0, 4, count)
+        rows = (drawn if h == w else drawn // 2 * 2).tolist()
+        turns = torch.tensor(rows).to(batch.image.device, non_blocking=True)
         where = countable(batch)
-        rows = turns.tolist()
         image = [x.rot90(k, (2, 3)) for x, k in zip(batch.image, rows, strict=True)]
         counted = [x.rot90(k, (2, 3)) for x, k in zip(where, rows, strict=True)]
         return torch.stack(image), torch.stack(counted), turns

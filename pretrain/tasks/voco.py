@@ -100,7 +100,8 @@ class Voco(PretextTask):
         losses, errors = [], []
         for _ in range(self.randoms):
             places = self.draw(batch, sides)
-            share = torch.stack([overlaps(p, sides, corners) for p in places]).to(image.device)
+            share = torch.stack([overlaps(p, sides, corners) for p in places])
+            share = share.to(image.device, non_blocking=True)
             key = self._keys(_cut(image, places, sides))
             likeness = F.relu((theirs * key[:, None]).sum(2))
             distance = (share - likeness).abs()
@@ -129,8 +130,7 @@ class Voco(PretextTask):
     def draw(self, batch: PretextBatch, sides: IntTriple) -> list[IntTriple]:
         """Draw the first voxel of a random crop for each sample."""
         free = [n - s + 1 for n, s in zip(batch.image.shape[2:], sides, strict=True)]
-        device = batch.generator.device
-        drawn = torch.rand(len(batch.image), 3, generator=batch.generator, device=device).tolist()
+        drawn = batch.shapes.random((len(batch.image), 3)).tolist()
         return [(int(a * free[0]), int(b * free[1]), int(c * free[2])) for a, b, c in drawn]
 
     def check_patch(self, patch: IntTriple) -> None:
@@ -146,8 +146,7 @@ class Voco(PretextTask):
     def _apart(keys: Tensor) -> Tensor:
         likeness = F.relu(keys @ keys.transpose(1, 2))
         count = keys.shape[1]
-        above = torch.ones(count, count, device=keys.device).triu(1).bool()
-        return likeness[:, above].mean()
+        return likeness.triu(1).sum() / (len(keys) * (count * (count - 1) / 2))
 
 
 def overlaps(place: IntTriple, sides: IntTriple, corners: Sequence[IntTriple]) -> Tensor:

@@ -110,8 +110,8 @@ class VolumeFusion(PretextTask):
         values = torch.randint(
             1, self.classes + 1, (self.boxes,), generator=generator, device=generator.device
         )
-        for value in values.tolist():
-            level[boxes(sides, 1, 0.1, 0.4, generator)] = value
+        for value in values:
+            level = torch.where(boxes(sides, 1, 0.1, 0.4, generator), value, level)
         return level
 
     @staticmethod
@@ -123,7 +123,8 @@ class VolumeFusion(PretextTask):
     @staticmethod
     def _dice(probability: Tensor, level: Tensor, counted: Tensor) -> Tensor:
         """Return one minus the mean Dice over the classes that there are."""
-        truth = F.one_hot(level, probability.shape[1]).movedim(-1, 1) * counted[:, None]
+        classes = torch.arange(probability.shape[1], device=level.device).view(1, -1, 1, 1, 1)
+        truth = (level[:, None] == classes) & counted[:, None]
         probability = probability * counted[:, None]
         axes = (0, 2, 3, 4)
         overlap, size = (probability * truth).sum(axes), truth.sum(axes)

@@ -231,7 +231,7 @@ def test_batches_feed_the_augmentation(store: CaseStore) -> None:
 
 def test_unlabelled_batches_hold_no_label(store: CaseStore) -> None:
     for batch in seen(data_of(store, labelled=False)):
-        assert set(batch) == {"image", "available", "regions", "case", "seed"}
+        assert set(batch) == {"image", "available", "regions", "case", "seed", "host"}
 
 
 @pytest.mark.parametrize("workers", [0, 1])

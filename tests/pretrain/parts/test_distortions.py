@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.testing import assert_close
 
-from hilum.core.seeds import torch_generator
+from hilum.core.seeds import numpy_generator, torch_generator
 from hilum.pretrain.parts.distortions import bend, boxes, shuffle, unit_scale
 
 
@@ -30,14 +30,18 @@ def test_a_bent_tone_depends_on_the_tone_alone_and_keeps_or_turns_the_order() ->
 
 def test_shuffling_moves_voxels_inside_of_blocks() -> None:
     x = torch.arange(8 * 12 * 8, dtype=torch.float32).view(8, 12, 8)
-    mixed = shuffle(x, (4, 3, 2), 1.0, torch_generator(0, "x"))
+    mixed = shuffle(x, (4, 3, 2), 1.0, torch_generator(0, "x"), numpy_generator(0, "x"))
     assert not torch.equal(mixed, x)
     assert torch.equal(mixed.flatten().sort().values, x.flatten())
     place = torch.stack(torch.meshgrid(*(torch.arange(n) for n in x.shape), indexing="ij"))
     came = torch.stack([mixed // 96, mixed // 8 % 12, mixed % 8])
     assert ((came - place).abs() < torch.tensor([4, 3, 2]).view(3, 1, 1, 1)).all()
-    assert torch.equal(shuffle(x, (4, 3, 2), 0.0, torch_generator(0, "x")), x)
-    assert torch.equal(shuffle(x, (16, 3, 2), 1.0, torch_generator(0, "x")), x)
+    assert torch.equal(
+        shuffle(x, (4, 3, 2), 0.0, torch_generator(0, "x"), numpy_generator(0, "x")), x
+    )
+    assert torch.equal(
+        shuffle(x, (16, 3, 2), 1.0, torch_generator(0, "x"), numpy_generator(0, "x")), x
+    )
 
 
 def test_boxes_have_the_sides_that_were_asked_for() -> None:
