@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from hilum.core.compat import assert_later
 from hilum.core.geometry import IntTriple
 from hilum.core.types import Available
 
@@ -132,7 +133,7 @@ def check_available(available: Tensor) -> None:
         return  # there is nothing to look at yet
     wanted = "every case needs at least one modality"
     try:
-        torch._assert_async(available.any(1).all(), wanted)  # pyright: ignore[reportPrivateImportUsage]
+        assert_later(available.any(1).all(), wanted)
     except RuntimeError:
         if available.device.type != "cpu":
             raise

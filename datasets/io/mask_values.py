@@ -109,7 +109,7 @@ def _values_remedy(array: np.ndarray) -> str:
     found = np.unique(array)
     # NaN counts once or often, by the version of numpy.
     odd = [float(v) for v in found[: MOST_VALUES + 1] if v != 0]
-    if not odd or len(found) > MOST_VALUES or np.isinf(odd).any():
+    if not odd or len(found) > MOST_VALUES:
         return ""
     return "; " + how(remedy_for(odd), "if its values mark classes")
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from hilum.core.compat import TorchDispatchMode, pretending
 
 READS = frozenset(
     f"aten::{name}"
@@ -105,12 +106,10 @@ def pretended_gpu() -> Iterator[Callable[[Any], Any]]:
     Yields:
         What moves a tensor, a module (in place), or containers of tensors there.
     """
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
     real = torch.Generator
     torch.Generator = _generator  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True):
+        with pretending():
             yield _moved
     finally:
         torch.Generator = real  # pyright: ignore[reportAttributeAccessIssue]

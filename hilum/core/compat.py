@@ -7,7 +7,7 @@ Each has a test of its own in `tests/core/test_compat.py`, and each library an u
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +25,11 @@ def lerp_all(old: Sequence[Tensor], new: Sequence[Tensor], weight: float) -> Non
     torch._foreach_lerp_(list(old), list(new), weight)  # pyright: ignore[reportPrivateImportUsage]
 
 
+def assert_later(condition: Tensor, message: str) -> None:
+    """Check a truth value where it lies: a GPU goes on, and fails at a later operation."""
+    torch._assert_async(condition, message)  # pyright: ignore[reportPrivateImportUsage]
+
+
 def gamma(concentration: Tensor, generator: torch.Generator) -> Tensor:
     """Draw from gamma distributions of scale 1; no public draw takes a generator."""
     return torch._standard_gamma(concentration, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
@@ -37,6 +42,13 @@ def fast_bfloat16_on_cpu() -> bool:
     except AttributeError:
         # Older or other processors' builds lack the question; float32 is always right.
         return False
+
+
+def pretending() -> AbstractContextManager[Any]:
+    """Compute with tensors that have a shape, a type and a device, but no values."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    return FakeTensorMode(allow_non_fake_inputs=True)
 
 
 def key_of(storage: torch.UntypedStorage) -> int:

@@ -116,6 +116,20 @@ def test_views_share_a_storage_and_copies_do_not_though_they_lie_nowhere() -> No
     assert compat.key_of(other.untyped_storage()) != key
 
 
+def test_a_check_where_the_value_lies_fails_with_its_message_on_a_processor() -> None:
+    compat.assert_later(torch.tensor(True), "all is well")
+    with pytest.raises(RuntimeError, match="no modality"):
+        compat.assert_later(torch.tensor(False), "no modality")
+
+
+def test_a_pretended_device_has_shapes_and_no_values() -> None:
+    with compat.pretending():
+        product = torch.empty(2, 3, device="cuda") @ torch.empty(3, 4, device="cuda")
+        assert (product.shape, product.device.type) == ((2, 4), "cuda")
+        with pytest.raises(Exception, match=r"item|data-dependent|_local_scalar_dense"):
+            product.sum().item()
+
+
 def test_every_operation_passes_a_dispatch_mode_and_every_leaf_is_found() -> None:
     seen: list[str] = []
 
