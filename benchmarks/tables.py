@@ -168,7 +168,7 @@ def summary(folder: Path) -> str:
         ("predicting a case", "prediction", "96 x 96 x 128"),
         ("all metrics of a case", "evaluating", "all metrics of a case of 160 x 192 x 192, 10"),
     )
-    lines = ["| on one core | others, times hilum's cost |", "| --- | --- |"]
+    lines = ["| on one core | relative CPU time, peer / hilum |", "| --- | --- |"]
     for text, name, begins in picks:
         row = row_of(name, begins, folder)
         if row is not None:

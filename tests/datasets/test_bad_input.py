@@ -148,14 +148,18 @@ BLOCKS: dict[str, tuple[Callable[[Builder], object], str]] = {
         "!ct must be in HU, between -4096 and 32767",
     ),
     "label of another shape": (
-        lambda c: move(c, "label", scanner((12, 24, 27), (3, 2.5, 2))),
+        lambda c: move(c, "label", scanner((12, 24, 27), (3, 2.5, 2.2))),
         "!the label must lie on the grid of one of the modalities, "
-        "found 12 x 24 x 27, ct 12 x 24 x 28, pet 9 x 16 x 15 in /",
+        "found ct: 12 x 24 x 27 and 12 x 24 x 28 voxels of 3",
     ),
     "label moved": (
-        lambda c: move(c, "label", scanner((12, 24, 28), (3, 2.5, 2), (30, 40, -97))),
+        lambda c: move(c, "label", scanner((12, 24, 28), (3, 2.5, 2), (30, 40, -98.5))),
         "!the label must lie on the grid of one of the modalities, "
-        "found 12 x 24 x 28, ct 12 x 24 x 28 (3 mm apart)",
+        "found ct: 12 x 24 x 28 and 12 x 24 x 28 voxels of 3",
+    ),
+    "label inverted": (
+        lambda c: c.change("label", lambda x: 1 - x),
+        "the label must mark nodes, not all",
     ),
     "label of fractions": (
         lambda c: c.change("label", lambda x: first(x, 0.5)),
@@ -212,7 +216,6 @@ WARNS: dict[str, tuple[Callable[[Builder], object], str]] = {
         lambda c: c.change("label", lambda x: np.roll(x, 16, 2)),
         "the label should lie in tissue, found a median of -1",
     ),
-    "label inverted": (lambda c: c.change("label", lambda x: 1 - x), "the label should be small"),
 }
 
 

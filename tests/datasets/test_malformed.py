@@ -248,7 +248,7 @@ SPOILT: dict[str, tuple[Spoil, str, str]] = {
     ),
     "values beyond 16 bit": (voxels("label.nii.gz", lambda x: x * 70000), "label.nii.gz", "whole"),
     "mask of another shape": (
-        resave("label.nii.gz", Grid.from_spacing((8, 20, 17), (3, 2.5, 2))),
+        resave("label.nii.gz", Grid.from_spacing((8, 20, 17), (3, 2.5, 2.2))),
         "label.nii.gz",
         "on the grid of one",
     ),
