@@ -185,7 +185,7 @@ def test_wrong_inputs_are_clear_errors(threshold: Segmenter, tmp_path: Path) -> 
         predict(threshold, {}, out)
     with pytest.raises(DataError, match=r"case p1.*must have one of pet"):
         predict(threshold, {"ct": case.volumes["ct"]}, out, modalities=["pet"])
-    with pytest.raises(DataError, match="the ct file must exist"):
+    with pytest.raises(DataError, match="none.nii.gz: the file must exist"):
         predict(threshold, {"ct": tmp_path / "none.nii.gz"}, out)
     assert not list(out.glob("*.nii.gz"))
 
@@ -195,7 +195,7 @@ def test_an_interrupted_call_goes_on_where_it_was(threshold: Segmenter, tmp_path
     manifest, out = write_manifest(tmp_path / "m.csv", cases), tmp_path / "out"
 
     def stop(done: int, total: int, name: str) -> None:
-        if done == 2:
+        if done == 2 and (out / "b.nii.gz").exists():  # reading the headers is progress, too
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

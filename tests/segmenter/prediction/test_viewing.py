@@ -111,7 +111,7 @@ def test_pixels_are_the_voxels_of_the_file_on_its_own_grid(masks: tuple[Path, Pa
 def test_nodes_are_measured_where_there_is_no_table(masks: tuple[Path, Path]) -> None:
     about: Any = describe(gallery(*masks).open(0))
     assert [row["id"] for row in about["nodes"]] == [1, 2, 3]
-    assert [row["slice"] for row in about["nodes"]] == [4, 9, 14]
+    assert [row["slice"] for row in about["nodes"]] == [4, 9, 15]
     assert all("suv_max" in row for row in about["nodes"])
     assert set(contours(gallery(*masks).open(0), 9)["prediction"]) == {"2"}
 
@@ -141,7 +141,7 @@ def test_masks_without_scans_and_empty_folders_say_what_to_do(
     other = write_volume(
         masks[0] / "a.nii.gz", np.ones((3, 4, 5), np.uint8), FLIPPED.crop((0, 0, 0), (3, 4, 5))
     )
-    with pytest.raises(DataError, match="one grid"):
+    with pytest.raises(DataError, match="outside of its scan"):
         gallery(other.parent, masks[1]).open(0)
 
 
