@@ -32,7 +32,7 @@ from hilum.finetune import run as _finetune  # noqa: F401 - imported before the 
 from hilum.pretrain import run as _pretrain  # noqa: F401
 from hilum.study.commands import read, run
 from hilum.study.grid.cells import Cell
-from hilum.study.report.report import report as _report  # noqa: F401
+from hilum.study.report import report as _report  # noqa: F401
 from hilum.study.settings import StudySettings
 
 SIDES = (18, 20, 22)

@@ -289,7 +289,7 @@ def test_a_reader_scrolls_jumps_to_nodes_and_changes_windows(
     page.wait(drawn, "0/9")
     assert page.value("document.querySelector('tr[data-node=\"2\"]').textContent").startswith("2R2")
     page.click("tr[data-node='3']")
-    page.wait(drawn, "0/14")
+    page.wait(drawn, "0/15")
     assert page.value("document.querySelector('tr[aria-selected=true]').dataset.node") == "3"
     page.press("p")
     page.wait(drawn, "0/9")
