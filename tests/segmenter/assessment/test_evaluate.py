@@ -301,7 +301,8 @@ def test_a_prediction_that_leaves_voxels_unknown_is_refused(tmp_path: Path) -> N
         tmp_path, {"a1": (mask((2, 2, 2, 255), (7, 8, 9, 1)), mask((2, 2, 2, 1)))}
     )
     with pytest.raises(
-        DataError, match=r"case a1.*a prediction must say of each voxel what it is; 255 means unknown, found 255 in 60 voxels"
+        DataError,
+        match=r"case a1.*255 means unknown, found 255 in 60 voxels",
     ):
         evaluate(folder, manifest, tmp_path / "out")
 

@@ -153,4 +153,4 @@ def test_evaluate_knows_the_matrix_too(tmp_path: Path) -> None:
     wrong = run.invoke(app, ["evaluate", *folder, "--robustness", "shift=3"]).exception
     assert "did you mean 'shifts'" in str(wrong)
     plain = run.invoke(app, ["evaluate", *folder, "a=1"]).exception
-    assert "only --robustness has settings" in str(plain)
+    assert "unknown setting" in str(plain)
