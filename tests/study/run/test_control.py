@@ -44,7 +44,7 @@ def test_a_failure_is_noted_and_not_tried_again_until_it_is_cleared(tmp_path: Pa
     assert not [line for line in lines if line.startswith("starting")]
     assert [entry.state for entry in ledger.read(cells)] == ["failed", "failed", "waiting"]
     assert control.retry(cells, ["q"]) == ["cleared   q"]
-    assert [entry.state for entry in ledger.read(cells)][:2] == ["failed", "interrupted"]
+    assert [entry.state for entry in ledger.read(cells)][:2] == ["failed", "new"]
     assert control.retry(cells) == ["cleared   p"]
     assert control.retry(cells) == ["no cell has failed"]
     run_cells(cells, OFF, report=lines.append)
