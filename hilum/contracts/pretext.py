@@ -108,7 +108,8 @@ def test_everything_is_in_the_state(name: str) -> None:
     optimiser.step()
     task.after_step(1, 2)
     other.load_state_dict(task.state_dict())
-    task.eval(), other.eval()
+    task.eval()
+    other.eval()
     ours, theirs = (t.loss(batch_of(t, seed=3))[0].item() for t in (task, other))
     assert ours == theirs
 

@@ -150,7 +150,7 @@ def _config(
         num_attention_heads=heads,
         intermediate_size=4 * width,
         use_mean_pooling=False,
-        attn_implementation="sdpa",
+        attn_implementation="sdpa",  # pyright: ignore[reportCallIssue]
     )
 
 

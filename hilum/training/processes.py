@@ -17,10 +17,10 @@ from contextlib import contextmanager
 
 import torch
 from pytorch_lightning.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
+    ClusterEnvironment,  # pyright: ignore[reportPrivateImportUsage]
+    LightningEnvironment,  # pyright: ignore[reportPrivateImportUsage]
+    SLURMEnvironment,  # pyright: ignore[reportPrivateImportUsage]
+    TorchElasticEnvironment,  # pyright: ignore[reportPrivateImportUsage]
 )
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 

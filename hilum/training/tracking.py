@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.loggers.logger import DummyExperiment
+from pytorch_lightning.loggers.logger import DummyExperiment  # pyright: ignore[reportPrivateImportUsage]
 from pytorch_lightning.utilities import rank_zero_only
 
 from hilum.core.compat import leave_wandb_behind, silence_anonymous, taken_run

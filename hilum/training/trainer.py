@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities.warnings import PossibleUserWarning
+from pytorch_lightning.utilities.warnings import PossibleUserWarning  # pyright: ignore[reportPrivateImportUsage]
 
 from hilum.core.checkpoints import load_weights
 from hilum.core.conv3d_cpu_workaround import halved_small_maps

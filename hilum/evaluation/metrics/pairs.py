@@ -62,9 +62,9 @@ def pairs_of(
         rows = sorted(set().union(*counts.values()))
         for p, r in rows:
             at = p - 1, r - 1
-            numbers = (float(table[at]) for table in (near.iou, near.dice, near.distance_mm))
+            iou, dice, mm = (float(table[at]) for table in (near.iou, near.dice, near.distance_mm))
             by = tuple(name for name, matched in counts.items() if (p, r) in matched)
-            found.append(Pair(label, mine[p - 1], own[r - 1], *numbers, by))
+            found.append(Pair(label, mine[p - 1], own[r - 1], iou, dice, mm, by))
         hit = {p for p, _ in rows}, {r for _, r in rows}
         found += [Pair(label, n, None) for p, n in enumerate(mine, 1) if p not in hit[0]]
         found += [Pair(label, None, n) for r, n in enumerate(own, 1) if r not in hit[1]]

@@ -120,7 +120,7 @@ def test_finished_cases_are_skipped_until_their_files_change(
     manifest, out = write_manifest(tmp_path / "m.csv", cases), tmp_path / "out"
     told: list[tuple[int, int, str]] = []
     predict(threshold, manifest, out, pictures=False, progress=lambda *row: told.append(row))
-    assert told == [(1, 2, "a"), (2, 2, "b")]
+    assert told[-2:] == [(1, 2, "a"), (2, 2, "b")]  # after the headers of both, read before
     before = {name: (out / f"{name}.nii.gz").stat().st_mtime_ns for name in ("a", "b")}
     pet = read_volume(cases[0].volumes["pet"])
     write_volume(cases[0].volumes["pet"], pet.array * 0.99, pet.grid)
