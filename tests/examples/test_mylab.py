@@ -76,9 +76,15 @@ def test_its_own_tests_and_every_contract_pass(place: Path) -> None:
         assert "keeps its contract" in done.stdout
 
 
-def test_a_strategy_that_makes_nan_breaks_the_contract(place: Path, tmp_path: Path) -> None:
+def test_a_strategy_that_mixes_in_what_is_absent_breaks_the_contract(
+    place: Path, tmp_path: Path
+) -> None:
     text = (place / "mylab" / "fusion.py").read_text()
-    wrong = text.replace("torch.where(present[n], x, lowest[n])", "x + torch.nan")
+    # Every modality counts as present, so what is stored in an absent one reaches the maximum.
+    wrong = text.replace(
+        "present = presence(self, available)",
+        "present = presence(self, torch.ones_like(available))",
+    )
     assert wrong != text
     (tmp_path / "wrong.py").write_text(wrong)
     done = run(*HILUM, "contract", "wrong:MaximumFusion", at=tmp_path)
