@@ -32,7 +32,12 @@ def notes(root: Path, out: Path, names: dict[str, str] | None = None) -> list[No
         (["ct", "SUV"], {}, "SUV"),
         (["ct", "GTV"], {}, "GTV"),
         (["ct", "mr", "mr_seg"], {}, "mr_seg"),
-        (["ct", "label_pet"], {}, "label_pet"),
+        # A label may be lost: there is no other, or no such scan, or no such modality.
+        (["ct", "pet", "label_pet"], {}, "label_pet"),
+        (["ct", "pet", "label", "label_mr"], {}, "label_mr"),
+        (["ct", "pet", "label", "label_old"], {}, "label_old"),
+        (["ct", "pet", "label", "label_pet_2"], {}, "label_pet_2"),
+        (["ct", "pet", "label", "label_pet"], {"pet": ""}, "label_pet"),
         (["ct", "SUV", "GTV"], {"suv": "pet"}, "GTV"),
         (["ct", "SUV", "GTV"], {"suv": "pet", "gtv": "label"}, ""),
         (["ct", "SUV", "GTV"], {"SUV": "", "GTV": ""}, ""),
@@ -49,6 +54,30 @@ def test_a_file_that_no_case_uses_is_named(
         : bool(told)
     ]
     assert all(note.severity == "warning" and note.case == "a" for note in found)
+
+
+@pytest.mark.parametrize(
+    ("files", "names", "second"),
+    [
+        (["ct", "pet", "label", "label_pet"], {}, "label_pet"),
+        (["ct", "pet", "label", "Label_PET"], {}, "Label_PET"),
+        (["ct", "mr_t1", "pet", "label", "label_mr_t1", "label_pet"], {}, "label_mr_t1, label_pet"),
+        (["ct", "SUV", "label", "label_suv"], {"suv": "pet"}, "label_suv"),
+        (["ct", "SUV", "GTV", "label_pet"], {"suv": "pet", "gtv": "label"}, "label_pet"),
+    ],
+)
+def test_the_label_of_another_scan_of_the_case_is_known(
+    tmp_path: Path, files: list[str], names: dict[str, str], second: str
+) -> None:
+    root = tree(tmp_path / "raw", *(f"a/{name}.nii.gz" for name in files))
+    (note,) = notes(root, tmp_path / "out", names)
+    assert (note.severity, note.case) == ("info", "a")
+    assert note.text.startswith(f"{second} beside the label")
+
+
+def test_a_lost_label_is_told_with_the_name_that_takes_it(tmp_path: Path) -> None:
+    (note,) = notes(tree(tmp_path, "a/ct.nii.gz", "a/label_ct.nii.gz"), tmp_path / "out")
+    assert "--name label_ct=label," in note.text
 
 
 def test_a_folder_without_a_known_name_is_left_out_by_name(tmp_path: Path) -> None:
