@@ -13,6 +13,7 @@ from hilum.core.errors import UserError
 from hilum.core.geometry import Grid
 
 from ..io.nifti import Volume, read_grid, read_label, read_volume
+from ..prepare.partial_labels import check_anatomy
 from .alignment import alignment_problems
 from .geometry import grid_problems, header_problems, orientation, overlap_problems
 from .label import label_facts, label_problems, on_scan
@@ -92,12 +93,21 @@ def _examine(case: Case, findings: CaseFindings, show: tuple[str, ...]) -> None:
         problems += two_label_problems(case, label, findings.facts)
     findings.facts["reference"] = reference
     if reference:
+        problems += _anatomy_problems(case, grids[reference])
         problems += overlap_problems(case.id, grids, reference)
     problems += alignment_problems(case.id, volumes, findings.facts)
     for name, middle in tissue_medians(volumes).items():
         findings.facts["modalities"][name]["body_median"] = middle
     if show and reference in volumes:
         findings.picture = picture(volumes, reference, label, show)
+
+
+def _anatomy_problems(case: Case, grid: Grid) -> list[Problem]:
+    try:
+        check_anatomy(case, grid)
+    except UserError as error:
+        return [Problem.of(error, case.id)]
+    return []
 
 
 def _read_grids(case: Case, findings: CaseFindings) -> dict[str, Grid]:

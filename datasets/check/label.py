@@ -13,7 +13,7 @@ from hilum.core.errors import DataError
 from hilum.core.geometry import Grid, nearest_index
 
 from ..io.boxes import box_of
-from ..io.lattice import apart, drawn_on, place_mask
+from ..io.lattice import place_mask, scan_of
 from ..io.mask_values import refuse_sentinels
 from ..io.nifti import Volume
 from .geometry import inside
@@ -28,25 +28,13 @@ def on_scan(case: Case, label: Volume, grids: dict[str, Grid]) -> tuple[str, Vol
 
     The name is empty if the label lies on no modality's lattice.
     """
-    name = drawn_on(label.grid, grids)
-    if not name:
-        return "", label, [_wrong_grid(case, label.grid, grids)]
+    name = ""
     try:
+        name = scan_of(label.grid, grids, case=case.id, file=case.label)
         placed, notes = place_mask(label, grids[name], case=case.id, file=case.label)
     except DataError as error:
         return name, label, [Problem.of(error, case.id)]
     return name, placed, [Problem.of_note(note) for note in notes]
-
-
-def _wrong_grid(case: Case, label: Grid, grids: dict[str, Grid]) -> Problem:
-    found = "; ".join(f"{name}: {apart(grid, label)}" for name, grid in grids.items())
-    return Problem(
-        case.id,
-        "block",
-        "the label must lie on the grid of one of the modalities",
-        f"{found} in {case.label}",
-        "export the mask on the grid of the scan that it was drawn on",
-    )
 
 
 def label_facts(label: Volume) -> dict[str, Any]:

@@ -64,9 +64,13 @@ def check(
     problems += cohort_problems(cases, ordered, classes)
     ids = {case.id for case in cases} | {""}
     noted = [note for note in read_notes(notes_file(manifest)) if note.case in ids]
+    # What blocks is told once, whatever import said of it.
+    blocked = {(p.case, p.rule) for p in problems if p.severity == "block"}
     told = {(p.case, p.rule, p.found) for p in problems}
     problems += [
-        Problem.of_note(note) for note in noted if (note.case, note.kind, note.text) not in told
+        Problem.of_note(note)
+        for note in noted
+        if (note.case, note.kind) not in blocked and (note.case, note.kind, note.text) not in told
     ]
     problems = [replace(p, remedy=pasted(p.remedy, manifest)) for p in problems]
     problems.sort(key=lambda problem: ORDER.index(problem.severity))

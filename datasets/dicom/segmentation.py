@@ -16,7 +16,7 @@ import numpy as np
 from pydicom import Dataset
 
 from hilum.core.errors import DataError
-from hilum.core.geometry import Grid, nearest_index
+from hilum.core.geometry import TOLERANCE_MM, Grid, nearest_index
 from hilum.core.notes import Note
 
 from ..io.resampling import resample
@@ -180,6 +180,10 @@ def _pasted(
         away *= grid.spacing[axes[0]]
         text = f"{one.name}: frames lie up to {away:.2f} mm beside their slices"
         notes.append(Note("warning", "frames between slices", text))
+    beside = _beside(frames, one, grid, axes)
+    if beside > TOLERANCE_MM:
+        text = f"{one.name}: voxels lie up to {beside:.2f} mm beside the scan's, which take them"
+        notes.append(Note("warning", "segments on another grid", text))
     flips = [
         bool((inverse @ step)[axis] < 0)
         for step, axis in zip((frames.row, frames.column), axes[1:], strict=True)
@@ -198,6 +202,15 @@ def _pasted(
         kept += int(part.sum())
     _require_inside(one, kept, int(one.pixels.sum()), notes)
     return mask
+
+
+def _beside(frames: Frames, one: _Segment, grid: Grid, axes: tuple[int, int, int]) -> float:
+    """Return how far the corners of frames lie from voxels of the scan, in plane, in mm."""
+    rows, columns = (n - 1 for n in one.pixels.shape[1:])
+    ends = one.position + frames.row * rows + frames.column * columns
+    index = grid.to_index(np.stack([one.position, ends]))[..., axes[1:]]
+    apart = np.abs(index - nearest_index(index)) * np.take(grid.spacing, axes[1:])
+    return float(apart.max())
 
 
 def _require_slices(one: _Segment, slices: np.ndarray, count: int) -> None:

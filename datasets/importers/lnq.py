@@ -14,10 +14,11 @@ import numpy as np
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError
+from hilum.core.notes import Note
 
 from ..conversion import Conversion, convert, folder_of
+from ..io.lattice import place_mask
 from ..io.nifti import Volume, write_volume
-from ..io.resampling import resample
 from ..io.simpleitk import read_image
 from ..source import Imported, LeftOut, Source, find_root, volumes_of
 
@@ -30,7 +31,7 @@ def import_lnq(source: Source) -> Imported:
     """Write each case as NIfTI: CT in its own type of voxels, one class of node on the CT's grid.
 
     `train` is `partial`: about one in five nodes is marked. `val` and `test` are marked in full and
-    become `test`. Masks on a smaller or shifted grid are put in place by their geometry.
+    become `test`. Masks on another box of the CT's lattice are put in place by their geometry.
     """
     root = find_root(source.root, lambda path: bool(_files(path)), _EXPECTED)
     found = Imported()
@@ -73,27 +74,13 @@ def _conversion(
     return Conversion(case, inputs, partial(_write, name, kind, ct, seg), kind)
 
 
-def _write(case: str, kind: str, ct_file: Path, seg_file: Path | None, folder: Path) -> None:
+def _write(case: str, kind: str, ct_file: Path, seg_file: Path | None, folder: Path) -> list[Note]:
     ct = read_image(ct_file, case)
     write_volume(folder / f"{kind}.nii.gz", ct.array, ct.grid)
-    if seg_file:
-        seg = read_image(seg_file, case)
-        mask = _place(Volume((seg.array > 0).astype(np.uint8), seg.grid), ct, seg_file, case)
-        write_volume(folder / "label.nii.gz", mask, ct.grid)
-
-
-def _place(mask: Volume, scan: Volume, file: Path, case: str) -> np.ndarray:
-    """Return a mask on the grid of its scan: as it is where they agree, else by nearest voxel."""
-    if mask.grid.same_as(scan.grid):
-        return mask.array
-    placed = resample(mask.array, mask.grid, scan.grid, order=0)
-    before = float(mask.array.sum()) * mask.grid.voxel_ml
-    after = float(placed.sum()) * scan.grid.voxel_ml
-    if before and not 0.5 < after / before < 2:
-        raise DataError(
-            "the mask must lie on its scan",
-            case=case,
-            file=file,
-            found=f"{after:.2f} of {before:.2f} ml inside",
-        )
-    return placed
+    if not seg_file:
+        return []
+    seg = read_image(seg_file, case)
+    nodes = Volume((seg.array > 0).astype(np.uint8), seg.grid)
+    mask, notes = place_mask(nodes, ct.grid, case=case, file=seg_file)
+    write_volume(folder / "label.nii.gz", mask.array, ct.grid)
+    return notes

@@ -14,13 +14,17 @@ from hilum.core.errors import DataError
 from hilum.core.notes import Note
 
 from ..conversion import Conversion, convert, folder_of
+from ..io.lattice import place_mask, scan_of
 from ..io.mask_values import Values, refuse_sentinels
-from ..io.nifti import read_label, write_volume
+from ..io.nifti import Volume, read_grid, read_label, write_volume
 from ..source import Imported, LeftOut, Source
 
 
 def judged(found: Imported, source: Source) -> Imported:
     """Return the cases whose masks hold classes; the others are left out with the remedy.
+
+    A mask on another box of its scan's lattice is noted, for `prepare` puts it in place; so is one
+    that `prepare` will refuse.
 
     With `source.values`, every mask is copied to `cases/<case>/` with its values replaced first.
     """
@@ -30,29 +34,44 @@ def judged(found: Imported, source: Source) -> Imported:
     listed = None if source.values else found.classes
     own = source.out / "cases"
 
-    def judge(case: Case) -> str:
+    def judge(case: Case) -> tuple[str, list[Note]]:
         # What hilum wrote itself was judged when it was written.
         mine = case.label is not None and own in case.label.parents
-        return "" if mine and listed is None else _why_not(case, listed)
+        return ("", []) if mine and listed is None else _judged(case, listed)
 
     with ThreadPoolExecutor(max(1, source.workers)) as pool:
-        reasons = list(pool.map(judge, found.cases))
-    bad = [LeftOut(c.id, why) for c, why in zip(found.cases, reasons, strict=True) if why]
-    good = [case for case, why in zip(found.cases, reasons, strict=True) if not why]
-    return replace(found, cases=good, left_out=[*found.left_out, *bad])
+        verdicts = list(zip(found.cases, pool.map(judge, found.cases), strict=True))
+    bad = [LeftOut(case.id, why) for case, (why, _) in verdicts if why]
+    good = [case for case, (why, _) in verdicts if not why]
+    notes = [note for _, (_, notes) in verdicts for note in notes]
+    return replace(
+        found, cases=good, left_out=[*found.left_out, *bad], notes=[*found.notes, *notes]
+    )
 
 
-def _why_not(case: Case, listed: frozenset[int] | None) -> str:
+def _judged(case: Case, listed: frozenset[int] | None) -> tuple[str, list[Note]]:
+    """Return why the mask of a case cannot be used, or nothing, and what is odd about it."""
     if case.label is None:
-        return ""
+        return "", []
     try:
-        array = read_label(case.label, case.id).array
-        refuse_sentinels(array, case.id, case.label)
+        label = read_label(case.label, case.id)
+        refuse_sentinels(label.array, case.id, case.label)
         if listed is not None:
-            _require_listed(array, listed, case)
+            _require_listed(label.array, listed, case)
     except DataError as error:
-        return str(error)
-    return ""
+        return str(error), []
+    return "", _notes_on_grid(case, label)
+
+
+def _notes_on_grid(case: Case, label: Volume) -> list[Note]:
+    """Return what `prepare` will do to the mask to bring it to its scan, or why it will not."""
+    grids = {name: read_grid(file, case.id) for name, file in case.volumes.items()}
+    try:
+        name = scan_of(label.grid, grids, case=case.id, file=case.label)
+        return place_mask(label, grids[name], case=case.id, file=case.label)[1]
+    except DataError as error:
+        text = f"{error.found} in {error.file}; {error.remedy}"
+        return [Note("warning", error.rule, text, case.id)]
 
 
 def _require_listed(array: np.ndarray, listed: frozenset[int], case: Case) -> None:

@@ -27,6 +27,32 @@ def drawn_on(mask: Grid, grids: Mapping[str, Grid]) -> str:
     return min(fits, key=lambda n: (_RANK[kinds[n]], n.split("_")[0] != "ct"), default="")
 
 
+def scan_of(
+    mask: Grid, grids: Mapping[str, Grid], *, case: str = "", file: Path | None = None
+) -> str:
+    """Return the modality whose lattice a label has.
+
+    Args:
+        mask: Of the label.
+        grids: Of the scans of its case, by modality.
+        case: For messages.
+        file: For messages.
+
+    Raises:
+        DataError: If it has none's, with its distance from each.
+    """
+    name = drawn_on(mask, grids)
+    if not name:
+        raise DataError(
+            "the label must lie on the grid of one of the modalities",
+            case=case,
+            file=file,
+            found="; ".join(f"{name}: {apart(grid, mask)}" for name, grid in grids.items()),
+            remedy="export the mask on the grid of the scan that it was drawn on",
+        )
+    return name
+
+
 def place_mask(
     mask: Volume,
     grid: Grid,

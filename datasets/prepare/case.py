@@ -19,7 +19,7 @@ from hilum.core.settings import Settings
 
 from ..io.boxes import box_of
 from ..io.content import hash_of_scan
-from ..io.lattice import place_mask
+from ..io.lattice import place_mask, scan_of
 from ..io.nifti import Volume, read_grid, read_label, read_volume
 from ..io.nifti_header import notes_on_header
 from ..io.resampling import field_of_view, resample, slabs
@@ -35,10 +35,9 @@ from .checks import (
     check_overlap,
     check_values,
     clipped_notes,
-    label_modality,
     label_notes,
 )
-from .partial_labels import anatomy_on, with_unknown
+from .partial_labels import anatomy_on, check_anatomy, with_unknown
 
 
 class PrepareSettings(Settings):
@@ -117,6 +116,7 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
         least = settings.least_overlap
         check_overlap(case, modality_name, volume.grid, volumes[name].grid, least)
     source = volumes[name].grid
+    check_anatomy(case, source)
     if label is not None:
         label, told = place_mask(label, source, case=case.id, file=case.label)
         notes.extend(told)
@@ -212,7 +212,8 @@ def _reference(
     name = settings.reference or ("ct" if "ct" in grids else next(iter(grids)))
     if label is not None:
         others = {m: read_grid(f, case.id) for m, f in case.volumes.items() if m not in grids}
-        drawn_on = label_modality(case, {**grids, **others}, label.grid)
+        every = {**grids, **others}
+        drawn_on = scan_of(label.grid, every, case=case.id, file=case.label)
         asked = settings.reference
         if asked in grids and lattice_match(grids[asked], label.grid).same_lattice:
             return asked

@@ -15,7 +15,6 @@ from hilum.core.modality import modality
 from hilum.core.notes import Note
 
 from ..io.boxes import box_of
-from ..io.lattice import apart, drawn_on
 from ..io.mask_values import how, refuse_sentinels, remedy_for
 from ..io.nifti import Volume
 
@@ -98,20 +97,6 @@ def check_classes(case: Case, label: Volume) -> None:
 def _beyond(array: np.ndarray) -> list[float]:
     """Return the values that are no classes."""
     return [float(v) for v in np.unique(array) if v > MOST_CLASSES and v != IGNORE][:6]
-
-
-def label_modality(case: Case, grids: dict[str, Grid], label: Grid) -> str:
-    """Return the modality on whose lattice the label lies."""
-    found = drawn_on(label, grids)
-    if not found:
-        raise DataError(
-            "the label must lie on the grid of one of the modalities",
-            case=case.id,
-            file=case.label,
-            found="; ".join(f"{name}: {apart(grid, label)}" for name, grid in grids.items()),
-            remedy="export the mask on the grid of the scan that it was drawn on",
-        )
-    return found
 
 
 def label_notes(case: str, label: Volume, mask: np.ndarray, target: Grid) -> list[Note]:

@@ -11,7 +11,8 @@ from hilum.core.case import IGNORE, Case
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
 
-from ..io.nifti import read_label
+from ..io.lattice import apart
+from ..io.nifti import read_grid, read_label
 from ..io.resampling import resample
 
 AIR_HU = -300.0
@@ -47,6 +48,24 @@ def with_unknown(
     return np.where((label == 0) & ~known, np.uint8(IGNORE), label)
 
 
+def check_anatomy(case: Case, grid: Grid) -> None:
+    """Raise an error if the mask of organs, if there is one, lies beside a scan.
+
+    It may have any grid of its own.
+    """
+    if case.anatomy is None:
+        return
+    own = read_grid(case.anatomy, case.id)
+    if not (own.overlap(grid) or grid.overlap(own)):
+        raise DataError(
+            "the mask of organs must lie on the patient",
+            case=case.id,
+            file=case.anatomy,
+            found=apart(grid, own),
+            remedy="it may be of another patient, or have lost its position: see its header",
+        )
+
+
 def anatomy_on(case: Case, grid: Grid) -> np.ndarray | None:
     """Return the number of the organ at each voxel of a grid, 0 elsewhere; `None` if unknown.
 
@@ -55,11 +74,8 @@ def anatomy_on(case: Case, grid: Grid) -> np.ndarray | None:
     """
     if case.anatomy is None:
         return None
+    check_anatomy(case, grid)
     found = read_label(case.anatomy, case.id)
-    if not found.grid.overlap(grid):
-        raise DataError(
-            "the mask of organs must lie on the patient", case=case.id, file=case.anatomy
-        )
     if found.array.max(initial=0) > 255:
         raise DataError(
             "organs must have numbers from 1 to 255",

@@ -69,7 +69,7 @@ def test_what_does_not_fit_is_one_clear_error(ct: ModuleType, mask: Path, tmp_pa
         .with_spacing((2.0, 2.0, 2.0))
         .crop((0, 0, 0), (3, 4, 5)),
     )
-    with pytest.raises(UserError, match="must lie on the grid of the series"):
+    with pytest.raises(UserError, match="must lie on the grid of series 1"):
         run(other, scan, *out)
     ct.write_ct(scan / "b", uid="1.2.3.5", description="again")
     with pytest.raises(UserError, match=r"2 CT series.*1\.2\.3\.1.*'again' \(1\.2\.3\.5\)"):

@@ -14,15 +14,15 @@ import numpy as np
 
 from hilum.core.case import IGNORE
 from hilum.core.errors import DataError
-from hilum.core.geometry import Grid, IntTriple, nearest_index
+from hilum.core.geometry import Grid, lattice_match
 from hilum.datasets.dicom.headers import crawl
 from hilum.datasets.dicom.series import Series, group
+from hilum.datasets.io.lattice import place_mask
+from hilum.datasets.io.nifti import Volume
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-ON_VOXEL = 0.05
-"""In voxels: a mask whose voxels all lie this near to those of a series is on its grid."""
 LEAST_SLICES = 2
 _EMPTY = (
     "AccessionNumber", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID",
@@ -88,7 +88,7 @@ def find_scan(mask: np.ndarray, grid: Grid, folder: str | Path, series: str | No
         except DataError as error:
             errors.append(error)
     # A box of a longer scan may lie on it, too: the scan of the mask's own size is meant.
-    fits = [fit for fit in fits if fit.grid.canonical()[0].same_as(grid.canonical()[0])] or fits
+    fits = [fit for fit in fits if lattice_match(fit.grid, grid).kind != "offset"] or fits
     if len(fits) == 1:
         return fits[0]
     if len(candidates) == 1:
@@ -119,36 +119,6 @@ def completed(headers: Sequence[Dataset]) -> list[Dataset]:
                 setattr(one, keyword, "")
         found.append(one)
     return found
-
-
-def onto(mask: np.ndarray, grid: Grid, target: Grid) -> np.ndarray | None:
-    """Return a mask on another grid by moving voxels, never by interpolation.
-
-    Args:
-        mask: `[D, H, W]`.
-        grid: Where it lies.
-        target: Must have the same lattice: axes may be swapped and turned over, and either grid
-            may be a box of the other.
-
-    Returns:
-        The mask on `target`, or `None` if the lattices differ or marked voxels lie outside.
-    """
-    map_ = grid.index_map(target)
-    turn = nearest_index(map_[:3, :3])
-    shift = nearest_index(map_[:3, 3])
-    if (np.abs(turn).sum(0) != 1).any() or (np.abs(turn).sum(1) != 1).any():
-        return None
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in mask.shape], indexing="ij")).reshape(3, -1)
-    exact = map_[:3, :3] @ corners + map_[:3, 3:]
-    if np.abs(exact - (turn @ corners + shift[:, None])).max() > ON_VOXEL:
-        return None
-    index = np.argwhere(mask)
-    place = index @ turn.T + shift
-    if ((place < 0) | (place >= target.shape)).any():
-        return None
-    moved = np.zeros(target.shape, mask.dtype)
-    moved[tuple(place.T)] = mask[tuple(index.T)]
-    return moved
 
 
 def _check_mask(mask: np.ndarray, grid: Grid) -> None:
@@ -214,19 +184,8 @@ def _on(mask: np.ndarray, grid: Grid, series: Series, folder: Path) -> Scan:
         )
     slices = read_slices([header.file for header in series.headers])
     known = np.where(mask == IGNORE, 0, mask).astype(np.uint8)
-    moved = onto(known, grid, slices.grid)
-    if moved is None:
-        raise DataError(
-            "the mask must lie on the grid of the series",
-            file=folder,
-            found=f"a mask of {_words(grid)}, and {series.name} of {_words(slices.grid)}",
-            remedy="predict on this series, or resample the mask to it first",
-        )
-    return Scan(series.name, series.uid, slices.headers, slices.grid, moved)
-
-
-def _words(grid: Grid) -> str:
-    shape: IntTriple = grid.shape
-    sides = " x ".join(f"{s:.3g}" for s in grid.spacing)
-    x, y, z = grid.affine[:3, 3]
-    return f"{'x'.join(map(str, shape))} voxels of {sides} mm from ({x:.1f}, {y:.1f}, {z:.1f})"
+    # A note would say that the mask is a box of the series, which changes nothing that is marked.
+    moved, _ = place_mask(
+        Volume(known, grid), slices.grid, file=folder, what="the mask", scan=series.name
+    )
+    return Scan(series.name, series.uid, slices.headers, slices.grid, moved.array)

@@ -200,6 +200,30 @@ def test_what_lies_outside_of_the_scan_is_noted_or_refused() -> None:
         read(data, GRID.crop((0, 40, 0), GRID.shape))
 
 
+@pytest.mark.parametrize(
+    ("moved", "stretched", "told"),
+    [
+        (0.0, 1.0, ""),
+        (0.05, 1.0, ""),
+        (0.0, 1.005, ""),
+        (0.2, 1.0, "0.20 mm"),
+        (-0.2, 1.0, "0.20 mm"),
+        (0.0, 1.015, "0.18 mm"),
+    ],
+)
+def test_voxels_that_lie_beside_those_of_the_scan_are_noted_above_the_one_tolerance(
+    moved: float, stretched: float, told: str
+) -> None:
+    affine = AFFINE.copy()
+    affine[:3, 3] += affine[:3, 2] / np.linalg.norm(affine[:3, 2]) * moved
+    affine[:3, 2] *= stretched
+    found, notes = read(segmentation(scan(), labels(), "BINARY"), Grid(GRID.shape, affine))
+    np.testing.assert_array_equal(found, labels())
+    beside = [note for note in notes if "beside the scan's" in note]
+    assert len(beside) == (2 if told else 0), "a note for each segment"
+    assert all(told in note for note in beside)
+
+
 @pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
 def test_a_marked_frame_without_a_slice_is_refused_by_its_position(kind: str) -> None:
     data = segmentation(scan(), labels(), kind)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hilum.core.errors import DataError
+from hilum.core.files import read_json
+from hilum.core.notes import read_notes
 from hilum.datasets.importers.importing import import_cohort
 from hilum.datasets.io.nifti import read_label, read_volume
-from hilum.datasets.manifest import read_manifest
+from hilum.datasets.manifest import notes_file, read_manifest
 
 sitk = pytest.importorskip("SimpleITK")
 
@@ -19,7 +22,9 @@ MATRIX = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 """Columns of ITK's axes in LPS: the first towards posterior, the second towards right."""
 
 
-def write_nrrd(path: Path, array: np.ndarray, start: tuple[int, int, int] = (0, 0, 0)) -> Path:
+def write_nrrd(
+    path: Path, array: np.ndarray, start: tuple[float, float, float] = (0, 0, 0)
+) -> Path:
     """Write `[z, y, x]`; `start` is the corner within the whole scan, in x, y, z."""
     spacing = np.array([0.7, 0.8, 2.5])
     image = sitk.GetImageFromArray(array)
@@ -82,6 +87,30 @@ def test_a_cropped_mask_is_put_in_place(tmp_path: Path) -> None:
     write_nrrd(root / "train" / "lnq2023-train-0002-seg.nrrd", part, start=(3, 2, 1))
     case = read_manifest(import_cohort("lnq", root, tmp_path / "out"))[2]
     np.testing.assert_array_equal(read_label(case.label or "").array, mask() > 0)
+    (note,) = read_notes(notes_file(tmp_path / "out" / "manifest.csv"))
+    assert (note.severity, note.case) == ("warning", "lnq2023-train-0002")
+    assert "4 x 5 x 7 voxels from (1, 2, 3) on 6 x 8 x 10" in note.text
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        ((0.5, 0, 0), "up to 0.35 mm apart"),
+        ((0, 0, 0.2), "up to 0.5 mm apart"),
+        ((4, 0, 0), r"marked voxels .* outside"),
+        ((0, -3, 0), r"marked voxels .* outside"),
+        ((500, 0, 0), "without one in common"),
+    ],
+)
+def test_a_mask_beside_its_scan_is_left_out_with_numbers(
+    tmp_path: Path, start: tuple[float, float, float], reason: str
+) -> None:
+    root = tree(tmp_path / "raw")
+    write_nrrd(root / "train" / "lnq2023-train-0002-seg.nrrd", mask(), start)
+    file = import_cohort("lnq", root, tmp_path / "out")
+    (entry,) = read_json(file.with_name("import.json"))["left_out"]
+    assert entry["case"] == "lnq2023-train-0002"
+    assert re.search(reason, entry["reason"])
 
 
 def test_bad_cases_are_left_out_with_their_reasons(tmp_path: Path) -> None:
@@ -96,7 +125,7 @@ def test_bad_cases_are_left_out_with_their_reasons(tmp_path: Path) -> None:
     text = "\n".join(lines)
     assert "left out 3 of 4" in text
     assert "lnq2023-train-0001-ct.nrrd: the file must be readable" in text
-    assert "the mask must lie on its scan, found 0.00 of" in text
+    assert "the label must lie on the grid of its scan" in text
     assert "lnq2023-val-0003: a case must have a CT" in text
 
 

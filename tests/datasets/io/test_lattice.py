@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import pytest
 from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid, lattice_match
+from hilum.core.notes import read_notes
 from hilum.datasets.check.case import check_case
+from hilum.datasets.check.run import check
+from hilum.datasets.importers.importing import import_cohort
 from hilum.datasets.io.lattice import apart, drawn_on, place_mask
-from hilum.datasets.io.nifti import Volume, write_volume
-from hilum.datasets.manifest import write_manifest
+from hilum.datasets.io.nifti import Volume, read_label, write_volume
+from hilum.datasets.manifest import notes_file, write_manifest
 from hilum.datasets.nnunet_export import NnunetExport, export_nnunet
 from hilum.datasets.prepare.case import PrepareSettings, prepare_case
 
@@ -158,20 +162,55 @@ def test_every_door_takes_it_alike(make: Callable[[Grid], Case], name: str, tmp_
     assert findings.facts["label"]["volume_ml"] == pytest.approx(60 * SCAN.voxel_ml, abs=1e-3)
     assert not [p for p in findings.problems if p.severity == "block"]
     assert any("another box" in p.rule for p in findings.problems) == bool(severity)
+    told = read_notes(notes_file(import_again(tmp_path)))
+    assert [(n.severity, "another box" in n.kind) for n in told] == (
+        [(severity, True)] if severity else []
+    )
     manifest = write_manifest(tmp_path / "manifest.csv", [case])
     out = tmp_path / "Dataset001_X"
     export_nnunet(manifest, out, NnunetExport.model_validate({}))
-    from hilum.datasets.io.nifti import read_label
-
     written = read_label(out / "labelsTr" / "p.nii.gz")
     assert written.grid.same_as(SCAN)
     assert int(written.array.sum()) == 60
 
 
-@pytest.mark.parametrize("name", ["half a voxel", "another bed position"])
-def test_every_door_refuses_it_alike(make: Callable[[Grid], Case], name: str) -> None:
+def import_again(root: Path) -> Path:
+    """Import the case of `make` from a table."""
+    table = root / "cases.csv"
+    table.write_text("case,ct,label\np,ct.nii,label.nii\n")
+    return import_cohort("table", table, root / "imported")
+
+
+@pytest.mark.parametrize("name", APART)
+def test_every_door_refuses_it_alike(
+    make: Callable[[Grid], Case], name: str, tmp_path: Path
+) -> None:
     case = make(APART[name][0])
     with pytest.raises(DataError, match="grid of one of the modalities"):
         prepare_case(case, PrepareSettings.model_validate({}))
     (problem,) = [p for p in check_case(case).problems if p.severity == "block"]
     assert "grid of one of the modalities" in problem.rule
+    manifest = import_again(tmp_path)
+    (note,) = read_notes(notes_file(manifest))
+    assert (note.severity, note.kind, note.case) == ("warning", problem.rule, "p")
+    assert APART[name][1] in note.text
+    # What import said is not said again beside what blocks.
+    assert [p.severity for p in check(manifest).problems if p.rule == problem.rule] == ["block"]
+
+
+def test_a_mask_of_organs_of_another_patient_is_refused_at_check_and_prepare(
+    make: Callable[[Grid], Case], tmp_path: Path
+) -> None:
+    far = SCAN.crop((400, 0, 0), SCAN.shape)
+    organs = write_volume(tmp_path / "organs.nii", np.ones(far.shape, np.uint8), far)
+    case = replace(make(SCAN), anatomy=organs)
+    settings = PrepareSettings.model_validate({})
+    for with_label in (True, False):
+        with pytest.raises(DataError, match=r"organs must lie on the patient, found .* in common"):
+            prepare_case(case, settings, with_label=with_label)
+    (problem,) = [p for p in check_case(case).problems if p.severity == "block"]
+    assert problem.rule == "the mask of organs must lie on the patient"
+    part = write_volume(organs, np.ones((2, 3, 4), np.uint8), SCAN.crop((4, 8, 8), (2, 3, 4)))
+    assert not [
+        p for p in check_case(replace(case, anatomy=part)).problems if p.severity == "block"
+    ]

@@ -18,6 +18,7 @@ from hilum.datasets.dicom.labels import NODE_NAMES, read_labels
 from hilum.datasets.dicom.volume import read_slices
 from hilum.datasets.io.nifti import read_label
 from hilum.exchange.dicom_out.regions import regions
+from hilum.exchange.dicom_out.scan import find_scan
 from hilum.exchange.dicom_out.seg import write_seg
 
 REAL = Path(os.environ.get("HILUM_REAL_DATA", Path(__file__).parents[4] / "shared/data/sts_petct"))
@@ -168,7 +169,7 @@ def two_others(ct: ModuleType, folder: Path) -> None:
         (lose_a_slice, "no slice may be missing"),
         (lose_all, "must hold a CT series.*no DICOM series"),
         (another_series, r"one series only.*series 1 'CT' \(1.2.3.1\); series 7 'lung'.*name one"),
-        (two_others, r"must lie on one of the CT series.*1.2.3.7.*1.2.3.8.*grid of the series"),
+        (two_others, r"must lie on one of the CT series.*1.2.3.7.*1.2.3.8.*outside of series 7"),
     ],
 )
 def test_a_folder_that_does_not_fit_is_refused(
@@ -211,7 +212,52 @@ def test_a_mask_that_is_not_of_the_scan_is_refused(
         grid = Grid(grid.shape, grid.with_spacing((3.0, 2.0, 1.6)).affine)
     mask = {"empty": mask * 0, "floats": mask + 0.5, "shape": mask[1:]}.get(what, mask)
     messages = {"empty": "must mark something", "floats": "whole numbers", "shape": "the shape"}
-    with pytest.raises(DataError, match=messages.get(what, "on the grid of the series")):
+    with pytest.raises(DataError, match=messages.get(what, "on the grid of series 1")):
+        write_seg(mask, grid, tmp_path / "ct", tmp_path / "seg.dcm")
+
+
+def _rounded(grid: Grid) -> Grid:
+    affine = grid.affine.copy()
+    affine[:3, 2] *= 1 + 0.004 / 1.5
+    affine[0, 3] += 0.03
+    return Grid(grid.shape, affine)
+
+
+BOXES = {
+    "itself": lambda grid: grid,
+    "spacing and origin rounded": _rounded,
+    "a row more before": lambda grid: grid.crop((0, -1, 0), (6, 11, 12)),
+    "a row and a slice more after": lambda grid: grid.crop((0, 0, 0), (7, 11, 12)),
+    "a sub-box": lambda grid: grid.crop((1, 1, 1), (5, 9, 10)),
+    "canonical axes": lambda grid: grid.canonical()[0],
+    "canonical axes of a larger box": lambda grid: grid.crop(
+        (-2, -2, -2), (11, 15, 17)
+    ).canonical()[0],
+}
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_a_mask_on_the_lattice_of_the_scan_goes_onto_its_slices(
+    ct: ModuleType, tmp_path: Path, name: str
+) -> None:
+    ct.write_ct(tmp_path / "ct")
+    scan, marked = ct.grid_of(tmp_path / "ct"), ct.blobs()
+    grid = BOXES[name](scan)
+    mask = np.zeros(grid.shape, np.uint8)
+    place = grid.to_index(scan.to_world(np.argwhere(marked)))
+    mask[tuple(np.round(place).astype(int).T)] = 1
+    found = find_scan(mask, grid, tmp_path / "ct")
+    np.testing.assert_array_equal(found.mask, marked)
+
+
+def test_marked_voxels_beside_the_scan_are_refused_with_their_number(
+    ct: ModuleType, tmp_path: Path
+) -> None:
+    ct.write_ct(tmp_path / "ct")
+    grid = ct.grid_of(tmp_path / "ct").crop((0, -1, 0), (6, 11, 12))
+    mask = np.zeros(grid.shape, np.uint8)
+    mask[2, 0, 3], mask[2, 4, 3] = 1, 1
+    with pytest.raises(DataError, match=r"1 of 2 marked voxels \(0.009 ml\) outside"):
         write_seg(mask, grid, tmp_path / "ct", tmp_path / "seg.dcm")
 
 
