@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from hilum.core.errors import DataError
 from hilum.datasets.batch import Batch
-from hilum.training.callbacks import keep_batch
+from hilum.training.guard import keep_batch
 
 from .base import PretextBatch, PretextTask
 from .settings import MonitorSettings

@@ -1,24 +1,18 @@
-"""What happens around every step: its random seed, its gradient, its pace, and its alarms."""
+"""What happens around every step: its random seed and its pace."""
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
-from hilum.core.errors import DataError
 from hilum.core.runs import RunFolder
 from hilum.core.seeds import derive
 
-from .checkpoints import write_weights
-from .fsdp import whole
+from .guard import StepGuard
 from .settings import TrainerSettings
 
 try:
@@ -58,97 +52,17 @@ class Draws(pl.Callback):
         torch.manual_seed(derive(self.seed, "validation", batch_idx))
 
 
-class Gradients(pl.Callback):
-    """Clips the gradient, and stops the run before a value that is not finite reaches the weights.
-
-    The batch is kept as `replay/step-<n>.safetensors`, its cases in the file's metadata.
-
-    Args:
-        run: Folder of the run.
-        clip: Largest norm of the gradient; 0 does not clip.
-
-    Attributes:
-        loss: Loss of the last forward pass.
-        norm: Norm of the last gradient before clipping.
-        rates: Learning rate of each part in the last step.
-    """
-
-    def __init__(self, run: RunFolder, clip: float) -> None:
-        self.run, self.clip = run, clip
-        self.loss = self.norm = math.nan
-        self.rates: dict[str, float] = {}
-        self._batch: Any = None
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Remember the batch."""
-        self._batch = batch
-
-    def on_before_backward(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
-    ) -> None:
-        """Check the loss."""
-        self.loss = float(loss.detach()) * trainer.accumulate_grad_batches
-        self._check("loss", self.loss, trainer)
-
-    def on_before_optimizer_step(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        optimizer: torch.optim.Optimizer,
-    ) -> None:
-        """Clip and check the gradient."""
-        norm = torch.nn.utils.clip_grad_norm_(pl_module.parameters(), self.clip or math.inf)
-        self.norm = float(whole(norm))
-        self.rates = {
-            str(group.get("name", number)): group["lr"]
-            for number, group in enumerate(optimizer.param_groups)
-        }
-        self._check("gradient", self.norm, trainer)
-
-    def _check(self, what: str, value: float, trainer: pl.Trainer) -> None:
-        if math.isfinite(value):
-            return
-        step = trainer.global_step + 1
-        file = self.run.path / "replay" / f"step-{step:06d}.safetensors"
-        cases = keep_batch(file, self._batch)
-        raise DataError(
-            f"the {what} of step {step} must be finite",
-            case=", ".join(cases) or None,
-            found=f"{value}; the batch is kept as {file}",
-            remedy="look at these cases (`hilum check`), or lower trainer.learning_rate",
-        )
-
-
-def keep_batch(file: Path, batch: Any) -> list[str]:
-    """Write the tensors of a batch with the names of its cases, and return the names."""
-    parts: dict[Any, Any] = {}
-    if isinstance(batch, dict):
-        parts = batch
-    elif isinstance(batch, list | tuple):
-        parts = dict(enumerate(batch))
-    cases = [str(case) for case in parts.get("case", [])]
-    tensors = {
-        str(key): value.detach().cpu().contiguous().clone()
-        for key, value in parts.items()
-        if isinstance(value, Tensor)
-    }
-    write_weights(file, tensors, {"case": json.dumps(cases)})
-    return cases
-
-
 class Pace(pl.Callback):
     """Logs loss, learning rates, gradient norm, throughput, time spent waiting for data, memory.
 
     Args:
         settings: How often, and the size of a batch.
-        gradients: Knows the loss and the gradient.
+        guard: Knows the loss and the gradient.
         run: Gets a heartbeat.
     """
 
-    def __init__(self, settings: TrainerSettings, gradients: Gradients, run: RunFolder) -> None:
-        self.settings, self.gradients, self.run = settings, gradients, run
+    def __init__(self, settings: TrainerSettings, guard: StepGuard, run: RunFolder) -> None:
+        self.settings, self.guard, self.run = settings, guard, run
         self._mark = self._ended = time.monotonic()
         self._waited = self._paused = 0.0
         self._steps = 0
@@ -189,7 +103,7 @@ class Pace(pl.Callback):
             return
         self._steps += 1
         step = trainer.global_step
-        self.run.heartbeat(step, self.settings.steps, loss=self.gradients.loss)
+        self.run.heartbeat(step, self.settings.steps, loss=self.guard.loss)
         if step % self.settings.log_every and step != 1:
             return
         row = self._row()
@@ -201,13 +115,12 @@ class Pace(pl.Callback):
         patches = self._steps * self.settings.batch_size * self.settings.accumulate
         patches *= self.settings.processes
         row = {
-            "train/loss": self.gradients.loss,
-            "optimisation/gradient_norm": self.gradients.norm,
+            **self.guard.means(),
             "time/steps_per_second": self._steps / spent,
             "time/patches_per_second": patches / spent,
             "time/data_wait_share": self._waited / spent,
         }
-        for name, rate in self.gradients.rates.items():
+        for name, rate in self.guard.rates.items():
             row[f"optimisation/learning_rate/{name}"] = rate
         row |= _memory()
         self._mark, self._waited, self._paused, self._steps = self._ended, 0.0, 0.0, 0

@@ -22,9 +22,10 @@ from hilum.core.runs import RunFolder
 from hilum.core.settings import read_yaml
 
 from .acceleration import accelerate
-from .callbacks import Draws, Gradients, Pace
+from .callbacks import Draws, Pace
 from .checkpoints import BEST, AtomicCheckpoints, Checkpoints, best_weights
 from .ema import AveragedWeights
+from .guard import StepGuard
 from .jsonl_logger import JsonLines, Rows
 from .processes import environment, strategy, together
 from .progress import WholeRunProgress
@@ -143,18 +144,18 @@ def _trainer(
     callbacks: Sequence[pl.Callback],
     loggers: list[Logger],
 ) -> pl.Trainer:
-    gradients = Gradients(run, settings.clip)
+    guard = StepGuard(run, settings.clip)
     progress = WholeRunProgress(
         f"{run.command} {run.path.name}",
         settings.steps,
-        loss=lambda: gradients.loss,
+        loss=lambda: guard.loss,
         best=lambda: "" if keeper.best is None else f"best {keeper.monitor} {keeper.best:.4f}",
         elapsed=lambda: keeper.elapsed,
     )
     ordered = [
-        Pace(settings, gradients, run),  # first, so that no other callback counts as waiting
+        Pace(settings, guard, run),  # first, so that no other callback counts as waiting
         Draws(seed, settings.accumulate),
-        gradients,
+        guard,
         *([TimeBudget(settings, keeper)] if settings.minutes else []),
         *callbacks,
         keeper,  # in front of the average, so that the best weights are averaged ones

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -13,10 +14,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from hilum.core.errors import CheckpointError, DataError, Stopped
 from hilum.core.runs import RunFolder
+from hilum.training.guard import StepGuard
 
 STOPS = [(1, "train"), (4, "train"), (4, "validation"), (5, "train"), (8, "validation")]
 
@@ -225,7 +228,7 @@ def test_a_loss_that_is_not_finite_names_the_cases_and_keeps_the_batch(
     assert all(value.isfinite().all() for value in state.values())
 
 
-def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
+def test_a_gradient_that_is_not_finite_never_reaches_the_disk(
     toy: ModuleType, tmp_path: Path
 ) -> None:
     settings = toy.trainer_settings()
@@ -241,7 +244,65 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
     module = Explodes(settings)
     with pytest.raises(DataError, match="gradient of step 3"):
         toy.train(tmp_path / "r", settings, module=module)
-    assert all(p.isfinite().all() for p in module.parameters())
+    assert not (tmp_path / "r" / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "changes"),
+    [
+        (4, {"save_every": 99}),
+        (12, {"validate_every": 99, "save_every": 99}),
+        (7, {"validate_every": 99, "save_every": 1}),
+    ],
+    ids=["in front of a validation", "in the last step", "in front of a save"],
+)
+def test_a_number_that_is_not_finite_is_read_before_anything_is_kept(
+    toy: ModuleType, tmp_path: Path, step: int, changes: dict[str, Any]
+) -> None:
+    settings = toy.trainer_settings(**{"log_every": 99} | changes)
+    module = toy.ToyModule(settings)
+    with pytest.raises(DataError, match=f"loss of step {step} must be finite"):
+        toy.train(tmp_path / "r", settings, module=module, poison=2 * step - 1)
+    assert step not in module.validated
+    kept = tmp_path / "r" / "checkpoints"
+    assert not (kept / "best.safetensors").exists()
+    if (kept / "last.ckpt").exists():
+        assert last(tmp_path / "r")["global_step"] == step - 1
+
+
+def test_the_numbers_of_a_step_are_read_when_the_next_one_is_under_way(
+    toy: ModuleType, tmp_path: Path
+) -> None:
+    losses: list[float] = []
+    known: list[float] = []
+
+    class Watch(pl.Callback):
+        def on_before_backward(self, trainer: Any, module: Any, loss: torch.Tensor) -> None:
+            losses.append(float(loss.detach()))
+
+        def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
+            known.extend(c.loss for c in trainer.callbacks if isinstance(c, StepGuard))
+
+    toy.train(
+        tmp_path / "r", toy.trainer_settings(steps=5, log_every=99, validate_every=99), Watch()
+    )
+    # The first step has a log line, so its own loss is known at once.
+    assert known == [losses[0], losses[0], losses[1], losses[2], losses[3]]
+
+
+@pytest.mark.parametrize("stop", [None, 5])
+def test_a_log_line_is_the_mean_since_the_last_one_also_after_a_stop(
+    toy: ModuleType, tmp_path: Path, stop: int | None
+) -> None:
+    toy.train(tmp_path / "every", toy.trainer_settings(steps=8))
+    losses = [loss for _, loss in logged(tmp_path / "every", "train/loss")]
+    settings = toy.trainer_settings(steps=8, log_every=4)
+    if stop is not None:
+        with pytest.raises(Stopped):
+            toy.train(tmp_path / "r", settings, toy.StopAt(stop, signal.SIGTERM))
+    toy.train(tmp_path / "r", settings)
+    means = {1: losses[0], 4: statistics.fmean(losses[1:4]), 8: statistics.fmean(losses[4:])}
+    assert dict(logged(tmp_path / "r", "train/loss")) == pytest.approx(means)
 
 
 def test_a_damaged_checkpoint_is_one_clear_error(toy: ModuleType, whole: Any) -> None:
