@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import builtins
 
     from hilum import study as study
+    from hilum.annotate.embedding.embed import embed as embed
     from hilum.cli.contents import describe_any as inspect  # noqa: F401
     from hilum.cli.doctor import examine as doctor  # noqa: F401
     from hilum.cli.inventory import settings_of as settings  # noqa: F401
@@ -71,6 +72,7 @@ _PLACES = {
     "contract": "hilum.contracts.run:contract",
     "demo": "hilum.study.demo:demo",
     "doctor": "hilum.cli.doctor:examine",
+    "embed": "hilum.annotate.embedding.embed:embed",
     "evaluate": "hilum.segmenter.assessment.evaluate:evaluate",
     "explain": "hilum.segmenter.assessment.explain:explain",
     "export": "hilum.exchange.networks_out.exporting:export",

@@ -20,6 +20,7 @@ from .compare import compare
 from .console import clean_stop, say
 from .contract import contract
 from .data import check, export_nnunet, import_, phantom, prepare, preview
+from .embed import embed
 from .evaluate import evaluate
 from .explain import explain
 from .export import export
@@ -119,6 +120,7 @@ app.command()(prepare)
 app.command()(preview)
 app.command()(plan)
 app.command()(bench)
+app.command()(embed)
 app.command()(predict)
 app.command()(view)
 app.command()(evaluate)

@@ -34,6 +34,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "pretrain": ("hilum.pretrain.settings", "PretrainSettings"),
     "finetune": ("hilum.finetune.settings", "FinetuneSettings"),
     "plan": ("hilum.finetune.plan", "PlanSettings"),
+    "embed": ("hilum.annotate.embedding.settings", "EmbedSettings"),
     "calibrate": ("hilum.segmenter.calibration.choose", "ChoiceSettings"),
     "evaluate": ("hilum.evaluation.settings", "EvaluationSettings"),
     "robustness": ("hilum.segmenter.assessment.robustness", "RobustnessSettings"),

@@ -1,0 +1,44 @@
+"""The command `embed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import clean_stop, progress, say
+from .options import Config, KeyValues
+
+
+@clean_stop
+def embed(
+    folder: Annotated[
+        Path, typer.Argument(help="Encoder, network or segmenter folder, or a run with one.")
+    ],
+    store: Annotated[Path, typer.Argument(help="Case store.")],
+    out: Annotated[Path, typer.Option(help="Folder for vectors, table and page.")],
+    settings: KeyValues = None,
+    near: Annotated[
+        list[str] | None, typer.Option(help="Case whose nearest neighbours to say; may repeat.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another folder to rank beside it by frozen features; may repeat."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Embed cases, patches and nodes, map them, and rank networks without fine-tuning them."""
+    from hilum.annotate.embedding.embed import embed as run
+    from hilum.annotate.embedding.settings import EmbedSettings
+    from hilum.core.settings import load
+
+    asked = load(EmbedSettings, config or [], settings or [])
+    with progress("embed") as told:
+        found = run(
+            folder, store, out, against=against or [], settings=asked, say=say, progress=told
+        )
+    for case in near or []:
+        like = found.neighbours(case)
+        say(f"{case} is like {', '.join(f'{one.case} ({one.likeness:.2f})' for one in like)}")
+    say(f"{len(found.rows)} embeddings, table and page in {out}")
