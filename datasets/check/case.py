@@ -13,14 +13,14 @@ from hilum.core.errors import UserError
 from hilum.core.geometry import Grid
 
 from ..io.nifti import Volume, read_grid, read_label, read_volume
-from ..prepare.partial_labels import check_anatomy
+from ..prepare.partial_labels import check_anatomy, organ_names
 from .alignment import alignment_problems
 from .geometry import grid_problems, header_problems, orientation, overlap_problems
 from .label import label_facts, label_problems, on_scan
-from .plausibility import tissue_medians
 from .report import Problem
 from .thumbnails import picture
 from .two_labels import two_label_problems
+from .uptake import uptake_facts
 from .values import value_problems
 
 
@@ -92,22 +92,20 @@ def _examine(case: Case, findings: CaseFindings, show: tuple[str, ...]) -> None:
         problems += label_problems(case, label, findings.facts["label"], volumes)
         problems += two_label_problems(case, label, findings.facts)
     findings.facts["reference"] = reference
-    if reference:
-        problems += _anatomy_problems(case, grids[reference])
+    organs, liver = None, 0
+    if reference and case.anatomy:
+        try:
+            check_anatomy(case, grids[reference])
+            names = {name.lower(): number for number, name in organ_names(case.anatomy).items()}
+            organs, liver = read_label(case.anatomy, case.id), names.get("liver", 0)
+        except UserError as error:
+            problems.append(Problem.of(error, case.id))
         problems += overlap_problems(case.id, grids, reference)
     problems += alignment_problems(case.id, volumes, findings.facts)
-    for name, middle in tissue_medians(volumes).items():
-        findings.facts["modalities"][name]["body_median"] = middle
+    for name, measured in uptake_facts(volumes, organs, liver).items():
+        findings.facts["modalities"][name] |= measured
     if show and reference in volumes:
         findings.picture = picture(volumes, reference, label, show)
-
-
-def _anatomy_problems(case: Case, grid: Grid) -> list[Problem]:
-    try:
-        check_anatomy(case, grid)
-    except UserError as error:
-        return [Problem.of(error, case.id)]
-    return []
 
 
 def _read_grids(case: Case, findings: CaseFindings) -> dict[str, Grid]:

@@ -1,123 +1,148 @@
 """Is the PET of a case on the scale of the other cases: a tenth or ten times gives it away.
 
-The median of the body's uptake is compared as a logarithm, since a wrong dose, unit or slope
-multiplies. The cohort's own spread sets the limit (median absolute deviation, by 1.4826 as the
-standard deviation of a normal distribution); in a small cohort, absolute limits do.
+Uptake of the body, of the liver and noise are compared as logarithms, since a wrong dose, unit or
+slope multiplies. The cohort's own spread sets the limit (median absolute deviation, by 1.4826 as
+the standard deviation of a normal distribution); in a small cohort, absolute limits do.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from math import log10
 from typing import Any
 
 import numpy as np
 
-from hilum.core.geometry import nearest_index
 from hilum.core.modality import modality
 
-from ..io.nifti import Volume
 from .report import Problem
-from .values import body_median
 
 LEAST_CASES = 4
 """Fewer cases have no spread of their own."""
-LEAST_RATIO = 3.0
-"""Ratio to the cohort's median below which patients and tracers may differ."""
 LEAST_Z = 3.5
 """Robust z beyond which a value is no member of the cohort (Iglewicz and Hoaglin 1993)."""
 LEAST_SPREAD = 0.05
 """Standard deviation of log10 that any cohort has: 12 % between patients."""
-SOFT_HU = (0.0, 150.0)
-"""Muscle, blood and organs, with contrast or without."""
-LEAST_VOXELS = 200
-"""Fewer do not give a median."""
-USUAL_SUV = (0.1, 8.0)
-"""Median SUV of a body, from a limb to a chest full of activity, whatever the tracer."""
+_SCALE = "look at its units, dose, weight and rescale slope, and import it again"
 
 
-def tissue_medians(volumes: Mapping[str, Volume]) -> dict[str, float]:
-    """Return the median SUV of soft tissue of each PET of a case.
+@dataclass(frozen=True)
+class Quantity:
+    """What is compared between the PET of a cohort.
 
-    Soft tissue is where the CT says so, so that a hot tumour that fills the field of view does not
-    count as the body; without a CT it is what the PET shows above a tenth of its 99th percentile.
+    Attributes:
+        key: Of the facts of a modality.
+        name: In messages.
+        unit: In messages, after a space; a ratio has none.
+        ratio: To the cohort's median, below which patients, tracers and scanners may differ.
+        usual: Range of any patient and tracer, for cohorts that are too small to compare; `None`
+            says that there is no such range.
+        rule: What should hold, after the modality.
+        remedy: Where to look.
     """
-    ct = next((volumes[name] for name in volumes if name.split("_")[0] == "ct"), None)
-    found = {}
-    for name, volume in volumes.items():
-        if modality(name).unit != "SUV":
-            continue
-        some = None if ct is None else _in_tissue(volume, ct)
-        if some is not None and some.size >= LEAST_VOXELS:
-            found[name] = float(np.median(some))
-        else:
-            found[name] = body_median(volume.array, float(volume.array.max()))
-    return found
+
+    key: str
+    name: str
+    unit: str
+    ratio: float
+    usual: tuple[float, float] | None
+    rule: str
+    remedy: str
 
 
-def _in_tissue(pet: Volume, ct: Volume) -> np.ndarray:
-    """Return the values of a PET, evenly thinned, where the CT shows soft tissue."""
-    step = max(1, round((pet.array.size / 2e5) ** (1 / 3)))
-    thin = pet.array[::step, ::step, ::step]
-    index = np.stack(np.meshgrid(*(np.arange(n) * step for n in thin.shape), indexing="ij"), -1)
-    place = nearest_index(ct.grid.to_index(pet.grid.to_world(index.reshape(-1, 3))))
-    inside = ((place >= 0) & (place < ct.array.shape)).all(1)
-    hu = ct.array[tuple(place[inside].T)]
-    return thin.ravel()[inside][(hu > SOFT_HU[0]) & (hu < SOFT_HU[1])]
+QUANTITIES = (
+    Quantity(
+        "body_median",
+        "a median of the body",
+        " SUV",
+        3.0,
+        # From a limb to a chest full of activity.
+        (0.1, 8.0),
+        "should be on the scale of the others",
+        _SCALE,
+    ),
+    # 20 % between patients with FDG (Wahl et al., PERCIST, J Nucl Med 2009): a tighter limit.
+    Quantity(
+        "liver_median",
+        "a median of the liver",
+        " SUV",
+        2.0,
+        (0.3, 20.0),
+        "should have a liver on the scale of the others",
+        _SCALE,
+    ),
+    # Two voxel sizes of one scanner differ by up to 3.0 in 24 patients (docs/datasets.md).
+    Quantity(
+        "noise",
+        "noise in soft tissue, as a fraction of its median,",
+        "",
+        4.0,
+        None,
+        "should have the noise of the others",
+        "is it another reconstruction, not corrected for attenuation, smoothed, or stored in too "
+        "few steps?",
+    ),
+)
 
 
 def scale_problems(facts: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
-    """Yield PET whose scale is not that of the others, or of any patient.
+    """Yield PET whose scale or noise is not that of the others, or of any patient.
 
     Args:
-        facts: Of each case; `body_median` of each SUV modality counts.
+        facts: Of each case; those of `QUANTITIES` count, of each SUV modality.
     """
-    medians: dict[str, dict[str, float]] = defaultdict(dict)
-    for case, about in facts.items():
-        for name, fact in about.get("modalities", {}).items():
-            if modality(name).unit == "SUV" and fact.get("body_median", 0) > 0:
-                medians[name][case] = fact["body_median"]
-    for name, values in medians.items():
-        if len(values) < LEAST_CASES:
-            yield from _absolute(name, values)
-        else:
-            yield from _against_the_cohort(name, values)
+    for quantity in QUANTITIES:
+        values: dict[str, dict[str, float]] = defaultdict(dict)
+        for case, about in facts.items():
+            for name, fact in about.get("modalities", {}).items():
+                if modality(name).unit == "SUV" and fact.get(quantity.key, 0) > 0:
+                    values[name][case] = fact[quantity.key]
+        for name, own in values.items():
+            if len(own) < LEAST_CASES:
+                yield from _absolute(quantity, name, own)
+            else:
+                yield from _against_the_cohort(quantity, name, own)
 
 
-def _absolute(name: str, values: dict[str, float]) -> Iterator[Problem]:
-    low, high = USUAL_SUV
+def _absolute(quantity: Quantity, name: str, values: dict[str, float]) -> Iterator[Problem]:
+    if quantity.usual is None:
+        return
+    low, high = quantity.usual
     for case, value in values.items():
         if not low <= value <= high:
             found = (
-                f"a median of the body of {value:.3g} SUV; a cohort of {_cases(len(values))} is "
-                "too small to compare with, so the limits are absolute"
+                f"{quantity.name} of {value:.3g}{quantity.unit}; a cohort of {_cases(len(values))} "
+                "is too small to compare with, so the limits are absolute"
             )
-            yield _problem(case, f"{name} should have a median between {low:g} and {high:g}", found)
+            yield Problem(case, "warn", _usual_rule(quantity, name), found, quantity.remedy)
 
 
-def _against_the_cohort(name: str, values: dict[str, float]) -> Iterator[Problem]:
+def _against_the_cohort(
+    quantity: Quantity, name: str, values: dict[str, float]
+) -> Iterator[Problem]:
     logs = np.array([log10(value) for value in values.values()])
     middle = float(np.median(logs))
     spread = max(1.4826 * float(np.median(np.abs(logs - middle))), LEAST_SPREAD)
     usual = 10**middle
-    low, high = USUAL_SUV
-    if not low <= usual <= high:
-        found = f"a median of the body of {usual:.3g} SUV over {_cases(len(values))}"
-        yield _problem("", f"{name} should have a median between {low:g} and {high:g}", found)
+    if quantity.usual is not None and not quantity.usual[0] <= usual <= quantity.usual[1]:
+        found = f"{quantity.name} of {usual:.3g}{quantity.unit} over {_cases(len(values))}"
+        yield Problem("", "warn", _usual_rule(quantity, name), found, quantity.remedy)
     for (case, value), one in zip(values.items(), logs.tolist(), strict=True):
         z = (one - middle) / spread
-        if abs(z) > LEAST_Z and abs(one - middle) > log10(LEAST_RATIO):
+        if abs(z) > LEAST_Z and abs(one - middle) > log10(quantity.ratio):
             found = (
-                f"a median of the body of {value:.3g} SUV, {value / usual:.2g} times the "
+                f"{quantity.name} of {value:.3g}{quantity.unit}, {value / usual:.2g} times the "
                 f"{usual:.3g} of the cohort (robust z {z:+.1f})"
             )
-            yield _problem(case, f"{name} should be on the scale of the others", found)
+            yield Problem(case, "warn", f"{name} {quantity.rule}", found, quantity.remedy)
 
 
-def _problem(case: str, rule: str, found: str) -> Problem:
-    remedy = "look at its units, dose, weight and rescale slope, and import it again"
-    return Problem(case, "warn", rule, found, remedy)
+def _usual_rule(quantity: Quantity, name: str) -> str:
+    assert quantity.usual is not None
+    low, high = quantity.usual
+    return f"{name} should have {quantity.name} between {low:g} and {high:g}"
 
 
 def _cases(count: int) -> str:
