@@ -12,7 +12,7 @@ _NOT_OUTSIDE = tuple(tissue for tissue in Tissue if tissue not in (Tissue.AIR, T
 _ROOTS = ((42, -8, 548), (46, 2, 520), (44, -22, 510))
 """Where the vessels enter each lung."""
 
-_AORTA: Knots = (
+AORTA: Knots = (
     (4, 16, 515, 14), (12, 22, 550, 14), (12, 20, 580, 13), (2, 2, 602, 13), (-12, -22, 602, 12),
     (-22, -38, 585, 12), (-24, -42, 540, 11), (-20, -40, 470, 11), (-10, -28, 400, 10),
     (-6, -12, 330, 9), (-4, -10, 260, 8), (0, -12, 215, 8),
@@ -21,8 +21,8 @@ _CAVA: Knots = (
     (20, 0, 460, 10), (22, -4, 420, 11), (20, -14, 340, 10), (16, -12, 215, 10),
 )  # fmt: skip
 _UPPER_CAVA: Knots = ((22, 12, 515, 9), (24, 14, 560, 9), (22, 18, 610, 8))
-_LUNG_ARTERY: Knots = ((-12, 36, 520, 13), (-14, 16, 552, 13))
-_ARCH_BRANCHES: tuple[Knots, ...] = (
+LUNG_ARTERY: Knots = ((-12, 36, 520, 13), (-14, 16, 552, 13))
+ARCH_BRANCHES: tuple[Knots, ...] = (
     ((6, 8, 605, 6), (14, 10, 640, 6), (26, 4, 660, 4), (28, 0, 740, 3.5), (30, 0, 800, 3)),
     ((-6, -4, 605, 5), (-12, 0, 640, 4), (-27, 2, 665, 4), (-28, 0, 740, 3.5), (-30, 0, 800, 3)),
     ((22, 6, 652, 4.5), (56, 6, 668, 4.5), (92, 2, 646, 4.5), (122, -6, 618, 4)),
@@ -42,6 +42,10 @@ _VEINS: tuple[Knots, ...] = (
     ((-30, 20, 646, 6), (-60, 20, 656, 5), (-94, 12, 634, 5), (-124, 2, 606, 4.5)),
     ((12, -40, 400, 3), (12, -38, 560, 3.5), (20, -16, 580, 3.5), (23, 8, 580, 4)),
 )  # fmt: skip
+ARTERIES = (AORTA, *ARCH_BRANCHES)
+"""What a contrast agent fills first."""
+INJECTED = (_VEINS[3], _VEINS[1][:3], _UPPER_CAVA)
+"""The way from the vein of the left arm to the heart."""
 _TRACHEA: Knots = ((0, 14, 745, 8), (0, 18, 700, 8.5), (0, 4, 640, 8.5), (0, -10, 566, 8.5))
 _BRONCHI: Knots = ((0, -10, 568, 8), (22, -14, 550, 7), (46, -14, 530, 5), (62, -20, 500, 3.5))
 _GULLET: Knots = (
@@ -57,7 +61,7 @@ def paint_chest(canvas: Canvas, person: Patient, cavity: Floats, rng: np.random.
         _lung_vessels(canvas, person, side, rng)
     _heart(canvas, person)
     blood = 42 + person.contrast
-    great = (_AORTA, _CAVA, _UPPER_CAVA, _LUNG_ARTERY, *_ARCH_BRANCHES, *_VEINS)
+    great = (AORTA, _CAVA, _UPPER_CAVA, LUNG_ARTERY, *ARCH_BRANCHES, *_VEINS)
     for knots in great:
         canvas.tube(knots, blood, person.blood, Tissue.VESSEL, only=_NOT_OUTSIDE)
     for right in (

@@ -8,128 +8,49 @@ the case.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError, UserError
 from hilum.core.files import atomic_folder, hash_of, read_json, write_json
-from hilum.core.geometry import Grid, Triple
 from hilum.core.seeds import numpy_generator
 
 from ..io.nifti import write_volume
 from ..manifest import write_manifest
-from .anatomy import DIAPHRAGM_Z, paint_body
-from .canvas import Canvas, Floats
-from .chest import paint_chest
-from .distractors import paint_distractors
-from .imaging import (
-    SCANNERS,
-    Misregistration,
-    Scanner,
-    draw_misregistration,
-    image_ct,
-    image_pet,
-    pet_grid,
-)
-from .nodes import draw_nodes
-from .organs import paint_abdomen, paint_neck, paint_pads
-from .patient import Patient, draw_patient
-from .placing import paint_nodes
-from .settings import PhantomSettings
-from .table import Scans, distractor_rows, node_rows
+from .case import PhantomCase
+from .first import make_first
+from .second.case import draw_anatomy, image
+from .settings import SECOND_ONLY, PhantomSettings
 
-__all__ = ["PhantomCase", "PhantomSettings", "make_case", "write_cohort"]
+__all__ = ["PhantomCase", "PhantomSettings", "make_case", "make_cases", "write_cohort"]
 
-VERSION = 2
-"""Raised when the same settings give other bytes, so that no cohort mixes both."""
+VERSIONS = {1: 2, 2: 1}
+"""Of each edition: raised when the same settings give other bytes, so that no cohort mixes both."""
 Progress = Callable[[int, int, str], None]
-Rows = list[dict[str, object]]
-
-
-@dataclass(frozen=True, eq=False)
-class PhantomCase:
-    """One phantom with its truth.
-
-    Attributes:
-        id: Name in the cohort.
-        ct: HU, float32 `[D, H, W]` on `grid`, whole numbers.
-        pet: SUV, float32 on `pet_grid`.
-        label: uint8 on `grid`: 1 malignant node, 0 all else.
-        instances: int16 on `grid`: number of each node, benign ones too.
-        grid, pet_grid: Grids of CT and PET.
-        nodes, distractors: Tables, see `phantom_table`.
-        misregistration: Where the PET shows what lies elsewhere on the CT, exactly.
-        patient: The person's numbers.
-    """
-
-    id: str
-    ct: Floats
-    pet: Floats
-    label: NDArray[np.uint8]
-    instances: NDArray[np.int16]
-    grid: Grid
-    pet_grid: Grid
-    nodes: Rows
-    distractors: Rows
-    misregistration: Misregistration
-    patient: Patient
-
-    @property
-    def shift_mm(self) -> Triple:
-        """Rigid part of the misregistration, RAS mm; `misregistration.at` adds the breathing."""
-        return self.misregistration.shift_mm
 
 
 def make_case(settings: PhantomSettings, index: int) -> PhantomCase:
     """Make one phantom; a pure function of the settings and the index.
 
-    The number of patients and the test fraction do not matter to it.
+    The number of patients, the test fraction and the paired scanner do not matter to it.
     """
+    if settings.edition == 2:
+        return image(settings, draw_anatomy(settings, index), settings.scanner)
+    return make_first(settings, index)
 
-    def draw(topic: str) -> np.random.Generator:
-        return numpy_generator(settings.seed, "phantom", settings.scanner, index, topic)
 
-    scanner = _scanner(settings)
-    person = draw_patient(draw("person"))
-    canvas = Canvas(*_place(settings, draw("size")), draw("shape"))
-    cavity = paint_body(canvas, person, draw("body"))
-    paint_pads(canvas)
-    paint_neck(canvas, person)
-    paint_abdomen(canvas, person, cavity, draw("abdomen"))
-    paint_chest(canvas, person, cavity, draw("chest"))
-    groups = draw_nodes(
-        draw("nodes"), settings.nodes, _is_negative(settings, index), person.contrast
-    )
-    nodes = paint_nodes(canvas, groups, draw("places"))
-    found = paint_distractors(canvas, settings.distractors, draw("distractors"))
-    move = draw_misregistration(
-        draw("move"), settings.misregistration_mm, DIAPHRAGM_Z * canvas.scale, canvas.scale
-    )
-    grid, other = canvas.grid, pet_grid(canvas.grid, scanner.pet_spacing)
-    pet = image_pet(canvas.suv, grid, other, move, scanner, draw("pet"))
-    scans = Scans(canvas.suv, grid, pet, other, move)
-    malignant = np.array([False, *(node.malignant for node in nodes.drawn)])
-    return PhantomCase(
-        id=_name(settings, index),
-        ct=image_ct(canvas.hu, grid, scanner, draw("ct")),
-        pet=pet,
-        label=malignant[nodes.instances].astype(np.uint8),
-        instances=nodes.instances,
-        grid=grid,
-        pet_grid=other,
-        nodes=node_rows(nodes, scans),
-        distractors=distractor_rows(found, scans),
-        misregistration=move,
-        patient=person,
-    )
+def make_cases(settings: PhantomSettings, index: int) -> list[PhantomCase]:
+    """Make what each scanner of the settings sees of one patient: one case, or a pair."""
+    if settings.edition == 1:
+        return [make_first(settings, index)]
+    anatomy = draw_anatomy(settings, index)
+    return [image(settings, anatomy, scanner) for scanner in settings.scanners]
 
 
 def write_cohort(
@@ -152,7 +73,7 @@ def write_cohort(
         DataError: If the folder cannot be written or belongs to something else.
     """
     out = Path(out)
-    recipe = {"version": VERSION, **settings.model_dump(mode="json")}
+    recipe = _recipe(settings)
     _claim(out, recipe)
     for done, name in enumerate(_write_all(out, settings, hash_of(recipe), workers), 1):
         if progress:
@@ -161,43 +82,21 @@ def write_cohort(
     tests = set(order[: round(settings.test_fraction * settings.patients)].tolist())
     cases = []
     for index in range(settings.patients):
-        name = _name(settings, index)
-        folder = out / "cases" / name
-        volumes = {key: folder / f"{key}.nii.gz" for key in ("ct", "pet")}
         split = "test" if index in tests else "train"
-        site = f"scanner_{settings.scanner}"
-        cases.append(Case(name, name, volumes, folder / "label.nii.gz", site, split))
+        for scanner in settings.scanners:
+            name = settings.name(index, scanner)
+            folder = out / "cases" / name
+            volumes = {key: folder / f"{key}.nii.gz" for key in ("ct", "pet")}
+            who, label = settings.patient_name(index), folder / "label.nii.gz"
+            cases.append(Case(name, who, volumes, label, f"scanner_{scanner}", split))
     return write_manifest(out / "manifest.csv", cases)
 
 
-def _name(settings: PhantomSettings, index: int) -> str:
-    return f"phantom_{settings.scanner}_{index:04d}"
-
-
-def _is_negative(settings: PhantomSettings, index: int) -> bool:
-    """Say whether a patient has no malignant node: evenly spread over the indices."""
-    phase = numpy_generator(settings.seed, "phantom", settings.scanner, "negative").random()
-    share = settings.negative_share
-    return math.floor((index + 1) * share + phase) > math.floor(index * share + phase)
-
-
-def _scanner(settings: PhantomSettings) -> Scanner:
-    scanner = SCANNERS[settings.scanner]
-    return replace(
-        scanner,
-        pet_spacing=settings.pet_spacing or scanner.pet_spacing,
-        fwhm_mm=settings.fwhm_mm or scanner.fwhm_mm,
-    )
-
-
-def _place(settings: PhantomSettings, rng: np.random.Generator) -> tuple[Grid, float]:
-    """Return the CT grid and the scale of a patient who lies slightly off its middle."""
-    shape, spacing = settings.ct_box()
-    scale = settings.fit() * float(rng.uniform(0.92, 1.0))
-    middle = scale * np.array([0.0, 8.0, np.mean(settings.heights())]) + rng.normal(0, 2, 3)
-    half = (np.subtract(shape, 1) * spacing / 2)[::-1]
-    x, y, z = map(float, middle - half)
-    return Grid.from_spacing(shape, spacing, (x, y, z)), scale
+def _recipe(settings: PhantomSettings) -> dict[str, object]:
+    """Return what a cohort is made with; that of edition 1 is as it was before edition 2."""
+    later = SECOND_ONLY if settings.edition == 1 else ()
+    dumped = settings.model_dump(mode="json", exclude=set(later))
+    return {"version": VERSIONS[settings.edition], **dumped}
 
 
 def _claim(out: Path, recipe: dict[str, object]) -> None:
@@ -242,11 +141,17 @@ def _write_all(out: Path, settings: PhantomSettings, key: str, workers: int) -> 
 
 
 def _write_case(out: Path, settings: PhantomSettings, key: str, index: int) -> str:
-    """Write a case, whole or not at all, unless it is there."""
-    folder = out / "cases" / _name(settings, index)
-    if _is_made(folder, key):
-        return folder.name
-    case = make_case(settings, index)
+    """Write what each scanner sees of a patient, each case whole or not at all, unless there."""
+    folders = [out / "cases" / settings.name(index, one) for one in settings.scanners]
+    if not all(_is_made(folder, key) for folder in folders):
+        for folder, case in zip(folders, make_cases(settings, index), strict=True):
+            if not _is_made(folder, key):
+                _write_one(folder, case, settings, key)
+    return folders[0].name
+
+
+def _write_one(folder: Path, case: PhantomCase, settings: PhantomSettings, key: str) -> None:
+    scanner = case.id.split("_")[1]
     with atomic_folder(folder) as part:
         write_volume(part / "ct.nii.gz", case.ct, case.grid, np.int16)
         write_volume(part / "pet.nii.gz", case.pet, case.pet_grid)
@@ -255,15 +160,16 @@ def _write_case(out: Path, settings: PhantomSettings, key: str, index: int) -> s
         about = {
             "case": case.id,
             "made_with": key,
-            "scanner": asdict(_scanner(settings)),
+            "scanner": asdict(settings.machine(scanner)),
             "patient": asdict(case.patient),
             "misregistration": asdict(case.misregistration),
             "shift_mm": case.shift_mm,
             "nodes": case.nodes,
             "distractors": case.distractors,
         }
+        if case.acquisition is not None:
+            about["acquisition"] = asdict(case.acquisition)
         write_json(part / "nodes.json", about)
-    return folder.name
 
 
 def _is_made(folder: Path, key: str) -> bool:

@@ -5,6 +5,7 @@ On the PET they cannot be told from nodes; the CT shows fat, muscle, a vessel or
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import Canvas, Region, Slices, Tissue
-from .nodes import Node, draw_shape, form_of, malignant_suv
+from .nodes import Node, form_of, malignant_suv
 from .organs import URETER
-from .stations import Room, Station, stations_in_view
+from .shapes import DrawShape, draw_bumpy
+from .stations import STATIONS, Room, Station, stations_in_view
 
 Kind = Literal["brown_fat", "muscle", "vessel", "ureter"]
 
@@ -55,7 +57,13 @@ class Distractor:
     mask: NDArray[np.bool_]
 
 
-def paint_distractors(canvas: Canvas, mean: float, rng: np.random.Generator) -> list[Distractor]:
+def paint_distractors(
+    canvas: Canvas,
+    mean: float,
+    rng: np.random.Generator,
+    stations: Mapping[str, Station] = STATIONS,
+    draw_shape: DrawShape = draw_bumpy,
+) -> list[Distractor]:
     """Paint a random number of them into the tracer; the CT stays as it is.
 
     Call it after the nodes: their voxels are never touched.
@@ -64,13 +72,15 @@ def paint_distractors(canvas: Canvas, mean: float, rng: np.random.Generator) -> 
         canvas: The painted patient.
         mean: Expected number; how much of it is brown fat differs between patients.
         rng: Source.
+        stations: Where nodes lie, and these beside them.
+        draw_shape: Draws a shape of a short axis in mm.
     """
     rooms = {
         "brown_fat": Room(canvas, {Tissue.FAT: 1.0}),
         "muscle": Room(canvas, {Tissue.MUSCLE: 1.0}),
         "vessel": Room(canvas, {Tissue.VESSEL: 1.0}),
     }
-    names = {**stations_in_view(canvas), **_in_view(canvas)}
+    names = {**stations_in_view(canvas, stations), **_in_view(canvas)}
     shares = np.array(list(_SHARES.values()))
     shares[0] *= rng.uniform(0.4, 1.8)
     found = []
@@ -80,7 +90,7 @@ def paint_distractors(canvas: Canvas, mean: float, rng: np.random.Generator) -> 
         if kind == "ureter":
             one = _ureter(canvas, rng)
         elif names:
-            one = _focus(canvas, kind, rooms[kind], short, names, rng)
+            one = _focus(canvas, kind, rooms[kind], short, names, rng, draw_shape)
         else:
             one = None
         if one is not None:
@@ -95,13 +105,14 @@ def _focus(
     short: float,
     names: dict[str, Station],
     rng: np.random.Generator,
+    draw_shape: DrawShape,
 ) -> Distractor | None:
     weights = np.array([one.weight for one in names.values()])
     station = list(names)[int(rng.choice(len(names), p=weights / weights.sum()))]
     place = room.find(names[station], short / 2, rng)
-    axes, turn, bumps = draw_shape(rng, short)
+    shape = draw_shape(rng, short)
     suv = malignant_suv(rng, short)
-    found = form_of(canvas, Node(short, axes, turn, bumps, False, suv, 0, False), place)
+    found = form_of(canvas, Node(short, shape, False, suv, 0, False), place)
     if found is None:
         return None
     box, form, _ = found
@@ -111,7 +122,7 @@ def _focus(
     mask = share >= 0.5
     if mask.sum() * canvas.grid.voxel_ml < _LEAST_ML:
         return None
-    room.take(place, float(axes.mean()) / 2)
+    room.take(place, float(shape.axes_mm.mean()) / 2)
     canvas.paint(Region(box, share), None, suv, None)
     return Distractor(kind, station, short, suv, box, mask)
 

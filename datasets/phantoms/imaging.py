@@ -18,7 +18,7 @@ from hilum.core.geometry import Grid, Triple
 
 from .canvas import Floats
 
-_SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
+SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 _FILTER = 0.5
 """Share of the resolution (FWHM) that is the smoothing after the counting."""
 
@@ -51,7 +51,11 @@ class Scanner:
 SCANNERS: dict[str, Scanner] = {
     "a": Scanner((1, 1, 1), (3.5, 4.0, 4.0), 6.0, 260, 1.0, 0.05, 13.0, 1.6),
     "b": Scanner((1.25, 1.1, 1.1), (3.0, 3.2, 3.2), 7.0, 220, 0.85, 0.08, 22.0, 2.4),
+    "c": Scanner((0.8, 0.9, 0.9), (2.0, 2.1, 2.1), 4.6, 420, 1.06, 0.04, 18.0, 1.0),
+    "d": Scanner((1.6, 1.15, 1.15), (5.0, 5.3, 5.3), 8.5, 150, 0.9, 0.08, 30.0, 3.2),
+    "e": Scanner((1.0, 1.2, 1.2), (3.3, 2.7, 2.7), 5.6, 70, 1.12, 0.1, 24.0, 2.0),
 }
+"""c (digital, sharp kernel), d (old, no time of flight) and e (low dose) need edition 2."""
 
 
 @dataclass(frozen=True)
@@ -126,16 +130,42 @@ def image_pet(
         scanner: Resolution, counts and bias; `counts` of 0 or infinity leave the noise out.
         rng: Source of the counts and of the patient's calibration.
     """
-    sigma = scanner.fwhm_mm * _SIGMA_PER_FWHM
-    noisy = 0 < scanner.counts < np.inf
-    after = sigma * _FILTER if noisy else 0.0
-    seen = blurred(tracer, ct, pet, move, float(np.sqrt(sigma**2 - after**2)))
+    before, _ = blurs(scanner)
+    return counted(blurred(tracer, ct, pet, move, before), pet, scanner, rng)
+
+
+def blurs(scanner: Scanner) -> tuple[float, float]:
+    """Return the standard deviations in mm of the blur before the counting and after it."""
+    sigma = scanner.fwhm_mm * SIGMA_PER_FWHM
+    after = sigma * _FILTER if 0 < scanner.counts < np.inf else 0.0
+    return float(np.sqrt(sigma**2 - after**2)), after
+
+
+def counted(
+    seen: Floats,
+    pet: Grid,
+    scanner: Scanner,
+    rng: np.random.Generator,
+    sensitivity: Floats | None = None,
+) -> Floats:
+    """Return the PET after counting, smoothing and calibration.
+
+    Args:
+        seen: True SUV after the first blur, on the PET grid.
+        pet: That grid.
+        scanner: Resolution, counts and bias.
+        rng: Source of the patient's calibration and of the counts.
+        sensitivity: Factor on the expected counts that broadcasts to `seen`; 1 if not given.
+    """
+    _, after = blurs(scanner)
     factor = scanner.suv_bias * float(np.exp(rng.normal(0, scanner.suv_spread)))
-    if noisy:
+    if 0 < scanner.counts < np.inf:
         per_suv = scanner.counts * pet.voxel_ml
+        if sensitivity is not None:
+            per_suv = np.asarray(per_suv * sensitivity, np.float32)
         counts = rng.poisson(seen * np.float32(per_suv))
         seen = (counts / per_suv).astype(np.float32)
-        seen = _smooth(seen, [after / s for s in pet.spacing])
+        seen = discrete_gaussian(seen, [after / s for s in pet.spacing])
     return np.ascontiguousarray(seen * np.float32(factor), np.float32)
 
 
@@ -169,10 +199,10 @@ def image_ct(hu: Floats, ct: Grid, scanner: Scanner, rng: np.random.Generator) -
 
     Whole HU from -1024 to 3071, as a scanner writes them.
     """
-    sigma = scanner.ct_blur_mm * _SIGMA_PER_FWHM
-    seen = _smooth(hu, [sigma / s for s in ct.spacing])
+    sigma = scanner.ct_blur_mm * SIGMA_PER_FWHM
+    seen = discrete_gaussian(hu, [sigma / s for s in ct.spacing])
     noise = rng.standard_normal(ct.shape, np.float32)
-    noise = _smooth(noise, (0.35, 0.65, 0.65))
+    noise = discrete_gaussian(noise, (0.35, 0.65, 0.65))
     noise /= noise.std()
     # Water-equivalent thickness of each slice: noise is that of a 230 mm body at the preset.
     area = np.clip(hu / 1000 + 1, 0, 1.2).sum((1, 2)) * ct.spacing[1] * ct.spacing[2]
@@ -182,7 +212,7 @@ def image_ct(hu: Floats, ct: Grid, scanner: Scanner, rng: np.random.Generator) -
     return np.clip(np.round(seen), -1024, 3071)
 
 
-def _smooth(array: Floats, sigma: Sequence[float]) -> Floats:
+def discrete_gaussian(array: Floats, sigma: Sequence[float]) -> Floats:
     """Blur with the discrete Gaussian, whose variance is exact even far below a voxel.
 
     A Gaussian that is merely sampled at the voxels is too narrow by 10 to 30 % at a standard

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from .canvas import Canvas, Floats, Slices
+from .shapes import DrawShape, Shape, draw_bumpy
+from .stations import MEDIAN_MM, SIGMA
 
 SHORT_AXIS_MM = (4.0, 30.0)
-_MEDIAN_MM, _SIGMA = 9.5, 0.45
 
 
 @dataclass(frozen=True)
@@ -26,36 +26,39 @@ class Node:
 
     Attributes:
         short_mm: Short axis of the ellipsoid in the axial plane.
-        axes_mm: All three axes (short, long, along the body).
-        turn: 3 x 3, rows are the directions of the axes in RAS.
-        bumps: Amplitude and direction `[4, 4]` of the deviations from an ellipsoid.
+        shape: Its surface.
         malignant: Whether it belongs to the target.
         suv: True uptake.
         hu: CT value.
         hilum: Whether it has a fatty hilum.
         confluent: Whether it grows into the node before it.
+        necrosis: Whether its middle is dead.
         station: Name in `STATIONS`.
     """
 
     short_mm: float
-    axes_mm: NDArray[np.float64]
-    turn: NDArray[np.float64]
-    bumps: NDArray[np.float64]
+    shape: Shape
     malignant: bool
     suv: float
     hu: float
     hilum: bool
     confluent: bool = False
+    necrosis: bool = False
     station: str = ""
 
 
-def draw_short_axes(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Draw short axes in mm: log-normal, cut off at 4 and 30 mm by drawing again."""
-    low, high = np.log(SHORT_AXIS_MM)
-    drawn = rng.normal(np.log(_MEDIAN_MM), _SIGMA, count)
+def draw_short_axes(
+    rng: np.random.Generator,
+    count: int,
+    bounds_mm: tuple[float, float] = SHORT_AXIS_MM,
+    sigma: float = SIGMA,
+) -> NDArray[np.float64]:
+    """Draw short axes in mm: log-normal, cut off at the bounds by drawing again."""
+    low, high = np.log(bounds_mm)
+    drawn = rng.normal(np.log(MEDIAN_MM), sigma, count)
     while ((drawn < low) | (drawn > high)).any():
         bad = (drawn < low) | (drawn > high)
-        drawn[bad] = rng.normal(np.log(_MEDIAN_MM), _SIGMA, int(bad.sum()))
+        drawn[bad] = rng.normal(np.log(MEDIAN_MM), sigma, int(bad.sum()))
     return np.exp(drawn)
 
 
@@ -63,18 +66,6 @@ def malignant_suv(rng: np.random.Generator, short_mm: float) -> float:
     """Draw the true uptake of a malignant node: rises with size, from hardly visible to hot."""
     middle = 5.5 * (short_mm / 10) ** 0.45
     return float(np.clip(middle * np.exp(rng.normal(0, 0.45)), 1.8, 25))
-
-
-def draw_shape(
-    rng: np.random.Generator, short_mm: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Draw axes, direction and bumps of a node with this short axis."""
-    axes = short_mm * np.array([1.0, rng.uniform(1.1, 1.7), rng.uniform(1.0, 1.7)])
-    # Any direction in the axial plane, a slight tilt out of it.
-    angles = (rng.uniform(0, 360), rng.normal(0, 12), rng.normal(0, 12))
-    turn = Rotation.from_euler("zyx", angles, degrees=True).as_matrix().T
-    bumps = np.column_stack([rng.normal(0, 0.05, 4), directions(rng, 4)])
-    return axes, turn, bumps
 
 
 def draw_nodes(
@@ -89,14 +80,26 @@ def draw_nodes(
         contrast: HU of venous contrast in blood; nodes take up less of it.
     """
     count = max(3, int(rng.poisson(mean)))
-    shorts = np.sort(draw_short_axes(rng, count))[::-1]
+    return draw_nodes_of(rng, draw_short_axes(rng, count), negative, contrast, draw_bumpy)
+
+
+def draw_nodes_of(
+    rng: np.random.Generator,
+    short_mm: NDArray[np.float64],
+    negative: bool,
+    contrast: float,
+    draw_shape: DrawShape,
+) -> list[list[Node]]:
+    """Draw nodes of these short axes in groups, the largest first; see `draw_nodes`."""
+    shorts, count = np.sort(short_mm)[::-1], len(short_mm)
     habit = rng.normal(0.1, 0.5)
     chance = 1 / (1 + np.exp(-(habit + 2.2 * np.log(shorts / 10))))
     malignant = (rng.random(count) < chance) & (not negative)
     if not negative and not malignant.any():
         malignant[0] = True
     nodes = [
-        _draw_node(rng, float(s), bool(m), contrast) for s, m in zip(shorts, malignant, strict=True)
+        _draw_node(rng, float(s), bool(m), contrast, draw_shape)
+        for s, m in zip(shorts, malignant, strict=True)
     ]
     return list(_groups(rng, nodes))
 
@@ -106,7 +109,7 @@ def form_of(
 ) -> tuple[Slices, Floats, list[Floats]] | None:
     """Return box, form (1 on the surface, 0 in the middle) and the node's own coordinates."""
     grid = canvas.grid
-    reach = node.axes_mm.max() * 0.65 / np.asarray(grid.spacing) + 1
+    reach = node.shape.reach_mm / np.asarray(grid.spacing) + 1
     low = np.clip(np.floor(place - reach).astype(int), 0, None)
     high = np.minimum(np.ceil(place + reach).astype(int) + 1, grid.shape)
     if (high <= low).any():
@@ -117,28 +120,18 @@ def form_of(
         ((axis - p) * s).astype(np.float32)
         for axis, p, s in zip(np.ogrid[box], place, grid.spacing, strict=True)
     )
-    own = [
-        (row[0] * w + row[1] * h + row[2] * d) / np.float32(axis / 2)
-        for row, axis in zip(node.turn.astype("f4"), node.axes_mm, strict=True)
-    ]
-    length = np.sqrt(own[0] ** 2 + own[1] ** 2 + own[2] ** 2)
-    safe = np.maximum(length, 1e-3)
-    radius = np.ones_like(length)
-    for size, *way in node.bumps.astype("f4"):
-        cosine = (own[0] * way[0] + own[1] * way[1] + own[2] * way[2]) / safe
-        radius += size * (cosine**3 + cosine**2 - np.float32(1 / 3))
-    return box, length / radius, own
+    return box, *node.shape.form((w, h, d), node.short_mm)
 
 
-def _draw_node(rng: np.random.Generator, short: float, malignant: bool, contrast: float) -> Node:
-    axes, turn, bumps = draw_shape(rng, short)
+def _draw_node(
+    rng: np.random.Generator, short: float, malignant: bool, contrast: float, draw_shape: DrawShape
+) -> Node:
+    shape = draw_shape(rng, short)
     benign_suv = float(np.clip(0.9 * np.exp(rng.normal(0, 0.3)), 0.4, 2.0))
     suv = malignant_suv(rng, short)
     return Node(
         short_mm=short,
-        axes_mm=axes,
-        turn=turn,
-        bumps=bumps,
+        shape=shape,
         malignant=malignant,
         suv=suv if malignant else benign_suv,
         hu=float(rng.normal(42, 7) + contrast * rng.uniform(0.3, 0.6)),
@@ -156,9 +149,3 @@ def _groups(rng: np.random.Generator, nodes: list[Node]) -> Iterator[list[Node]]
             group = [left[0], *(replace(node, confluent=merge) for node in left[1:size])]
             left = left[size:]
             yield group
-
-
-def directions(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Draw unit vectors `[count, 3]`, evenly over the sphere."""
-    ways = rng.normal(0, 1, (count, 3))
-    return ways / np.linalg.norm(ways, axis=1, keepdims=True)

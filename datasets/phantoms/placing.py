@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,8 +12,9 @@ from scipy import ndimage
 from hilum.core.connected_components import components
 
 from .canvas import Canvas, Floats, Region, Tissue
-from .nodes import Node, directions, form_of
-from .stations import STATIONS, Room, lookup, stations_in_view
+from .nodes import Node, form_of
+from .shapes import directions
+from .stations import STATIONS, Room, Station, lookup, stations_in_view
 
 _YIELDS = (Tissue.FAT, Tissue.LUNG, Tissue.MUSCLE, Tissue.NODE)
 """Tissues that a node pushes aside; it moulds itself around all others."""
@@ -36,26 +38,30 @@ class Nodes:
     owner: Floats = field(repr=False)
 
 
-def paint_nodes(canvas: Canvas, groups: list[list[Node]], rng: np.random.Generator) -> Nodes:
+def paint_nodes(
+    canvas: Canvas,
+    groups: list[list[Node]],
+    rng: np.random.Generator,
+    stations: Mapping[str, Station] = STATIONS,
+) -> Nodes:
     """Find room for each group at a station in view, and paint its nodes, largest first."""
     room = Room(canvas, _WORTH)
-    names = stations_in_view(canvas)
+    seen = stations_in_view(canvas, stations)
     painted = Nodes(
         [], np.zeros(canvas.grid.shape, np.int16), np.full(canvas.grid.shape, np.inf, "f4")
     )
-    if not names:
+    if not seen:
         return painted
-    weights = np.array([one.weight for one in names.values()])
     for group in groups:
-        station, place = _settle(canvas, room, group[0], list(names), weights, rng)
+        station, place = _settle(canvas, room, group[0], seen, rng)
         before = None
         for node in group:
             if before is not None:
                 place = _beside(canvas, before, node, place, rng)
                 if _free_share(canvas, node, place) < _LEAST_FREE / 2:
-                    station, place = _settle(canvas, room, node, list(names), weights, rng)
+                    station, place = _settle(canvas, room, node, seen, rng)
             _paint_node(canvas, replace(node, station=station), place, painted)
-            room.take(place, float(np.mean(node.axes_mm)) / 2)
+            room.take(place, float(np.mean(node.shape.axes_mm)) / 2)
             before = node
     _tidy(painted)
     return painted
@@ -65,15 +71,15 @@ def _settle(
     canvas: Canvas,
     room: Room,
     node: Node,
-    names: list[str],
-    weights: NDArray[np.float64],
+    seen: Mapping[str, Station],
     rng: np.random.Generator,
 ) -> tuple[str, NDArray[np.float64]]:
     """Return station and place where most of the node finds room, of a few tries."""
     best = (-1.0, "", np.zeros(3))
+    names, weights = list(seen), np.array([one.weight_of(node.short_mm) for one in seen.values()])
     for _ in range(_TRIES):
         name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
-        place = room.find(STATIONS[name], node.short_mm / 2, rng)
+        place = room.find(seen[name], node.short_mm / 2, rng)
         free = _free_share(canvas, node, place)
         if free > best[0]:
             best = (free, name, place)
@@ -96,7 +102,7 @@ def _beside(
     canvas: Canvas, before: Node, node: Node, place: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Return the freest of several places beside the node before."""
-    apart = (np.mean(before.axes_mm) + np.mean(node.axes_mm)) / 2
+    apart = (np.mean(before.shape.axes_mm) + np.mean(node.shape.axes_mm)) / 2
     apart = apart * 0.8 if node.confluent else apart * 1.1 + 2
     ways = directions(rng, 10) * apart / np.asarray(canvas.grid.spacing)
     edge = np.subtract(canvas.grid.shape, 3)
@@ -136,6 +142,10 @@ def _paint_node(canvas: Canvas, node: Node, place: NDArray[np.float64], painted:
         )
         hu += fat * (-70 - hu)
         suv *= 1 - 0.5 * fat
+    if node.necrosis:
+        dead = np.clip((0.6 - form) / 0.2, 0, 1)
+        hu += dead * (18 - hu)
+        suv *= 1 - 0.8 * dead
     canvas.paint(Region(box, share), hu, suv, None)
     canvas.tissue[box][inside] = Tissue.NODE
     painted.drawn.append(node)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
 from hilum.core.geometry import IntTriple, Triple
+from hilum.core.seeds import numpy_generator
 from hilum.core.settings import Settings
 
 from .anatomy import FIELD_MM, REGIONS
-from .imaging import SCANNERS
+from .imaging import SCANNERS, Scanner
 
+ScannerName = Literal["a", "b", "c", "d", "e"]
+SECOND_ONLY = ("edition", "paired", "arms", "phase", "metal", "motion_mm")
+"""Settings that edition 1 does not have."""
+_FIRST = ("a", "b")
 _LEAST_SCALE = 0.45
 
 
@@ -40,8 +47,28 @@ class PhantomSettings(Settings):
     size: Literal["tiny", "demo", "full"] = Field(
         "demo", description="preset of shape, spacing and region: 0.06, 0.6 or 2.3 million voxels"
     )
-    scanner: Literal["a", "b"] = Field(
-        "a", description="b: other spacing, resolution, noise and SUV bias (external test set)"
+    edition: Literal[1, 2] = Field(
+        1,
+        description="1: smooth nodes, scanners a and b; 2: shapes of real nodes, a full atlas of "
+        "stations, scanners a to e, acquisitions, the same patients for every scanner",
+    )
+    scanner: ScannerName = Field(
+        "a", description="b to e: other spacing, resolution, noise and SUV bias (external test set)"
+    )
+    paired: ScannerName | None = Field(
+        None, description="second scanner that sees the same patients (edition 2)"
+    )
+    arms: Literal["up", "down"] | None = Field(
+        None, description="position of the arms; drawn per patient if not given (edition 2)"
+    )
+    phase: Literal["plain", "arterial", "portal"] | None = Field(
+        None, description="contrast phase; drawn per patient if not given (edition 2)"
+    )
+    metal: float = Field(
+        0.15, ge=0, le=1, description="fraction of patients with metal in the body (edition 2)"
+    )
+    motion_mm: float = Field(
+        4, ge=0, le=20, description="breathing during the PET at the diaphragm, mm (edition 2)"
     )
     region: Literal["chest", "neck_to_abdomen", "brain_to_bladder"] | None = Field(
         None, description="part of the body that fills the field of view, instead of the preset's"
@@ -85,6 +112,17 @@ class PhantomSettings(Settings):
         return spacing
 
     @model_validator(mode="after")
+    def _has_edition(self) -> PhantomSettings:
+        fields = type(self).model_fields
+        later = [name for name in SECOND_ONLY[1:] if getattr(self, name) != fields[name].default]
+        later += ["scanner"] if self.scanner not in _FIRST else []
+        if self.edition == 1 and later:
+            raise ValueError(f"{' and '.join(later)} must go with edition=2; add it")
+        if self.paired == self.scanner:
+            raise ValueError("paired must be another scanner than scanner")
+        return self
+
+    @model_validator(mode="after")
     def _fits(self) -> PhantomSettings:
         if self.fit() < _LEAST_SCALE:
             raise ValueError(
@@ -104,6 +142,48 @@ class PhantomSettings(Settings):
         a, b, c = (s * f for s, f in zip(size.spacing, factor, strict=True))
         return (d, h, w), (a, b, c)
 
+    def anatomy_box(self) -> tuple[IntTriple, Triple]:
+        """Return shape and spacing of what the body is drawn on: for every scanner in edition 2."""
+        if self.edition == 1:
+            return self.ct_box()
+        size = SIZES[self.size]
+        return self.shape or size.shape, self.ct_spacing or size.spacing
+
+    def ct_spacing_of(self, scanner: str) -> Triple:
+        """Return the mm of a scanner's CT along depth, height, width."""
+        size, factor = SIZES[self.size].spacing, SCANNERS[scanner].ct_spacing_factor
+        a, b, c = (s * f for s, f in zip(size, factor, strict=True))
+        return self.ct_spacing or (a, b, c)
+
+    def machine(self, scanner: str) -> Scanner:
+        """Return a scanner with what the settings change of it."""
+        found = SCANNERS[scanner]
+        return replace(
+            found,
+            pet_spacing=self.pet_spacing or found.pet_spacing,
+            fwhm_mm=self.fwhm_mm or found.fwhm_mm,
+        )
+
+    @property
+    def scanners(self) -> tuple[str, ...]:
+        """Return the scanners that see each patient."""
+        return (self.scanner, self.paired) if self.paired else (self.scanner,)
+
+    def name(self, index: int, scanner: str | None = None) -> str:
+        """Return the name of a case."""
+        return f"phantom_{scanner or self.scanner}_{index:04d}"
+
+    def patient_name(self, index: int) -> str:
+        """Return the name of a patient: in edition 2 the same for every scanner."""
+        return self.name(index) if self.edition == 1 else f"phantom_s{self.seed}_{index:04d}"
+
+    def is_negative(self, index: int) -> bool:
+        """Say whether a patient has no malignant node: evenly spread over the indices."""
+        who = (self.scanner,) if self.edition == 1 else ("second",)
+        phase = numpy_generator(self.seed, "phantom", *who, "negative").random()
+        share = self.negative_share
+        return math.floor((index + 1) * share + phase) > math.floor(index * share + phase)
+
     def heights(self) -> tuple[float, float]:
         """Return the atlas heights between which the region lies."""
         return REGIONS[self.region or SIZES[self.size].region]
@@ -111,5 +191,5 @@ class PhantomSettings(Settings):
     def fit(self) -> float:
         """Return the largest scale of the body at which the region fits into the CT."""
         low, high = self.heights()
-        sides = [n * s for n, s in zip(*self.ct_box(), strict=True)]
+        sides = [n * s for n, s in zip(*self.anatomy_box(), strict=True)]
         return min(side / need for side, need in zip(sides, (high - low, *FIELD_MM), strict=True))

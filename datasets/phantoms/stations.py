@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,9 @@ from hilum.core.geometry import Triple
 
 from .canvas import Canvas, Floats, Tissue
 
+MEDIAN_MM, SIGMA = 9.5, 0.45
+"""Median short axis of nodes, and the standard deviation of its log."""
+
 
 class Station(NamedTuple):
     """A place where nodes lie.
@@ -20,11 +24,18 @@ class Station(NamedTuple):
         centre: Atlas mm.
         spread: How far nodes scatter around it along x, y, z, atlas mm.
         weight: How often it has a node, relative to the others.
+        size: Median short axis of its nodes over that of all.
     """
 
     centre: Triple
     spread: Triple
     weight: float
+    size: float = 1.0
+
+    def weight_of(self, short_mm: float) -> float:
+        """Return how often it has a node of this size, by Bayes' rule for log-normal sizes."""
+        log, shift = np.log(short_mm / MEDIAN_MM), np.log(self.size)
+        return self.weight * float(np.exp((log**2 - (log - shift) ** 2) / (2 * SIGMA**2)))
 
 
 # The right one of each pair. Neck: levels of Robbins 2008; chest: IASLC map (Rusch 2009).
@@ -57,18 +68,15 @@ _SINGLE: dict[str, Station] = {
 }
 
 
-def _mirrored(name: str, right: Station) -> dict[str, Station]:
+def mirrored(name: str, right: Station) -> dict[str, Station]:
+    """Return the stations of both sides under their names."""
     x, y, z = right.centre
-    parted = name.replace("_10", "_10{}") if name.startswith("hilar") else f"{name}{{}}"
-    marks = ("R", "L") if name[0].isdigit() or name.startswith("hilar") else ("_right", "_left")
-    return {
-        parted.format(marks[0]): right,
-        parted.format(marks[1]): right._replace(centre=(-x, y, z)),
-    }
+    marks = ("R", "L") if name[-1].isdigit() else ("_right", "_left")
+    return {name + marks[0]: right, name + marks[1]: right._replace(centre=(-x, y, z))}
 
 
 STATIONS: dict[str, Station] = {
-    **{key: one for name, right in _PAIRS.items() for key, one in _mirrored(name, right).items()},
+    **{key: one for name, right in _PAIRS.items() for key, one in mirrored(name, right).items()},
     **_SINGLE,
 }
 
@@ -131,9 +139,11 @@ class Room:
             room[box] *= np.clip((far - radius_mm) / gap, 0, 1).astype(np.float32)
 
 
-def stations_in_view(canvas: Canvas) -> dict[str, Station]:
+def stations_in_view(
+    canvas: Canvas, stations: Mapping[str, Station] = STATIONS
+) -> dict[str, Station]:
     """Return the stations whose middle lies in the field of view."""
-    return {k: v for k, v in STATIONS.items() if canvas.in_view(canvas.index_of(v.centre))}
+    return {k: v for k, v in stations.items() if canvas.in_view(canvas.index_of(v.centre))}
 
 
 def lookup(worth: dict[Tissue, float]) -> Floats:

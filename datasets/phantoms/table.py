@@ -38,7 +38,7 @@ class Scans:
 
 
 def node_rows(nodes: Nodes, scans: Scans) -> list[dict[str, object]]:
-    """Return one row per node, in the order of the numbers in the instance label.
+    """Return one row per node with a voxel, in the order of the numbers in the instance label.
 
     Keys: `id`, `station`, `malignant`, `centre_mm` (RAS), `short_axis_mm` (of the voxels, see
     `short_axis`), `drawn_short_axis_mm` (of the ellipsoid before it was bent and moulded),
@@ -46,8 +46,10 @@ def node_rows(nodes: Nodes, scans: Scans) -> list[dict[str, object]]:
     does), and of `suv_max`, `suv_mean`, `mtv_ml` and `tlg` both `_truth` and `_measured`.
     """
     rows = []
-    boxes = ndimage.find_objects(nodes.instances)
+    boxes = ndimage.find_objects(nodes.instances, max_label=len(nodes.drawn))
     for number, (node, box) in enumerate(zip(nodes.drawn, boxes, strict=True), 1):
+        if box is None:
+            continue
         mask = nodes.instances[box] == number
         rows.append(
             {

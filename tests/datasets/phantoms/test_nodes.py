@@ -13,11 +13,11 @@ from hilum.datasets.phantoms.distractors import paint_distractors
 from hilum.datasets.phantoms.nodes import (
     Node,
     draw_nodes,
-    draw_shape,
     draw_short_axes,
     form_of,
 )
 from hilum.datasets.phantoms.placing import paint_nodes
+from hilum.datasets.phantoms.shapes import Bumpy, draw_bumpy
 from hilum.datasets.phantoms.stations import STATIONS, Room, stations_in_view
 
 GRID = Grid.from_spacing((70, 50, 90), (3.0, 3.5, 3.0), (-133.5, -85.75, 340.0))
@@ -72,23 +72,25 @@ def test_some_nodes_lie_in_clusters_merge_or_have_a_fatty_hilum() -> None:
 
 
 def test_an_unbent_node_is_the_ellipsoid_it_says(fat: Canvas) -> None:
-    axes, turn, _ = draw_shape(np.random.default_rng(3), 20.0)
-    node = Node(20.0, axes, turn, np.zeros((4, 4)), True, 5.0, 40.0, False)
+    drawn = draw_bumpy(np.random.default_rng(3), 20.0)
+    node = Node(20.0, Bumpy(drawn.axes_mm, drawn.turn, np.zeros((4, 4))), True, 5.0, 40.0, False)
     found = form_of(fat, node, np.array([30.2, 25.4, 44.0]))
     assert found is not None
     volume = (found[1] < 1).sum() * GRID.voxel_ml
-    assert volume == pytest.approx(np.pi / 6 * np.prod(axes) / 1000, rel=0.03)
+    assert volume == pytest.approx(np.pi / 6 * np.prod(drawn.axes_mm) / 1000, rel=0.03)
 
 
 def test_bumps_change_a_node_without_changing_its_size_much(fat: Canvas) -> None:
     rng = np.random.default_rng(1)
     ratio = []
     for _ in range(20):
-        axes, turn, bumps = draw_shape(rng, 18.0)
-        node = Node(18.0, axes, turn, bumps, True, 5.0, 40.0, False)
+        shape = draw_bumpy(rng, 18.0)
+        node = Node(18.0, shape, True, 5.0, 40.0, False)
         found = form_of(fat, node, np.array([30.0, 25.0, 44.0]))
         assert found is not None
-        ratio.append((found[1] < 1).sum() * GRID.voxel_ml / (np.pi / 6 * np.prod(axes) / 1000))
+        ratio.append(
+            (found[1] < 1).sum() * GRID.voxel_ml / (np.pi / 6 * np.prod(shape.axes_mm) / 1000)
+        )
     assert np.mean(ratio) == pytest.approx(1, abs=0.06)
     assert np.std(ratio) > 0.005
 
@@ -98,7 +100,7 @@ def test_nodes_of_a_block_of_fat_have_the_size_they_were_drawn_with(fat: Canvas)
     painted = paint_nodes(fat, groups, np.random.default_rng(5))
     assert len(painted.drawn) >= 0.8 * len(groups)
     for number, node in enumerate(painted.drawn, 1):
-        drawn = np.pi / 6 * np.prod(node.axes_mm) / 1000
+        drawn = np.pi / 6 * np.prod(node.shape.axes_mm) / 1000
         if drawn > 2:
             volume = (painted.instances == number).sum() * GRID.voxel_ml
             assert volume == pytest.approx(drawn, rel=0.35)
@@ -117,9 +119,9 @@ def test_nodes_never_cover_bone_vessels_or_airways(fat: Canvas) -> None:
 
 
 def test_confluent_nodes_touch_and_keep_their_own_numbers(fat: Canvas) -> None:
-    axes = np.array([14.0, 15.0, 16.0])
-    one = Node(14.0, axes, np.eye(3), np.zeros((4, 4)), True, 6.0, 45.0, False)
-    two = Node(14.0, axes, np.eye(3), np.zeros((4, 4)), True, 7.0, 45.0, False, confluent=True)
+    shape = Bumpy(np.array([14.0, 15.0, 16.0]), np.eye(3), np.zeros((4, 4)))
+    one = Node(14.0, shape, True, 6.0, 45.0, False)
+    two = Node(14.0, shape, True, 7.0, 45.0, False, confluent=True)
     painted = paint_nodes(fat, [[one, two]], np.random.default_rng(0))
     first, second = painted.instances == 1, painted.instances == 2
     assert min(first.sum(), second.sum()) > 20
