@@ -15,6 +15,7 @@ from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.recipe import preparation_of
 from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.prior_rule import PriorRuleSettings
 from hilum.segmenter.segmenter import Segmenter, modalities_seen
 
 from .settings import FinetuneSettings
@@ -79,6 +80,7 @@ def config_of(
             "fusion": settings.fusion,
             "deep_supervision": settings.deep_supervision,
             "prior": settings.prior,
+            "prior_rule": _rule(settings, start),
             "patch": settings.patch,
             "spacing": store.spacing,
             "intensity": _zscored(settings, asked, start),
@@ -89,6 +91,14 @@ def config_of(
             "extra": {"pretrained": origin},
         },
     )
+
+
+def _rule(settings: FinetuneSettings, start: Start | None) -> PriorRuleSettings | None:
+    """Return the rule to begin as: heads that correct one are worth nothing without it."""
+    old = None if start is None else start.segmenter
+    if settings.prior_rule is not None or old is None or not settings.transfer.with_heads:
+        return settings.prior_rule
+    return old.config.prior_rule
 
 
 def _zscored(
@@ -113,16 +123,21 @@ def _zscored(
 
 
 def resolved(
-    settings: FinetuneSettings, split: Split, store: CaseStore, report: TransferReport | None
-) -> FinetuneSettings:
-    """Return settings whose rate is chosen, and note in the report which, and why."""
-    if settings.transfer.rate is not None or report is None:
-        return settings
+    settings: FinetuneSettings,
+    config: SegmenterConfig,
+    split: Split,
+    store: CaseStore,
+    report: TransferReport | None,
+) -> tuple[FinetuneSettings, list[str]]:
+    """Return settings whose rate is chosen, and which it is, and why."""
+    rule = config.prior_rule is not None
+    if settings.transfer.rate is not None or (report is None and not rule):
+        return settings, []
     patients = len({store.rows[name]["patient"] for name in split.train})
-    choice = default_rate(patients, report.whole)
-    report.notes.append(f"transfer.rate is {choice.factor:g}: {choice.why}")
+    choice = default_rate(patients, report is not None and report.whole, rule)
     chosen = settings.transfer.model_copy(update={"rate": choice.factor})
-    return settings.model_copy(update={"transfer": chosen})
+    told = f"transfer.rate is {choice.factor:g}: {choice.why}"
+    return settings.model_copy(update={"transfer": chosen}), [told]
 
 
 def segmenter_of(

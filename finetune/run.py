@@ -40,6 +40,7 @@ from .building import config_of, modalities_of, resolved, segmenter_of, start_of
 from .data import CaseValidation, maps_for
 from .learned_from import learned_from
 from .module import FinetuneModule
+from .prior_limit import with_limit
 from .semi_supervised.pseudo_labels import check_labeller, labels_of_run
 from .semi_supervised.unlabelled import UnlabelledToo, unlabelled_patches
 from .settings import FinetuneSettings
@@ -77,11 +78,12 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
     conditions = check_conditions(settings.conditions, asked)
     # Everything that can be wrong is found before the folder is claimed for these settings.
     start = start_of(settings, asked)
-    config = config_of(store, settings, asked, start)
+    config, told = with_limit(config_of(store, settings, asked, start), store, split)
     segmenter, report = segmenter_of(config, settings, start)
-    training = resolved(settings, split, store, report)
+    training, why = resolved(settings, config, split, store, report)
     taken = () if report is None else report.taken
     seen, notes = learned_from(settings, store, split)
+    notes = [*told, *why, *notes]
     data = _data(segmenter, settings, store, split)
     if settings.pseudo.segmenter is not None:
         check_labeller(store, split, settings)
@@ -184,9 +186,9 @@ def parts_of(settings: FinetuneSettings) -> tuple[FinetuneModule, PatchData]:
     split = make_split(store, settings.split)
     asked = modalities_of(store, settings)
     start = start_of(settings, asked)
-    config = config_of(store, settings, asked, start)
+    config, _ = with_limit(config_of(store, settings, asked, start), store, split)
     segmenter, report = segmenter_of(config, settings, start)
-    training = resolved(settings, split, store, report)
+    training, _ = resolved(settings, config, split, store, report)
     taken = () if report is None else report.taken
     module = FinetuneModule(segmenter, training, store, Path(), taken)
     return module, _patches(segmenter, settings, store, split)

@@ -19,6 +19,7 @@ from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
 from hilum.segmenter.calibration.choose import ChoiceSettings
 from hilum.segmenter.inference.settings import InferenceSettings
 from hilum.segmenter.organ_settings import OrganSettings
+from hilum.segmenter.prior_rule import PriorRuleSettings
 from hilum.training.settings import TrainerSettings
 
 from .modality_dropout import MissingSettings
@@ -70,6 +71,11 @@ class FinetuneSettings(Settings):
     deep_supervision: bool = Field(True, description="whether coarse maps predict, too")
     prior: float = Field(
         0.01, gt=0, lt=0.5, description="expected share of each class; first bias of the heads"
+    )
+    prior_rule: PriorRuleSettings | None = Field(
+        None,
+        description="rule to begin as, which the network corrects: SUV above a limit, as in "
+        "prior_rule.limit=auto; empty: as in init_from if its heads are taken, else none",
     )
     loss: dict[str, Any] = Field(
         {"name": "dice_ce"}, description="name and parameters; without a name, Dice and CE"

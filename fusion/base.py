@@ -96,6 +96,12 @@ class FusionStrategy(nn.Module, ABC):
     def forward(self, volumes: Volumes, available: Available) -> list[Tensor]:
         """Predict logits, finest (full resolution) first; only the first counts at inference."""
 
+    def forget_prior(self) -> None:
+        """Let decoders that say nothing (heads of zeros) mean the same for every class.
+
+        Nothing to do for most; who has a prior apart from the decoders' forgets it.
+        """
+
     def penalty(self) -> dict[str, Tensor]:
         """Return what the last forward pass adds to the loss, by name; nothing for most."""
         return {}

@@ -52,6 +52,11 @@ class LateProductFusion(FusionStrategy):
         levels = predict(self, self.decoders, volumes, available)
         return [self._product(level, present) for level in levels]
 
+    def forget_prior(self) -> None:
+        """Take every class for equally likely."""
+        with torch.no_grad():
+            self.log_odds.zero_()
+
     def _product(self, logits: Tensor, present: Tensor) -> Tensor:
         log_p = logits.float().log_softmax(2)
         total = torch.where(present, log_p, torch.zeros_like(log_p)).sum(0)

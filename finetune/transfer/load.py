@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from hilum.core.checkpoints import EncoderConfig, LoadReport, load_weights, stat
 from hilum.core.errors import CheckpointError
 from hilum.core.input_scale import scale_of
 from hilum.encoders.decoders.base import Decoder
+from hilum.encoders.networks import Output
 from hilum.segmenter.segmenter import Segmenter
 
 from .heads import carry, matches
+from .rules import other_start, same_rule
 from .settings import TransferSettings
 from .sources import Source, Start, read_start
 
@@ -150,24 +152,51 @@ def _decoders(
                 found=f"{decoder.spec} here, {given.spec} there",
                 remedy="leave out `decoder`, or set transfer.parts=encoder",
             )
-        if settings.parts == "encoder+decoder":
-            _new_heads(decoder, own, "heads stay new with transfer.parts=encoder+decoder")
-            continue
-        pairs = matches(outputs, segmenter.outputs, settings.classes)
-        if pairs:
-            carry(decoder, given, pairs, segmenter.outputs, segmenter.config.prior, own)
-            _count(decoder, own)
-            continue
-        there, here = (", ".join(map(str, o)) for o in (outputs, segmenter.outputs))
-        if settings.parts == "whole":
-            raise CheckpointError(
-                "heads are carried over only where their outputs mean the same",
-                file=start.name,
-                found=f"{there} there, {here} here",
-                remedy="name the class that continues another, as in transfer.classes.node=lesion, "
-                "or set transfer.parts=encoder+decoder",
-            )
-        _new_heads(decoder, own, f"of another meaning: {there} there, {here} here")
+        _heads(segmenter, decoder, given, outputs, start, settings, report, own)
+
+
+def _heads(
+    segmenter: Segmenter,
+    decoder: Decoder,
+    given: Decoder,
+    outputs: Sequence[Output],
+    start: Start,
+    settings: TransferSettings,
+    report: TransferReport,
+    own: LoadReport,
+) -> None:
+    """Carry the heads of a decoder over, or say why they stay new."""
+    if settings.parts == "encoder+decoder":
+        _new_heads(decoder, own, "heads stay new with transfer.parts=encoder+decoder")
+        return
+    pairs = matches(outputs, segmenter.outputs, settings.classes)
+    there, here = (", ".join(map(str, o)) for o in (outputs, segmenter.outputs))
+    apart = f"{there} there, {here} here"
+    why = other_start(segmenter, start) if pairs else f"of another meaning: {apart}"
+    if why and settings.parts == "auto":
+        _new_heads(decoder, own, why)
+        return
+    if not pairs:
+        raise CheckpointError(
+            "heads are carried over only where their outputs mean the same",
+            file=start.name,
+            found=apart,
+            remedy="name the class that continues another, as in transfer.classes.node=lesion, "
+            "or set transfer.parts=encoder+decoder",
+        )
+    if why and start.ruled:
+        raise CheckpointError(
+            "heads that correct a rule are carried over only with it",
+            file=start.name,
+            remedy="give the segmenter the folder's prior_rule, or set "
+            "transfer.parts=encoder+decoder",
+        )
+    if why:
+        report.notes.append("prior_rule: its logits are added to those of the folder's heads")
+    if start.segmenter is not None:
+        same_rule(segmenter, start.segmenter, pairs, report.notes)
+    carry(decoder, given, pairs, segmenter.outputs, segmenter.config.prior, own)
+    _count(decoder, own)
 
 
 def _body(decoder: Decoder, given: Decoder) -> LoadReport:

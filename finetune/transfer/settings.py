@@ -31,7 +31,7 @@ class TransferSettings(Settings):
         None,
         gt=0,
         description="learning rate of everything as a factor; empty: 0.2 for a whole pretrained "
-        "network with one or two labelled patients, else 1",
+        "network with one or two labelled patients, and for prior_rule with at most four, else 1",
     )
     encoder_rate: float = Field(
         1.0, gt=0, description="learning rate of encoders as a factor, beside that of everything"
@@ -89,3 +89,8 @@ class TransferSettings(Settings):
     def with_decoder(self) -> bool:
         """Whether the decoder follows the folder, if that has one."""
         return self.parts != "encoder" and self.method != "probe"
+
+    @property
+    def with_heads(self) -> bool:
+        """Whether heads are taken where they mean the same."""
+        return self.with_decoder and self.parts != "encoder+decoder"

@@ -65,6 +65,11 @@ class Start:
     alone: dict[str, Decoder] = field(default_factory=dict)
 
     @property
+    def ruled(self) -> bool:
+        """Whether heads only correct a rule."""
+        return self.segmenter is not None and self.segmenter.rule is not None
+
+    @property
     def about(self) -> EncoderConfig:
         """What the first encoder saw."""
         return self.sources[0].about

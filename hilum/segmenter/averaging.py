@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,13 +20,14 @@ from .config import SegmenterConfig, read_segmenter_config
 from .inference.predict_case import predict_case
 from .operating.apply import mask_of
 from .operating.point import ARGMAX
+from .prior_rule import PriorRuleSettings
 from .segmenter import Segmenter
 
 Score = Callable[[Segmenter], float]
 """Larger is better; measured on validation cases, never on those of the test."""
 
 ALIKE = ("modalities", "classes", "organs", "encoder", "fusion", "decoder", "deep_supervision",
-         "spacing", "orientation", "intensity")  # fmt: skip
+         "spacing", "orientation", "intensity", "prior_rule")  # fmt: skip
 """What segmenters must share so that a mean of their weights means something."""
 
 
@@ -136,7 +137,7 @@ def _filled(config: SegmenterConfig, weights: dict[str, Tensor]) -> Segmenter:
 
 def _check_alike(one: SegmenterConfig, other: SegmenterConfig, first: Path, path: Path) -> None:
     for key in ALIKE:
-        ours, theirs = getattr(one, key), getattr(other, key)
+        ours, theirs = (_plain(getattr(config, key)) for config in (one, other))
         if ours != theirs:
             raise CheckpointError(
                 f"segmenters to average must have the same {key}",
@@ -144,6 +145,13 @@ def _check_alike(one: SegmenterConfig, other: SegmenterConfig, first: Path, path
                 found=f"{theirs}, while {first} has {ours}",
                 remedy="average runs of one recipe that differ in seed, rate or augmentation",
             )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value to compare; the limit that a rule began at is a weight by now."""
+    if isinstance(value, PriorRuleSettings):
+        return value.model_dump(exclude={"limit"})
+    return value
 
 
 def _check_shapes(

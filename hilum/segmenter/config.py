@@ -17,6 +17,7 @@ from hilum.datasets.prepare.case import PrepareSettings
 
 from .inference.settings import InferenceSettings
 from .operating.point import OperatingPoint
+from .prior_rule import PriorRuleSettings
 
 FORMAT = 1
 
@@ -38,6 +39,9 @@ class SegmenterConfig(Settings):
     )
     deep_supervision: bool = Field(True, description="whether coarse maps predict, too")
     prior: float = Field(0.01, gt=0, lt=0.5, description="expected share of each class at start")
+    prior_rule: PriorRuleSettings | None = Field(
+        None, description="rule that the network's logits are added to; empty: none"
+    )
     patch: IntTriple = Field(description="sides of a training patch in voxels")
     spacing: Triple = Field(description="mm along depth, height, width")
     orientation: str = Field("SAR", description="direction of depth, height, width")
@@ -67,6 +71,12 @@ class SegmenterConfig(Settings):
     def zscored(self) -> tuple[str, ...]:
         """Modalities that the network sees as the z-score of their whole volume."""
         return zscored(self.intensity)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class but the background."""
+        many = tuple(f"class {n}" for n in range(1, self.classes))
+        return self.names or (("node",) if self.classes == 2 else many)
 
     @field_validator("decoder", mode="before")
     @classmethod

@@ -27,6 +27,7 @@ from .adapters import has_adapters, merged
 from .config import SegmenterConfig, read_segmenter_config
 from .organ_head import folded
 from .prediction.on_call import ScanPredictor
+from .prior_rule import PriorRule, start_at_zero
 
 STRATEGY_GETS = {"modalities": None, "encoders": None, "make_decoder": None}
 """What a fusion strategy is handed, beside its own parameters."""
@@ -45,6 +46,7 @@ class Segmenter(ScanPredictor):
         classes: Channels of the output.
         inputs: Modalities that each encoder sees, by the encoder's name.
         strategy: The fusion strategy, which holds encoders and decoders.
+        rule: What the network's logits are added to, if it begins as a rule.
     """
 
     def __init__(self, config: SegmenterConfig) -> None:
@@ -74,6 +76,7 @@ class Segmenter(ScanPredictor):
             raise SettingsError(
                 "the fusion strategy must fit the encoder", found=f"{config.fusion}: {error}"
             ) from None
+        self.rule = self._rule()
 
     @property
     def networks(self) -> list[nn.Module]:
@@ -95,10 +98,10 @@ class Segmenter(ScanPredictor):
     @property
     def outputs(self) -> tuple[Output, ...]:
         """What each output channel of a decoder means: background, classes, organs."""
-        few, many = ("node",), tuple(f"class {n}" for n in range(1, self.classes))
-        names = self.config.names or (few if self.classes == 2 else many)
         organs = range(1, self.config.organs + 1)
-        return classes_of(*names) + tuple(Output(kind="organ", name=str(n)) for n in organs)
+        return classes_of(*self.config.class_names) + tuple(
+            Output(kind="organ", name=str(n)) for n in organs
+        )
 
     def forward(self, image: Volume, available: Available, organs: bool = False) -> list[Tensor]:
         """Predict logits, finest (full resolution) first.
@@ -111,6 +114,8 @@ class Segmenter(ScanPredictor):
         """
         volumes = {name: image[:, i : i + 1] for i, name in enumerate(self.modalities)}
         levels = self.strategy(volumes, available)
+        if self.rule is not None:
+            levels = self.rule(levels, image, available)
         return levels if organs else [folded(level, self.classes) for level in levels]
 
     def save(self, folder: str | Path, card: str = "") -> Path:
@@ -160,6 +165,18 @@ class Segmenter(ScanPredictor):
                 remedy="copy the whole folder again from where it was trained",
             ) from None
         return segmenter.eval()
+
+    def _rule(self) -> PriorRule | None:
+        """Return the rule to begin as, and let all else begin at zero."""
+        config = self.config
+        if config.prior_rule is None:
+            return None
+        rule = PriorRule(
+            config.prior_rule, self.modalities, config.zscored, config.class_names, config.prior
+        )
+        self.strategy.forget_prior()
+        start_at_zero(self.decoders.values(), self.classes, config.prior)
+        return rule
 
     def _decoder(self, channels: Sequence[int], strides: Sequence[IntTriple]) -> nn.Module:
         config = self.config

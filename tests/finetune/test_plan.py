@@ -11,7 +11,7 @@ import torch
 from hilum.core.errors import SettingsError
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
-from hilum.finetune.advice import advice
+from hilum.finetune.advice import advice, rule_advice
 from hilum.finetune.fingerprint import Fingerprint, fingerprint, notes
 from hilum.finetune.plan import GIB, PlanSettings, needed, plan, settings_of, strides_for
 from hilum.finetune.settings import FinetuneSettings
@@ -41,6 +41,17 @@ def test_a_plan_says_the_rate_of_transfer_and_the_block_of_masks() -> None:
     assert "try 3 voxels" in lines["pretrain task.block"]
     none = Fingerprint((4.0, 4.0, 4.0), (40, 40, 40), float("nan"), 10, 0)
     assert list(dict(advice(none, 0))) == ["transfer.rate"]
+
+
+def test_a_plan_says_whether_to_begin_as_a_rule_and_asks_no_test_patient(
+    store: CaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [(key, why)] = rule_advice(store)
+    assert key == "prior_rule"
+    assert "set prior_rule.limit=auto" in why
+    assert "on 4 labelled patients" in why, "two of six patients test"
+    monkeypatch.setattr("hilum.finetune.advice.PROMISING", 1.1)
+    assert "not worth" in rule_advice(store)[0][1]
 
 
 def test_small_nodes_and_none_are_noted() -> None:

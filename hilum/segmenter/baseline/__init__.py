@@ -1,0 +1,1 @@
+"""Rules without learning, which every network is to be compared with."""
