@@ -87,7 +87,10 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
     data = _data(segmenter, settings, store, split)
     if settings.pseudo.segmenter is not None:
         check_labeller(store, split, settings)
-    with RunFolder.open(out, settings, "finetune", follower=follows(settings.trainer)) as run:
+    follower = follows(settings.trainer)
+    with RunFolder.open(
+        out, settings, "finetune", data=store.fingerprint, follower=follower
+    ) as run:
         folder = run.path / "segmenter"
         if run.done:
             say(f"{run.path} is done")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hilum.core.errors import DataError, SettingsError, StoreError, did_you_mean
-from hilum.core.files import read_json, write_json
 from hilum.core.runs import RunFolder
 from hilum.core.seeds import numpy_generator
 from hilum.datasets.splits import make_split
@@ -68,24 +67,16 @@ def cases(
     ) or training
 
 
-def same_data(
-    run: RunFolder, store: CaseStore, training: Sequence[str], validation: Sequence[str]
-) -> None:
-    """Note which data the run uses; refuse to resume on others."""
-    file = run.path / "data.json"
-    now = {
-        "fingerprint": store.fingerprint,
-        "training": list(training),
-        "validation": list(validation),
-    }
-    if file.exists() and read_json(file) != now:
+def same_data(run: RunFolder, training: Sequence[str], validation: Sequence[str]) -> None:
+    """Note which cases the run uses; refuse to resume on others."""
+    now = {"training": list(training), "validation": list(validation)}
+    if any(run.data.get(part, cases) != cases for part, cases in now.items()):
         raise StoreError(
-            "the store must be the one that the run began with",
-            file=store.path,
-            found=f"fingerprint {store.fingerprint}",
-            remedy="begin a new run, or bring the old store back",
+            "the run must use the cases that it began with",
+            file=run.path,
+            remedy="begin a new run",
         )
-    write_json(file, now)
+    run.note_data(**now)
 
 
 def _fits(patch: Sequence[int], shape: Sequence[int]) -> bool:

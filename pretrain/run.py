@@ -83,7 +83,10 @@ def pretrain(settings: PretrainSettings, out: str | Path, *, say: Say = print) -
     task = module.task  # the whole one, also while a sharded run has a part of it
     # The last weights, not the best: the loss of a few patches is no measure of transfer.
     probe = _probe(store, settings, names, module.augmentation)
-    with RunFolder.open(out, settings, "pretrain", follower=follows(settings.trainer)) as run:
+    follower = follows(settings.trainer)
+    with RunFolder.open(
+        out, settings, "pretrain", data=store.fingerprint, follower=follower
+    ) as run:
         folder = run.path / "encoder"
         if run.done:
             say(f"{run.path} is done")
@@ -91,7 +94,7 @@ def pretrain(settings: PretrainSettings, out: str | Path, *, say: Say = print) -
         if run.follower:
             fit(module, data, run, settings.trainer, seed=settings.seed, callbacks=probe)
             return folder
-        same_data(run, store, *chosen)
+        same_data(run, *chosen)
         if report is not None and run.checkpoint is None:
             write_json(run.path / "load_report.json", report.as_json())
             say(f"{settings.init_from}: {report.lines()[0]}")

@@ -14,6 +14,7 @@ from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
 from hilum.core.notes import Note
 
+from ..io.slice_gaps import WIDE, verdict
 from .enhanced import quiet
 from .pixels import bad, images_of
 
@@ -207,28 +208,24 @@ def _spacing(
     if len(places) < 2:
         raise bad("a volume must have two slices or more", headers[0], case, len(places))
     gaps = np.diff(places)
-    usual = float(np.median(gaps))
-    wide = np.flatnonzero(gaps > 1.5 * usual)
-    if wide.size:
-        lost = int(np.round(gaps[wide] / usual - 1).sum())
-        raise bad(
-            "no slice may be missing", headers[wide[0]], case,
-            f"{lost} missing, the first after {places[wide[0]]:.2f} mm along the normal",
-            "export the whole series again",
-        )  # fmt: skip
     spacing = float(places[-1] - places[0]) / (len(places) - 1)
     regular = places.mean() + spacing * (np.arange(len(places)) - (len(places) - 1) / 2)
     off = float(np.abs(places - regular).max())
-    if off > JITTER * spacing + 0.02:
-        raise bad(
-            "slices must be evenly spaced", headers[0], case,
-            f"gaps of {gaps.min():.3g} to {gaps.max():.3g} mm, up to {off:.2f} mm off",
-            "resample the series to even slices",
-        )  # fmt: skip
+    if (gaps > WIDE * np.median(gaps)).any() or off > JITTER * spacing + 0.02:
+        rule, found, remedy = verdict(gaps, places, _instance_numbers(headers))
+        raise bad(rule, headers[int(np.argmax(gaps))], case, found, remedy)
     if off > 0.01:
         text = f"slices lie up to {off:.2f} mm off their regular places"
         notes.append(Note("info" if off < 0.1 else "warning", "slices off their places", text))
     return spacing
+
+
+def _instance_numbers(headers: Sequence[Dataset]) -> list[int]:
+    """Return the scanner's numbers of slices, if all have one."""
+    try:
+        return [int(header.InstanceNumber) for header in headers]
+    except (AttributeError, TypeError, ValueError):
+        return []
 
 
 def _check_tilt(

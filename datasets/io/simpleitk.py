@@ -12,6 +12,7 @@ from hilum.core.errors import DataError, UserError
 from hilum.core.geometry import Grid
 
 from .nifti import Volume
+from .slice_gaps import verdict
 
 POSITION = "0020|0032"
 
@@ -66,13 +67,8 @@ def _check_gaps(positions: list[str], folder: Path, case: str | None) -> None:
     places = np.array([[float(part) for part in text.split("\\")] for text in positions])
     gaps = np.linalg.norm(np.diff(places, axis=0), axis=1)
     if gaps.max() > 1.1 * np.median(gaps) or gaps.min() < 0.9 * np.median(gaps):
-        raise DataError(
-            "slices must be evenly spaced",
-            case=case,
-            file=folder,
-            found=f"gaps of {gaps.min():.2f} to {gaps.max():.2f} mm",
-            remedy="look for missing slices",
-        )
+        rule, found, remedy = verdict(gaps, np.concatenate([[0], np.cumsum(gaps)]))
+        raise DataError(rule, case=case, file=folder, found=found, remedy=remedy)
 
 
 def _series(sitk: ModuleType, folder: Path) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .errors import RunError, Stopped
+from .errors import RunError, Stopped, StoreError
 from .files import read_json, write_json, write_text
 from .locks import Lock, Watch, take
 from .settings import Settings, read_yaml, write_yaml
@@ -56,7 +56,13 @@ class RunFolder:
     @classmethod
     @contextmanager
     def open(
-        cls, path: str | Path, settings: Settings, command: str, *, follower: bool = False
+        cls,
+        path: str | Path,
+        settings: Settings,
+        command: str,
+        *,
+        data: str = "",
+        follower: bool = False,
     ) -> Iterator[RunFolder]:
         """Enter a run: check that the folder is ours and free, lock it, note how it ends.
 
@@ -64,11 +70,14 @@ class RunFolder:
             path: Folder of the run; made if absent.
             settings: Resolved settings; a folder that holds others is an error.
             command: Name of the command.
+            data: Fingerprint of the case store. A run goes on with the same data wherever the store
+                lies now, and with no other data.
             follower: Whether this process only helps the one that has the folder; it writes
                 nothing and locks nothing.
 
         Raises:
             RunError: If the folder holds another run, or a living process works in it.
+            StoreError: If the run began with other data.
         """
         run = cls(Path(path), command)
         run.follower = follower
@@ -76,12 +85,14 @@ class RunFolder:
             yield run
             return
         run.path.mkdir(parents=True, exist_ok=True)
-        run._claim(settings)
+        run._claim(settings, data)
         (run.path / "stop").unlink(missing_ok=True)
         run._lock = take(run.path / "lock", WATCH)
         run._lock.keep(run._obey)
         try:
             write_yaml(run.path / "config.yaml", settings)
+            if data:
+                run.note_data(fingerprint=data)
             if not run.done:
                 run._state("running")
             yield run
@@ -117,6 +128,16 @@ class RunFolder:
         """What a done run gave to `finish`."""
         return read_json(self.path / "summary.json")
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """What is noted of the data that the run began with."""
+        file = self.path / "data.json"
+        return read_json(file) if file.exists() else {}
+
+    def note_data(self, **about: Any) -> None:
+        """Add to what is noted of the run's data."""
+        write_json(self.path / "data.json", self.data | about)
+
     def heartbeat(self, step: int, steps: int, **numbers: float) -> None:
         """Say how far the run is; at most one write every five seconds, so call it at each step."""
         now = time.monotonic()
@@ -134,7 +155,7 @@ class RunFolder:
         self._state("done")
         write_text(self.path / "DONE", time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
 
-    def _claim(self, settings: Settings) -> None:
+    def _claim(self, settings: Settings, data: str) -> None:
         config = self.path / "config.yaml"
         if not config.exists():
             names = [p.name for p in self.path.iterdir()]
@@ -150,11 +171,20 @@ class RunFolder:
             return
         if self._never_began():
             return
+        before = self.data.get("fingerprint", "")
+        if data and before and data != before:
+            raise StoreError(
+                "the store must be the one that the run began with",
+                file=self.path,
+                found=f"fingerprint {data}, not {before}",
+                remedy="begin a new run, or bring the old store back",
+            )
+        free = RUNTIME_ONLY | ({"store"} if data and data == before else set())
         old, new = _flat(_filled(config, settings)), _flat(json.loads(settings.model_dump_json()))
         changed = [
             f"{key} was {old.get(key)!r}, now {new.get(key)!r}"
             for key in sorted(old.keys() | new.keys())
-            if old.get(key) != new.get(key) and not RUNTIME_ONLY & set(key.split("."))
+            if old.get(key) != new.get(key) and not free & set(key.split("."))
         ]
         if changed:
             raise RunError(

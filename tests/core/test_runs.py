@@ -14,16 +14,17 @@ from pathlib import Path
 import pytest
 
 from hilum.core import locks
-from hilum.core.errors import RunError, Stopped
+from hilum.core.errors import RunError, Stopped, StoreError
 from hilum.core.files import read_json
 from hilum.core.runs import RunFolder
-from hilum.core.settings import Settings
+from hilum.core.settings import Settings, read_yaml
 
 
 class Config(Settings):
     """Settings of a toy run."""
 
     seed: int = 0
+    store: str = ""
     workers: int = 0
 
 
@@ -66,6 +67,47 @@ def test_other_settings_are_refused_but_other_workers_are_not(tmp_path: Path) ->
     with (
         pytest.raises(RunError, match="other settings, found seed was 0, now 1"),
         RunFolder.open(tmp_path / "r", Config(seed=1), "toy"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "refusal"),
+    [
+        (("a", "1"), ("b", "1"), ""),
+        (("a", "1"), ("a", "1"), ""),
+        (("a", "1"), ("a", "2"), "the store must be the one that the run began with"),
+        (("a", "1"), ("b", "2"), "found fingerprint 2, not 1"),
+        (("a", "1"), ("b", ""), "store was 'a', now 'b'"),
+        (("a", ""), ("b", "1"), "store was 'a', now 'b'"),
+        (("a", ""), ("a", "1"), ""),
+    ],
+)
+def test_the_store_may_lie_elsewhere_but_not_hold_other_data(
+    tmp_path: Path, first: tuple[str, str], then: tuple[str, str], refusal: str
+) -> None:
+    run = tmp_path / "r"
+    with RunFolder.open(run, Config(store=first[0]), "toy", data=first[1]):
+        pass
+    if not refusal:
+        with RunFolder.open(run, Config(store=then[0]), "toy", data=then[1]) as opened:
+            assert opened.data.get("fingerprint", "") == then[1]
+        assert read_yaml(run / "config.yaml")["store"] == then[0]
+        return
+    with (
+        pytest.raises((RunError, StoreError), match=refusal),
+        RunFolder.open(run, Config(store=then[0]), "toy", data=then[1]),
+    ):
+        pass
+    assert read_yaml(run / "config.yaml")["store"] == first[0]
+
+
+def test_the_same_data_elsewhere_excuses_no_other_setting(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path / "r", Config(store="a"), "toy", data="1"):
+        pass
+    with (
+        pytest.raises(RunError, match="found seed was 0, now 1;"),
+        RunFolder.open(tmp_path / "r", Config(store="b", seed=1), "toy", data="1"),
     ):
         pass
 

@@ -202,6 +202,9 @@ def test_a_store_that_changed_is_refused(
     write_json(tmp_path / "r" / "data.json", data | {"fingerprint": "old"})
     with pytest.raises(StoreError, match="must be the one that the run began with"):
         pretrain(settings_of(store), tmp_path / "r")
+    write_json(tmp_path / "r" / "data.json", data | {"training": ["another"]})
+    with pytest.raises(StoreError, match="must use the cases that it began with"):
+        pretrain(settings_of(store), tmp_path / "r")
 
 
 @pytest.mark.parametrize(

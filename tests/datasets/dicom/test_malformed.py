@@ -68,6 +68,10 @@ def uneven(number: int, data: Any) -> None:
     data.ImagePositionPatient[2] += 1.0 if number in (2, 3) else 0.0
 
 
+def thicker(number: int, data: Any) -> None:
+    data.ImagePositionPatient[2] += 5.0 * max(number - 3, 0)
+
+
 def damaged_stream(number: int, data: Any) -> None:
     from pydicom.encaps import encapsulate
 
@@ -95,6 +99,7 @@ CT: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "gantry tilt": ({"each": drift}, "gantry tilt"),
     "uneven slices": ({"each": uneven}, "evenly spaced"),
+    "thicker slices from the middle on": ({"each": thicker}, "variable spacing, gaps of "),
     "no pixels": (tag(PixelData=None), "pixels must be readable"),
     "too few pixels": (tag(PixelData=b"\0" * 8), "pixels must be readable"),
     "no rows": (tag(Rows=None), ""),
