@@ -14,8 +14,12 @@ from hilum.datasets.batch import Batch
 from hilum.datasets.loading.datamodule import PatchData
 from hilum.datasets.loading.loader import PatchLoader
 from hilum.datasets.loading.prefetch import OnDevice
+from hilum.datasets.splits import Split
+from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.organs import split_organs
 from hilum.losses.base import Loss
+
+from .settings import FinetuneSettings
 
 
 def maps_for(loss: Loss, classes: int, organs: bool) -> Callable[[Batch], Batch] | None:
@@ -35,6 +39,19 @@ def _mapped(loss: Loss, classes: int, organs: bool, batch: Batch) -> Batch:
     if found is not None:
         batch["maps"], batch["parts"] = found
     return batch
+
+
+def nothing_to_draw(settings: FinetuneSettings, store: CaseStore, split: Split) -> list[str]:
+    """Return what is asked of patches and cannot be had from the training cases."""
+    rows, notes = [store.rows[name] for name in split.train], []
+    if settings.hard and not any(row.get("hot_spots") for row in rows):
+        notes.append(
+            "hard: no training case has uptake off its label; those patches lie anywhere in the "
+            "body"
+        )
+    if settings.copies.p and len({row["patient"] for row in rows if row["nodes"]}) < 2:
+        notes.append("copies: nodes of two training patients or more are needed; none is pasted")
+    return notes
 
 
 class WholeCases(Dataset[dict[str, list[str]]]):

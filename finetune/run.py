@@ -37,7 +37,7 @@ from hilum.training.tracking import Tracker, tracked
 from hilum.training.trainer import fit
 
 from .building import config_of, modalities_of, resolved, segmenter_of, start_of
-from .data import CaseValidation, maps_for
+from .data import CaseValidation, maps_for, nothing_to_draw
 from .learned_from import learned_from
 from .module import FinetuneModule
 from .prior_limit import with_limit
@@ -83,7 +83,7 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
     training, why = resolved(settings, config, split, store, report)
     taken = () if report is None else report.taken
     seen, notes = learned_from(settings, store, split)
-    notes = [*told, *why, *notes]
+    notes = [*told, *why, *notes, *nothing_to_draw(settings, store, split)]
     data = _data(segmenter, settings, store, split)
     if settings.pseudo.segmenter is not None:
         check_labeller(store, split, settings)
@@ -236,8 +236,10 @@ def _patches(
             settings.patch,
             segmenter.modalities,
             settings.foreground,
+            settings.hard,
             organs=tuple(settings.organs.numbers),
             zscored=segmenter.config.zscored,
+            copies=settings.copies,
         ),
         augmentation=augmentation,
         batch_size=trainer.batch_size,

@@ -13,6 +13,7 @@ from hilum.core.input_scale import ScaleName
 from hilum.core.registry import build
 from hilum.core.settings import Settings, validate
 from hilum.datasets.augmentation.settings import AugmentationSettings
+from hilum.datasets.loading.node_copies import CopySettings
 from hilum.datasets.splits import SplitSettings
 from hilum.losses import LOSSES
 from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
@@ -68,6 +69,17 @@ class FinetuneSettings(Settings):
     )
     patch: IntTriple = Field((64, 64, 64), description="sides of a patch in voxels")
     foreground: float = Field(0.67, ge=0, le=1, description="share of patches that lie on a node")
+    hard: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of patches that lie on uptake (SUV above 2.5) off the label; with "
+        "foreground at most 1",
+    )
+    copies: CopySettings = Field(
+        default_factory=lambda: validate(CopySettings, {}),
+        description="labelled nodes of other training patients, pasted into patches",
+    )
     deep_supervision: bool = Field(True, description="whether coarse maps predict, too")
     prior: float = Field(
         0.01, gt=0, lt=0.5, description="expected share of each class; first bias of the heads"
@@ -158,6 +170,15 @@ class FinetuneSettings(Settings):
         ):
             if asked and self.init_from is None:
                 raise ValueError(f"transfer.{name} needs pretrained encoders: set init_from")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_of_patches(self) -> FinetuneSettings:
+        if self.foreground + self.hard > 1 + 1e-9:
+            raise ValueError(
+                f"foreground and hard are shares of the same patches, at most 1 together: "
+                f"{self.foreground:g} and {self.hard:g}; set foreground={1 - self.hard:g}"
+            )
         return self
 
     @model_validator(mode="before")

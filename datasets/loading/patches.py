@@ -19,6 +19,7 @@ from ..augmentation.plan import Plan
 from ..batch import Sample
 from ..store.case_store import CaseStore, StoredCase
 from ..store.organs import with_organs
+from .node_copies import Copy, NodeCopies, paste
 from .settings import PatchSettings
 
 
@@ -70,6 +71,11 @@ class PatchDataset(Dataset[Sample]):
         self.foreground = settings.foreground if settings.labelled else 0.0
         self.with_nodes = self._having("nodes") if self.foreground > 0 else ()
         self.with_uptake = self._having("hot_spots") if settings.labelled and settings.hard else ()
+        self.copies = (
+            NodeCopies(store, self.ids, self.modalities, settings.copies)
+            if settings.copies is not None and settings.copies.p and settings.labelled
+            else None
+        )
         # Where in its cycle the systematic sampling starts.
         self._phase = float(numpy_generator(seed, "phase").random())
 
@@ -140,17 +146,31 @@ class PatchDataset(Dataset[Sample]):
         patch = self.settings.sides
         start = _start(centre, patch, case.grid.shape)
         seed = derive(self.seed, "augment", index)
+        # Drawn in the patch as it lies in the case, whatever box an augmentation reads of it.
+        copy = None
+        if self.copies is not None:
+            generator = numpy_generator(self.seed, "copy", index)
+            copy = self.copies.draw(case, start, patch, generator)
         if self.augmentation is None:
             start -= (np.array(self.box) - patch) // 2
-            return self._sample(case, start, self.box, seed)
+            return self._sample(case, start, self.box, seed, copy)
         have = [name in case.modalities for name in self.modalities]
         plan = self.augmentation.plan(seed, have) if self.augment else Plan()
         low, sides = self.augmentation.box(plan)
-        return self.augmentation.one(self._sample(case, start + low, sides, seed), plan, low)
+        return self.augmentation.one(self._sample(case, start + low, sides, seed, copy), plan, low)
 
-    def _sample(self, case: StoredCase, start: np.ndarray, sides: IntTriple, seed: int) -> Sample:
-        """Read a box as it is stored."""
+    def _sample(
+        self,
+        case: StoredCase,
+        start: np.ndarray,
+        sides: IntTriple,
+        seed: int,
+        copy: Copy | None = None,
+    ) -> Sample:
+        """Read a box as it is stored, and paste what is drawn."""
         patch = case.read(start.tolist(), sides, self.modalities)
+        if copy is not None:
+            paste(patch, start.tolist(), copy)
         sample: Sample = {
             "image": torch.from_numpy(patch.image),
             "available": torch.from_numpy(patch.available),

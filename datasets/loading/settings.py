@@ -8,6 +8,8 @@ from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple
 from hilum.core.modality import modality
 
+from .node_copies import CopySettings
+
 
 @dataclass(frozen=True)
 class PatchSettings:
@@ -26,6 +28,8 @@ class PatchSettings:
         organs: Numbers of organs to have in the label above its classes; see `organs.with_organs`.
         zscored: Modalities whose mean and deviation over the whole volume go with each patch.
 
+        copies: Nodes of other patients to paste; none if not given. Only with labels.
+
     Raises:
         SettingsError: If a value is out of bounds.
     """
@@ -38,6 +42,7 @@ class PatchSettings:
     labelled: bool = True
     organs: tuple[int, ...] = ()
     zscored: tuple[str, ...] = ()
+    copies: CopySettings | None = None
 
     def __post_init__(self) -> None:
         if len(self.sides) != 3 or min(self.sides) < 1:
@@ -49,7 +54,7 @@ class PatchSettings:
                 "foreground must be within 0 and 1, jitter within 0 and 0.5",
                 found=f"{self.foreground} and {self.jitter}",
             )
-        if self.labelled and not 0 <= self.hard <= 1 - self.foreground:
+        if self.labelled and not 0 <= self.hard <= 1 - self.foreground + 1e-9:
             raise SettingsError(
                 "foreground and hard must leave no more than all",
                 found=f"{self.foreground} and {self.hard}",

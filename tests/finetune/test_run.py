@@ -19,9 +19,11 @@ from hilum.core.files import read_json
 from hilum.core.registry import build
 from hilum.core.seeds import derive
 from hilum.core.settings import validate
+from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
-from hilum.finetune.run import finetune
+from hilum.finetune.data import nothing_to_draw
+from hilum.finetune.run import finetune, parts_of
 from hilum.finetune.settings import FinetuneSettings
 from hilum.segmenter.prediction.cohort import predict
 from hilum.segmenter.segmenter import Segmenter
@@ -291,3 +293,22 @@ def test_two_cases_can_be_learned_by_heart(
     raw = found.cases[1]["case_4"]["dice"]
     assert raw == pytest.approx(metrics["case_4"]["metrics"]["dice"], abs=0.05)
     assert np.mean([m["dice"] for m in found.cases[1].values()]) > 0.6
+
+
+def test_what_patches_lie_on_is_what_the_settings_say(store: CaseStore) -> None:
+    asked = {"foreground": 0.5, "hard": 0.25, "copies": {"p": 0.4, "margin_mm": 3}}
+    _, data = parts_of(settings(store, **asked))
+    drawn = data.patches
+    assert (drawn.foreground, drawn.hard) == (0.5, 0.25)
+    assert drawn.copies is not None
+    assert (drawn.copies.p, drawn.copies.margin_mm) == (0.4, 3)
+
+
+def test_what_the_training_cases_cannot_give_is_said(store: CaseStore) -> None:
+    """The made patients take tracer up in their nodes alone."""
+    split = make_split(store, settings(store, split={"labels": 1}).split)
+    asked = settings(store, hard=0.2, copies={"p": 0.5})
+    hard, copies = nothing_to_draw(asked, store, split)
+    assert "no training case has uptake off its label" in hard
+    assert "none is pasted" in copies
+    assert nothing_to_draw(settings(store), store, split) == []

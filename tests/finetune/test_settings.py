@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hilum.core.errors import SettingsError
-from hilum.core.settings import load, write_yaml
+from hilum.core.settings import load, validate, write_yaml
+from hilum.datasets.loading.settings import PatchSettings
 from hilum.finetune.settings import TRAINER, FinetuneSettings
 
 
@@ -42,3 +43,10 @@ def test_a_wrong_value_is_one_line(override: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message) as caught:
         load(FinetuneSettings, [], ["store=s", override])
     assert "\n" not in str(caught.value)
+
+
+def test_shares_of_patches_are_no_more_than_all() -> None:
+    with pytest.raises(SettingsError, match=r"set foreground=0\.6"):
+        validate(FinetuneSettings, {"store": "s", "foreground": 0.67, "hard": 0.4})
+    settings = validate(FinetuneSettings, {"store": "s", "foreground": 0.67, "hard": 0.33})
+    assert PatchSettings(settings.patch, (), settings.foreground, settings.hard).hard == 0.33
