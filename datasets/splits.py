@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -13,6 +14,7 @@ from hilum.core.errors import DataError, SettingsError
 from hilum.core.seeds import numpy_generator
 from hilum.core.settings import Settings
 
+from .labelling import chosen_patients
 from .store.case_store import CaseStore
 
 
@@ -34,6 +36,11 @@ class SplitSettings(Settings):
     draw: int = Field(0, ge=0, description="which draw of labelled patients")
     balance_sites: bool = Field(
         False, description="draw labelled patients from the sites in turn, not as they come"
+    )
+    choose: Path | None = Field(
+        None,
+        description="labelling.csv of `hilum annotate plan`: its patients train, in its order, the "
+        "first `labels` of them; `draw` and `balance_sites` do not matter then",
     )
     seed: int = Field(0, ge=0, description="seed of the split; keep it fixed over a study")
 
@@ -74,9 +81,15 @@ def make_split(store: CaseStore, settings: SplitSettings) -> Split:
     test = _test_patients(store, patients, settings)
     rest = [patient for patient in patients if patient not in test]
     labelled = [p for p in rest if any(store.rows[c]["labelled"] for c in patients[p])]
-    order = numpy_generator(settings.seed, "validation").permutation(len(labelled))
-    validation = {labelled[i] for i in order[: settings.validation]}
-    left = [patient for patient in labelled if patient not in validation]
+    chosen = (
+        []
+        if settings.choose is None
+        else chosen_patients(settings.choose, patients, labelled, test)
+    )
+    free = [patient for patient in labelled if patient not in chosen]
+    order = numpy_generator(settings.seed, "validation").permutation(len(free))
+    validation = {free[i] for i in order[: settings.validation]}
+    left = chosen or [patient for patient in labelled if patient not in validation]
     wanted = len(left) if settings.labels is None else settings.labels
     if wanted > len(left) or len(validation) < settings.validation:
         raise DataError(
@@ -84,13 +97,8 @@ def make_split(store: CaseStore, settings: SplitSettings) -> Split:
             found=f"{len(labelled)} labelled patients beside {len(test)} for testing",
             remedy="lower split.labels or split.validation",
         )
-    drawn = numpy_generator(settings.seed, "labels", settings.draw).permutation(len(left))
-    ordered = [left[i] for i in drawn]
-    if settings.balance_sites:
-        ordered = _in_turn(ordered, _sites(store, patients))
-    # A draw of patients without any node would teach nothing: the first one drawn has some.
-    first = [p for p in ordered if any(store.rows[case].get("nodes") for case in patients[p])][:1]
-    train = set([*first, *(p for p in ordered if p not in first)][:wanted])
+    ordered = chosen or _drawn(store, patients, left, settings)
+    train = set(ordered[:wanted])
 
     def cases(chosen: set[str], labels: bool) -> tuple[str, ...]:
         names = [name for patient in patients if patient in chosen for name in patients[patient]]
@@ -101,6 +109,22 @@ def make_split(store: CaseStore, settings: SplitSettings) -> Split:
     )
     check_leakage(store, split)
     return split
+
+
+def _drawn(
+    store: CaseStore,
+    patients: dict[str, list[str]],
+    left: Sequence[str],
+    settings: SplitSettings,
+) -> list[str]:
+    """Return labelled patients in the order of a draw."""
+    drawn = numpy_generator(settings.seed, "labels", settings.draw).permutation(len(left))
+    ordered = [left[i] for i in drawn]
+    if settings.balance_sites:
+        ordered = _in_turn(ordered, _sites(store, patients))
+    # A draw of patients without any node would teach nothing: the first one drawn has some.
+    first = [p for p in ordered if any(store.rows[case].get("nodes") for case in patients[p])][:1]
+    return [*first, *(p for p in ordered if p not in first)]
 
 
 def check_leakage(store: CaseStore, split: Split) -> None:

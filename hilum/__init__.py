@@ -19,6 +19,7 @@ from hilum.core.callable_module import find
 if TYPE_CHECKING:
     import builtins
 
+    from hilum import annotate as annotate
     from hilum import study as study
     from hilum.annotate.embedding.embed import embed as embed
     from hilum.cli.contents import describe_any as inspect  # noqa: F401
@@ -64,6 +65,7 @@ _PLACES = {
     "Patches": "hilum.datasets.loading.own_network:Patches",
     "PatchesData": "hilum.datasets.loading.own_network:PatchesData",
     "Segmenter": "hilum.segmenter.segmenter:Segmenter",
+    "annotate": "hilum.annotate",
     "average": "hilum.segmenter.averaging:average",
     "bench": "hilum.cli.time_of_run:time_of_run",
     "calibrate": "hilum.segmenter.calibration.calibrate:calibrate",

@@ -1,1 +1,26 @@
-"""Whom to label, propose, correct, take back: the labelling loop around a segmenter."""
+"""The labelling loop. Each command of `hilum annotate` is a function of this room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hilum.core.callable_module import find
+
+if TYPE_CHECKING:
+    from .planning.plan import plan as plan
+
+_PLACES = {
+    "plan": "hilum.annotate.planning.plan:plan",
+}
+
+__all__ = ["plan"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return find(_PLACES[name])
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES})

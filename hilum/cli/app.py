@@ -13,6 +13,7 @@ import typer
 
 from hilum.core.errors import SettingsError, Stopped, UserError
 
+from .annotate import annotate
 from .average import average
 from .bench import bench
 from .calibrate import calibrate
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 
 app.add_typer(study, name="study")
+app.add_typer(annotate, name="annotate")
 
 
 def _say_version(asked: bool | None) -> None:

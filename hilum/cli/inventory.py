@@ -20,6 +20,7 @@ TABLES: dict[str, tuple[str, str]] = {
     "formats": ("hilum.datasets.importers.importing", "FORMATS"),
     "metrics": ("hilum.evaluation.metrics.table", "METRICS"),
     "sources": ("hilum.exchange.weights_in", "SOURCES"),
+    "labelling": ("hilum.annotate.strategies", "STRATEGIES"),
     "targets": ("hilum.exchange.networks_out.exporting", "TARGETS"),
 }
 
@@ -34,6 +35,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "pretrain": ("hilum.pretrain.settings", "PretrainSettings"),
     "finetune": ("hilum.finetune.settings", "FinetuneSettings"),
     "plan": ("hilum.finetune.plan", "PlanSettings"),
+    "annotate-plan": ("hilum.annotate.planning.settings", "LabellingSettings"),
     "embed": ("hilum.annotate.embedding.settings", "EmbedSettings"),
     "calibrate": ("hilum.segmenter.calibration.choose", "ChoiceSettings"),
     "evaluate": ("hilum.evaluation.settings", "EvaluationSettings"),

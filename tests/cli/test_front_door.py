@@ -16,7 +16,9 @@ from hilum.cli.app import app
 
 GROUP = typer.main.get_command(app)
 COMMANDS = GROUP.commands  # pyright: ignore[reportAttributeAccessIssue]
-STUDY = COMMANDS["study"].commands
+GROUPS = {"study": hilum.study, "annotate": hilum.annotate}
+"""Commands with commands of their own, and the rooms that offer these as functions."""
+INSIDE = [(group, command) for group in GROUPS for command in sorted(COMMANDS[group].commands)]
 OBJECTS = {"Segmenter", "Encoder", "CaseStore", "Patches", "PatchesData", "read_encoder", "load"}
 OTHERWISE = {"import": "import_cohort"}
 """Commands whose name no function can have."""
@@ -27,44 +29,46 @@ def python_name(command: str) -> str:
     return OTHERWISE.get(command, command.replace("-", "_"))
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"study"}))
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - set(GROUPS)))
 def test_a_command_is_a_function_of_its_name(command: str) -> None:
     assert python_name(command) in dir(hilum)
     function = getattr(hilum, python_name(command))
     assert callable(function)
 
 
-@pytest.mark.parametrize("command", sorted(STUDY))
-def test_a_command_of_a_study_is_a_function_of_the_room(command: str) -> None:
-    assert python_name(command) in dir(hilum.study)
-    assert callable(getattr(hilum.study, python_name(command)))
+@pytest.mark.parametrize(("group", "command"), INSIDE)
+def test_a_command_of_a_group_is_a_function_of_the_room(group: str, command: str) -> None:
+    assert python_name(command) in dir(GROUPS[group])
+    assert callable(getattr(GROUPS[group], python_name(command)))
 
 
 def test_nothing_else_is_offered() -> None:
     names = {python_name(command) for command in COMMANDS}
     assert set(hilum._PLACES) == names | OBJECTS
-    assert set(hilum.study._PLACES) == {python_name(command) for command in STUDY}
+    for group, room in GROUPS.items():
+        offered = {python_name(command) for command in COMMANDS[group].commands}
+        assert set(room._PLACES) == offered
     with pytest.raises(AttributeError, match="has no attribute 'finetun'"):
         hilum.finetun  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
 
 
-@pytest.mark.parametrize("module", ["__init__.py", "study/__init__.py"])
-def test_types_and_places_agree(module: str) -> None:
+@pytest.mark.parametrize("group", ["", *GROUPS])
+def test_types_and_places_agree(group: str) -> None:
     """What an editor sees is what one gets: the same names, from the same files."""
-    tree = ast.parse((ROOT / module).read_text("utf-8"))
+    tree = ast.parse((ROOT / group / "__init__.py").read_text("utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     seen = {}
     for node in block.body:
         if isinstance(node, ast.ImportFrom):
-            start = "hilum.study." if node.level else ""
+            start = f"hilum.{group}." if node.level else ""
             for alias in node.names:
                 seen[alias.asname or alias.name] = f"{start}{node.module}:{alias.name}"
-    places = dict(hilum._PLACES if module == "__init__.py" else hilum.study._PLACES)
+    room = GROUPS.get(group, hilum)
+    places = dict(room._PLACES)
     for name, place in places.items():
         if ":" not in place:  # a room that is called: it says whom it calls
             calls = getattr(sys.modules.get(place) or __import__(place), "calls", None)
-            room = getattr(hilum, name) if module == "__init__.py" else getattr(hilum.study, name)
-            places[name] = getattr(room, "calls", calls) or "hilum:study"
+            places[name] = getattr(getattr(room, name), "calls", calls) or f"hilum:{name}"
     assert seen == places
 
 

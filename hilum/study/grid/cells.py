@@ -15,6 +15,7 @@ from hilum.core.files import hash_of
 from hilum.core.registry import Table
 from hilum.core.runs import RUNTIME_ONLY
 from hilum.core.settings import S, load
+from hilum.datasets.labelling import read_choice
 from hilum.encoders import ENCODERS
 from hilum.fusion import STRATEGIES
 from hilum.losses import LOSSES
@@ -131,6 +132,10 @@ class _Plan:
         data = self.data(settings["store"])
         own = _identity(settings)
         sources = foreign_sources(settings)
+        # Whom a plan names, not only where it lies.
+        split = settings.get("split")
+        if isinstance(split, dict) and split.get("choose"):
+            own = own | {"chosen": read_choice(split["choose"])}
         start = {} if first is None else {"init_from": first.key}
         key = hash_of([data, stage, own | start, *([sources] if sources else [])])
         recipe = hash_of([stage, own | ({} if first is None else {"init_from": first.recipe})])

@@ -84,6 +84,16 @@ def test_identity_follows_data_and_settings_but_not_places() -> None:
     assert not {c.key for c in changed if c.needs} & keys, "a new encoder makes a new cell"
 
 
+def test_a_cell_is_another_one_if_its_plan_names_others(tmp_path: Path) -> None:
+    file = tmp_path / "labelling.csv"
+    asked = study(finetune={"split": {"choose": str(file)}})
+    keys = []
+    for text in ("patient\na\n", "patient\nb\n", "rank,patient\n1,a\n"):
+        file.write_text(text)
+        keys.append([cell.key for cell in expand(asked, tmp_path)])
+    assert keys[0] == keys[2] != keys[1]
+
+
 def test_excluded_combinations_are_left_out() -> None:
     cells = expand(study(exclude=[{"pretext": "mae", "fusion": "late"}]), OUT, "data")
     assert len(cells) == 1 + 6

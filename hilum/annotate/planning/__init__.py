@@ -1,0 +1,1 @@
+"""Whom to label next, with reasons and costs."""
