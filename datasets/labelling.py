@@ -59,7 +59,7 @@ def chosen_patients(
             raise DataError(
                 f"patient {name} tests, and may not train",
                 file=file,
-                remedy="plan again with the split of the run: hilum annotate plan STORE --labels N split.test=...",
+                remedy="plan again with the split settings of the run",
             )
     if lacking := [name for name in names if name not in labelled]:
         raise DataError(
