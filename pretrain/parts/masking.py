@@ -1,8 +1,9 @@
-"""Which blocks stay visible, where each sample and modality has a number of its own."""
+"""Which blocks of a volume are hidden and which stay visible."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -28,6 +29,22 @@ def grid_of_blocks(sides: Sequence[int], block: IntTriple) -> IntTriple:
     return depth, height, width
 
 
+def check_blocks(patch: IntTriple, block: IntTriple, remedy: str = "") -> None:
+    """Refuse a patch of a single block, where all or nothing would be hidden.
+
+    Args:
+        patch: Sides of a patch in voxels.
+        block: Sides of a block in voxels.
+        remedy: What to do; by default to make blocks smaller, or the patch larger.
+    """
+    if prod(grid_of_blocks(patch, block)) < 2:
+        raise SettingsError(
+            "a patch must have at least two blocks",
+            found=f"patch {patch} with blocks of {block}",
+            remedy=remedy or "lower task.block or enlarge patch",
+        )
+
+
 def random_ranks(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Return a random order along the last axis: each place's rank, from 0."""
     drawn = torch.rand(tuple(shape), generator=generator, device=generator.device)
@@ -46,6 +63,39 @@ def hide_counts(counts: Tensor, blocks: int, generator: torch.Generator) -> Tens
         Booleans `[B, M, blocks]`, true where hidden.
     """
     return random_ranks((*counts.shape, blocks), generator) < counts[..., None]
+
+
+def hide_share(
+    shape: Sequence[int],
+    *,
+    block: IntTriple,
+    ratio: float,
+    shared: bool,
+    generator: torch.Generator,
+) -> Tensor:
+    """Hide `round(ratio * n)` of the `n` blocks of each sample, at least 1 and at most `n - 1`.
+
+    A block at the far end is cut where the sides are no multiple of it.
+
+    Args:
+        shape: `[B, M, D, H, W]` of the images.
+        block: Sides of a block in voxels.
+        ratio: Share of the blocks to hide.
+        shared: Whether the modalities of a sample hide the same places.
+        generator: Draws; on the device of the images.
+
+    Returns:
+        Booleans `[B, M, D, H, W]` on the generator's device, true where hidden.
+    """
+    batch, modalities, *sides = shape
+    count = prod(grid_of_blocks(sides, block))
+    chosen = min(max(round(ratio * count), 1), count - 1)
+    rows, device = batch * (1 if shared else modalities), generator.device
+    order = torch.rand(rows, count, generator=generator, device=device).argsort(1)
+    flat = torch.zeros(rows, count, dtype=torch.bool, device=device)
+    flat.scatter_(1, order[:, :chosen], True)
+    mask = to_voxels(flat.view(batch, -1, count), sides, block)
+    return mask.expand(-1, modalities, -1, -1, -1)
 
 
 def to_voxels(hidden: Tensor, sides: Sequence[int], block: IntTriple) -> Tensor:

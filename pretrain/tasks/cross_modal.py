@@ -16,7 +16,7 @@ from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
 from ..parts.masked_mse import countable, defined, mean_squares, weighted_mean, with_holes
-from ..parts.masking import block_sides, grid_of_blocks, hide_counts, to_voxels
+from ..parts.masking import block_sides, check_blocks, grid_of_blocks, hide_counts, to_voxels
 
 
 class CrossModal(PretextTask):
@@ -148,12 +148,7 @@ class CrossModal(PretextTask):
 
     def check_patch(self, patch: IntTriple) -> None:
         """Refuse patches of a single block, where a scan alone would be hidden in full."""
-        if prod(grid_of_blocks(patch, self.block)) < 2:
-            raise SettingsError(
-                "a patch must have at least two blocks",
-                found=f"patch {patch} with blocks of {self.block}",
-                remedy="lower task.block or enlarge patch",
-            )
+        check_blocks(patch, self.block)
 
     def _terms(self, rebuilt: Tensor, batch: PretextBatch, counted: Tensor) -> dict[str, Tensor]:
         """Return the error of each direction, and of each modality alone, where there are such."""

@@ -16,7 +16,16 @@ from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
 from ..parts.masked_mse import countable, mean_squares, named, weighted_mean, with_holes
-from ..parts.masking import check_split, hide_by_dirichlet, keep_one, to_voxels
+from ..parts.masking import (
+    block_sides,
+    check_blocks,
+    check_split,
+    grid_of_blocks,
+    hide_by_dirichlet,
+    hide_share,
+    keep_one,
+    to_voxels,
+)
 
 
 class MaskedAutoencoder(PretextTask):
@@ -92,7 +101,7 @@ class MaskedAutoencoder(PretextTask):
             raise SettingsError("visible must be a weight of at least 0", found=visible)
         self.split, self.alpha, self.drop = split, alpha, drop
         self.visible, self.fill = visible, token
-        self.ratio, self.block, self.masks = ratio, _sides(block), masks
+        self.ratio, self.block, self.masks = ratio, block_sides(block), masks
         self.encoder = encoder
         self.decoder = PyramidDecoder(
             encoder.channels, encoder.strides, len(self.modalities), False, None
@@ -125,16 +134,14 @@ class MaskedAutoencoder(PretextTask):
     def hide(self, batch: PretextBatch) -> Tensor:
         """Draw what is hidden: booleans like the image; never in a modality that is absent."""
         if self.split == "dirichlet":
-            sides = _triple(batch.image.shape[2:])
-            blocks = prod(_blocks(sides, self.block))
+            sides = batch.image.shape[2:]
+            blocks = prod(grid_of_blocks(sides, self.block))
             hidden = hide_by_dirichlet(
                 batch.available, blocks, self.ratio, self.alpha, self.drop, batch.generator
             )
             return to_voxels(hidden, sides, self.block)
-        hidden = draw_masks(
-            batch.image.shape[0],
-            len(self.modalities),
-            _triple(batch.image.shape[2:]),
+        hidden = hide_share(
+            batch.image.shape,
             block=self.block,
             ratio=self.ratio,
             shared=self.masks == "shared",
@@ -160,12 +167,7 @@ class MaskedAutoencoder(PretextTask):
 
     def check_patch(self, patch: IntTriple) -> None:
         """Refuse patches of a single block, where all or nothing would be hidden."""
-        if prod(_blocks(patch, self.block)) < 2:
-            raise SettingsError(
-                "a patch must have at least two blocks",
-                found=f"patch {patch} with blocks of {self.block}",
-                remedy="lower task.block or enlarge patch",
-            )
+        check_blocks(patch, self.block)
 
 
 def visible_mean(image: Tensor, counted: Tensor) -> Tensor:
@@ -176,54 +178,6 @@ def visible_mean(image: Tensor, counted: Tensor) -> Tensor:
     axes = (2, 3, 4)
     total = torch.where(counted, image.float(), 0.0).sum(axes, keepdim=True)
     return total / counted.sum(axes, keepdim=True).clamp(min=1)
-
-
-def draw_masks(
-    batch: int,
-    modalities: int,
-    sides: IntTriple,
-    *,
-    block: IntTriple,
-    ratio: float,
-    shared: bool,
-    generator: torch.Generator,
-) -> Tensor:
-    """Hide `round(ratio * n)` of the `n` blocks of each sample, at least 1 and at most `n - 1`.
-
-    A block at the far end is cut where the sides are no multiple of it.
-
-    Returns:
-        Booleans `[batch, modalities, *sides]` on the generator's device, true where hidden.
-    """
-    grid = _blocks(sides, block)
-    count = prod(grid)
-    chosen = min(max(round(ratio * count), 1), count - 1)
-    rows = batch * (1 if shared else modalities)
-    device = generator.device
-    order = torch.rand(rows, count, generator=generator, device=device).argsort(1)
-    flat = torch.zeros(rows, count, dtype=torch.bool, device=device)
-    flat.scatter_(1, order[:, :chosen], True)
-    mask = flat.view(batch, -1, *grid)
-    for axis, (size, side) in enumerate(zip(block, sides, strict=True), start=2):
-        mask = mask.repeat_interleave(size, axis).narrow(axis, 0, side)
-    return mask.expand(-1, modalities, -1, -1, -1)
-
-
-def _blocks(sides: IntTriple, block: IntTriple) -> IntTriple:
-    """Return how many blocks cover each side."""
-    return _triple([-(-side // size) for side, size in zip(sides, block, strict=True)])
-
-
-def _sides(block: int | Sequence[int]) -> IntTriple:
-    given = (block,) * 3 if isinstance(block, int) else tuple(block)
-    if len(given) != 3 or min(given) < 1:
-        raise SettingsError("a block needs one side, or three, of at least 1 voxel", found=block)
-    return _triple(given)
-
-
-def _triple(values: Sequence[int]) -> IntTriple:
-    depth, height, width = values
-    return depth, height, width
 
 
 def _check(

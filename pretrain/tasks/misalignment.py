@@ -19,7 +19,7 @@ from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
 from ..parts.masked_mse import countable, defined, mean_squares, named, weighted_mean
-from ..parts.masking import block_sides, grid_of_blocks, hide_counts, to_voxels
+from ..parts.masking import block_sides, check_blocks, grid_of_blocks, hide_counts, to_voxels
 from ..parts.shift_head import ShiftHead
 
 
@@ -221,12 +221,7 @@ class Misalignment(PretextTask):
                 found=f"patch {patch} with shifts of up to {self.most} voxels",
                 remedy="lower task.longest or enlarge patch",
             )
-        if prod(grid_of_blocks(patch, self.block)) < 2:
-            raise SettingsError(
-                "a patch must have at least two blocks",
-                found=f"patch {patch} with blocks of {self.block}",
-                remedy="lower task.block or enlarge patch",
-            )
+        check_blocks(patch, self.block)
 
     def _shifts(self, moved: Moved) -> tuple[Tensor, dict[str, Tensor]]:
         """Return Huber's loss over `longest`, averaged over the modalities, and errors in mm."""

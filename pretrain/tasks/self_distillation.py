@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import ClassVar
 
 import torch
@@ -17,9 +16,9 @@ from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
 from ..parts.masked_mse import countable, mean_squares, weighted_mean
+from ..parts.masking import check_blocks, hide_share
 from ..parts.prototypes import Centre, PrototypeHead, cross_entropy, entropy
 from ..parts.teacher import Teacher, momentum_at
-from .masked_autoencoder import draw_masks
 
 
 class SelfDistillation(PretextTask):
@@ -158,11 +157,8 @@ class SelfDistillation(PretextTask):
 
     def hide(self, batch: PretextBatch) -> Tensor:
         """Draw what is hidden: booleans like the image, the same places in every modality."""
-        d, h, w = batch.image.shape[2:]
-        hidden = draw_masks(
-            len(batch.image),
-            len(self.modalities),
-            (d, h, w),
+        hidden = hide_share(
+            batch.image.shape,
             block=self.block,
             ratio=self.ratio,
             shared=True,
@@ -172,12 +168,7 @@ class SelfDistillation(PretextTask):
 
     def check_patch(self, patch: IntTriple) -> None:
         """Refuse patches of a single block, where all or nothing would be hidden."""
-        if prod(side // size for side, size in zip(patch, self.block, strict=True)) < 2:
-            raise SettingsError(
-                "a patch must have at least two blocks",
-                found=f"patch {patch} with blocks of {self.block}",
-                remedy="enlarge patch, or choose an encoder with smaller strides",
-            )
+        check_blocks(patch, self.block, "enlarge patch, or choose an encoder with smaller strides")
 
     def _masked(self, image: Tensor, hidden: Tensor) -> Tensor:
         return torch.where(hidden, self.token.view(-1, 1, 1, 1).to(image.dtype), image)

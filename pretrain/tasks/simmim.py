@@ -15,8 +15,8 @@ from hilum.encoders.base import Encoder
 
 from ..base import PretextBatch, PretextTask
 from ..parts.masked_mse import AXES, countable, named, weighted_mean, with_holes
+from ..parts.masking import check_blocks, hide_share
 from ..parts.patches import from_patches
-from .masked_autoencoder import draw_masks
 
 
 class Simmim(PretextTask):
@@ -101,11 +101,8 @@ class Simmim(PretextTask):
 
     def hide(self, batch: PretextBatch) -> Tensor:
         """Draw what is hidden: booleans like the image, independent over modalities."""
-        d, h, w = batch.image.shape[2:]
-        hidden = draw_masks(
-            len(batch.image),
-            len(self.modalities),
-            (d, h, w),
+        hidden = hide_share(
+            batch.image.shape,
             block=self.block,
             ratio=self.ratio,
             shared=False,
@@ -123,9 +120,4 @@ class Simmim(PretextTask):
 
     def check_patch(self, patch: IntTriple) -> None:
         """Refuse patches of a single block, where all or nothing would be hidden."""
-        if prod(-(-side // size) for side, size in zip(patch, self.block, strict=True)) < 2:
-            raise SettingsError(
-                "a patch must have at least two blocks",
-                found=f"patch {patch} with blocks of {self.block}",
-                remedy="lower task.block or enlarge patch",
-            )
+        check_blocks(patch, self.block)

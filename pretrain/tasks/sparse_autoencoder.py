@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +15,8 @@ from hilum.encoders.networks import Output, reconstructions_of
 
 from ..base import PretextBatch, PretextTask
 from ..parts.masked_mse import countable, mean_squares, named, weighted_mean, with_holes
+from ..parts.masking import check_blocks, hide_share
 from ..parts.sparse import sparse, unfit
-from .masked_autoencoder import draw_masks
 
 
 class SparseAutoencoder(PretextTask):
@@ -94,11 +93,8 @@ class SparseAutoencoder(PretextTask):
 
     def hide(self, batch: PretextBatch) -> Tensor:
         """Draw what is hidden: booleans `[B, 1, D, H, W]`."""
-        d, h, w = batch.image.shape[2:]
-        return draw_masks(
-            len(batch.image),
-            1,
-            (d, h, w),
+        return hide_share(
+            (len(batch.image), 1, *batch.image.shape[2:]),
             block=self.block,
             ratio=self.ratio,
             shared=True,
@@ -123,9 +119,4 @@ class SparseAutoencoder(PretextTask):
                 "a patch must be made of whole blocks",
                 found=f"patch {patch} with blocks of {self.block}",
             )
-        if prod(side // size for side, size in zip(patch, self.block, strict=True)) < 2:
-            raise SettingsError(
-                "a patch must have at least two blocks",
-                found=f"patch {patch} with blocks of {self.block}",
-                remedy="lower task.block or enlarge patch",
-            )
+        check_blocks(patch, self.block)

@@ -16,7 +16,7 @@ from hilum.core.seeds import torch_generator
 from hilum.encoders.resenc import ResencEncoder
 from hilum.pretrain import TASKS
 from hilum.pretrain.base import PretextBatch
-from hilum.pretrain.tasks.masked_autoencoder import MaskedAutoencoder, draw_masks
+from hilum.pretrain.tasks.masked_autoencoder import MaskedAutoencoder
 
 SIDES = (6, 8, 10)
 NAMES = ("ct", "pet")
@@ -165,47 +165,6 @@ def test_a_missing_field_of_view_means_all_of_it() -> None:
     everywhere = torch.ones(3, 2, *SIDES, dtype=torch.bool)
     other, _ = task.loss(batch_of(field_of_view=everywhere))
     assert_close(one, other)
-
-
-@pytest.mark.parametrize("ratio", [0.3, 0.65, 0.75])
-def test_the_hidden_share_is_exact_and_every_block_is_equally_likely(ratio: float) -> None:
-    generator = torch.Generator().manual_seed(0)
-    masks = draw_masks(
-        400, 2, (8, 12, 16), block=(4, 4, 4), ratio=ratio, shared=False, generator=generator
-    )
-    cells = masks[:, :, ::4, ::4, ::4].flatten(2)  # 24 blocks
-    assert (cells.sum(2) == round(24 * ratio)).all()
-    often = cells.float().mean((0, 1))
-    # Four standard errors of a share over 800 draws.
-    assert (often - ratio).abs().max() < 4 * (ratio * (1 - ratio) / 800) ** 0.5 + 1 / 48
-    blocks = masks.unfold(2, 4, 4).unfold(3, 4, 4).unfold(4, 4, 4).flatten(5)
-    assert (blocks.all(-1) == blocks.any(-1)).all()
-
-
-def test_independent_masks_are_independent_and_shared_ones_are_shared() -> None:
-    def draw(shared: bool) -> Tensor:
-        return draw_masks(
-            200, 2, (8, 8, 8), block=(2, 2, 2), ratio=0.5, shared=shared,
-            generator=torch.Generator().manual_seed(1),
-        )[:, :, ::2, ::2, ::2]  # fmt: skip
-
-    shared, independent = draw(True), draw(False)
-    assert torch.equal(shared[:, 0], shared[:, 1])
-    both = (independent[:, 0] & independent[:, 1]).float().mean()
-    assert float(both) == pytest.approx(0.25, abs=0.02)
-    assert not torch.equal(independent[0], independent[1])
-
-
-def test_sides_that_are_no_multiple_of_the_block_end_in_cut_blocks() -> None:
-    masks = draw_masks(
-        50, 1, (5, 7, 3), block=(2, 3, 4), ratio=0.5, shared=True,
-        generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
-    assert masks.shape == (50, 1, 5, 7, 3)
-    assert torch.equal(masks[:, :, 0], masks[:, :, 1])
-    assert torch.equal(masks[..., 0, :], masks[..., 2, :])
-    assert not torch.equal(masks[:, :, 3], masks[:, :, 4])
-    assert torch.equal(masks[..., 0], masks[..., 2])
 
 
 def test_masks_come_from_the_generator_alone() -> None:
