@@ -23,7 +23,8 @@ def learned_from(
         DataError: If `init_from`, or the segmenter that labels, has learned from a test patient.
     """
     own = {*split.train, *split.validation}
-    if settings.teacher.weight or settings.pseudo.segmenter is not None:
+    unlabelled = settings.teacher.weight or settings.synthetic.replay
+    if unlabelled or settings.pseudo.segmenter is not None:
         own |= set(split.pool)
     sources = [] if settings.init_from is None else [*folders_of(settings.init_from)]
     if settings.pseudo.segmenter is not None:

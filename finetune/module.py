@@ -34,6 +34,7 @@ from hilum.training.tracking import log_pictures
 from .modality_dropout import chance, hide, lesson
 from .semi_supervised.mean_teacher import MeanTeacher
 from .settings import FinetuneSettings
+from .synthetic_nodes import NodePasting
 from .transfer.adaptation import Adaptation
 
 
@@ -77,6 +78,18 @@ class FinetuneModule(pl.LightningModule):
             if settings.teacher.weight
             else None
         )
+        self.pasting = (
+            NodePasting(
+                settings.synthetic,
+                segmenter.modalities,
+                segmenter.config.spacing,
+                settings.patch,
+                segmenter.classes,
+                segmenter.config.zscored,
+            )
+            if settings.synthetic.on
+            else None
+        )
         self._taught = 0
         self._organs = torch.empty(0)
         # By validation case and class: voxels that both have, each has, and that are unknown.
@@ -88,19 +101,32 @@ class FinetuneModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Augment, predict, and return the loss."""
-        batch = self.augmentation(batch)
+        unlabelled = cast(Mapping[str, Any], batch).get("unlabelled")
+        batch = self._pasted(self.augmentation(batch), unlabelled, batch_idx)
         loss, terms = self._loss(batch, batch_idx)
         named = {f"train/{name}": value for name, value in terms.items()}
         pull = self.adaptation.pull()
         if pull is not None:
             loss, named["train/pull"] = loss + pull, pull.detach()
-        unlabelled = cast(Mapping[str, Any], batch).get("unlabelled")
         if self.teacher is not None and unlabelled is not None:
             progress = self._place() / self.settings.trainer.steps
             apart = self.teacher.loss(self.segmenter, unlabelled, progress)
             loss, named["train/consistency"] = loss + apart, apart.detach()
         self.log_dict(named, batch_size=len(batch["image"]))
         return loss
+
+    def _pasted(self, batch: Batch, unlabelled: Batch | None, batch_idx: int) -> Batch:
+        """Return an augmented batch with the nodes that the settings want in it."""
+        if self.pasting is None:
+            return batch
+        replay = self.settings.synthetic.replay
+        more = None if unlabelled is None or not replay else self.augmentation(unlabelled)
+        rank = [self.global_rank] if self.global_rank else []
+        step, device = int(self.trainer.global_step), str(batch["image"].device)
+        generator = torch_generator(
+            self.settings.seed, "synthetic", step, batch_idx, *rank, device=device
+        )
+        return self.pasting(batch, more, generator)
 
     def _loss(self, batch: Batch, batch_idx: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of an augmented batch, with modalities hidden as the schedule says."""

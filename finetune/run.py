@@ -208,7 +208,7 @@ def _data(
     patches = _patches(segmenter, settings, *(labelled or (store, split)))
     on_cases = settings.validate_on == "cases"
     data = CaseValidation(patches, split.validation) if on_cases else patches
-    if not settings.teacher.weight:
+    if not settings.teacher.weight and not settings.synthetic.replay:
         return data
     unlabelled = unlabelled_patches(
         store, split, settings, segmenter.modalities, segmenter.config.zscored

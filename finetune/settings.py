@@ -25,6 +25,7 @@ from hilum.training.settings import TrainerSettings
 
 from .modality_dropout import MissingSettings
 from .semi_supervised.settings import PseudoSettings, TeacherSettings
+from .synthetic_nodes import SyntheticSettings
 from .transfer.settings import TransferSettings
 
 TRAINER: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.1, "ema": 0.99}
@@ -95,6 +96,10 @@ class FinetuneSettings(Settings):
     augmentation: AugmentationSettings = Field(
         default_factory=lambda: validate(AugmentationSettings, {}), description="augmentation"
     )
+    synthetic: SyntheticSettings = Field(
+        default_factory=lambda: validate(SyntheticSettings, {}),
+        description="lymph nodes pasted into labelled patches, and replayed on unlabelled ones",
+    )
     missing: MissingSettings = Field(
         default_factory=lambda: validate(MissingSettings, {}),
         description="modalities hidden by a schedule, and lessons from all to a subset",
@@ -161,6 +166,21 @@ class FinetuneSettings(Settings):
         if trainer.strategy == "fsdp":
             raise ValueError("fine-tuning freezes and thaws whole weights: set strategy to ddp")
         return trainer
+
+    @model_validator(mode="after")
+    def _maps_are_of_labels(self) -> FinetuneSettings:
+        """Refuse a loss whose maps are made of a label before nodes are pasted into it."""
+        if self.synthetic.on and build(LOSSES, self.loss).mapped:
+            raise ValueError(
+                f"synthetic nodes do not go with loss.name={self.loss['name']}, which reads maps "
+                "of the label: set loss.name=dice_ce"
+            )
+        if self.synthetic.replay and self.organs.numbers:
+            raise ValueError(
+                "unlabelled patches have no organs to learn: set synthetic.replay to 0, or leave "
+                "organs.numbers empty"
+            )
+        return self
 
     @model_validator(mode="after")
     def _something_to_adapt(self) -> FinetuneSettings:

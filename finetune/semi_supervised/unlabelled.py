@@ -96,6 +96,7 @@ def unlabelled_patches(
 ) -> PatchData:
     """Return patches anywhere in the bodies of the unlabelled cases, for a module to augment."""
     trainer = settings.trainer
+    replayed = settings.synthetic.replayed(trainer.batch_size)
     return PatchData(
         store,
         unlabelled_cases(store, split, modalities),
@@ -105,7 +106,7 @@ def unlabelled_patches(
         augmentation=PairedAugmentation(
             modalities, settings.patch, store.spacing, settings.augmentation, zscored
         ),
-        batch_size=trainer.batch_size,
+        batch_size=max(replayed, trainer.batch_size if settings.teacher.weight else 1),
         accumulate=trainer.accumulate,
         steps=trainer.steps,
         seed=derive(settings.seed, "unlabelled"),
@@ -134,9 +135,10 @@ def unlabelled_cases(store: CaseStore, split: Split, modalities: Sequence[str]) 
     ]
     if not found:
         raise DataError(
-            "a mean teacher or pseudo-labels need cases beside the labelled training cases",
+            "a mean teacher, pseudo-labels or replayed synthetic nodes need cases beside the "
+            "labelled training cases",
             file=store.path,
             found=f"none among the {len(split.pool)} cases of the pool",
-            remedy="lower split.labels, or set teacher.weight to 0",
+            remedy="lower split.labels, or set teacher.weight and synthetic.replay to 0",
         )
     return found

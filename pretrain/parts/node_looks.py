@@ -27,6 +27,9 @@ BY_SIZE = 0.35
 LEAST_CONTRAST = 0.08
 """Least uptake above the surroundings, as a share of the window that is shown (SUV 0.6 of 8)."""
 
+FOREIGN = 0.25
+"""Amplitude of the density of rings and of noise, as a share of the window that is shown."""
+
 
 @dataclass(frozen=True)
 class Looks:
@@ -148,6 +151,11 @@ def insides(form: Tensor, own: Tensor, looks: Looks) -> tuple[Tensor, Tensor]:
         hilum * looks.hilum[..., None, None, None],
         dead * looks.necrosis[..., None, None, None],
     )
+
+
+def rings(form: Tensor) -> Tensor:
+    """Return concentric rings, -1 to 1: what neither a node nor a phantom has `[B, K, d, h, w]`."""
+    return torch.cos(4 * torch.pi * form.clamp(max=1.5))
 
 
 def grain(

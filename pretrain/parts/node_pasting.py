@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -18,6 +17,7 @@ from ..base import PretextBatch
 from .node_boxes import Boxes
 from .node_decoys import FARTHER, balls, copies, erase, surroundings
 from .node_looks import (
+    FOREIGN,
     Looks,
     contrast,
     density,
@@ -25,8 +25,10 @@ from .node_looks import (
     grain,
     insides,
     point_spread,
+    rings,
 )
 from .node_places import around_stations, at, choose, plausible
+from .node_recipe import Recipe
 from .node_shapes import Shapes, draw_shapes, form, share
 from .smoothing import smooth, texture
 
@@ -38,45 +40,13 @@ class Pasted(NamedTuple):
         image: Like that of the batch.
         label: uint8 `[B, 1, D, H, W]`: 1 pasted node, 0 none, 255 unknown.
         share: How much of each voxel is node `[B, 1, D, H, W]`.
+        gone: Where real uptake was erased, booleans `[B, 1, D, H, W]`.
     """
 
     image: Tensor
     label: Tensor
     share: Tensor
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is pasted. Final.
-
-    Attributes:
-        nodes: Most nodes of a patch; each is there with a chance of 2 in 3.
-        decoys: Most decoys of each of four kinds; each is there with a chance of 1 in 2.
-        stations: Groups that nodes lie in.
-        spread_mm: Standard deviation of a node's distance from its station, along each axis.
-        short_mm: Least and greatest short axis.
-        long_mm: Greatest long axis.
-        misregistration_mm: Root mean square of the distance between density and uptake.
-        resolution_mm: Bounds of the uptake's resolution (FWHM), which the case decides.
-        hilum: Share of nodes with a fatty hilum.
-        necrosis: Share of nodes with a dead middle.
-        confluent: Share of nodes that grow into the node before.
-        unknown: Uptake from which on a voxel that was not pasted is unknown, as a share of the
-            window that is shown (0.3 of SUV 8 is 2.4).
-    """
-
-    nodes: int
-    decoys: int
-    stations: int
-    spread_mm: float
-    short_mm: tuple[float, float]
-    long_mm: float
-    misregistration_mm: float
-    resolution_mm: tuple[float, float]
-    hilum: float
-    necrosis: float
-    confluent: float
-    unknown: float
+    gone: Tensor
 
 
 class Drawn(NamedTuple):
@@ -152,6 +122,8 @@ def _paste(
     painted = over(nothing, one, drawn.dense)
     for c in structure:
         colour = density(values[c], rules[c], body, drawn.looks, whole, inside, spacing)
+        shown = FOREIGN * (rules[c].show[1] - rules[c].show[0])
+        colour = _strange(colour, shown, forms, recipe, generator, boxes.take(values[c]))
         new[c] = over(values[c], colour, drawn.dense)
         counted = _even(values[c], rules[c], body)
         width, variance = texture(values[c], counted, spacing)
@@ -170,13 +142,15 @@ def _paste(
         colour = contrast(
             values[c], rules[c], drawn.looks, drawn.shapes, whole, inside, own, spacing
         )
+        most = 0.8 * colour.amax((2, 3, 4), keepdim=True)
+        colour = _strange(colour, most, forms, recipe, generator, torch.zeros_like(colour))
         added = smooth(over(nothing, colour, drawn.avid), sigma, spacing, shift_mm=shift)
         now, gone_here, copied = _real_foci(
             values[c], hot[number], worth, both, sigma, spacing, recipe, generator
         )
         added = added + copied
         noise = grain(sigma, body.shape, spacing, generator)
-        spread = (added * noisy.view(-1, 1, 1, 1)).sqrt()
+        spread = (added.clamp(min=0) * noisy.view(-1, 1, 1, 1)).sqrt()
         new[c] = (now + added + noise * spread).clamp(min=0)
         touched[c] = (added > 1e-3 * rules[c].show[1]) | (now != values[c])
         gone = gone | gone_here
@@ -186,12 +160,33 @@ def _paste(
         )
         for c, rule in enumerate(rules)
     ]
+    if recipe.control == "shuffled":
+        # Uptake, with all that was pasted into it, of another patch: no pair belongs together.
+        out = [one.roll(1, 0) if c in uptake else one for c, one in enumerate(out)]
     is_node = node >= 0.5
     unknown = torch.stack(hot).any(0) if hot else torch.zeros_like(body)
     unknown = F.max_pool3d(unknown[:, None].float(), 3, 1, 1)[:, 0] > 0
     label = (unknown & ~gone).to(torch.uint8) * IGNORE
     label = torch.where(is_node, torch.ones_like(label), label)
-    return Pasted(torch.stack(out, 1).to(batch.image.dtype), label[:, None], node[:, None])
+    image = torch.stack(out, 1).to(batch.image.dtype)
+    return Pasted(image, label[:, None], node[:, None], gone[:, None])
+
+
+def _strange(
+    colour: Tensor,
+    amplitude: Tensor | float,
+    forms: Tensor,
+    recipe: Recipe,
+    generator: torch.Generator,
+    plain: Tensor,
+) -> Tensor:
+    """Return a node's values as the controls want them: with rings, or noise on what was there."""
+    if recipe.foreign:
+        colour = colour + amplitude * rings(forms)
+    if recipe.control == "noise":
+        noise = torch.randn(forms.shape, generator=generator, device=forms.device)
+        colour = plain + amplitude * noise
+    return colour
 
 
 def _draw(
@@ -207,7 +202,7 @@ def _draw(
     kinds = [0] * recipe.decoys + [1] * recipe.decoys + [2] * recipe.nodes
     kind = torch.tensor(kinds, device=device).expand(batch, -1)
     count = len(kinds)
-    shapes = draw_shapes(batch, count, recipe.short_mm, recipe.long_mm, generator)
+    shapes = draw_shapes(batch, count, recipe.short_mm, recipe.long_mm, generator, recipe.family)
     looks = draw_looks(batch, count, recipe.hilum, recipe.necrosis, generator)
     chance, joins = torch.rand((2, batch, count), generator=generator, device=device)
     ways = torch.randn((batch, count, 3), generator=generator, device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +23,12 @@ With these numbers 120 shapes of 10 to 30 mm have, by their second moments, a lo
 of 1.4, 1.8, 3.5 at 5, 50, 95 %, 39 % above 2, and fill .74, .88, .97 of the ellipsoid of the
 same moments (`tests/pretrain/parts/test_node_shapes.py`)."""
 
+Family = Literal["real", "box", "spiculated"]
+"""Shapes of real nodes; and two that neither a node nor a phantom has, as a control."""
+
+SPIKES, SPIKE = 6, 0.6
+"""Of a spiculated shape: number, and the height of the logarithm of the radius."""
+
 
 @dataclass(frozen=True)
 class Shapes:
@@ -36,6 +43,7 @@ class Shapes:
         waves: Vectors w `[B, K, W, 3]`.
         phases: Phases p `[B, K, W]`.
         heights: Heights h `[B, K, W]`.
+        family: Of boxes the length is that of the maximum norm; spikes rise along the waves.
     """
 
     axes_mm: Tensor
@@ -43,6 +51,7 @@ class Shapes:
     waves: Tensor
     phases: Tensor
     heights: Tensor
+    family: Family = "real"
 
 
 def draw_shapes(
@@ -51,6 +60,7 @@ def draw_shapes(
     short_mm: tuple[float, float],
     long_mm: float,
     generator: torch.Generator,
+    family: Family = "real",
 ) -> Shapes:
     """Draw shapes.
 
@@ -60,6 +70,7 @@ def draw_shapes(
         short_mm: Least and greatest short axis.
         long_mm: Greatest long axis.
         generator: Of every draw; its device is that of the result.
+        family: What kind of shapes.
 
     Source:
         932 masks of the NIH CT Lymph Nodes (Roth et al., 2014, doi:10.1007/978-3-319-10404-1_65):
@@ -78,14 +89,16 @@ def draw_shapes(
     ratio = 1 + (LOG_EXCESS + LOG_EXCESS_SPREAD * normal()).exp()
     long = torch.minimum(short * ratio, torch.full_like(short, long_mm)).clamp(min=short)
     middle = short * (long / short) ** (0.7 * uniform())
-    waves = normal(WAVES, 3)
-    waves = waves / waves.norm(dim=-1, keepdim=True) * (2.5 + 3 * uniform(WAVES))[..., None]
+    count_of = WAVES if family == "real" else SPIKES
+    waves = normal(count_of, 3)
+    waves = waves / waves.norm(dim=-1, keepdim=True) * (2.5 + 3 * uniform(count_of))[..., None]
     return Shapes(
         torch.stack([short, middle, long], -1),
         _turns(normal(4)),
         waves,
-        2 * torch.pi * uniform(WAVES),
-        HEIGHT * (0.5 + uniform())[..., None].expand(-1, -1, WAVES),
+        2 * torch.pi * uniform(count_of),
+        _height(family) * (0.5 + uniform())[..., None].expand(-1, -1, count_of),
+        family,
     )
 
 
@@ -102,8 +115,15 @@ def form(shapes: Shapes, offset_mm: Tensor) -> tuple[Tensor, Tensor]:
     own = torch.einsum("bkij,bkjdhw->bkidhw", shapes.turn, offset_mm)
     own = own / (shapes.axes_mm / 2)[..., None, None, None]
     length = own.square().sum(2).sqrt()
+    if shapes.family == "box":
+        return own.abs().amax(2), own
     way = own / length.clamp(min=1e-4)[:, :, None]
     angle = torch.einsum("bkji,bkidhw->bkjdhw", shapes.waves, way)
+    if shapes.family == "spiculated":
+        steep = shapes.waves.norm(dim=-1)[..., None, None, None]
+        wave = (12 * (angle / steep - 1)).exp()
+        log_radius = (shapes.heights[..., None, None, None] * wave).sum(2)
+        return length * (-log_radius).exp(), own
     wave = (angle + shapes.phases[..., None, None, None]).sin()
     log_radius = (shapes.heights[..., None, None, None] * wave).sum(2)
     return length * (-log_radius).exp(), own
@@ -118,6 +138,10 @@ def share(form: Tensor, offset_mm: Tensor, spacing: Triple) -> Tensor:
     far = offset_mm.square().sum(2).sqrt().clamp(min=voxel / 4)
     outside = far * (1 - 1 / form.clamp(min=0.05))
     return (0.5 - outside / voxel).clamp(0, 1)
+
+
+def _height(family: Family) -> float:
+    return {"real": HEIGHT, "box": 0.0, "spiculated": SPIKE}[family]
 
 
 def _turns(quaternion: Tensor) -> Tensor:

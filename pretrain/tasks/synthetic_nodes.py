@@ -11,6 +11,7 @@ from torch import Tensor
 from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple, Triple
 from hilum.core.modality import modality
+from hilum.core.settings import validate
 from hilum.core.types import IGNORE
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders.base import Encoder
@@ -19,10 +20,9 @@ from hilum.encoders.networks import Output
 from hilum.losses.dice_ce import DiceCeLoss
 
 from ..base import PretextBatch, PretextTask
-from ..parts.node_pasting import Pasted, Recipe, paste
+from ..parts.node_pasting import Pasted, paste
 from ..parts.node_pool import check_places
-
-Range = tuple[float, float]
+from ..parts.node_recipe import USUAL, Recipe, check_sides, check_voxels
 
 
 class SyntheticNodes(PretextTask):
@@ -56,6 +56,9 @@ class SyntheticNodes(PretextTask):
         necrosis: Share of nodes with a dead middle.
         confluent: Chance that a node grows into the one before it, of each second node.
         unknown: Uptake that is unknown unless pasted, as a share of the shown window (SUV 0 to 8).
+        family: Shapes of real nodes; or, as a control, `box` or `spiculated`.
+        foreign: Whether density and uptake have rings, as a control.
+        control: `shuffled` (uptake of another patch) or `noise` (noise in place of nodes).
         deep_supervision: Whether coarser maps predict, too, as in fine-tuning.
     """
 
@@ -74,55 +77,48 @@ class SyntheticNodes(PretextTask):
         encoder: Encoder,
         modalities: Sequence[str],
         spacing: Sequence[float],
-        nodes: int = 6,
-        decoys: int = 2,
-        stations: int = 2,
-        spread_mm: float = 12.0,
-        short_mm: Sequence[float] = (4.0, 30.0),
-        long_mm: float = 60.0,
-        misregistration_mm: float = 4.0,
-        resolution_mm: Sequence[float] = (4.0, 9.0),
-        hilum: float = 0.15,
-        necrosis: float = 0.12,
-        confluent: float = 0.3,
-        unknown: float = 0.3,
+        nodes: int = USUAL.nodes,
+        decoys: int = USUAL.decoys,
+        stations: int = USUAL.stations,
+        spread_mm: float = USUAL.spread_mm,
+        short_mm: Sequence[float] = USUAL.short_mm,
+        long_mm: float = USUAL.long_mm,
+        misregistration_mm: float = USUAL.misregistration_mm,
+        resolution_mm: Sequence[float] = USUAL.resolution_mm,
+        hilum: float = USUAL.hilum,
+        necrosis: float = USUAL.necrosis,
+        confluent: float = USUAL.confluent,
+        unknown: float = USUAL.unknown,
+        family: str = USUAL.family,
+        foreign: bool = USUAL.foreign,
+        control: str = USUAL.control,
         deep_supervision: bool = True,
     ) -> None:
         super().__init__()
         self.modalities, self.spacing = tuple(modalities), _triple(spacing)
-        _check(nodes, decoys, stations, (hilum, necrosis, confluent), hilum + necrosis)
-        for name, value in (("spread_mm", spread_mm), ("misregistration_mm", misregistration_mm)):
-            if not value >= 0:
-                raise SettingsError(f"{name} must be at least 0", found=value)
-        if not unknown > 0:
-            raise SettingsError("unknown must be above 0", found=unknown)
-        sizes = _range("short_mm", short_mm)
-        if sizes[1] < 2 * max(self.spacing):
-            raise SettingsError(
-                "the greatest node must be two voxels wide",
-                found=f"short_mm up to {sizes[1]:g}, voxels of {max(self.spacing):g} mm",
-                remedy="enlarge task.short_mm, or prepare the store at a finer spacing",
-            )
-        if long_mm < sizes[1]:
-            raise SettingsError(
-                "the long axis must be allowed to be as long as the short one",
-                found=f"long_mm {long_mm:g}, short_mm up to {sizes[1]:g}",
-                remedy="enlarge task.long_mm",
-            )
-        self.recipe = Recipe(
-            nodes,
-            decoys,
-            stations,
-            spread_mm,
-            sizes,
-            long_mm,
-            misregistration_mm,
-            _range("resolution_mm", resolution_mm),
-            hilum,
-            necrosis,
-            confluent,
-            unknown,
+        self.recipe = validate(
+            Recipe,
+            {
+                "nodes": nodes,
+                "decoys": decoys,
+                "stations": stations,
+                "spread_mm": spread_mm,
+                "short_mm": short_mm,
+                "long_mm": long_mm,
+                "misregistration_mm": misregistration_mm,
+                "resolution_mm": resolution_mm,
+                "hilum": hilum,
+                "necrosis": necrosis,
+                "confluent": confluent,
+                "unknown": unknown,
+                "family": family,
+                "foreign": foreign,
+                "control": control,
+            },
         )
+        check_voxels(self.recipe, self.spacing)
+        if control == "shuffled":
+            self.least_batch = 2
         self.encoder = encoder
         self.decoder = PyramidDecoder(encoder.channels, encoder.strides, 2, deep_supervision, 0.01)
         self.criterion = DiceCeLoss()
@@ -164,40 +160,11 @@ class SyntheticNodes(PretextTask):
 
     def check_patch(self, patch: IntTriple) -> None:
         """Refuse patches that cannot hold the greatest node across."""
-        sides = [side * step for side, step in zip(patch, self.spacing, strict=True)]
-        if self.recipe.short_mm[1] > min(sides):
-            raise SettingsError(
-                "a patch must be wider than the greatest node",
-                found=f"short_mm up to {self.recipe.short_mm[1]:g}, a patch of "
-                + " x ".join(f"{side:g}" for side in sides)
-                + " mm",
-                remedy="lower task.short_mm or enlarge patch",
-            )
+        check_sides(self.recipe, patch, self.spacing)
 
     def check_pool(self, store: CaseStore, cases: Sequence[str]) -> None:
         """Refuse a pool where no node has a place, as of lung alone or without a body."""
         check_places(store, cases, self.modalities)
-
-
-def _check(nodes: int, decoys: int, stations: int, shares: Sequence[float], both: float) -> None:
-    if nodes < 1 or stations < 1 or decoys < 0:
-        raise SettingsError(
-            "nodes and stations must be at least 1, decoys at least 0",
-            found=f"{nodes}, {stations}, {decoys}",
-        )
-    if not all(0 <= value <= 1 for value in shares) or both > 1:
-        raise SettingsError(
-            "hilum, necrosis and confluent must be shares of 0 to 1, the first two together too",
-            found=", ".join(f"{value:g}" for value in shares),
-        )
-
-
-def _range(name: str, values: Sequence[float]) -> Range:
-    if len(values) != 2 or not 0 < values[0] <= values[1]:
-        raise SettingsError(
-            f"{name} must be two lengths above 0, the lesser first", found=list(values)
-        )
-    return float(values[0]), float(values[1])
 
 
 def _triple(values: Sequence[float]) -> Triple:

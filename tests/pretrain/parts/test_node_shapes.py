@@ -70,3 +70,36 @@ def test_shapes_have_the_statistics_of_real_nodes() -> None:
     assert np.mean(np.array(long) > 2) == pytest.approx(0.41, abs=0.13)
     assert np.median(filled) == pytest.approx(0.88, abs=0.03)
     assert np.percentile(long, 95) < 4.5
+
+
+def test_a_box_is_a_box_and_fills_its_ellipsoid_as_no_node_does() -> None:
+    shapes = draw_shapes(1, 1, (20, 20), 20, torch_generator(0, "box"), "box")
+    offset = offsets(41, 1.0)
+    inside = (form(shapes, offset)[0] < 1)[0, 0].numpy()
+    assert inside.sum() == pytest.approx(20**3, rel=0.1)
+    moments = np.linalg.eigvalsh(np.cov(np.argwhere(inside).T))
+    ellipsoid = 4 / 3 * math.pi * math.prod(math.sqrt(5 * m) for m in moments)
+    assert inside.sum() / ellipsoid == pytest.approx(
+        1 / (4 / 3 * math.pi * (5 / 12) ** 1.5), abs=0.03
+    )
+
+
+def test_spiculated_shapes_have_a_round_body_and_long_spikes() -> None:
+    solid, reach = {"real": [], "spiculated": []}, []
+    for family, found in solid.items():
+        shapes = draw_shapes(1, 8, (16, 16), 16, torch_generator(3, "star"), family)  # type: ignore[arg-type]
+        for k in range(8):
+            one = Shapes(*(field[:, k : k + 1] for field in one_fields(shapes)), shapes.family)
+            inside = (form(one, offsets(41, 1.0))[0] < 1)[0, 0].numpy()
+            moments = np.linalg.eigvalsh(np.cov(np.argwhere(inside).T))
+            ellipsoid = 4 / 3 * math.pi * math.prod(math.sqrt(5 * m) for m in moments)
+            found.append(inside.sum() / ellipsoid)
+            if family == "spiculated":
+                far = np.linalg.norm(np.argwhere(inside) - 20, axis=1)
+                reach.append(far.max() / np.median(far))
+    assert np.median(solid["spiculated"]) < np.median(solid["real"]) - 0.05
+    assert np.median(reach) > 1.6
+
+
+def one_fields(shapes: Shapes) -> tuple[torch.Tensor, ...]:
+    return (shapes.axes_mm, shapes.turn, shapes.waves, shapes.phases, shapes.heights)

@@ -230,13 +230,13 @@ def test_a_step_reads_nothing_of_the_device(made: Any) -> None:
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"nodes": 0}, "nodes and stations must be at least 1"),
+        ({"nodes": 0}, "nodes: .*greater than or equal to 1"),
         ({"short_mm": (3, 7)}, "two voxels wide"),
         ({"short_mm": (9, 4)}, "short_mm must be two lengths"),
         ({"long_mm": 20}, "long axis"),
-        ({"hilum": 0.7, "necrosis": 0.6}, "shares"),
-        ({"unknown": 0}, "unknown must be above 0"),
-        ({"spread_mm": -1}, "spread_mm must be at least 0"),
+        ({"hilum": 0.7, "necrosis": 0.6}, "hilum and necrosis must be fractions"),
+        ({"unknown": 0}, "unknown: .*greater than 0"),
+        ({"spread_mm": -1}, "spread_mm: .*greater than or equal to 0"),
     ],
 )
 def test_wrong_parameters_are_named(made: Any, params: dict[str, Any], words: str) -> None:
@@ -329,3 +329,53 @@ def test_a_run_writes_a_network_that_fine_tuning_and_prediction_take(
     assert heads
     for name in heads:
         assert_close(other.state_dict()[name], model.state_dict()[name], rtol=0, atol=0)
+
+
+def test_shuffled_pairs_show_the_uptake_of_another_patch(made: Any) -> None:
+    given = batch()
+    usual = task(made, **PLAIN, nodes=3).paste(given._replace(generator=torch_generator(0, "p")))
+    control = task(made, **PLAIN, nodes=3, control="shuffled")
+    assert control.least_batch == 2
+    pasted = control.paste(given._replace(generator=torch_generator(0, "p")))
+    assert_close(pasted.image[:, 0], usual.image[:, 0], rtol=0, atol=0)
+    assert_close(pasted.image[:, 1], usual.image[:, 1].roll(1, 0), rtol=0, atol=0)
+    assert torch.equal(pasted.label, usual.label)
+
+
+def test_noise_has_the_places_of_nodes_and_not_their_looks(made: Any) -> None:
+    params = PLAIN | {"nodes": 2, "decoys": 0, "short_mm": (12, 20)}
+    spread = {}
+    for control in ("none", "noise"):
+        pasted = task(made, **params, control=control).paste(batch(seed=1))
+        target = pasted.label[:, 0] == 1
+        assert target.any()
+        hu = CT.decode(pasted.image[:, 0])
+        spread[control] = float((hu - CT.decode(batch().image[:, 0]))[target].std())
+        assert pasted.image.isfinite().all()
+    assert spread["noise"] > 60, "a quarter of a window of 400 HU"
+
+
+def test_foreign_looks_have_rings_that_nodes_have_not(made: Any) -> None:
+    params = PLAIN | {"nodes": 1, "decoys": 0, "short_mm": (24, 24), "long_mm": 24}
+    values = {}
+    for foreign in (False, True):
+        pasted = task(made, **params, foreign=foreign).paste(batch(seed=2))
+        inner = pasted.share[:, 0] == 1
+        assert inner.any()
+        hu = CT.decode(pasted.image[:, 0])
+        values[foreign] = [
+            float(row[where].std()) for row, where in zip(hu, inner, strict=True) if where.any()
+        ]
+    assert max(values[False]) < 25 < min(values[True])
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"control": "shufled"}, "control.*'none', 'shuffled' or 'noise'"),
+        ({"family": "cube"}, "family.*'real', 'box' or 'spiculated'"),
+    ],
+)
+def test_an_unknown_control_is_named(made: Any, params: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        task(made, **params)
