@@ -36,6 +36,7 @@ from hilum.training.threads import readers
 from hilum.training.tracking import Tracker, tracked
 from hilum.training.trainer import fit
 
+from .baseline import run_baseline
 from .building import config_of, modalities_of, resolved, segmenter_of, start_of
 from .data import CaseValidation, maps_for, nothing_to_draw
 from .learned_from import learned_from
@@ -47,8 +48,6 @@ from .settings import FinetuneSettings
 from .transfer.load import TransferReport
 
 Say = Callable[[str], None]
-
-UNTRACKED: dict[str, Any] = {"tracking": {"mode": "disabled"}}  # the run has a W&B run already
 
 
 def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -> Path:
@@ -65,13 +64,15 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
         say: Gets a line now and then.
 
     Returns:
-        The segmenter folder.
+        The segmenter folder; with `baseline` the run folder, see `run_baseline`.
 
     Raises:
         UserError: If settings, store, encoder folder or run folder do not fit; before any step.
         Stopped: After a signal, with the state saved.
     """
     out = Path(out)
+    if settings.baseline is not None:
+        return run_baseline(settings, out, say=say)
     store = CaseStore(settings.store)
     split = make_split(store, settings.split)
     asked = modalities_of(store, settings)
@@ -88,9 +89,8 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
     if settings.pseudo.segmenter is not None:
         check_labeller(store, split, settings)
     follower = follows(settings.trainer)
-    with RunFolder.open(
-        out, settings, "finetune", data=store.fingerprint, follower=follower
-    ) as run:
+    mark = store.fingerprint
+    with RunFolder.open(out, settings, "finetune", data=mark, follower=follower) as run:
         folder = run.path / "segmenter"
         if run.done:
             say(f"{run.path} is done")
@@ -260,7 +260,9 @@ def _note(
         **segmenter.config.extra,
         "labelled_patients": len({store.rows[name]["patient"] for name in split.train}),
         "steps": summary["steps"],
-        "validation_dice": "not validated" if best is None else round(float(best), 4),
+        "validation_dice": round(float(summary["best"]), 4)
+        if "best" in summary
+        else "not validated",
     }
     segmenter.config = segmenter.config.model_copy(update={"extra": extra, "seen": seen})
 
@@ -294,6 +296,7 @@ def _test(
     for condition in filter(results.get, conditions):
         say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")
     if settings.robustness is not None:
-        rows = validate(RobustnessSettings, settings.robustness | UNTRACKED)
+        untracked = {"tracking": {"mode": "disabled"}}  # the run has a W&B run already
+        rows = validate(RobustnessSettings, settings.robustness | untracked)
         robustness(segmenter, store, split.test, run.path / "robustness", rows)
     return results

@@ -17,6 +17,7 @@ from hilum.datasets.loading.node_copies import CopySettings
 from hilum.datasets.splits import SplitSettings
 from hilum.losses import LOSSES
 from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
+from hilum.segmenter.baseline.rule import BaselineSettings
 from hilum.segmenter.calibration.choose import ChoiceSettings
 from hilum.segmenter.inference.settings import InferenceSettings
 from hilum.segmenter.organ_settings import OrganSettings
@@ -84,6 +85,11 @@ class FinetuneSettings(Settings):
     deep_supervision: bool = Field(True, description="whether coarse maps predict, too")
     prior: float = Field(
         0.01, gt=0, lt=0.5, description="expected share of each class; first bias of the heads"
+    )
+    baseline: BaselineSettings | None = Field(
+        None,
+        description="a rule on the uptake in place of a network: nothing is trained, test patients "
+        "are segmented by it, as in baseline.limit=2.5; empty: a network",
     )
     prior_rule: PriorRuleSettings | None = Field(
         None,
@@ -190,6 +196,14 @@ class FinetuneSettings(Settings):
         ):
             if asked and self.init_from is None:
                 raise ValueError(f"transfer.{name} needs pretrained encoders: set init_from")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_to_learn(self) -> FinetuneSettings:
+        asked = ("init_from", "prior_rule", "robustness")
+        for name in asked if self.baseline is not None else ():
+            if getattr(self, name) is not None:
+                raise ValueError(f"a baseline has no network: leave out {name}, or baseline")
         return self
 
     @model_validator(mode="after")

@@ -180,13 +180,16 @@ def finetune(
     resolved = load(FinetuneSettings, config or [], settings or [])
     if folds and rounds:
         raise SettingsError("--folds and --rounds cannot go together", remedy="choose one")
+    if rounds and resolved.baseline is not None:
+        raise SettingsError("a baseline learns nothing from rounds", remedy="leave out --rounds")
     if dry_run:
         return _show(resolved)
     if folds:
         from hilum.finetune.folds import cross_validate
 
         ensemble = cross_validate(resolved, out, folds, say=say)
-        say(f"ensemble of {folds}: {ensemble}")
+        what = "folds" if resolved.baseline is not None else f"ensemble of {folds}"
+        say(f"{what}: {ensemble}")
     elif rounds:
         from hilum.finetune.semi_supervised.self_training import self_train
 
@@ -194,7 +197,8 @@ def finetune(
     else:
         from hilum.finetune.run import finetune as run
 
-        say(f"segmenter: {run(resolved, out)}")
+        made = run(resolved, out)
+        say(f"{'baseline' if resolved.baseline is not None else 'segmenter'}: {made}")
     return None
 
 

@@ -26,7 +26,6 @@ from hilum.evaluation.statistics.cohort import cohort_metrics
 from ..inference.predict_case import predict_case
 from ..inference.settings import InferenceSettings, Precision
 from ..operating.apply import mask_of
-from ..operating.point import OperatingPoint
 from ..segmenter import Segmenter
 
 Progress = Callable[[int, int, str], None]
@@ -35,6 +34,11 @@ Progress = Callable[[int, int, str], None]
 Numbers = dict[str, float]
 Results = dict[str, dict[str, Numbers]]
 """Metrics of each case under each condition."""
+
+
+Predicts = Callable[[StoredCase, tuple[str, ...]], tuple[np.ndarray, np.ndarray]]
+"""From a case and the modalities that may be used to probabilities `[classes, D, H, W]`, which the
+caller may keep, and the mask."""
 
 
 def assess(
@@ -50,16 +54,7 @@ def assess(
 ) -> Results:
     """Predict stored cases under each condition, and write metrics, a table and pictures.
 
-    Masks are those of the segmenter's operating point; `dice_argmax` and `voxel_average_precision`
-    compare segmenters apart from it.
-
-    Both masks lie on the store's grid. A condition names the modalities that may be used; one of
-    which a case has nothing that the segmenter knows is left out for that case. Conditions that
-    leave the segmenter the same modalities share one prediction.
-
-    Writes `metrics.json` (condition, case, patient and metrics), `cohort.json`, `cases.csv`,
-    `scores.json` (FROC and calibration under each condition), and one picture of each case under
-    the first condition.
+    Masks are those of the segmenter's operating point; see `assess_any`.
 
     Args:
         segmenter: To be measured.
@@ -71,28 +66,64 @@ def assess(
         precision: Of the network.
         progress: Told after each case.
     """
-    results: Results = {condition: {} for condition in conditions}
     point = segmenter.config.operating_point
+
+    def predicts(case: StoredCase, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        found = predict_case(segmenter, case, settings, modalities=names, precision=precision)
+        return found, mask_of(found, case, point, names)
+
+    able, argmax = segmenter.modalities, point.is_default
+    return assess_any(predicts, able, store, ids, conditions, folder, progress, argmax=argmax)
+
+
+def assess_any(
+    predicts: Predicts,
+    modalities: Sequence[str],
+    store: CaseStore,
+    ids: Sequence[str],
+    conditions: Sequence[str],
+    folder: Path,
+    progress: Progress | None = None,
+    *,
+    argmax: bool = False,
+) -> Results:
+    """Measure whatever predicts, and write metrics, a table and pictures.
+
+    `dice_argmax` and `voxel_average_precision` compare apart from operating points. Both masks lie
+    on the store's grid. A condition names the modalities that may be used; one of which a case has
+    nothing that is known here is left out for that case. Conditions that leave the same modalities
+    share one prediction.
+
+    Writes `metrics.json` (condition, case, patient and metrics), `cohort.json`, `cases.csv`,
+    `scores.json` (FROC and calibration under each condition), and one picture of each case under
+    the first condition.
+
+    Args:
+        predicts: From a case to probabilities and a mask.
+        modalities: That it can use.
+        store: Holds the cases.
+        ids: Labelled cases.
+        conditions: Such as `ct+pet`; see `check_conditions`.
+        folder: Where to write.
+        progress: Told after each case.
+        argmax: Whether masks are the most probable class.
+    """
+    results: Results = {condition: {} for condition in conditions}
     scores: dict[str, dict[str, CaseScores]] = {condition: {} for condition in conditions}
     for number, name in enumerate(ids, 1):
         case, seen = store[name], {}
         reference = np.asarray(case.label)
         for condition in conditions:
             names = tuple(
-                m
-                for m in segmenter.modalities
-                if m in condition.split("+") and m in case.modalities
+                m for m in modalities if m in condition.split("+") and m in case.modalities
             )
             if not names:
                 continue
             if names not in seen:
-                probability = predict_case(
-                    segmenter, case, settings, modalities=names, precision=precision
-                )
-                mask = mask_of(probability, case, point, names)
+                probability, mask = predicts(case, names)
                 worth = score_case(name, 1 - probability[0], reference, case.grid, mask=mask)
-                numbers = _metrics(case, mask, segmenter.classes)
-                numbers |= _whatever_the_point(probability, reference, numbers, point)
+                numbers = _metrics(case, mask, len(probability))
+                numbers |= _whatever_the_point(probability, reference, numbers, argmax)
                 seen[names] = numbers, worth
                 if condition == conditions[0]:
                     _draw(folder / f"{name}.png", case, mask, seen[names][0]["dice"])
@@ -187,7 +218,7 @@ def _whatever_the_point(
     probability: np.ndarray,
     reference: np.ndarray,
     numbers: Numbers,
-    point: OperatingPoint,
+    argmax: bool,
 ) -> Numbers:
     """Return what compares segmenters apart from their points: at argmax, and threshold-free."""
     found: Numbers = {}
@@ -196,7 +227,7 @@ def _whatever_the_point(
         truth = np.where(reference == IGNORE, IGNORE, reference == c)
         found[f"voxel_average_precision{end}"] = voxel_average_precision(probability[c], truth)
         found[f"dice_argmax{end}"] = numbers[f"dice{end}"]
-    if not point.is_default:
+    if not argmax:
         plain = probability.argmax(0).astype(np.uint8)
         for c in range(1, len(probability)):
             end = "" if c == 1 else f"_class{c}"

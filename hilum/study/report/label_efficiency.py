@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hilum.core.settings import validate
 from hilum.evaluation.statistics.efficiency import LabelsNeeded, labels_needed
 from hilum.evaluation.statistics.runs import Values, align
+from hilum.segmenter.baseline.rule import BaselineSettings
 
 from ..grid.arms import arm
 from .compare import higher_is_better
@@ -61,7 +63,10 @@ def labels_of(study: StudySettings) -> tuple[str, dict[str, int]]:
 
 
 def curves(found: Findings) -> list[tuple[str, list[Point]]]:
-    """Return a curve per arm, the number of labels apart; single points are left out."""
+    """Return a curve per arm, the number of labels apart.
+
+    Single points are left out, but for a baseline that no label chose: it is level everywhere.
+    """
     factor, numbers = labels_of(found.study)
     levels = {row.arm: row.levels for row in found.rows}
     lines: dict[str, list[Point]] = {}
@@ -73,7 +78,22 @@ def curves(found: Findings) -> list[tuple[str, list[Point]]]:
         point = (value["value"], value["ci_low"], value["ci_high"])
         count = float(numbers[str(own[factor])])
         lines.setdefault(_line(own, factor), []).append((count, *point))
+    ends = sorted(set(numbers.values()))
+    for name in _fixed(found, factor):
+        if len(lines.get(name, ())) == 1:
+            [(_, *point)] = lines[name]
+            lines[name] = [(float(end), *point) for end in (ends[0], ends[-1])]  # pyright: ignore
     return [(name, sorted(points)) for name, points in lines.items() if len(points) > 1]
+
+
+def _fixed(found: Findings, factor: str) -> set[str]:
+    """Return the lines that no label moves: rules whose numbers are all given."""
+    rules = [(e.cell.levels, e.cell.settings.get("baseline")) for e in found.entries]
+    return {
+        _line(levels, factor)
+        for levels, rule in rules
+        if rule is not None and not validate(BaselineSettings, rule).chooses
+    }
 
 
 def needed(study: StudySettings, rows: Sequence[Row], condition: str) -> list[Needed]:

@@ -1,0 +1,117 @@
+"""A run without learning: a rule on the uptake, tested as every segmenter is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hilum.core.errors import DataError, SettingsError
+from hilum.core.files import write_json
+from hilum.core.modality import modality
+from hilum.core.runs import RunFolder
+from hilum.core.settings import read_yaml
+from hilum.datasets.splits import make_split
+from hilum.datasets.store.case_store import CaseStore, StoredCase
+from hilum.segmenter.assessment.prepared_cases import (
+    Predicts,
+    assess_any,
+    check_conditions,
+    dice_of,
+)
+from hilum.segmenter.assessment.wandb_summary import show
+from hilum.segmenter.baseline.choose import choose_rule
+from hilum.segmenter.baseline.rule import BaselineSettings, baseline_mask, baseline_scores
+from hilum.training.tracking import tracked
+
+from .building import modalities_of
+from .settings import FinetuneSettings
+
+Say = Callable[[str], None]
+
+
+def run_baseline(settings: FinetuneSettings, out: Path, *, say: Say = print) -> Path:
+    """Let the labelled patients choose what is `auto` in the rule, and test it.
+
+    Training and validation patients choose, all whose labels a network of the same settings would
+    see. The folder gets `split.json`, `baseline.json` and `test/`, as of any run; there is no
+    segmenter. Cases without a PET, and conditions without one, are left out.
+
+    Args:
+        settings: Of the run; what is about networks does not matter.
+        out: Run folder.
+        say: Gets a line now and then.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        SettingsError: If no modality is in SUV.
+        DataError: If nobody can choose, or no test case has a PET.
+    """
+    store = CaseStore(settings.store)
+    split, names = make_split(store, settings.split), modalities_of(store, settings)
+    conditions = check_conditions(settings.conditions, names)
+    hot = {name for name in names if modality(name).unit == "SUV"}
+    if not hot:
+        raise SettingsError(
+            "a baseline needs a modality in SUV",
+            found=", ".join(names),
+            remedy="leave out baseline, or choose other modalities",
+        )
+    asked = [c for c in conditions if hot & set(c.split("+"))]
+    if not asked:
+        raise SettingsError("a baseline needs a condition with PET", found=", ".join(conditions))
+    able = [c for c in split.test if hot & set(store.rows[c]["modalities"])]
+    if settings.evaluate_test and split.test and not able:
+        raise DataError("a test case must have a PET", file=store.path)
+    began, rule, told = time.monotonic(), settings.baseline, {}
+    assert rule is not None
+    if rule.value >= max(store.classes, 2):
+        raise SettingsError(
+            f"baseline.value must be a class of the store, 1 to {max(store.classes, 2) - 1}",
+            found=rule.value,
+        )
+    if rule.chooses:
+        chosen = choose_rule(store, [*split.train, *split.validation], rule)
+        rule = chosen.rule
+        told = {"dice_of_choice": chosen.dice, "patients_of_choice": chosen.patients}
+    with RunFolder.open(out, settings, "finetune", data=store.fingerprint) as run:
+        if run.done:
+            say(f"{run.path} is done")
+            return run.path
+        write_json(run.path / "split.json", split.as_json())
+        write_json(run.path / "baseline.json", {"rule": rule.model_dump(mode="json"), **told})
+        say(f"baseline: {rule.words()}{_who(told)}")
+        summary: dict[str, float] = {"steps": 0, "parameters": 0}
+        with tracked(run.path, settings.trainer.tracking, read_yaml(run.path / "config.yaml")) as w:
+            if settings.evaluate_test and able:
+                if len(able) < len(split.test):
+                    say(f"note: {len(split.test) - len(able)} test cases without PET are left out")
+                predicts = _predicts(rule, max(store.classes, 2))
+                results = assess_any(predicts, names, store, able, asked, run.path / "test")
+                for condition in asked:
+                    say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")
+                summary |= show(results, run.path / "test", w)
+        run.finish(summary | {"seconds": round(time.monotonic() - began, 2)})
+    return run.path
+
+
+def _predicts(rule: BaselineSettings, classes: int) -> Predicts:
+    """Return the rule as what `assess_any` asks."""
+
+    def predicts(case: StoredCase, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        use_ct = any(modality(name).unit == "HU" for name in names)
+        scores = baseline_scores(case, rule, classes, use_ct)
+        return scores, baseline_mask(case, rule, use_ct)
+
+    return predicts
+
+
+def _who(told: dict[str, float]) -> str:
+    if not told:
+        return ""
+    number, dice = told["patients_of_choice"], told["dice_of_choice"]
+    return f" ({number} labelled patients chose it, with Dice {dice:.2f})"
