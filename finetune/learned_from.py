@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from hilum.core.seen import Seen, read_seen, together
 from hilum.datasets.leakage import check_unseen, seen_in
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
+from hilum.segmenter.segmenter import Segmenter
 
 from .settings import FinetuneSettings
 from .transfer.sources import folders_of
@@ -36,3 +40,17 @@ def learned_from(
         for note in check_unseen(source, store, split.test, other_cohort=other)
     ]
     return together(seen_in(store, own), *map(read_seen, sources)), notes
+
+
+def note(
+    segmenter: Segmenter, summary: Mapping[str, Any], store: CaseStore, split: Split, seen: Seen
+) -> None:
+    """Note in the segmenter's configuration how it was trained, and on whom."""
+    best = summary.get("best")
+    extra = {
+        **segmenter.config.extra,
+        "labelled_patients": len({store.rows[name]["patient"] for name in split.train}),
+        "steps": summary["steps"],
+        "validation_dice": "not validated" if best is None else round(float(best), 4),
+    }
+    segmenter.config = segmenter.config.model_copy(update={"extra": extra, "seen": seen})

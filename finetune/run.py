@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from hilum.core.errors import DataError
 from hilum.core.files import write_json
 from hilum.core.registry import build
 from hilum.core.runs import RunFolder
-from hilum.core.seen import Seen
 from hilum.core.settings import read_yaml, validate
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.loading.datamodule import PatchData
@@ -39,7 +38,7 @@ from hilum.training.trainer import fit
 from .baseline import run_baseline
 from .building import config_of, modalities_of, resolved, segmenter_of, start_of
 from .data import CaseValidation, maps_for, nothing_to_draw
-from .learned_from import learned_from
+from .learned_from import learned_from, note
 from .module import FinetuneModule
 from .prior_limit import with_limit
 from .semi_supervised.pseudo_labels import check_labeller, labels_of_run
@@ -111,7 +110,7 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
             summary = _fit(module, data, run, settings, split, tracker)
             summary["flops"] = flops(segmenter)
             _choose_point(segmenter, settings, store, split, run, say)
-            _note(segmenter, summary, store, split, seen)
+            note(segmenter, summary, store, split, seen)
             segmenter.save(folder)
             if settings.evaluate_test and split.test:
                 results = _test(segmenter, settings, store, split, conditions, run, say)
@@ -128,7 +127,7 @@ def _say_start(
     """Write and say what a new run starts from."""
     if report is not None:
         write_json(run.path / "load_report.json", report.as_json())
-    for line in [*(report.lines() if report else ()), *(f"note: {note}" for note in notes)]:
+    for line in [*(report.lines() if report else ()), *(f"note: {one}" for one in notes)]:
         say(line)
 
 
@@ -249,22 +248,6 @@ def _patches(
         workers=readers(trainer),
         finish=maps_for(loss, segmenter.classes, bool(settings.organs.numbers)),
     )
-
-
-def _note(
-    segmenter: Segmenter, summary: Mapping[str, Any], store: CaseStore, split: Split, seen: Seen
-) -> None:
-    """Note in the segmenter's configuration how it was trained, and on whom."""
-    best = summary.get("best")
-    extra = {
-        **segmenter.config.extra,
-        "labelled_patients": len({store.rows[name]["patient"] for name in split.train}),
-        "steps": summary["steps"],
-        "validation_dice": round(float(summary["best"]), 4)
-        if "best" in summary
-        else "not validated",
-    }
-    segmenter.config = segmenter.config.model_copy(update={"extra": extra, "seen": seen})
 
 
 def _test(
