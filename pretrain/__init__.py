@@ -29,6 +29,7 @@ TASKS: Table[type[PretextTask]] = Table(
         "multimodal_tokens": "MultimodalTokens",
         "cross_modal_contrast": "CrossModalContrast",
         "misalignment": "Misalignment",
+        "joint": "Joint",
     },
     base="hilum.pretrain.base:PretextTask",
     room="hilum.pretrain.tasks",

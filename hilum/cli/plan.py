@@ -24,7 +24,7 @@ def plan(
     asked = load(PlanSettings, [], settings or [])
     from hilum.core.files import write_text
     from hilum.datasets.store.case_store import CaseStore
-    from hilum.finetune.advice import advice, rule_advice
+    from hilum.finetune.advice import advice, pretext_advice, rule_advice
     from hilum.finetune.fingerprint import fingerprint, notes
     from hilum.finetune.plan import plan as run
     from hilum.finetune.plan import settings_of
@@ -36,7 +36,11 @@ def plan(
         value = "" if decision.value is None else f" = {decision.value}"
         say(f"{key}{value}: {decision.why}")
     labelled = {case.patient for case in map(cases.__getitem__, cases.ids) if case.labelled}
-    for key, why in [*advice(fingerprint(cases), len(labelled)), *rule_advice(cases)]:
+    for key, why in [
+        *pretext_advice(cases.rows, cases.spacing),
+        *advice(fingerprint(cases), len(labelled)),
+        *rule_advice(cases),
+    ]:
         say(f"{key}: {why}")
     for note in notes(fingerprint(cases)):
         say(f"note: {note}")

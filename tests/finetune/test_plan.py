@@ -11,7 +11,7 @@ import torch
 from hilum.core.errors import SettingsError
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
-from hilum.finetune.advice import advice, rule_advice
+from hilum.finetune.advice import advice, pretext_advice, rule_advice
 from hilum.finetune.fingerprint import Fingerprint, fingerprint, notes
 from hilum.finetune.plan import GIB, PlanSettings, needed, plan, settings_of, strides_for
 from hilum.finetune.settings import FinetuneSettings
@@ -52,6 +52,41 @@ def test_a_plan_says_whether_to_begin_as_a_rule_and_asks_no_test_patient(
     assert "on 4 labelled patients" in why, "two of six patients test"
     monkeypatch.setattr("hilum.finetune.advice.PROMISING", 1.1)
     assert "not worth" in rule_advice(store)[0][1]
+
+
+def pool_of(pairs: int, alone: int, tests: int = 3) -> dict[str, dict[str, Any]]:
+    kinds = [("ct", "pet")] * pairs + [("ct",)] * alone + [("ct", "pet")] * tests
+    return {
+        f"case_{k}": {
+            "patient": f"patient_{k}",
+            "modalities": kind,
+            "split": "test" if k >= pairs + alone else "train",
+        }
+        for k, kind in enumerate(kinds)
+    }
+
+
+@pytest.mark.parametrize(
+    ("pool", "spacing", "start", "words"),
+    [
+        (pool_of(40, 5), 4.0, "synthetic_nodes", "40 of 45 patients"),
+        (pool_of(10, 30), 4.0, "masked_autoencoder", "decoys need both"),
+        (pool_of(600, 0), 4.0, "joint of synthetic_nodes and masked_autoencoder", "add it"),
+        (pool_of(3, 2), 4.0, "none", "a pool of 5 patients is small"),
+        (pool_of(40, 0), 16.0, "masked_autoencoder", "two voxels wide, 32 mm"),
+    ],
+)
+def test_a_plan_proposes_a_pretext_task_by_the_pool(
+    pool: dict[str, Any], spacing: float, start: str, words: str
+) -> None:
+    [(key, why)] = pretext_advice(pool, (spacing,) * 3)
+    assert key == "pretrain task.name"
+    assert why.startswith(start)
+    assert words in why
+
+
+def test_a_plan_of_a_real_store_has_a_pretext_task(store: CaseStore) -> None:
+    assert "a pool of 4 patients is small" in pretext_advice(store.rows, store.spacing)[0][1]
 
 
 def test_small_nodes_and_none_are_noted() -> None:
