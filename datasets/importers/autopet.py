@@ -1,8 +1,8 @@
 """Import autoPET: whole-body PET/CT with one class of lesion; PET in SUV, CT resampled to the PET.
 
 I: `FDG-PET-CT-Lesions/<PETCT_id>/<study>/{SUV,CTres,CT,SEG,PET}.nii.gz`.
-III (and IV): `imagesTr/{fdg,psma}_<patient>_<study>_{0000,0001}.nii.gz`, 0000 CT and 0001 SUV,
-`labelsTr`. Names of FDG studies hold spaces.
+III, IV (task 1) and V: `imagesTr/{fdg,psma}_<patient>_<study>_{0000,0001}.nii.gz`, 0000 CT and 0001
+SUV, `labelsTr`. Names of FDG studies hold spaces.
 """
 
 from __future__ import annotations

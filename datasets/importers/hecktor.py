@@ -1,8 +1,8 @@
-"""Import HECKTOR 2022 and 2025: head and neck FDG-PET/CT, label 1 GTVp, 2 GTVn on the CT's grid.
+"""Import HECKTOR 2022, 2025, 2026: head and neck FDG-PET/CT, label 1 GTVp, 2 GTVn, on the CT.
 
 2022: `imagesTr/<CENTRE-NNN>__{CT,PT}.nii.gz`, `labelsTr/<CENTRE-NNN>.nii.gz`, the same with `Ts`.
 2025: `Task 1/<CENTRE-NNN>/{<id>__CT,<id>__PT,<id>}.nii.gz`; `Task 2` adds `__CTPlanning` and
-`__RTDOSE`, which are passed over unless they are given names.
+`__RTDOSE`, which are passed over unless they are given names. 2026: as 2025, without the tasks.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from ..source import Imported, Source, collect, find_root, folders, scans_in, st
 
 WORDS = {"ct": "ct", "pt": "pet", "": "label"}
 _EXPECTED = (
-    "imagesTr with <CENTRE-NNN>__CT.nii.gz (2022) or <CENTRE-NNN>/<CENTRE-NNN>__CT.nii.gz (2025)"
+    "imagesTr with <CENTRE-NNN>__CT.nii.gz (2022) or <CENTRE-NNN>/<CENTRE-NNN>__CT.nii.gz (later)"
 )
 
 
 def import_hecktor(source: Source) -> Imported:
-    """Read either year. PET is SUV already, on its own grid; the centre becomes the site."""
+    """Read any year. PET is SUV already, on its own grid; the centre becomes the site."""
     root = _task_1(source.root)
-    root = find_root(root, lambda path: _is_2022(path) or _is_2025(path), _EXPECTED)
-    items = _of_2022(root) if _is_2022(root) else _of_2025(root)
+    root = find_root(root, lambda path: _is_2022(path) or _is_later(path), _EXPECTED)
+    items = _of_2022(root) if _is_2022(root) else _of_later(root)
     words = source.words(WORDS)
 
     def make(case: str, item: tuple[dict[str, Path], str]) -> Case:
@@ -46,7 +46,7 @@ def _is_2022(path: Path) -> bool:
     return any("__" in stem_of(file) for file in (path / "imagesTr").glob("*"))
 
 
-def _is_2025(path: Path) -> bool:
+def _is_later(path: Path) -> bool:
     return any(
         stem_of(file).startswith(f"{child.name}__")
         for child in folders(path)
@@ -68,7 +68,7 @@ def _of_2022(root: Path) -> dict[str, tuple[dict[str, Path], str]]:
     return items
 
 
-def _of_2025(root: Path) -> dict[str, tuple[dict[str, Path], str]]:
+def _of_later(root: Path) -> dict[str, tuple[dict[str, Path], str]]:
     items: dict[str, tuple[dict[str, Path], str]] = {}
     for folder in folders(root):
         words = {

@@ -63,13 +63,16 @@ _OURS = {
     ),
     "nnunet_raw": Format("nnU-Net raw: imagesTr/<case>_0000.nii.gz, labelsTr, dataset.json"),
     "decathlon": Format("Medical Segmentation Decathlon: dataset.json with lists of files"),
-    "hecktor": Format("HECKTOR 2022 and 2025: head and neck FDG-PET/CT, 1 GTVp, 2 GTVn"),
-    "autopet": Format("autoPET I (FDG-PET-CT-Lesions) and III (FDG and PSMA, nnU-Net style)"),
+    "hecktor": Format("HECKTOR 2022, 2025, 2026: head and neck FDG-PET/CT, 1 GTVp, 2 GTVn"),
+    "autopet": Format("autoPET I (FDG-PET-CT-Lesions), III, IV, V (FDG and PSMA, nnU-Net style)"),
     "deep_psma": Format("DEEP-PSMA: PSMA and FDG PET/CT of each patient"),
     "lnq": Format("LNQ2023: mediastinal nodes on CT, NRRD, partial training labels"),
     "nih_nodes": Format("NIH CT Lymph Nodes: DICOM or NIfTI CT with MED_ABD_LYMPH_MASKS"),
     "lynos": Format("LyNoS: 15 chest CT, every node, stations"),
     "segrap": Format("SegRap2025 LN CTV: plain and contrast CT, as ct_nc and ct_ce"),
+    "hnts_mrg": Format("HNTS-MRG 2024: T2 MR before and during radiotherapy, 1 GTVp, 2 GTVn"),
+    "longitudinal_ct": Format("Longitudinal-CT (autoPET/CT IV, task 2): melanoma, two visits"),
+    "uls23": Format("ULS23: boxes of CT around one lesion each, partial labels"),
     "enhance_pet": Format("ENHANCE.PET 1.6k: unlabelled FDG-PET/CT with a licence per source"),
 }
 

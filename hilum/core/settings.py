@@ -65,7 +65,11 @@ def load(
         try:
             value = yaml.safe_load(text) if text else None
         except yaml.YAMLError as error:
-            raise SettingsError(f"{key} must be a YAML value", found=repr(text)) from error
+            raise SettingsError(
+                f"{key} must be a YAML value",
+                found=repr(text),
+                remedy="put names with signs such as ? in double quotes, all of it in single ones",
+            ) from error
         for part in reversed(key.split(".")):
             value = {part: value}
         _merge(merged, value)  # pyright: ignore[reportArgumentType]

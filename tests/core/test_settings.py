@@ -78,6 +78,10 @@ def test_words_are_taken_as_written(override: str, word: object) -> None:
         ("lr=abc", "lr: input should be a valid number.*found 'abc'"),
         ("lr", "must be written key=value, found 'lr'"),
         ("lr=[1", "lr must be a YAML value"),
+        (
+            "lr={GTVn?*: 1}",
+            r"found '\{GTVn?\*: 1\}'; put names with signs such as ? in double quotes",
+        ),
     ],
 )
 def test_a_mistake_is_one_clear_line(override: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""HECKTOR of 2022 and 2025 is read as it was published."""
+"""HECKTOR of 2022, 2025 and 2026 is read as it was published."""
 
 from __future__ import annotations
 
@@ -75,6 +75,18 @@ def test_2025_is_read_from_task_1(tmp_path: Path, below: str) -> None:
     ]
     assert cases[0].label == root / "Task 1" / "CHUM-001" / "CHUM-001.nii.gz"
     assert cases[1].label is None
+
+
+def test_2026_has_its_cases_right_inside(tmp_path: Path) -> None:
+    root = tmp_path / "in" / "hecktor2026_training"
+    scans(root, *(f"CHUM-001/CHUM-001{end}.nii.gz" for end in ("__CT", "__PT", "")))
+    scans(root, *(f"MDA-130/MDA-130{end}.nii.gz" for end in ("__CT", "__PT")))
+    (root / "HECKTOR_2026_Training_Task.csv").write_text("PatientID,CenterID\nCHUM-001,1\n")
+    cases = read_manifest(import_cohort("hecktor", root.parent, tmp_path / "out"))
+    assert [(c.id, c.site, sorted(c.volumes), c.label is None) for c in cases] == [
+        ("CHUM-001", "CHUM", ["ct", "pet"], False),
+        ("MDA-130", "MDA", ["ct", "pet"], True),
+    ]
 
 
 def test_the_folder_above_the_release_is_taken_too(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_the_command_tells_what_it_left_out(root: Path) -> None:
     )
     assert "2 cases of 2 patients; ct 2, pet 1" in ran.stdout, ran.stderr
     ran = hilum("list", "formats", cwd=root.parent)
-    assert "hecktor      HECKTOR 2022 and 2025" in ran.stdout
+    assert "HECKTOR 2022, 2025, 2026" in ran.stdout
     words = ("export-nnunet", "out/manifest.csv", "--out", "Dataset001_X", "folds=0")
     ran = hilum(*words, cwd=root.parent)
     assert (ran.returncode, "case a: it has no label to train with" in ran.stderr) == (2, True)
