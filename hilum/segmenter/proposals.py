@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from hilum.core.checkpoints import load_weights, state_of
 from hilum.core.errors import CheckpointError
-from hilum.core.notes import Note
 from hilum.core.settings import validate
 from hilum.encoders.networks import NetworkConfig, read_network
-from hilum.evaluation.metrics.node_record import NodeRecord
 
 from .config import SegmenterConfig
-from .predictor import Predictor
 from .segmenter import Segmenter
-
-STATUS = "proposal"
+from .status import STATUS
 
 
 def segmenter_of_network(folder: str | Path) -> Segmenter:
@@ -72,25 +66,6 @@ def segmenter_of_network(folder: str | Path) -> Segmenter:
     load_weights(encoder, state_of(network.encoder), threshold=1.0)
     load_weights(decoder, state_of(network.decoder), threshold=1.0)
     return segmenter.eval()
-
-
-def are_proposals(model: Predictor) -> bool:
-    """Return whether a network that takes part never saw a label."""
-    members = [one for one in model.networks if isinstance(one, Segmenter)]
-    return any(one.config.extra.get("status") == STATUS for one in members)
-
-
-def with_status(nodes: Sequence[NodeRecord], model: Predictor) -> list[NodeRecord]:
-    """Return nodes that say of themselves that they are proposals, if they are."""
-    return [replace(node, status=STATUS) for node in nodes] if are_proposals(model) else list(nodes)
-
-
-def proposal_notes(model: Predictor, case: str) -> list[Note]:
-    """Return what the user must know of a prediction by such a network, or nothing."""
-    if not are_proposals(model):
-        return []
-    text = "the network learned from pasted nodes, without labels: masks and nodes are proposals"
-    return [Note("warning", "proposals of a network without labels", text, case)]
 
 
 def _status(config: NetworkConfig) -> dict[str, str]:

@@ -8,17 +8,20 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import ImageDraw
 from torch.testing import assert_close
 
 from hilum.core.checkpoints import EncoderConfig, save_encoder
 from hilum.core.errors import CheckpointError
 from hilum.core.files import read_json
 from hilum.core.settings import validate
+from hilum.datasets.manifest import read_manifest
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.recipe import preparation_of
 from hilum.encoders.networks import NetworkConfig, Output, build_network, save_network
 from hilum.segmenter.ensemble import load_predictor
 from hilum.segmenter.prediction.cohort import predict
+from hilum.segmenter.segmenter import Segmenter
 
 from ..tiny_cohort import ENCODER, SPACING
 
@@ -92,3 +95,41 @@ def test_a_network_that_rebuilds_is_no_segmenter(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="must segment") as caught:
         load_predictor(run)
     assert "hilum finetune init_from=" in str(caught.value)
+
+
+def test_pictures_and_python_objects_say_proposals(
+    tmp_path: Path, store: CaseStore, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(tmp_path / "run", NODES, preparation=preparation_of(store))
+    titles, drawn = [], ImageDraw.ImageDraw.text
+
+    def seen(self: Any, xy: Any, text: str, *rest: Any, **named: Any) -> None:
+        titles.append(text)
+        drawn(self, xy, text, *rest, **named)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", seen)
+    predict(run, manifest, tmp_path / "out", say=lambda text: None)
+    assert "case_0: PROPOSALS of a network without labels" in titles
+    assert "proposal" in titles
+    assert "prediction" not in titles
+    case = next(one for one in read_manifest(manifest) if one.id == "case_0")
+    found = load_predictor(run)(**{name: str(file) for name, file in case.volumes.items()})
+    assert found.proposal
+    assert found.nodes
+    assert {node.status for node in found.nodes} == {"proposal"}
+
+
+def test_what_learned_from_labels_is_called_a_prediction(
+    tmp_path: Path, store: CaseStore, manifest: Path, config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda self, xy, text, **_: titles.append(text)
+    )
+    model = Segmenter(config(classes=2, preparation=preparation_of(store)))
+    predict(model.save(tmp_path / "labelled"), manifest, tmp_path / "out", say=lambda text: None)
+    assert "prediction" in titles
+    assert "case_0" in titles
+    assert not any("PROPOSALS" in title or title == "proposal" for title in titles)
+    case = read_manifest(manifest)[0]
+    assert not model(**{name: str(file) for name, file in case.volumes.items()}).proposal

@@ -34,6 +34,7 @@ def case_picture(
     prediction: np.ndarray | None,
     title: str = "",
     around: np.ndarray | None = None,
+    called: str = "prediction",
 ) -> Path:
     """Write axial slices through the largest nodes, and the coronal PET projection, as one PNG.
 
@@ -45,6 +46,7 @@ def case_picture(
         prediction: Mask, contoured in orange.
         title: First line of the picture.
         around: Booleans: slices go through its nodes, instead of those of the masks.
+        called: Name of the prediction in the legend.
     """
     masks = [m for m in (reference, prediction) if m is not None]
     masks = masks if around is None else [around]
@@ -67,7 +69,9 @@ def case_picture(
     projection = _projection(volumes[tall], tall, grid, reference, prediction)
     names = [name.upper().replace("_", " ") for name in columns] + (["fused"] if fused else [])
     sheet = _sheet(tiles, names, projection, f"{tall.upper()} projection", title)
-    _legend(sheet, reference is not None, prediction is not None)
+    shown = [("reference", REFERENCE)] if reference is not None else []
+    shown += [(called, PREDICTION)] if prediction is not None else []
+    _legend(sheet, shown)
     with atomic_path(path) as part:
         # Harder compression takes ten times as long for a tenth of the size.
         sheet.save(part, "PNG", compress_level=3)
@@ -195,17 +199,13 @@ def _sheet(
     return sheet
 
 
-def _legend(sheet: Image.Image, reference: bool, prediction: bool) -> None:
+def _legend(sheet: Image.Image, shown: Sequence[tuple[str, tuple[int, int, int]]]) -> None:
     draw = ImageDraw.Draw(sheet)
     x, y = GAP, sheet.height - 20
-    for shown, colour, text in (
-        (reference, REFERENCE, "reference"),
-        (prediction, PREDICTION, "prediction"),
-    ):
-        if shown:
-            draw.line((x, y + 8, x + 22, y + 8), fill=colour, width=3)
-            draw.text((x + 28, y), text, fill=(60, 60, 60), font=_font(13))
-            x += 120
+    for text, colour in shown:
+        draw.line((x, y + 8, x + 22, y + 8), fill=colour, width=3)
+        draw.text((x + 28, y), text, fill=(60, 60, 60), font=_font(13))
+        x += 120
     text = "CT -160 to 240 HU, PET SUV 0 to 8; patient's right at the left"
     draw.text((x + 6, y), text, fill=(120, 120, 120), font=_font(12))
 

@@ -30,7 +30,7 @@ from ..inference.settings import InferenceSettings, Precision, Uncertainty
 from ..operating.apply import operating_at
 from ..operating.point import asked_point
 from ..predictor import Predictor
-from ..proposals import proposal_notes, with_status
+from ..status import STATUS, TITLE, are_proposals, proposal_notes, with_status
 from .already import PredictSettings, files_of, is_there, key_of
 from .inputs import Inputs, find_cases
 from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
@@ -231,7 +231,7 @@ def _predict_one(
         "n_features": n_features(nodes),
     }
     if settings.pictures:
-        _draw(out, case, prepared, maps, nodes, row)
+        _draw(out, case, prepared, maps, nodes, row, are_proposals(model))
     write_json(out / files[1], report | row | {"nodes": [node.row for node in nodes]})
     return row
 
@@ -243,13 +243,15 @@ def _draw(
     maps: Maps,
     nodes: Sequence[NodeRecord],
     row: Mapping[str, Any],
+    proposals: bool,
 ) -> None:
     """Write the picture and the page of a case."""
     volumes = {name: prepared.images[i] for i, name in enumerate(prepared.modalities)}
     grid = prepared.grid
     # Numbering the parts of a mask takes many times its memory: 512 x 512 x 1000 needs thinning.
     few, mask, thin = thinned(volumes, maps.mask, grid)
-    case_picture(out / f"{case.id}.png", few, thin, None, mask, title=case.id)
+    title, called = (f"{case.id}: {TITLE}", STATUS) if proposals else (case.id, "prediction")
+    case_picture(out / f"{case.id}.png", few, thin, None, mask, title=title, called=called)
     spacing = " x ".join(f"{s:.3g}" for s in grid.spacing)
     about = {
         "scans": [f"{name}: {file.name}" for name, file in case.volumes.items()],

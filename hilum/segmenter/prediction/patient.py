@@ -23,6 +23,7 @@ from ..inference.predict_case import FLIPS, predict_slabs, usable
 from ..inference.settings import InferenceSettings, Precision, Uncertainty
 from ..operating.apply import clean, decide, pet_of
 from ..predictor import Predictor
+from ..status import are_proposals, with_status
 from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
 
 Scan = str | Path | Volume
@@ -39,6 +40,7 @@ class Prediction:
         nodes: The largest first; see `evaluation.metrics.nodes.node_table`.
         modalities: What it was predicted from.
         uncertainty: float32 `[D, H, W]`, if asked for.
+        proposal: Whether a network that never saw a label says so; each node has the status, too.
     """
 
     mask: np.ndarray
@@ -46,6 +48,7 @@ class Prediction:
     nodes: list[NodeRecord]
     modalities: tuple[str, ...]
     uncertainty: np.ndarray | None = None
+    proposal: bool = False
 
     def save(self, path: str | Path) -> Path:
         """Write the mask as NIfTI."""
@@ -98,9 +101,10 @@ def segment(
         return Prediction(
             mask,
             prepared.source_grid,
-            nodes,
+            with_status(nodes, model),
             names,
             None if doubt is None else map_on_source(doubt, prepared),
+            are_proposals(model),
         )
 
 

@@ -29,8 +29,8 @@ from hilum.pretrain.run import pretrain
 from hilum.pretrain.settings import PretrainSettings
 from hilum.pretrain.tasks.synthetic_nodes import SyntheticNodes
 from hilum.segmenter.ensemble import load_predictor
-from hilum.segmenter.proposals import are_proposals
 from hilum.segmenter.segmenter import Segmenter
+from hilum.segmenter.status import are_proposals
 
 SIDES = (24, 28, 32)
 SPACING = (4.0, 3.0, 3.0)
