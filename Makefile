@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 export WANDB_MODE ?= offline
 
-.PHONY: setup demo test check lint graph bench bench-full real clean
+.PHONY: setup demo test check lint docs graph bench bench-full real clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,10 @@ lint: setup
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -P tests/architecture/draw.py --check
+
+# The documentation site, in build/site; a broken link or anchor fails.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The picture of the import graph in docs/pictures.
 graph: setup

@@ -72,7 +72,7 @@ def tables(
         module, attribute = TABLES[name]
         table: Table = getattr(importlib.import_module(module), attribute)
         width = max(map(len, table))
-        lines += [name, *(f"  {key:<{width}}  {_purpose(table, key)}" for key in table)]
+        lines += [name, *(f"  {key:<{width}}  {purpose(table, key)}" for key in table)]
         lines += [*(f"  warning: {fault}" for fault in table.faults()), ""]
     return lines[:-1]
 
@@ -86,7 +86,7 @@ def _encoders(cost: bool) -> Iterable[str]:
 
     yield "encoders"
     for name, family in families().items():
-        yield f"  {name}  {_purpose(ENCODERS, name)}"
+        yield f"  {name}  {purpose(ENCODERS, name)}"
         if family.note:
             yield f"    {'':6}  {family.note}"
         for size, preset in family.sizes.items():
@@ -100,13 +100,21 @@ def _encoders(cost: bool) -> Iterable[str]:
 
 def settings_of(command: str, schema: bool = False) -> list[str]:
     """Return the settings of a command as text, or its JSON schema."""
-    module, attribute = SETTINGS[_known(command, SETTINGS)]
-    model = getattr(importlib.import_module(module), attribute)
     if schema:
-        return [json.dumps(model.model_json_schema(), indent=1)]
-    rows = list(_rows(model, ""))
+        return [json.dumps(_model(command).model_json_schema(), indent=1)]
+    rows = setting_rows(command)
     width = max(len(key) for key, _, _ in rows)
     return [f"{key:<{width}}  {text} [{default}]" for key, text, default in rows]
+
+
+def setting_rows(command: str) -> list[tuple[str, str, str]]:
+    """Return name, meaning and default of each setting of a command."""
+    return list(_rows(_model(command), ""))
+
+
+def _model(command: str) -> Any:
+    module, attribute = SETTINGS[_known(command, SETTINGS)]
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _known(name: str, table: Mapping[str, object]) -> str:
@@ -118,8 +126,8 @@ def _known(name: str, table: Mapping[str, object]) -> str:
     return name
 
 
-def _purpose(table: Table, name: str) -> str:
-    """Return one line on an entry: its docstring, or its own text; and whose it is."""
+def purpose(table: Table, name: str) -> str:
+    """Return one line on an entry: its docstring, or its own text; and its distribution."""
     try:
         origin = table.origin(name)
         facts = None if table.objects else table.facts(name)
