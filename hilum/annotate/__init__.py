@@ -8,12 +8,14 @@ from hilum.core.callable_module import find
 
 if TYPE_CHECKING:
     from .planning.plan import plan as plan
+    from .proposing.propose import propose as propose
 
 _PLACES = {
     "plan": "hilum.annotate.planning.plan:plan",
+    "propose": "hilum.annotate.proposing.propose:propose",
 }
 
-__all__ = ["plan"]
+__all__ = ["plan", "propose"]
 
 
 def __getattr__(name: str) -> Any:

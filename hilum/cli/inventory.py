@@ -36,6 +36,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "finetune": ("hilum.finetune.settings", "FinetuneSettings"),
     "plan": ("hilum.finetune.plan", "PlanSettings"),
     "annotate-plan": ("hilum.annotate.planning.settings", "LabellingSettings"),
+    "annotate-propose": ("hilum.annotate.proposing.settings", "ProposalSettings"),
     "embed": ("hilum.annotate.embedding.settings", "EmbedSettings"),
     "calibrate": ("hilum.segmenter.calibration.choose", "ChoiceSettings"),
     "evaluate": ("hilum.evaluation.settings", "EvaluationSettings"),

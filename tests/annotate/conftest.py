@@ -38,3 +38,9 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def segmenter_folder(config: Callable[..., SegmenterConfig], tmp_path: Path) -> Path:  # noqa: F811
     torch.manual_seed(1)
     return Segmenter(config()).save(tmp_path / "segmenter")
+
+
+def soft(segmenter: Segmenter) -> Segmenter:
+    """Return the segmenter of a threshold, less sure of itself, in larger windows."""
+    segmenter.strategy.scale.data.fill_(3.0)
+    return segmenter

@@ -1,0 +1,1 @@
+"""What labelling programs read and write."""

@@ -1,0 +1,1 @@
+"""First contours by a segmenter, in what labellers open."""
