@@ -9,13 +9,15 @@ from hilum.core.callable_module import find
 if TYPE_CHECKING:
     from .planning.plan import plan as plan
     from .proposing.propose import propose as propose
+    from .taking.take import take as take
 
 _PLACES = {
     "plan": "hilum.annotate.planning.plan:plan",
     "propose": "hilum.annotate.proposing.propose:propose",
+    "take": "hilum.annotate.taking.take:take",
 }
 
-__all__ = ["plan", "propose"]
+__all__ = ["plan", "propose", "take"]
 
 
 def __getattr__(name: str) -> Any:

@@ -90,3 +90,70 @@ def annotate_propose(
         )
     count = sum(len(one.nodes) for one in found)
     say(f"{count} proposals in {len(found)} cases: a page each in {out}/CASE/CASE.html")
+
+
+@annotate.command("take")
+@clean_stop
+def annotate_take(
+    folder: Annotated[Path, typer.Argument(help="What the labeller gave back.")],
+    manifest: Annotated[Path, typer.Argument(help="manifest.csv; its column label is changed.")],
+    proposals: Annotated[Path, typer.Option(help="What `hilum annotate propose` wrote.")],
+    rater: Annotated[str, typer.Option(help="Who corrected.")],
+    settings: KeyValues = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Store of the manifest, to bring up to date.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Where versions are kept; labels/ beside the manifest.")
+    ] = None,
+    confirm: Annotated[
+        list[str] | None,
+        typer.Option(help="Case that is right as it was proposed, or empty; may repeat."),
+    ] = None,
+    use: Annotated[
+        bool, typer.Option("--use", help="Let them count where somebody else's label does now.")
+    ] = False,
+    runs: Annotated[
+        list[Path] | None, typer.Option(help="Folder with runs, to name the stale; may repeat.")
+    ] = None,
+    value: Annotated[
+        list[str] | None, typer.Option(help="Meaning of a mask's value, as 255=1; may repeat.")
+    ] = None,
+    segment: Annotated[
+        list[str] | None, typer.Option(help="Class of a segment, as Tumour=2; may repeat.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Take corrected masks for labels: checked, kept by version, the store brought up to date."""
+    from hilum.annotate.taking.settings import TakeSettings
+    from hilum.annotate.taking.take import take
+    from hilum.core.settings import load
+    from hilum.datasets.io.mask_values import read_values
+
+    take(
+        folder,
+        proposals,
+        manifest,
+        rater=rater,
+        store=store,
+        labels=labels,
+        confirm=confirm or [],
+        use=use,
+        runs=runs or [],
+        values=read_values(value or []),
+        segments=_classes(segment or []),
+        settings=load(TakeSettings, config or [], settings or []),
+        say=say,
+    )
+
+
+def _classes(texts: list[str]) -> dict[str, int]:
+    """Return the class of each segment, of texts such as `Tumour=2`."""
+    from hilum.core.errors import SettingsError
+
+    found = {}
+    for name, value in read_names(texts).items():
+        if not value.isdigit():
+            raise SettingsError("a class must be a number", found=f"{name}={value}")
+        found[name] = int(value)
+    return found

@@ -37,6 +37,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "plan": ("hilum.finetune.plan", "PlanSettings"),
     "annotate-plan": ("hilum.annotate.planning.settings", "LabellingSettings"),
     "annotate-propose": ("hilum.annotate.proposing.settings", "ProposalSettings"),
+    "annotate-take": ("hilum.annotate.taking.settings", "TakeSettings"),
     "embed": ("hilum.annotate.embedding.settings", "EmbedSettings"),
     "calibrate": ("hilum.segmenter.calibration.choose", "ChoiceSettings"),
     "evaluate": ("hilum.evaluation.settings", "EvaluationSettings"),

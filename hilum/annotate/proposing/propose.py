@@ -11,7 +11,7 @@ import numpy as np
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError, UserError
-from hilum.core.files import atomic_folder, hash_of
+from hilum.core.files import atomic_folder, hash_of, hash_of_file
 from hilum.core.settings import validate
 from hilum.datasets.io.content import hash_of_scan
 from hilum.datasets.io.nifti import Volume, read_volume, write_volume
@@ -33,7 +33,7 @@ from hilum.segmenter.predictor import Predictor
 from ..formats.itksnap import write_workspace
 from ..formats.slicer import write_segmentation
 from .numbering import by_doubt, numbered, segments_of
-from .record import Proposal, read_proposal
+from .record import PROPOSED, Proposal, read_proposal
 from .settings import ProposalSettings
 
 Progress = Callable[[int, int, str], None]
@@ -196,6 +196,7 @@ def _one(
     )
     with atomic_folder(folder) as part:
         write_volume(part / f"{case.id}.nii.gz", mask, grid, np.uint8)
+        write_volume(part / PROPOSED, mask, grid, np.uint8)
         write_volume(part / f"{case.id}_probability.nii.gz", map_on_source(total, prepared), grid)
         scans = dict(case.volumes)
         if settings.scans:
@@ -212,6 +213,8 @@ def _one(
             nodes,
             _about(found, len(nodes)),
         )
+        masks = (f"{case.id}{end}" for end in (".nii.gz", ".seg.nrrd", ".dcm"))
+        found.files.update({n: hash_of_file(part / n) for n in masks if (part / n).is_file()})
         found.write(part)
     return found
 

@@ -12,6 +12,7 @@ from hilum.core.files import read_json, write_json
 from hilum.core.geometry import Grid
 
 NAME = "proposal.json"
+PROPOSED = ".proposed.nii.gz"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Proposal:
         point: Operating point in words.
         made: Time, UTC.
         key: Same for the same case, weights and settings.
+        nodes: Rows of the proposals, as numbered.
+        files: Hash of each file with a mask, as it was written.
     """
 
     case: str
@@ -46,11 +49,17 @@ class Proposal:
     made: str
     key: str
     nodes: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
 
     @property
     def mask_file(self) -> Path:
-        """The proposed mask."""
+        """The mask to correct."""
         return self.folder / f"{self.case}.nii.gz"
+
+    @property
+    def mask_of_proposal(self) -> Path:
+        """The mask as it was proposed, apart from what labellers save over."""
+        return self.folder / PROPOSED
 
     def write(self, folder: Path) -> None:
         """Write `proposal.json`."""

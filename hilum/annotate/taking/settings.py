@@ -1,0 +1,21 @@
+"""Settings of `hilum annotate take`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from hilum.core.settings import Settings
+
+from .known import Rest
+
+
+class TakeSettings(Settings):
+    """How corrected masks become labels."""
+
+    rest: Rest = Field(
+        "auto",
+        description="what lies outside of all proposals and segments: background, unknown, or "
+        "auto: unknown if some segments are unfinished, else background",
+    )
+    round: int = Field(1, ge=1, description="round of labelling, for `hilum annotate status`")
+    workers: int = Field(1, ge=1, description="processes that prepare the cases anew")
