@@ -19,6 +19,7 @@ from hilum.datasets.loading.datamodule import PatchData
 from hilum.datasets.loading.settings import PatchSettings
 from hilum.datasets.splits import Split, make_split
 from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.changed import changed_since
 from hilum.losses import LOSSES
 from hilum.segmenter.assessment.prepared_cases import Results, assess, check_conditions, dice_of
 from hilum.segmenter.assessment.robustness import robustness
@@ -115,6 +116,7 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
             if settings.evaluate_test and split.test:
                 results = _test(segmenter, settings, store, split, conditions, run, say)
                 summary |= show(results, run.path / "test", tracker)
+            summary |= changed_since(store, say)
             if tracker is not None:
                 tracker.log_folder(f"segmenter-{tracking.id or run.path.name}", "model", folder)
         run.finish(summary)

@@ -122,7 +122,7 @@ def plan(
     picks = method().pick(pool, labels, _allowed(found, settings.balance_sites))
     usual = usual_cost(held, _labelled(held, found)) if not expected else None
     choices = [
-        _choice(found, found.names[pick.index], pick.reason, expected, usual) for pick in picks
+        _choice(found, found.names[pick.who], pick.reason, expected, usual) for pick in picks
     ]
     write_labelling(path, choices, strategy)
     write_json(

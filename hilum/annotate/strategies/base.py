@@ -16,9 +16,9 @@ Allowed = Callable[[Sequence[int]], np.ndarray]
 
 
 class Pick(NamedTuple):
-    """A patient to label: the number among the candidates, and the reason in words."""
+    """A patient to label: `who`, the number among the candidates, and the reason in words."""
 
-    index: int
+    who: int
     reason: str
 
 

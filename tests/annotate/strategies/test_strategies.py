@@ -39,8 +39,8 @@ def chosen(name: str, number: int, seed: int = 0, **more: np.ndarray) -> list[in
     pool = Pool(names, np.random.default_rng(seed), vectors, **more)
     picks = STRATEGIES[name]().pick(pool, number, anyone(len(vectors)))
     assert all(pick.reason for pick in picks)
-    assert len({pick.index for pick in picks}) == number
-    return [pick.index for pick in picks]
+    assert len({pick.who for pick in picks}) == number
+    return [pick.who for pick in picks]
 
 
 def test_typical_takes_the_middle_of_each_cluster_the_largest_first() -> None:
@@ -116,7 +116,7 @@ def test_only_those_who_may_are_taken(name: str) -> None:
         return may
 
     picks = STRATEGIES[name]().pick(pool, 6, allowed)
-    assert sorted(pick.index for pick in picks) == np.flatnonzero(group == 2).tolist()
+    assert sorted(pick.who for pick in picks) == np.flatnonzero(group == 2).tolist()
 
 
 def test_clusters_are_those_of_scikit_learn() -> None:
@@ -132,7 +132,7 @@ def test_clusters_are_those_of_scikit_learn() -> None:
 @pytest.mark.parametrize("name", ["typical", "coverage"])
 def test_copies_of_one_patient_do_not_break_a_choice(name: str) -> None:
     pool = Pool(["a", "b", "c"], np.random.default_rng(0), np.zeros((3, 2)))
-    assert len({p.index for p in STRATEGIES[name]().pick(pool, 3, anyone(3))}) == 3
+    assert len({p.who for p in STRATEGIES[name]().pick(pool, 3, anyone(3))}) == 3
 
 
 @pytest.mark.slow
