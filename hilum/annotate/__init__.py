@@ -9,15 +9,17 @@ from hilum.core.callable_module import find
 if TYPE_CHECKING:
     from .planning.plan import plan as plan
     from .proposing.propose import propose as propose
+    from .standing.status import status as status
     from .taking.take import take as take
 
 _PLACES = {
     "plan": "hilum.annotate.planning.plan:plan",
     "propose": "hilum.annotate.proposing.propose:propose",
+    "status": "hilum.annotate.standing.status:status",
     "take": "hilum.annotate.taking.take:take",
 }
 
-__all__ = ["plan", "propose", "take"]
+__all__ = ["plan", "propose", "status", "take"]
 
 
 def __getattr__(name: str) -> Any:

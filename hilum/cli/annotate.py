@@ -147,6 +147,25 @@ def annotate_take(
     )
 
 
+@annotate.command("status")
+@clean_stop
+def annotate_status(
+    manifest: Annotated[Path, typer.Argument(help="manifest.csv of the cohort.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Versions of labels; labels/ beside the manifest.")
+    ] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Option(help="Folder with runs for the curve; may repeat.")
+    ] = None,
+    more: Annotated[int, typer.Option(min=1, help="Patients thought of next.")] = 5,
+    out: Annotated[Path | None, typer.Option(help="Page to write.")] = None,
+) -> None:
+    """Say who has labels, what rounds changed, the learning curve, and what more would bring."""
+    from hilum.annotate.standing.status import status
+
+    status(manifest, labels=labels, runs=runs or [], more=more, out=out, say=say)
+
+
 def _classes(texts: list[str]) -> dict[str, int]:
     """Return the class of each segment, of texts such as `Tumour=2`."""
     from hilum.core.errors import SettingsError

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import hilum.finetune.run as run_module
 from hilum.core.checkpoints import EncoderConfig, save_encoder
 from hilum.core.errors import DataError, RunError, SettingsError, Stopped, StoreError
 from hilum.core.files import read_json
@@ -312,3 +313,22 @@ def test_what_the_training_cases_cannot_give_is_said(store: CaseStore) -> None:
     assert "no training case has uptake off its label" in hard
     assert "none is pasted" in copies
     assert nothing_to_draw(settings(store), store, split) == []
+
+
+@pytest.mark.slow
+def test_a_store_that_changes_while_a_run_trains_is_told(
+    store: CaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = CaseStore(shutil.copytree(store.path, tmp_path / "store"))
+    real = run_module.flops
+
+    def change(segmenter: Segmenter) -> Any:
+        about = read_json(own.path / "store.json")
+        (own.path / "store.json").write_text(json.dumps(about | {"fingerprint": "labels of today"}))
+        return real(segmenter)
+
+    monkeypatch.setattr(run_module, "flops", change)
+    said: list[str] = []
+    finetune(settings(own, evaluate_test=False), tmp_path / "run", say=said.append)
+    assert read_json(tmp_path / "run" / "summary.json")["store_changed_to"] == "labels of today"
+    assert any("changed while the run read it" in line for line in said)

@@ -1,0 +1,1 @@
+"""Where the labelling stands: rounds, labels, and what more of them would bring."""
