@@ -17,6 +17,8 @@ class Batch(TypedDict):
     `shift`, by how many mm each modality was moved against the patient, `[B, M, 3]`. `moments` is
     there if a modality is scaled by its volume's z-score: mean and deviation of each whole volume,
     float32 `[B, M, 2]`, 0 and 1 for the others.
+    `annotated` is there if the label of some case leaves classes out: whether each was looked for,
+    bool `[B, classes]`, the background included.
     `maps` and `parts` are what a loss must know of the whole label (`losses.base.Maps`), if it asks
     its loader. `host` repeats seed and availability of each sample: whoever draws by them need not
     wait for a GPU to give them back.
@@ -31,6 +33,7 @@ class Batch(TypedDict):
     augmented: NotRequired[bool]
     shift: NotRequired[Tensor]
     moments: NotRequired[Tensor]
+    annotated: NotRequired[Tensor]
     maps: NotRequired[Tensor]
     parts: NotRequired[int]
     host: NotRequired[list[tuple[int, list[bool]]]]
@@ -51,6 +54,7 @@ class Sample(TypedDict):
     augmented: NotRequired[bool]
     shift: NotRequired[Tensor]
     moments: NotRequired[Tensor]
+    annotated: NotRequired[Tensor]
 
 
 def on_host(batch: Batch) -> list[tuple[int, list[bool]]]:
@@ -88,6 +92,9 @@ def collate(samples: Sequence[Sample], dtype: torch.dtype = torch.float32) -> Ba
     moments = [sample["moments"] for sample in samples if "moments" in sample]
     if moments:
         batch["moments"] = torch.stack(moments)
+    annotated = [sample["annotated"] for sample in samples if "annotated" in sample]
+    if annotated:
+        batch["annotated"] = torch.stack(annotated)
     shifts = [sample["shift"] for sample in samples if "shift" in sample]
     if augmented:
         batch["augmented"] = True

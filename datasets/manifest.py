@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hilum.core.case import Case
+from hilum.core.case import IGNORE, Case
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import atomic_path
 from hilum.core.modality import modality
 
-OTHER = ("case", "patient", "label", "site", "split", "partial", "anatomy")
+OTHER = ("case", "patient", "label", "site", "split", "partial", "annotated", "anatomy")
 """Columns that are no modality."""
 
 _SPLITS = ("", "train", "test")
@@ -79,12 +79,12 @@ def scan_manifest(path: str | Path) -> tuple[list[Case], list[DataError]]:
 def write_manifest(path: str | Path, cases: Sequence[Case]) -> Path:
     """Write cases; paths inside the manifest's folder become relative, so that it can move.
 
-    The columns `partial` and `anatomy` are there only if a case has it.
+    The columns `partial`, `annotated` and `anatomy` are there only if a case has it.
     """
     path = Path(path)
     modalities = list(dict.fromkeys(name for case in cases for name in case.volumes))
-    flags = any(case.partial for case in cases), any(case.anatomy for case in cases)
-    last = [name for name, asked in zip(("partial", "anatomy"), flags, strict=True) if asked]
+    extra = ("partial", "annotated", "anatomy")
+    last = [name for name in extra if any(getattr(case, name) for case in cases)]
     with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["case", "patient", *modalities, "label", "site", "split", *last])
@@ -93,6 +93,7 @@ def write_manifest(path: str | Path, cases: Sequence[Case]) -> Path:
             row = [_relative(file, path.parent) for file in [*files, case.label]]
             more = {
                 "partial": "yes" if case.partial else "",
+                "annotated": " ".join(map(str, case.annotated)),
                 "anatomy": _relative(case.anatomy, path.parent),
             }
             rest = [more[name] for name in last]
@@ -231,8 +232,25 @@ def case_of_row(row: dict[str, str], where: str, folder: Path) -> Case:
         site=row.get("site", ""),
         split=split,
         partial=_PARTIAL[partial],
+        annotated=_annotated(row, name, where),
         anatomy=_absolute(row["anatomy"], folder) if row.get("anatomy") else None,
     )
+
+
+def _annotated(row: dict[str, str], name: str, where: str) -> tuple[int, ...]:
+    """Return the classes that a label was drawn for, as in `1 3`."""
+    words = row.get("annotated", "").replace(";", " ").split()
+    if words and not row.get("label"):
+        raise DataError("annotated needs a label", case=name, file=where, found="no label")
+    if not all(word.isdigit() and 0 < int(word) < IGNORE for word in words):
+        raise DataError(
+            "annotated must hold numbers of classes, 1 or above",
+            case=name,
+            file=where,
+            found=repr(row["annotated"]),
+            remedy="write them with spaces, as in 1 3; leave it empty if all were looked for",
+        )
+    return tuple(sorted({int(word) for word in words}))
 
 
 def _absolute(text: str, folder: Path) -> Path:

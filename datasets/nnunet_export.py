@@ -183,7 +183,7 @@ def _look(job: _Job) -> _Looked:
     if highest > most:
         rule = f"labels must be at most {most}, the number of classes"
         return _Looked(case.id, reason=f"case {case.id}: {rule}, found {highest}")
-    partly = case.partial and settings.unmarked == "ignore"
+    partly = (case.partial or case.annotated) and settings.unmarked == "ignore"
     return _Looked(case.id, highest, bool(partly or IGNORE in values))
 
 
@@ -213,7 +213,7 @@ def _write_case(job: _Job) -> None:
     if label:
         mask = label.array.astype(np.uint8)
         mask[label.array == IGNORE] = job.classes + 1
-        if case.partial and job.settings.unmarked == "ignore":
+        if (case.partial or case.annotated) and job.settings.unmarked == "ignore":
             mask[label.array == 0] = job.classes + 1
         write_volume(job.folder / f"labels{part}" / f"{case.id}{ENDING}", mask, grid)
     for number, image in enumerate(images):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,6 +36,7 @@ from .semi_supervised.mean_teacher import MeanTeacher
 from .settings import FinetuneSettings
 from .synthetic_nodes import NodePasting
 from .transfer.adaptation import Adaptation
+from .unannotated import marginal
 
 
 class FinetuneModule(pl.LightningModule):
@@ -158,6 +159,9 @@ class FinetuneModule(pl.LightningModule):
         """Return the finest logits, the loss with what the strategy adds to it, and its terms."""
         every = self.segmenter(batch["image"], available, organs=True)
         logits = [folded(level, self.segmenter.classes) for level in every]
+        annotated = batch.get("annotated")
+        if annotated is not None:
+            logits = [marginal(level, annotated) for level in logits]
         made = batch.get("maps")
         maps = None if made is None else Maps(made, batch.get("parts", 0))
         loss, terms = self.criterion(logits, cast(Tensor, batch.get("label")), maps)
@@ -253,7 +257,8 @@ class FinetuneModule(pl.LightningModule):
         )
         prediction = probability.argmax(0).astype(np.uint8)
         label = cast(np.ndarray, case.label)
-        self._add(name, torch.from_numpy(prediction), torch.from_numpy(np.array(label)))
+        ours, truth = torch.from_numpy(prediction), torch.from_numpy(np.array(label))
+        self._add(name, ours, truth, case.annotated)
         if index < self.settings.pictures:
             file = self.folder / "pictures" / f"{name}-{self.trainer.global_step:06d}.png"
             volumes = {m: np.asarray(case.images[i]) for i, m in enumerate(case.modalities)}
@@ -266,13 +271,16 @@ class FinetuneModule(pl.LightningModule):
         for name, ours, label in zip(
             batch["case"], prediction, cast(Tensor, batch.get("label")), strict=True
         ):
-            self._add(name, ours, label[0])
+            self._add(name, ours, label[0], self.store[name].annotated)
 
-    def _add(self, name: str, prediction: Tensor, label: Tensor) -> None:
-        known = label != IGNORE
-        rows = []
+    def _add(
+        self, name: str, prediction: Tensor, label: Tensor, annotated: Sequence[int] = ()
+    ) -> None:
+        nowhere, rows = torch.zeros_like(label, dtype=torch.bool), []
         for value in range(1, self.segmenter.classes):
-            ours, truth = (prediction == value) & known, label == value
+            # Nothing is known of a class that nobody looked for; counts of nothing have no Dice.
+            known = (label != IGNORE) if not annotated or value in annotated else nowhere
+            ours, truth = (prediction == value) & known, (label == value) & known
             rows.append(torch.stack([x.sum() for x in (ours & truth, ours, truth, ~known)]))
         counts = torch.stack(rows).cpu().numpy().astype(float)
         self._counts[name] = self._counts.get(name, np.zeros_like(counts)) + counts

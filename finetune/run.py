@@ -175,7 +175,11 @@ def _choose_point(
         precision=settings.trainer.precision,
     )
     if choice is None:
-        why = "no validation patients" if settings.operating_point.choose else "as asked for"
+        why = (
+            "no validation patients with every class labelled"
+            if settings.operating_point.choose
+            else "as asked for"
+        )
         say(f"operating point: {segmenter.config.operating_point.words()} ({why})")
         return
     segmenter.config = segmenter.config.model_copy(update={"operating_point": choice.point})

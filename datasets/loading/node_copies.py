@@ -110,6 +110,8 @@ class NodeCopies:
     def _gives(self, name: str, case: StoredCase) -> bool:
         row = self.store.rows[name]
         wanted = set(self.modalities) & set(case.modalities)
+        if list(row.get("annotated", [])) not in ([], list(case.annotated)):
+            return False  # of what comes along, less would be known than the case says
         return row["patient"] != case.patient and wanted <= set(row["modalities"])
 
     def _cut(self, donor: StoredCase, generator: np.random.Generator) -> Copy:

@@ -71,6 +71,7 @@ class PatchDataset(Dataset[Sample]):
         self.foreground = settings.foreground if settings.labelled else 0.0
         self.with_nodes = self._having("nodes") if self.foreground > 0 else ()
         self.with_uptake = self._having("hot_spots") if settings.labelled and settings.hard else ()
+        self.some = settings.labelled and bool(self._having("annotated"))
         self.copies = (
             NodeCopies(store, self.ids, self.modalities, settings.copies)
             if settings.copies is not None and settings.copies.p and settings.labelled
@@ -180,6 +181,8 @@ class PatchDataset(Dataset[Sample]):
         }
         if self.settings.zscored:
             sample["moments"] = self._moments(case)
+        if self.some:
+            sample["annotated"] = self._annotated(case)
         if self.settings.labelled:
             label = patch.label
             if label is None:
@@ -189,6 +192,11 @@ class PatchDataset(Dataset[Sample]):
                 label = with_organs(label, case, start.tolist(), self.settings.organs, first)
             sample["label"] = torch.from_numpy(label)[None]
         return sample
+
+    def _annotated(self, case: StoredCase) -> torch.Tensor:
+        """Return whether each class was looked for, the background included."""
+        classes = range(max(self.store.classes, 2))
+        return torch.tensor([not case.annotated or c == 0 or c in case.annotated for c in classes])
 
     def _moments(self, case: StoredCase) -> torch.Tensor:
         """Return mean and deviation of each channel's whole volume; 0 and 1 where not needed."""

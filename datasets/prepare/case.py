@@ -157,6 +157,7 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
         inputs={name: hash_of_file(file) for name, file in case.files.items()},
         scans=scans,
         partial=case.partial,
+        annotated=case.annotated,
         notes=tuple(notes),
         moved=moved,
         anatomy=organs,

@@ -92,6 +92,17 @@ def check_classes(case: Case, label: Volume) -> None:
             found=high,
             remedy=how(remedy_for(_beyond(label.array)), "if they mark classes"),
         )
+    if case.annotated:
+        drawn = np.unique(label.array)
+        others = [int(v) for v in drawn if v not in (0, IGNORE, *case.annotated)]
+        if others:
+            raise DataError(
+                "a label must hold only the classes that it was annotated for",
+                case=case.id,
+                file=case.label,
+                found=", ".join(map(str, others)),
+                remedy="add them to the column annotated of the manifest, or mend the mask",
+            )
 
 
 def _beyond(array: np.ndarray) -> list[float]:

@@ -102,7 +102,8 @@ def _prepare_one(case: Case, out: Path, settings: PrepareSettings, recipe: Any) 
         seen = _stamps(case)
         inputs = _inputs(case, folder / "inputs.json", seen)
         about = [recipe, case.patient, case.site, case.split, inputs]
-        key = hash_of([*about, *(["partial"] if case.partial else [])])
+        more = ["partial"] if case.partial else []
+        key = hash_of([*about, *more, *([list(case.annotated)] if case.annotated else [])])
         if (folder / "case.json").exists() and (folder / f"{key}.key").exists():
             write_json(folder / "inputs.json", {"seen": seen, "hashes": inputs})
             return case.id, ""

@@ -57,6 +57,7 @@ class PreparedCase:
         source_grid: Grid of the reference file, where predictions go back to.
         factors: What a.u. modalities were divided by.
         inputs: Hash of each input file.
+        annotated: Classes that the label was drawn for; empty: all.
         partial: Whether voxels outside of the label are unknown, not background.
         notes: What the user should know of the case.
         moved: 4 x 4 matrix in RAS mm of each modality that was registered to the reference.
@@ -77,6 +78,7 @@ class PreparedCase:
     factors: dict[str, float]
     inputs: dict[str, str]
     partial: bool = False
+    annotated: tuple[int, ...] = ()
     notes: tuple[Note, ...] = ()
     moved: dict[str, list[list[float]]] = field(default_factory=dict)
     anatomy: np.ndarray | None = None
@@ -96,6 +98,7 @@ class StoredCase:
         self.split: str = self.about["split"]
         self.modalities: tuple[str, ...] = tuple(self.about["modalities"])
         self.labelled: bool = self.about["labelled"]
+        self.annotated: tuple[int, ...] = tuple(self.about.get("annotated", ()))
         self.nodes: list[dict[str, Any]] = self.about["nodes"]
         self.grid = Grid.from_json(self.about["grid"])
         self.source_grid = Grid.from_json(self.about["source_grid"])
@@ -288,6 +291,7 @@ def write_case(
                 "inputs": case.inputs,
                 "scans": case.scans,
                 "partial": case.partial,
+                "annotated": case.annotated,
                 "notes": [note.as_json() for note in case.notes],
                 "moved": case.moved,
                 "nodes": nodes,

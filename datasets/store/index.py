@@ -21,6 +21,7 @@ def index_row(about: dict[str, Any]) -> dict[str, Any]:
         "modalities": about["modalities"],
         "labelled": about["labelled"],
         "partial": about.get("partial", False),
+        "annotated": about.get("annotated", []),
         "notes": len(about.get("notes", ())),
         "nodes": len(about["nodes"]),
         "hot_spots": about.get("hot_spots", 0),
@@ -28,6 +29,12 @@ def index_row(about: dict[str, Any]) -> dict[str, Any]:
         "shape": about["grid"]["shape"],
         **_hashes(about),
     }
+
+
+def complete(store: CaseStore, name: str) -> bool:
+    """Tell whether every class of the store was looked for in a case's label."""
+    drawn = store.row(name).get("annotated", ())
+    return not drawn or set(drawn) >= set(range(1, store.classes))
 
 
 def scan_hashes(store: CaseStore, name: str) -> list[str]:

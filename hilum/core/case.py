@@ -21,6 +21,8 @@ class Case:
         site: Centre or scanner; empty if unknown.
         split: `train`, `test`, or empty if not assigned.
         partial: The label marks only some of what is there: unmarked voxels are unknown.
+        annotated: Classes that were looked for when the label was drawn; empty: all. Voxels of the
+            background may be of any other class.
         anatomy: File of a mask that numbers organs, where no node can be; any grid.
     """
 
@@ -31,6 +33,7 @@ class Case:
     site: str = ""
     split: str = ""
     partial: bool = False
+    annotated: tuple[int, ...] = ()
     anatomy: Path | None = None
 
     @property

@@ -109,6 +109,8 @@ def _dice(segmenter: Segmenter, store: CaseStore, name: str) -> float:
     case = store[name]
     label = np.asarray(case.label)
     prediction = mask_of(predict_case(segmenter, case), case, segmenter.config.operating_point)
+    if case.annotated:
+        prediction = np.where(np.isin(prediction, case.annotated), prediction, 0)
     known = label != IGNORE
     ours, truth = (prediction > 0) & known, (label > 0) & known
     both = ((prediction == label) & truth).sum()

@@ -27,6 +27,7 @@ from .evaluate_case import measure_case
 from .mask_files import labelled_cases, predictions_of
 from .misses import draw_misses
 from .prepared_cases import Numbers, Progress, write_rows
+from .unannotated import looked_for
 
 MEASURES = ("volume_ml", "tlg", "suv_max", "suv_peak")
 """What agreement is told of; the volume of the mask is its MTV."""
@@ -156,7 +157,9 @@ def evaluate(
             progress(number, len(chosen), case.id)
     patients = {case.id: case.patient for case in chosen}
     for value, own in found.items():
-        found[value] = {name: own.get(name, absent[name]) for name in absent}
+        asked = {c.id: looked_for(c.annotated, value) for c in chosen}
+        found[value] = {name: own.get(name, absent[name]) for name in absent if asked[name]}
+    found = {value: own for value, own in found.items() if own}
     found = dict(sorted(found.items()))
     cohort = {value: cohort_metrics(own, patients) for value, own in found.items()}
     more: dict[str, Any] = {"agreement": _agreement(found)}

@@ -33,6 +33,7 @@ from hilum.evaluation.metrics.uptake import uptake_metrics
 from hilum.evaluation.settings import EvaluationSettings
 
 from .prepared_cases import Numbers, measure
+from .unannotated import of_annotated
 
 MAP = "_probability"
 """End of the name of a map of probabilities, beside the mask."""
@@ -150,6 +151,7 @@ def aligned(case: Case, file: Path) -> Aligned:
     whole, truth = (np.flip(x.array.transpose(axes), backwards) for x in (prediction, reference))
     if case.partial:
         truth = _partial(case, truth, grid)
+    whole = of_annotated(whole, case.annotated)
     known = truth != IGNORE
     # What is unknown counts on neither side: not as voxels, not as nodes, not as uptake.
     ours = whole if known.all() else np.where(known, whole, 0)

@@ -27,6 +27,7 @@ from ..inference.predict_case import predict_case
 from ..inference.settings import InferenceSettings, Precision
 from ..operating.apply import mask_of
 from ..segmenter import Segmenter
+from .unannotated import hidden, looked_for, unknown
 
 Progress = Callable[[int, int, str], None]
 """Called with how many are done, how many there are, and what was done last."""
@@ -121,9 +122,12 @@ def assess_any(
                 continue
             if names not in seen:
                 probability, mask = predicts(case, names)
+                probability, mask = hidden(probability, mask, case.annotated)
                 worth = score_case(name, 1 - probability[0], reference, case.grid, mask=mask)
                 numbers = _metrics(case, mask, len(probability))
-                numbers |= _whatever_the_point(probability, reference, numbers, argmax)
+                numbers |= _whatever_the_point(
+                    probability, reference, numbers, argmax, case.annotated
+                )
                 seen[names] = numbers, worth
                 if condition == conditions[0]:
                     _draw(folder / f"{name}.png", case, mask, seen[names][0]["dice"])
@@ -207,9 +211,10 @@ def _metrics(case: StoredCase, mask: np.ndarray, classes: int) -> Numbers:
     physical = {m: x for m, x in images.items() if modality(m).unit == "SUV"}
     reference = np.asarray(case.label)
     found = measure(mask, reference, case.grid, physical, range(1, classes))
+    rows = {c: n if looked_for(case.annotated, c) else unknown(n) for c, n in found.items()}
     return {
         name if c == 1 else f"{name}_class{c}": value
-        for c, numbers in found.items()
+        for c, numbers in rows.items()
         for name, value in numbers.items()
     }
 
@@ -219,19 +224,23 @@ def _whatever_the_point(
     reference: np.ndarray,
     numbers: Numbers,
     argmax: bool,
+    annotated: Sequence[int] = (),
 ) -> Numbers:
     """Return what compares segmenters apart from their points: at argmax, and threshold-free."""
     found: Numbers = {}
     for c in range(1, len(probability)):
         end = "" if c == 1 else f"_class{c}"
         truth = np.where(reference == IGNORE, IGNORE, reference == c)
-        found[f"voxel_average_precision{end}"] = voxel_average_precision(probability[c], truth)
+        known = looked_for(annotated, c)
+        precision = voxel_average_precision(probability[c], truth) if known else math.nan
+        found[f"voxel_average_precision{end}"] = precision
         found[f"dice_argmax{end}"] = numbers[f"dice{end}"]
     if not argmax:
         plain = probability.argmax(0).astype(np.uint8)
         for c in range(1, len(probability)):
             end = "" if c == 1 else f"_class{c}"
-            found[f"dice_argmax{end}"] = _dice(plain, reference, c)
+            known = looked_for(annotated, c)
+            found[f"dice_argmax{end}"] = _dice(plain, reference, c) if known else math.nan
     return found
 
 

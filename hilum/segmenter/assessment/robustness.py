@@ -25,6 +25,7 @@ from .prepared_cases import Numbers, Progress, check_conditions, measure
 from .robustness_report import log_matrix, write_matrix
 from .robustness_rows import Row, changed_modality, rows_of
 from .robustness_settings import RobustnessSettings
+from .unannotated import looked_for, unknown
 
 SHOWN = ("dice", "dscagg", "f1agg")
 """Cohort metrics of the table, each with its interval over patients."""
@@ -131,7 +132,8 @@ def _measure(
     changed = perturb(case, moved, row.change, settings.seed)
     probability = predict_case(segmenter, changed, modalities=names, precision=settings.precision)
     mask = mask_of(probability, changed, segmenter.config.operating_point, names)
-    return measure(mask, np.asarray(case.label), case.grid, {}, (1,))[1]
+    numbers = measure(mask, np.asarray(case.label), case.grid, {}, (1,))[1]
+    return numbers if looked_for(case.annotated, 1) else unknown(numbers)
 
 
 def _line(

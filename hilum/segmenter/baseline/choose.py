@@ -70,10 +70,10 @@ def dice_table(
 ) -> np.ndarray | None:
     """Return the Dice of a case `[limits, volumes]`; two empty masks count 1.
 
-    `None` if the case has no label, or no PET.
+    `None` if the case has no PET, or no label for the class.
     """
     suv = channel(case, "SUV")
-    if suv is None or case.label is None:
+    if suv is None or case.label is None or rule.value not in (case.annotated or (rule.value,)):
         return None
     label = np.asarray(case.label)
     truth, known, tissue = label == rule.value, label != IGNORE, soft(case, rule.soft_tissue)

@@ -48,10 +48,11 @@ def dice_at_limits(
         between: HU of soft tissue, outside of which uptake does not count.
 
     Returns:
-        One value per limit; `None` if the case has no SUV or no label.
+        One value per limit; `None` if the case has no SUV, or no label for one of the classes.
     """
     suv = channel(case, "SUV")
-    if suv is None or case.label is None:
+    drawn = set(case.annotated)
+    if suv is None or case.label is None or (drawn and not drawn >= set(classes)):
         return None
     label = np.asarray(case.label)
     truth = np.isin(label, classes) if classes else (label > 0) & (label != IGNORE)
@@ -79,6 +80,7 @@ def best_limit(
         DataError: If no case has a label with a node, and a PET.
     """
     found: dict[str, list[np.ndarray]] = {}
+    classes = classes or range(1, max(store.classes, 2))
     for name in cases:
         own = dice_at_limits(store[name], LIMITS, classes, between)
         if own is not None and not np.isnan(own).all():

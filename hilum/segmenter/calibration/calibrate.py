@@ -14,6 +14,7 @@ from hilum.core.seen import Seen, read_seen, together
 from hilum.core.settings import validate
 from hilum.datasets.leakage import seen_cases, seen_in
 from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.index import complete
 
 from ..config import read_segmenter_config
 from ..ensemble import segmenter_folders
@@ -101,7 +102,11 @@ def choose_for(
     inference: InferenceSettings | None = None,
     precision: Precision = "auto",
 ) -> Choice | None:
-    """Return the choice of validation cases; nothing if there are none, or it is not asked for."""
+    """Return the choice of validation cases; nothing if there are none, or it is not asked for.
+
+    A case whose label leaves classes out does not choose.
+    """
+    cases = [name for name in cases if complete(store, name)]
     if not cases or not settings.choose:
         return None
     tables = dice_tables(
@@ -170,8 +175,10 @@ def _choosing(
         patient = row["patient"]
         tests = {store.rows[c]["patient"] for c in split.get("test", ()) if c in store.rows}
         learns = {store.rows[c]["patient"] for c in trained if c in store.rows}
-        if not row["labelled"]:
-            raise DataError("a case that chooses must have a label", case=name, file=store.path)
+        if not row["labelled"] or not complete(store, name):
+            raise DataError(
+                "a case that chooses must have a label of every class", case=name, file=store.path
+            )
         if patient in tests or (row.get("split") == "test" and not split):
             raise DataError(
                 "no patient that tests may choose the operating point",
