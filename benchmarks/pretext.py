@@ -1,21 +1,24 @@
 """Measure steps of pretraining against nnssl's way, MONAI's masked autoencoder, and dense encoding.
 
-`python benchmarks/pretext.py` writes `results/pretext.json`. Times are CPU seconds of one thread,
-taken in turn in one process, forward and backward; the last row has the loop of a whole run. nnssl
-itself needs a fork of its network library, so its step is written here with the network of that
-library: image times mask, the whole U-Net, squared error where it was hidden.
+`python benchmarks/pretext.py` writes `results/pretext.json`, and with names of tasks, as in
+`python benchmarks/pretext.py synthetic_nodes`, their rows alone to `results/pretext_<name>.json`.
+Times are CPU seconds of one thread, taken in turn in one process, forward and backward; the last
+row has the loop of a whole run. nnssl itself needs a fork of its network library, so its step is
+written here with the network of that library: image times mask, the whole U-Net, squared error
+where it was hidden.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -45,6 +48,7 @@ FEATURES, BLOCKS = (32, 64, 128, 256), (1, 3, 4, 6)
 VIT = {"name": "vit", "token": 8, "trained": SIDE, "width": 384, "depth": 12, "heads": 6}
 SPACING = (2.0, 2.0, 2.0)
 NOT_CONVOLUTIONAL = ("multimodal_tokens",)
+PARAMETERS = {"joint": {"tasks": {"synthetic_nodes": {}, "masked_autoencoder": {}}}}
 DECODER = {"decoder_width": 192, "decoder_depth": 2, "decoder_heads": 6}
 
 
@@ -164,15 +168,15 @@ def tokens() -> list[dict[str, object]]:
     ]
 
 
-def every_task() -> list[dict[str, object]]:
-    """Compare the step of every task with the masked autoencoder's, two patches in a step."""
+def every_task(names: Sequence[str]) -> list[dict[str, object]]:
+    """Compare the step of tasks with the masked autoencoder's, two patches in a step."""
     encoder = {"name": "resenc", "size": "tiny"}
     base = task("masked_autoencoder", encoder, 2)
     rows = []
-    for name in TASKS:
+    for name in names:
         if name in ("masked_autoencoder", *NOT_CONVOLUTIONAL):
             continue
-        other = task(name, encoder, 2)
+        other = task(name, encoder, 2, **PARAMETERS.get(name, {}))
         ways = {
             "masked_autoencoder": step(base, batch(2, 2)),
             name: step(other, batch(2, 2, other.views)),
@@ -203,9 +207,13 @@ def loop(folder: Path) -> dict[str, object]:
 
 
 def main() -> None:
-    """Run every comparison and write one file."""
+    """Run every comparison and write one file, or that of the tasks that are named."""
+    if names := sys.argv[1:]:
+        command = f"python benchmarks/pretext.py {' '.join(names)}"
+        print(write(f"pretext_{'_'.join(names)}", command, every_task(names)))
+        return
     with tempfile.TemporaryDirectory() as temporary:
-        rows = [dense(), *tokens(), *every_task(), loop(Path(temporary))]
+        rows = [dense(), *tokens(), *every_task(tuple(TASKS)), loop(Path(temporary))]
     print(write("pretext", "python benchmarks/pretext.py", rows))
 
 

@@ -19,7 +19,6 @@ import numpy as np
 from hilum.core.case import Case
 from hilum.core.errors import DataError, UserError
 from hilum.core.files import atomic_folder, hash_of, read_json, write_json
-from hilum.core.seeds import numpy_generator
 
 from ..io.nifti import write_volume
 from ..manifest import write_manifest
@@ -50,7 +49,7 @@ def make_cases(settings: PhantomSettings, index: int) -> list[PhantomCase]:
     if settings.edition == 1:
         return [make_first(settings, index)]
     anatomy = draw_anatomy(settings, index)
-    return [image(settings, anatomy, scanner) for scanner in settings.scanners]
+    return [image(settings, anatomy, scanner) for scanner in settings.scanners_of(index)]
 
 
 def write_cohort(
@@ -78,12 +77,11 @@ def write_cohort(
     for done, name in enumerate(_write_all(out, settings, hash_of(recipe), workers), 1):
         if progress:
             progress(done, settings.patients, name)
-    order = numpy_generator(settings.seed, "phantom", "split").permutation(settings.patients)
-    tests = set(order[: round(settings.test_fraction * settings.patients)].tolist())
+    tests = settings.tests()
     cases = []
     for index in range(settings.patients):
         split = "test" if index in tests else "train"
-        for scanner in settings.scanners:
+        for scanner in settings.scanners_of(index):
             name = settings.name(index, scanner)
             folder = out / "cases" / name
             volumes = {key: folder / f"{key}.nii.gz" for key in ("ct", "pet")}
@@ -142,7 +140,7 @@ def _write_all(out: Path, settings: PhantomSettings, key: str, workers: int) -> 
 
 def _write_case(out: Path, settings: PhantomSettings, key: str, index: int) -> str:
     """Write what each scanner sees of a patient, each case whole or not at all, unless there."""
-    folders = [out / "cases" / settings.name(index, one) for one in settings.scanners]
+    folders = [out / "cases" / settings.name(index, one) for one in settings.scanners_of(index)]
     if not all(_is_made(folder, key) for folder in folders):
         for folder, case in zip(folders, make_cases(settings, index), strict=True):
             if not _is_made(folder, key):

@@ -16,7 +16,7 @@ from .anatomy import FIELD_MM, REGIONS
 from .imaging import SCANNERS, Scanner
 
 ScannerName = Literal["a", "b", "c", "d", "e"]
-SECOND_ONLY = ("edition", "paired", "arms", "phase", "metal", "motion_mm")
+SECOND_ONLY = ("edition", "paired", "paired_in", "arms", "phase", "metal", "motion_mm")
 """Settings that edition 1 does not have."""
 _FIRST = ("a", "b")
 _LEAST_SCALE = 0.45
@@ -57,6 +57,9 @@ class PhantomSettings(Settings):
     )
     paired: ScannerName | None = Field(
         None, description="second scanner that sees the same patients (edition 2)"
+    )
+    paired_in: Literal["all", "test"] = Field(
+        "all", description="patients whom the paired scanner sees, too: all, or the test patients"
     )
     arms: Literal["up", "down"] | None = Field(
         None, description="position of the arms; drawn per patient if not given (edition 2)"
@@ -118,6 +121,8 @@ class PhantomSettings(Settings):
         later += ["scanner"] if self.scanner not in _FIRST else []
         if self.edition == 1 and later:
             raise ValueError(f"{' and '.join(later)} must go with edition=2; add it")
+        if self.paired_in == "test" and self.paired is None:
+            raise ValueError("paired_in needs a paired scanner, as in paired=c")
         if self.paired == self.scanner:
             raise ValueError("paired must be another scanner than scanner")
         return self
@@ -164,10 +169,16 @@ class PhantomSettings(Settings):
             fwhm_mm=self.fwhm_mm or found.fwhm_mm,
         )
 
-    @property
-    def scanners(self) -> tuple[str, ...]:
-        """Return the scanners that see each patient."""
-        return (self.scanner, self.paired) if self.paired else (self.scanner,)
+    def scanners_of(self, index: int) -> tuple[ScannerName, ...]:
+        """Return the scanners that see a patient."""
+        if self.paired is None or (self.paired_in == "test" and index not in self.tests()):
+            return (self.scanner,)
+        return (self.scanner, self.paired)
+
+    def tests(self) -> frozenset[int]:
+        """Return the numbers of the test patients."""
+        order = numpy_generator(self.seed, "phantom", "split").permutation(self.patients)
+        return frozenset(order[: round(self.test_fraction * self.patients)].tolist())
 
     def name(self, index: int, scanner: str | None = None) -> str:
         """Return the name of a case."""

@@ -11,7 +11,10 @@ from hilum.core.errors import did_you_mean
 from hilum.core.settings import Settings
 
 Overrides = dict[str, Any]
-"""Settings of `hilum finetune` by dotted key; `pretrain` holds settings of `hilum pretrain`."""
+"""Settings of `hilum finetune` by dotted key; `pretrain` holds settings of `hilum pretrain`.
+
+`pretrain.seed` and the like change the pretraining that another level asks for, and begin none.
+"""
 
 
 class StudySettings(Settings):

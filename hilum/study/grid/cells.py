@@ -97,7 +97,7 @@ def expand(study: StudySettings, out: Path, data: Data = "") -> list[Cell]:
     finetuning: dict[str, Cell] = {}
     for levels in _combinations(study):
         overrides = _overrides(study, levels)
-        pretrain = overrides.pop("pretrain", None)
+        pretrain = _pretraining(overrides)
         tested = {"conditions": study.conditions} if study.conditions else {}
         settings = _nested({"store": study.store, **tested, **study.finetune, **overrides})
         first = None
@@ -174,7 +174,7 @@ def _pretraining_cell(plan: _Plan, levels: dict[str, Any], pretrain: Any) -> Cel
     chose = {
         name: level
         for name, level in levels.items()
-        if isinstance(study.factors[name], dict) and "pretrain" in study.factors[name][level]  # pyright: ignore[reportCallIssue, reportArgumentType]
+        if any(key.split(".")[0] == "pretrain" for key in _level(study, name, level))
     }
     return plan.cell("pretrain", chose, settings, None)
 
@@ -189,9 +189,31 @@ def _combinations(study: StudySettings) -> Iterator[dict[str, Any]]:
 def _overrides(study: StudySettings, levels: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, level in levels.items():
-        factor = study.factors[name]
-        found |= factor[level] if isinstance(factor, dict) else {name: level}
+        for key, value in _level(study, name, level).items():
+            both = (
+                key == "pretrain" and isinstance(value, dict) and isinstance(found.get(key), dict)
+            )
+            found[key] = merge(found[key], value) if both else value
     return found
+
+
+def _level(study: StudySettings, name: str, level: Any) -> dict[str, Any]:
+    """Return the settings of a level of a factor."""
+    factor = study.factors[name]
+    return factor[level] if isinstance(factor, dict) else {name: level}
+
+
+def _pretraining(overrides: dict[str, Any]) -> Any:
+    """Take what is of the pretraining out of the overrides; nothing without a level `pretrain`.
+
+    `pretrain.seed` and the like change a pretraining that another level asks for, and begin none:
+    so a seed of the pretraining leaves the arm from scratch as it is.
+    """
+    more = {key: overrides.pop(key) for key in [*overrides] if key.startswith("pretrain.")}
+    pretrain = overrides.pop("pretrain", None)
+    if not isinstance(pretrain, dict):
+        return pretrain
+    return pretrain | {key.removeprefix("pretrain."): value for key, value in more.items()}
 
 
 def _nested(flat: dict[str, Any]) -> dict[str, Any]:

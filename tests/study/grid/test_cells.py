@@ -65,6 +65,32 @@ def test_settings_come_from_constants_and_levels() -> None:
     assert pretrained.settings["init_from"] == str(cells[0].folder / "encoder")
 
 
+def test_a_seed_of_the_pretraining_changes_it_and_begins_none() -> None:
+    seeds = {"a": {"seed": 0, "pretrain.seed": 0}, "b": {"seed": 1, "pretrain.seed": 1}}
+    cells = expand(study(factors=study().factors | {"seed": seeds}), OUT, "data")
+    pretraining = [cell for cell in cells if cell.stage == "pretrain"]
+    assert [cell.settings["seed"] for cell in pretraining] == [0, 1]
+    assert all(cell.settings["task"] == {"name": "masked_autoencoder"} for cell in pretraining)
+    assert [cell.levels for cell in pretraining] == [
+        {"pretext": "mae", "seed": "a"},
+        {"pretext": "mae", "seed": "b"},
+    ]
+    for cell in cells:
+        if cell.levels.get("pretext") == "scratch":
+            assert cell.needs is None
+            assert "pretrain" not in cell.settings
+    by_seed = {c.levels["seed"]: c.needs for c in cells if c.name.startswith("mae > late")}
+    assert by_seed == {"a": pretraining[0].folder, "b": pretraining[1].folder}
+
+
+def test_two_levels_that_pretrain_are_merged_and_none_is_lost() -> None:
+    length = {"short": {"pretrain": {"trainer.steps": 3}}, "long": {"pretrain": {"seed": 7}}}
+    cells = expand(study(factors=study().factors | {"length": length}), OUT, "data")
+    found = [c.settings for c in cells if c.stage == "pretrain" and "pretext" in c.levels]
+    mae = [s for s in found if s.get("task") == {"name": "masked_autoencoder"}]
+    assert [(s["trainer"]["steps"], s.get("seed")) for s in mae] == [(3, None), (10, 7)]
+
+
 def test_adding_a_level_keeps_the_identity_of_the_others() -> None:
     before = {cell.key for cell in expand(study(), OUT, "data")}
     factors = study().factors | {"seed": [0, 1, 2]}

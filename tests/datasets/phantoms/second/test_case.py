@@ -114,6 +114,14 @@ def test_a_paired_cohort_has_one_patient_and_split_for_both_cases(tmp_path: Path
     assert about["scanner"]["fwhm_mm"] == 8.5
 
 
+def test_only_test_patients_are_seen_twice_if_asked(tmp_path: Path) -> None:
+    settings = TINY.model_copy(update={"test_fraction": 0.5, "paired_in": "test"})
+    cases = read_manifest(write_cohort(tmp_path / "test", settings))
+    found = sorted((case.split, case.site) for case in cases)
+    assert found == [("test", "scanner_a"), ("test", "scanner_d"), ("train", "scanner_a")]
+    assert len({case.patient for case in cases if case.split == "test"}) == 1
+
+
 def test_the_recipe_of_edition_1_names_nothing_of_edition_2(tmp_path: Path) -> None:
     write_cohort(tmp_path / "one", PhantomSettings(patients=1, size="tiny"))
     recipe = read_json(tmp_path / "one" / "phantom.json")
@@ -128,6 +136,7 @@ def test_the_recipe_of_edition_1_names_nothing_of_edition_2(tmp_path: Path) -> N
         ({"paired": "b"}, "paired must go with edition=2"),
         ({"arms": "down", "phase": "plain"}, "arms and phase must go with edition=2"),
         ({"edition": 2, "paired": "a"}, "another scanner"),
+        ({"edition": 2, "paired_in": "test"}, "paired_in needs a paired scanner"),
         ({"edition": 3}, "edition"),
         ({"edition": 2, "arms": "sideways"}, "arms: .*'up' or 'down'"),
         ({"edition": 2, "metal": 1.5}, "metal"),
