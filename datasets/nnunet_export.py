@@ -39,7 +39,7 @@ class NnunetExport(Settings):
         None, description="modality whose grid counts; empty: the label's, else ct, else the first"
     )
     classes: tuple[str, ...] | None = Field(
-        None, description="names of the classes from 1 on; empty: class_1, ... as the labels say"
+        None, description="names of the classes from 1 on; empty: class_1, ... as in the labels"
     )
     missing: Literal["leave_out", "fill"] = Field(
         "leave_out",

@@ -23,8 +23,8 @@ class SplitSettings(Settings):
 
     test: float | Literal["manifest", "fold", "site"] = Field(
         "manifest",
-        description="patients kept for testing: a share, as the manifest says, one of `folds` "
-        "(balanced over sites), or all of `site`",
+        description="patients kept for testing: a fraction; manifest: by its column split; fold: "
+        "one of `folds` (balanced over sites); site: all of `site`",
     )
     folds: int = Field(5, ge=2, description="number of folds, for test=fold")
     fold: int = Field(0, ge=0, description="which fold tests, for test=fold")
@@ -35,7 +35,7 @@ class SplitSettings(Settings):
     )
     draw: int = Field(0, ge=0, description="which draw of labelled patients")
     balance_sites: bool = Field(
-        False, description="draw labelled patients from the sites in turn, not as they come"
+        False, description="draw labelled patients from the sites by rotation"
     )
     choose: Path | None = Field(
         None,

@@ -15,16 +15,25 @@ class MissingSettings(Settings):
     """Which modalities to hide while training, from when on, and what to teach with them."""
 
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="chance of each modality to be hidden from a patch at the end"
+        0.0, ge=0, lt=1, description="final probability of dropping each modality of a patch"
     )
-    start: float = Field(0.0, ge=0, lt=1, description="share of the steps without any hidden")
+    start: float = Field(
+        0.0, ge=0, lt=1, description="start of modality dropout, fraction of the steps"
+    )
     ramp: float = Field(
-        0.0, ge=0, le=1, description="share of the steps over which the chance rises after start"
+        0.0,
+        ge=0,
+        le=1,
+        description="linear ramp of the dropout probability after start, fraction of the steps",
     )
     distillation: float = Field(
-        0.0, ge=0, description="weight of the lesson from all modalities to a subset; 0: none"
+        0.0,
+        ge=0,
+        description="weight of the distillation loss (all modalities -> subset), no unit; 0: none",
     )
-    temperature: float = Field(2.0, gt=0, description="softens both predictions for the lesson")
+    temperature: float = Field(
+        2.0, gt=0, description="temperature of the distillation loss, no unit"
+    )
 
 
 def chance(settings: MissingSettings, step: int, steps: int) -> float:

@@ -53,7 +53,7 @@ class FinetuneSettings(Settings):
     scale: dict[str, ScaleName] = Field(
         default_factory=dict,
         description="scale of a modality's input, window or zscore (of the whole volume); empty: "
-        "as init_from says, else window",
+        "as in init_from, else window",
     )
     fusion: dict[str, Any] = Field({"name": "early"}, description="name and parameters")
     names: tuple[str, ...] | None = Field(
@@ -70,21 +70,26 @@ class FinetuneSettings(Settings):
         default_factory=lambda: validate(TransferSettings, {}), description="use of init_from"
     )
     patch: IntTriple = Field((64, 64, 64), description="sides of a patch in voxels")
-    foreground: float = Field(0.67, ge=0, le=1, description="share of patches that lie on a node")
+    foreground: float = Field(
+        0.67, ge=0, le=1, description="fraction of patches centred on a lymph node"
+    )
     hard: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="share of patches that lie on uptake (SUV above 2.5) off the label; with "
+        description="fraction of patches centred on uptake (SUV above 2.5) off the label; with "
         "foreground at most 1",
     )
     copies: CopySettings = Field(
         default_factory=lambda: validate(CopySettings, {}),
         description="labelled nodes of other training patients, pasted into patches",
     )
-    deep_supervision: bool = Field(True, description="whether coarse maps predict, too")
+    deep_supervision: bool = Field(True, description="loss on coarse decoder outputs, too")
     prior: float = Field(
-        0.01, gt=0, lt=0.5, description="expected share of each class; first bias of the heads"
+        0.01,
+        gt=0,
+        lt=0.5,
+        description="prior probability per foreground class; initialises the output bias",
     )
     baseline: BaselineSettings | None = Field(
         None,
@@ -108,7 +113,7 @@ class FinetuneSettings(Settings):
     )
     missing: MissingSettings = Field(
         default_factory=lambda: validate(MissingSettings, {}),
-        description="modalities hidden by a schedule, and lessons from all to a subset",
+        description="modality dropout by a schedule; distillation from all modalities to a subset",
     )
     teacher: TeacherSettings = Field(
         default_factory=lambda: validate(TeacherSettings, {}),
@@ -120,7 +125,7 @@ class FinetuneSettings(Settings):
     )
     organs: OrganSettings = Field(
         default_factory=lambda: validate(OrganSettings, {}),
-        description="organs to learn beside the nodes",
+        description="organs to learn in addition to the nodes",
     )
     trainer: TrainerSettings = Field(
         default_factory=lambda: validate(TrainerSettings, TRAINER),

@@ -17,12 +17,19 @@ from hilum.training.settings import TrainerSettings
 class MonitorSettings(Settings):
     """How the features are watched at each validation; none of this changes the encoder."""
 
-    on: bool = Field(True, description="whether to watch; costs one more pass per validation patch")
+    on: bool = Field(
+        True, description="whether to monitor; one more forward pass per validation patch"
+    )
     voxels: int = Field(128, ge=2, description="coarsest voxels of a patch to look at")
     least_rank: float = Field(1.05, ge=0, description="alarm below this effective rank of voxels")
-    least_std: float = Field(0.01, ge=0, description="alarm below this spread, 0 to 1")
+    least_std: float = Field(
+        0.01,
+        ge=0,
+        description="alarm below this standard deviation of the features, no unit, 0 to 1",
+    )
     entropy: tuple[float, float] = Field(
-        (0.01, 0.9995), description="alarm outside of this teacher entropy, share of the largest"
+        (0.01, 0.9995),
+        description="alarm outside this range of teacher entropy, fraction of the maximum",
     )
     stop: bool = Field(False, description="end the run at an alarm; else it is a warning")
 
@@ -37,9 +44,9 @@ class ProbeSettings(Settings):
         4, ge=2, description="labelled patients, never of the test; half are fitted, half measure"
     )
     patches: int = Field(8, ge=1, description="patches of each half, every other one on a node")
-    voxels: int = Field(256, ge=1, description="voxels of each class and patch to fit")
-    ridge: float = Field(1e-3, gt=0, description="ridge penalty against a variance of 1")
-    neighbours: int = Field(20, ge=1, description="neighbours that vote")
+    voxels: int = Field(256, ge=1, description="voxels per class and patch to fit")
+    ridge: float = Field(1e-3, gt=0, description="ridge penalty, no unit; features have variance 1")
+    neighbours: int = Field(20, ge=1, description="number of neighbours that vote")
 
 
 class PretrainSettings(Settings):

@@ -15,9 +15,9 @@ from hilum.core.settings import Settings
 class Drawn(Settings):
     """One operation: how often it happens, and the range that its strength is drawn from."""
 
-    p: float = Field(ge=0, le=1, description="probability")
-    low: float = Field(description="least strength")
-    high: float = Field(description="greatest strength")
+    p: float = Field(ge=0, le=1, description="probability of applying it to a patch")
+    low: float = Field(description="lower bound of the {group}")
+    high: float = Field(description="upper bound of the {group}")
 
     @model_validator(mode="after")
     def _ordered(self) -> Drawn:
@@ -38,41 +38,60 @@ class AugmentationSettings(Settings):
     """
 
     rotation: Drawn = Field(
-        Drawn(p=0.2, low=-30, high=30), description="turn about each axis, degrees"
+        Drawn(p=0.2, low=-30, high=30), description="rotation about each axis, degrees"
     )
-    scale: Drawn = Field(Drawn(p=0.2, low=0.8, high=1.25), description="growth, factor")
+    scale: Drawn = Field(
+        Drawn(p=0.2, low=0.8, high=1.25), description="scaling factor of lengths, ratio"
+    )
     mirror: Triple = Field((0.5, 0.5, 0.5), description="probability per axis")
     reach: float = Field(
-        1.35, ge=1, description="largest ratio of the sides read to those of the patch"
+        1.35, ge=1, description="upper bound of the ratio of read to patch side lengths"
     )
     misalign: dict[str, float] = Field(
-        {"pet": 10.0}, description="longest shift of a modality against the label, mm"
+        {"pet": 10.0}, description="maximum shift of a modality relative to the label, mm"
     )
     misalign_turn: float = Field(
-        0.0, ge=0, le=45, description="largest turn of a shifted modality about each axis, degrees"
+        0.0,
+        ge=0,
+        le=45,
+        description="maximum rotation of a shifted modality about each axis, degrees",
     )
-    misalign_p: float = Field(0.2, ge=0, le=1, description="probability per named modality")
-    dropout: float = Field(0.1, ge=0, lt=1, description="probability to hide a modality; never all")
-    suv_scale: Drawn = Field(Drawn(p=0.5, low=0.8, high=1.25), description="SUV only: factor")
+    misalign_p: float = Field(
+        0.2, ge=0, le=1, description="probability of a shift per named modality"
+    )
+    dropout: float = Field(
+        0.1, ge=0, lt=1, description="probability of dropping a modality; never all of them"
+    )
+    suv_scale: Drawn = Field(Drawn(p=0.5, low=0.8, high=1.25), description="factor on SUV, ratio")
     resolution: Drawn = Field(
-        Drawn(p=0.15, low=2, high=6), description="SUV only: added point spread, FWHM in mm"
+        Drawn(p=0.15, low=2, high=6), description="FWHM of added blur (SUV only), mm"
     )
     count_noise: Drawn = Field(
-        Drawn(p=0.15, low=0.02, high=0.2), description="SUV only: noise at SUV 1"
+        Drawn(p=0.15, low=0.02, high=0.2),
+        description="standard deviation of count noise at SUV 1 (SUV only), SUV",
     )
-    grain_mm: float = Field(5.0, ge=0, description="SUV only: FWHM of a grain of noise, mm")
-    blur: Drawn = Field(Drawn(p=0.1, low=1, high=2.5), description="not SUV: FWHM in mm")
+    grain_mm: float = Field(5.0, ge=0, description="FWHM of the noise texture (SUV only), mm")
+    blur: Drawn = Field(Drawn(p=0.1, low=1, high=2.5), description="FWHM of blur (not SUV), mm")
     noise: Drawn = Field(
-        Drawn(p=0.1, low=0, high=0.08), description="not SUV: deviation, share of the window"
+        Drawn(p=0.1, low=0, high=0.08),
+        description="standard deviation of noise (not SUV), fraction of the window",
     )
     brightness: Drawn = Field(
-        Drawn(p=0.15, low=-0.1, high=0.1), description="not SUV: shift, share of the window"
+        Drawn(p=0.15, low=-0.1, high=0.1),
+        description="brightness shift (not SUV), fraction of the window",
     )
-    contrast: Drawn = Field(Drawn(p=0.15, low=0.75, high=1.25), description="not SUV: factor")
-    gamma: Drawn = Field(Drawn(p=0.3, low=0.7, high=1.5), description="not SUV: power")
-    inverted: float = Field(0.25, ge=0, le=1, description="share of gammas from the bright end")
+    contrast: Drawn = Field(
+        Drawn(p=0.15, low=0.75, high=1.25), description="contrast factor (not SUV), ratio"
+    )
+    gamma: Drawn = Field(
+        Drawn(p=0.3, low=0.7, high=1.5), description="gamma exponent (not SUV), no unit"
+    )
+    inverted: float = Field(
+        0.25, ge=0, le=1, description="fraction of gamma transforms applied to the inverted image"
+    )
     low_resolution: Drawn = Field(
-        Drawn(p=0.125, low=0.5, high=1), description="share of voxels left along an axis"
+        Drawn(p=0.125, low=0.5, high=1),
+        description="remaining resolution along an axis, fraction of the voxels",
     )
 
     @model_validator(mode="before")

@@ -91,13 +91,13 @@ class PhantomSettings(Settings):
         10, ge=0, le=80, description="mean number of foci of uptake that are no nodes"
     )
     negative_share: float = Field(
-        0.1, ge=0, le=1, description="share of patients without malignant nodes"
+        0.1, ge=0, le=1, description="fraction of patients without malignant nodes"
     )
     misregistration_mm: float = Field(
         4, ge=0, le=20, description="breathing at the diaphragm in mm; half of it as rigid shift"
     )
     test_fraction: float = Field(
-        0.25, ge=0, le=1, description="share of patients whose split is test"
+        0.25, ge=0, le=1, description="fraction of patients whose split is test"
     )
 
     @field_validator("shape")

@@ -58,22 +58,22 @@ class PrepareSettings(Settings):
     )
     body_crop: bool = Field(True, description="crop to the body")
     least_overlap: float = Field(
-        0.1, ge=0, le=1, description="least share of either scan that lies inside the other"
+        0.1, ge=0, le=1, description="minimum overlap of the scans, fraction of either one"
     )
     registration: Literal["none", "rigid"] = Field(
-        "none", description="move the other modalities onto the reference first"
+        "none", description="registration of the other modalities to the reference"
     )
     registration_limit: float = Field(
-        25.0, gt=0, description="largest translation that registration may find, mm"
+        25.0, gt=0, description="maximum translation of a registration, mm"
     )
     registration_degrees: float = Field(
-        10.0, gt=0, description="largest rotation that registration may find, degrees"
+        10.0, gt=0, description="maximum rotation of a registration, degrees"
     )
     registration_gain: float = Field(
         0.03,
         ge=0,
-        description="least gain in correlation of the bodies' outlines, over small random moves, "
-        "that moves a scan",
+        description="minimum gain in correlation of the bodies' outlines for a registration, "
+        "compared with small random shifts, no unit",
     )
     storage: Storage = Field(
         "npy",

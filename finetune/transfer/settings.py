@@ -25,7 +25,10 @@ class TransferSettings(Settings):
         description="class of the pretrained network that a class continues, where names differ",
     )
     threshold: float = Field(
-        0.9, ge=0, le=1, description="least share of each encoder's parameters to be covered"
+        0.9,
+        ge=0,
+        le=1,
+        description="minimum fraction of each encoder's parameters that must be loaded",
     )
     rate: float | None = Field(
         None,
@@ -33,37 +36,37 @@ class TransferSettings(Settings):
         description="learning rate of everything as a factor; empty: 0.2 for a whole pretrained "
         "network with one or two labelled patients, and for prior_rule with at most four, else 1",
     )
-    encoder_rate: float = Field(
-        1.0, gt=0, description="learning rate of encoders as a factor, beside that of everything"
-    )
+    encoder_rate: float = Field(1.0, gt=0, description="encoder learning-rate multiplier, ratio")
     decoder_first: float = Field(
-        0.0, ge=0, lt=1, description="share of the steps at the start with the encoders frozen"
+        0.0, ge=0, lt=1, description="encoders frozen at the start, fraction of the steps"
     )
     sawtooth: bool = Field(
         False,
         description="whether the decoder's rate rises during decoder_first, and all rates rise "
-        "anew after it",
+        "again after it",
     )
     method: Method = Field(
         "full",
-        description="what trains: full: all; frozen: all but the encoders; first_layers: a share "
-        "of each encoder's layers, from the image on, and all else; norms: norms and biases of "
-        "what is pretrained, and what is new; adapters: low-rank adapters in the encoders, and "
-        "all else; probe: only a linear head on the features",
+        description="what trains: full: all; frozen: all but the encoders; first_layers: "
+        "a fraction of each encoder's layers, from the image on, and all else; norms: norms and "
+        "biases of what is pretrained, and what is new; adapters: low-rank adapters in the "
+        "encoders, and all else; probe: only a linear head on the features",
     )
     layers: float = Field(
-        0.75, gt=0, lt=1, description="share of an encoder's layers that first_layers trains"
+        0.75, gt=0, lt=1, description="fraction of an encoder's layers that first_layers trains"
     )
     layer_decay: float = Field(
-        1.0, gt=0, le=1, description="learning rate of an encoder's layer per that of the next"
+        1.0, gt=0, le=1, description="layer-wise learning-rate decay, ratio of a layer to the next"
     )
     other_cohort: bool = Field(
         False,
         description="whether patients of init_from with names as here are other people; their "
         "scans are compared all the same",
     )
-    rank: int = Field(8, ge=1, description="rank of low-rank adapters")
-    alpha: float = Field(16.0, gt=0, description="strength of low-rank adapters times their rank")
+    rank: int = Field(8, ge=1, description="rank of low-rank adapters (LoRA)")
+    alpha: float = Field(
+        16.0, gt=0, description="LoRA alpha: scaling of the adapters times their rank, no unit"
+    )
     pull: float = Field(
         0.0,
         ge=0,

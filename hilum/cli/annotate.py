@@ -10,7 +10,10 @@ import typer
 from .console import clean_stop, progress, say
 from .options import Config, KeyValues, read_names
 
-annotate = typer.Typer(help="The labelling loop: whom to label, propose, correct, take back.")
+annotate = typer.Typer(
+    help="The labelling loop: choose patients, predict proposals, correct them, import them.",
+    rich_markup_mode=None,
+)
 
 
 @annotate.command("plan")
@@ -28,7 +31,7 @@ def annotate_plan(
     ] = None,
     segmenter: Annotated[
         Path | None,
-        typer.Option(help="Segmenter that says where it is unsure, and what labelling will take."),
+        typer.Option(help="Segmenter that estimates uncertainty and labelling time."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The new file.")] = Path("labelling.csv"),
     config: Config = None,
@@ -104,7 +107,7 @@ def annotate_take(
         Path | None, typer.Option(help="Store of the manifest, to bring up to date.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Where versions are kept; labels/ beside the manifest.")
+        Path | None, typer.Option(help="Where versions are kept; labels/ next to the manifest.")
     ] = None,
     confirm: Annotated[
         list[str] | None,
@@ -152,7 +155,7 @@ def annotate_take(
 def annotate_status(
     manifest: Annotated[Path, typer.Argument(help="manifest.csv of the cohort.")],
     labels: Annotated[
-        Path | None, typer.Option(help="Versions of labels; labels/ beside the manifest.")
+        Path | None, typer.Option(help="Versions of labels; labels/ next to the manifest.")
     ] = None,
     runs: Annotated[
         list[Path] | None, typer.Option(help="Folder with runs for the curve; may repeat.")
@@ -160,7 +163,7 @@ def annotate_status(
     more: Annotated[int, typer.Option(min=1, help="Patients thought of next.")] = 5,
     out: Annotated[Path | None, typer.Option(help="Page to write.")] = None,
 ) -> None:
-    """Say who has labels, what rounds changed, the learning curve, and what more would bring."""
+    """Show who has labels, what rounds changed, the learning curve and its extrapolation."""
     from hilum.annotate.standing.status import status
 
     status(manifest, labels=labels, runs=runs or [], more=more, out=out, say=say)

@@ -37,6 +37,7 @@ app = typer.Typer(
     name="hilum",
     help="Multimodal fusion and transfer learning for segmenting lymph nodes in paired scans.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # square brackets in a text are text
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -57,7 +58,9 @@ def _say_version(asked: bool | None) -> None:
 def front_door(
     version: Annotated[
         bool | None,
-        typer.Option("--version", callback=_say_version, is_eager=True, help="Say it, and stop."),
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = None,
 ) -> None:
     """Multimodal fusion and transfer learning for segmenting lymph nodes in paired scans."""
@@ -94,7 +97,7 @@ def main() -> None:
 
 
 def _usage(mistake: Exception) -> str:
-    """Say in one line what is wrong with the words of a command; without words, the help."""
+    """Return in one line what is wrong with the words of a command; without words, the help."""
     text = mistake.format_message()  # pyright: ignore[reportAttributeAccessIssue]
     context = getattr(mistake, "ctx", None)
     if not text or "\n" in text or context is None:
@@ -234,9 +237,11 @@ def settings_(
 @app.command()
 @clean_stop
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A folder of ours, or weights of any tool.")],
+    path: Annotated[
+        Path, typer.Argument(help="A folder that hilum wrote, or weights of any tool.")
+    ],
 ) -> None:
-    """Say what a folder holds, or a weights file: its source, network and coverage."""
+    """Show what a folder or a weights file contains: source, network, coverage."""
     from .contents import describe_any
 
     for line in describe_any(path):
@@ -262,7 +267,7 @@ def recipes(
 
 @app.command()
 def doctor() -> None:
-    """Say what is wrong with this machine, and what it can do."""
+    """Check this machine: versions, GPU, memory, optional packages."""
     from .doctor import examine
 
     lines, healthy = examine()

@@ -19,7 +19,7 @@ def bench(
         bool, typer.Option("--pretrain", help="The settings are those of `hilum pretrain`.")
     ] = False,
 ) -> None:
-    """Say where the time of a training run goes here, what limits it, and what to change."""
+    """Measure where the time of a training run goes on this machine, and what limits it."""
     from hilum.core.settings import load
 
     if pretraining:

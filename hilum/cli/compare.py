@@ -26,9 +26,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder for tables and report.")],
     names: Annotated[str | None, typer.Option(help="Names of the tools, as in one,two.")] = None,
     metrics: Annotated[str | None, typer.Option(help="Metrics, as in dice,f1agg.")] = None,
-    margin: Annotated[
-        float, typer.Option(help="Largest difference of a fraction that does not matter, above 0.")
-    ] = 0.02,
+    margin: Annotated[float, typer.Option(help="Equivalence margin of fractions, above 0.")] = 0.02,
     settings: KeyValues = None,
     config: Config = None,
 ) -> None:

@@ -19,7 +19,7 @@ def contract(
         typer.Option(help="encoders, fusion, pretext, losses or formats; found out if empty."),
     ] = None,
 ) -> None:
-    """Run the tests that our own methods pass on an encoder, strategy, task, loss or importer."""
+    """Run hilum's contract tests on an encoder, strategy, task, loss or importer."""
     from hilum.contracts.run import contract as run
 
     say(f"{name} keeps its contract: {run(name, kind)} checks passed")

@@ -42,7 +42,7 @@ def import_(
         typer.Option(help="What a value of the masks means, as in 255=1; repeat for more."),
     ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Labels mark only some of what is there.")
+        bool, typer.Option("--partial", help="Labels mark only some of the nodes.")
     ] = False,
     workers: Workers = 1,
 ) -> None:
@@ -76,7 +76,7 @@ def check(
     ] = None,
     workers: Workers = 1,
 ) -> None:
-    """Find every problem of a cohort before it costs a day; exit code 1 if one blocks."""
+    """Check a cohort for geometry, unit, label and leakage problems; exit code 1 if one blocks."""
     from hilum.datasets.check.run import check as run
 
     with progress("check") as show:
@@ -113,7 +113,7 @@ def preview(
     settings: KeyValues = None,
     config: Config = None,
 ) -> None:
-    """Draw patches as a network would see them, augmented, before a day of training."""
+    """Draw augmented patches as a network receives them."""
     from hilum.core.settings import load
     from hilum.datasets.preview_store import PreviewSettings, preview_store
 

@@ -20,11 +20,11 @@ def embed(
     out: Annotated[Path, typer.Option(help="Folder for vectors, table and page.")],
     settings: KeyValues = None,
     near: Annotated[
-        list[str] | None, typer.Option(help="Case whose nearest neighbours to say; may repeat.")
+        list[str] | None, typer.Option(help="Case whose nearest neighbours are listed; may repeat.")
     ] = None,
     against: Annotated[
         list[Path] | None,
-        typer.Option(help="Another folder to rank beside it by frozen features; may repeat."),
+        typer.Option(help="Another folder to rank by frozen features; may repeat."),
     ] = None,
     config: Config = None,
 ) -> None:

@@ -35,7 +35,7 @@ def evaluate(
         bool,
         typer.Option(
             "--robustness",
-            help="Measure a segmenter with modalities missing, moved, mis-scaled and blurred, "
+            help="Measure a segmenter with modalities missing, shifted, mis-scaled and blurred, "
             "as the command robustness does.",
         ),
     ] = False,

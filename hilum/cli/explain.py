@@ -19,7 +19,7 @@ def explain(
         list[str] | None, typer.Option(help="Cases; may repeat. The run's test cases without it.")
     ] = None,
 ) -> None:
-    """Say what each prediction stands on: CT, PET or both, per voxel and per node."""
+    """Attribute each prediction to CT, PET or both, per voxel and per node."""
     from hilum.core.errors import DataError, did_you_mean
     from hilum.core.files import read_json
     from hilum.datasets.store.case_store import CaseStore

@@ -30,14 +30,14 @@ def export(
         Path | None, typer.Argument(help="dicom: folder of the CT series that was segmented.")
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Largest difference of an output from ours.")
+        float, typer.Option(min=0, help="Maximum difference of an output from hilum's.")
     ] = 1e-3,
     form: FormOption = Form.seg,
     segments: PartsOption = Parts.nodes,
     name: Names = None,
     series: SeriesUid = None,
 ) -> None:
-    """Write an encoder or a segmenter in the form of another tool, outputs compared with ours.
+    """Write an encoder or a segmenter in the format of another tool, and compare the outputs.
 
     `hilum export dicom MASK.nii.gz SERIES_DIR --out DIR --as seg` writes a mask as DICOM SEG or
     RTSTRUCT on the slices of its CT, read again and compared.

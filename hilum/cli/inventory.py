@@ -103,7 +103,8 @@ def _encoders(cost: bool) -> Iterable[str]:
 def settings_of(command: str, schema: bool = False) -> list[str]:
     """Return the settings of a command as text, or its JSON schema."""
     if schema:
-        return [json.dumps(_model(command).model_json_schema(), indent=1)]
+        schema_text = json.dumps(_model(command).model_json_schema(), indent=1)
+        return [schema_text.replace(" of the {group}", "")]
     rows = setting_rows(command)
     width = max(len(key) for key, _, _ in rows)
     return [f"{key:<{width}}  {text} [{default}]" for key, text, default in rows]
@@ -144,8 +145,13 @@ def _own_text(entry: object) -> str:
     return next(str(text) for text in told if text is not None)
 
 
-def _rows(model: Any, prefix: str, above: object = None) -> Iterable[tuple[str, str, str]]:
-    """Yield name, meaning and default of each setting; a group may have defaults of its own."""
+def _rows(
+    model: Any, prefix: str, above: object = None, group: str = ""
+) -> Iterable[tuple[str, str, str]]:
+    """Yield name, meaning and default of each setting; a group may have defaults of its own.
+
+    Where a description holds `{group}`, that of the group takes its place.
+    """
     for name, field in model.model_fields.items():
         inner = field.annotation
         if above is not None:
@@ -155,6 +161,7 @@ def _rows(model: Any, prefix: str, above: object = None) -> Iterable[tuple[str, 
         else:
             default = field.get_default(call_default_factory=True)
         if hasattr(inner, "model_fields"):
-            yield from _rows(inner, f"{prefix}{name}.", default)
+            yield from _rows(inner, f"{prefix}{name}.", default, field.description or "")
             continue
-        yield f"{prefix}{name}", field.description or "", str(default)
+        meaning = (field.description or "").replace("{group}", group)
+        yield f"{prefix}{name}", meaning, str(default)

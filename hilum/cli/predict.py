@@ -76,7 +76,8 @@ def predict(
         Flips | None, typer.Option(help="Predict mirror images, too: left-right, or all axes.")
     ] = None,
     overlap: Annotated[
-        float | None, typer.Option(min=0, max=0.95, help="Share of a window seen again.")
+        float | None,
+        typer.Option(min=0, max=0.95, help="Overlap of neighbouring windows, fraction."),
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Windows per forward pass.")] = None,
     pictures: Annotated[bool, typer.Option(help="Draw each case.")] = True,

@@ -11,7 +11,9 @@ import typer
 from .console import clean_stop, say
 from .options import KeyValues, StudyFile, Workers
 
-study = typer.Typer(help="Fusion ablation studies: planned, resumable, judged honestly.")
+study = typer.Typer(
+    help="Ablation studies: planned, resumable, with paired statistics.", rich_markup_mode=None
+)
 StudyOut = Annotated[Path, typer.Option(help="Folder of the study.")]
 CellNames = Annotated[
     list[str] | None, typer.Option("--cell", help="Name of a cell, or part of it; may repeat.")

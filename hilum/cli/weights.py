@@ -36,7 +36,9 @@ def import_weights(
     rename: Annotated[
         list[str] | None, typer.Option(help="PATTERN=REPLACEMENT of names; repeat for more.")
     ] = None,
-    threshold: Annotated[float, typer.Option(help="Least share of the encoder to cover.")] = 0.9,
+    threshold: Annotated[
+        float, typer.Option(help="Minimum fraction of the encoder to load.")
+    ] = 0.9,
     sha256: Annotated[str | None, typer.Option(help="Expected digest of the file.")] = None,
     licence: Annotated[str, typer.Option(help="Of the weights; empty: as published.")] = "",
     network: Annotated[

@@ -26,7 +26,7 @@ class EvaluationSettings(Settings):
         "in the node, or a distance of centres up to hit_mm",
     )
     hit_iou: float = Field(
-        HIT_IOU, ge=0, lt=1, description="IoU above which a node is found, hit=iou"
+        HIT_IOU, ge=0, lt=1, description="IoU above which a node is detected with hit=iou, ratio"
     )
     hit_mm: float = Field(
         5.0, gt=0, le=100, description="distance of centres up to which it is, hit=distance, mm"

@@ -28,7 +28,9 @@ class SegmenterConfig(Settings):
     format: int = Field(FORMAT, description="version of this schema")
     modalities: tuple[str, ...] = Field(min_length=1, description="modality of each channel")
     classes: int = Field(2, ge=2, description="classes, background included")
-    organs: int = Field(0, ge=0, description="organs that the heads learn beside the classes")
+    organs: int = Field(
+        0, ge=0, description="organs that the heads learn in addition to the classes"
+    )
     encoder: dict[str, Any] = Field(description="name and parameters of every encoder")
     fusion: dict[str, Any] = Field(description="name and parameters of the fusion strategy")
     names: tuple[str, ...] = Field(
@@ -37,8 +39,13 @@ class SegmenterConfig(Settings):
     decoder: dict[str, Any] = Field(
         {"name": "pyramid"}, description="name and parameters of every decoder"
     )
-    deep_supervision: bool = Field(True, description="whether coarse maps predict, too")
-    prior: float = Field(0.01, gt=0, lt=0.5, description="expected share of each class at start")
+    deep_supervision: bool = Field(True, description="loss on coarse decoder outputs, too")
+    prior: float = Field(
+        0.01,
+        gt=0,
+        lt=0.5,
+        description="prior probability per foreground class; initialises the output bias",
+    )
     prior_rule: PriorRuleSettings | None = Field(
         None, description="rule that the network's logits are added to; empty: none"
     )

@@ -11,9 +11,9 @@ class OrganSettings(Settings):
     """Whether the network learns organs beside the nodes; prediction calls them background."""
 
     numbers: tuple[int, ...] = Field(
-        (), max_length=64, description="organs in the masks of anatomy to learn; empty: none"
+        (), max_length=64, description="organ numbers in the anatomy masks to learn; empty: none"
     )
-    weight: float = Field(0.3, gt=0, description="weight of the loss of the organs")
+    weight: float = Field(0.3, gt=0, description="weight of the loss of the organs, no unit")
 
     @field_validator("numbers")
     @classmethod

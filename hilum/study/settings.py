@@ -27,7 +27,9 @@ class StudySettings(Settings):
     name: str = Field(description="name of the study; W&B project", pattern=r"^[\w.-]+$")
     question: str = Field("", description="one sentence that the report opens with")
     store: str = Field(description="case store")
-    factors: dict[str, dict[str, Overrides] | list[Any]] = Field(description="what varies")
+    factors: dict[str, dict[str, Overrides] | list[Any]] = Field(
+        description="factors with their levels"
+    )
     finetune: Overrides = Field(default_factory=dict, description="constant fine-tuning settings")
     pretrain: Overrides = Field(default_factory=dict, description="constant pretraining settings")
     exclude: list[dict[str, Any]] = Field(
@@ -35,13 +37,13 @@ class StudySettings(Settings):
         description="combinations of levels to leave out; a list of levels stands for each of them",
     )
     reference: dict[str, Any] = Field(
-        default_factory=dict, description="levels that the others are compared with"
+        default_factory=dict, description="reference level of each factor"
     )
     metric: str = Field(
         "dice", description="metric of the comparisons, of cases or pooled (dscagg, f1agg)"
     )
     margin: float = Field(
-        0.02, gt=0, description="largest difference of that metric that does not matter"
+        0.02, gt=0, description="equivalence margin, in units of the metric (Dice: 0 to 1)"
     )
     conditions: list[str] = Field(
         default_factory=list, description="modality subsets at test time, such as 'ct' or 'ct+pet'"

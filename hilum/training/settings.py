@@ -36,13 +36,17 @@ class TrainerSettings(Settings):
     )
     batch_size: int = Field(2, ge=1, description="patches per forward pass and device")
     accumulate: int = Field(1, ge=1, description="forward passes per optimiser step")
-    learning_rate: float = Field(3e-4, gt=0, description="highest learning rate")
+    learning_rate: float = Field(3e-4, gt=0, description="peak learning rate, no unit")
     weight_decay: float = Field(
         0.01, ge=0, description="decoupled weight decay; norms and biases have none"
     )
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps with a rising rate")
-    schedule: Literal["poly", "cosine"] = Field("cosine", description="how the rate falls to zero")
-    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 does not clip")
+    warmup: float = Field(0.05, ge=0, lt=1, description="warm-up, fraction of the steps")
+    schedule: Literal["poly", "cosine"] = Field(
+        "cosine", description="learning-rate schedule after the warm-up"
+    )
+    clip: float = Field(
+        1.0, ge=0, description="maximum gradient norm, no unit; 0 disables clipping"
+    )
     precision: Literal["auto", "32", "bf16"] = Field(
         "auto", description="auto: bf16 where the device is faster with it, else 32 bit"
     )
@@ -54,7 +58,7 @@ class TrainerSettings(Settings):
     channels_last: bool = Field(
         False, description="3D maps with channels last in memory; for convolutions on a GPU"
     )
-    threads: int | None = Field(None, ge=1, description="processor threads; empty: what is free")
+    threads: int | None = Field(None, ge=1, description="processor threads; empty: all free cores")
     devices: int = Field(
         1, ge=1, description="processes per machine, each with a GPU if there are; data-parallel"
     )
@@ -63,7 +67,9 @@ class TrainerSettings(Settings):
         description="how several processes share the work: ddp (as auto) copies the weights, fsdp "
         "divides weights, gradients and optimiser state among them; fsdp for pretraining only",
     )
-    nodes: int = Field(1, ge=1, description="machines; above 1, start with srun or torchrun")
+    nodes: int = Field(
+        1, ge=1, description="number of machines; above 1, start with srun or torchrun"
+    )
     workers: int | None = Field(
         None,
         ge=0,
@@ -76,9 +82,7 @@ class TrainerSettings(Settings):
     patience: int = Field(
         0, ge=0, description="validations without a better value before stopping; 0: never"
     )
-    ema: float = Field(
-        0.0, ge=0, lt=1, description="decay per step of averaged weights; 0 trains without"
-    )
+    ema: float = Field(0.0, ge=0, lt=1, description="EMA decay per step; 0 disables EMA")
     tracking: TrackingSettings = Field(
         default_factory=lambda: TrackingSettings.model_validate({}), description="W&B"
     )

@@ -30,9 +30,9 @@ class Recipe(Settings):
         12.0, ge=0, description="standard deviation of the distance from the station per axis, mm"
     )
     short_mm: tuple[float, float] = Field(
-        (4.0, 30.0), description="least and greatest short axis, mm"
+        (4.0, 30.0), description="lower and upper bound of the short axis, mm"
     )
-    long_mm: float = Field(60.0, gt=0, description="greatest long axis, mm")
+    long_mm: float = Field(60.0, gt=0, description="upper bound of the long axis, mm")
     misregistration_mm: float = Field(
         4.0, ge=0, description="root mean square of the distance between density and uptake, mm"
     )

@@ -20,7 +20,7 @@ from ..parts.masking import block_sides, check_blocks, grid_of_blocks, hide_coun
 
 
 class CrossModal(PretextTask):
-    r"""Hide most or all of one modality, the target, and rebuild it from the others.
+    r"""Mask most or all of one modality, the target, and reconstruct it from the others.
 
     Each sample draws a target $t$ from what it has, by `directions`, and a ratio $r$ from
     `ratio`. Of the target $\mathrm{round}(rn)$ of the $n$ blocks are hidden, of each other modality

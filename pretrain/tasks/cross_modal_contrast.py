@@ -40,7 +40,7 @@ class Places(NamedTuple):
 
 
 class CrossModalContrast(PretextTask):
-    r"""Tell which PET belongs to a place from its CT, and the reverse, among the batch's places.
+    r"""Match the PET of a location to its CT, and the reverse, among the batch's locations.
 
     Each modality is encoded alone, the others zero. The features of all levels, averaged over
     cells of `cell` voxels and joined, go through a small head per modality to $z$ of length 1.

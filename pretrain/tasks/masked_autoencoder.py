@@ -29,7 +29,7 @@ from ..parts.masking import (
 
 
 class MaskedAutoencoder(PretextTask):
-    r"""Hide a share of the blocks of every modality and rebuild them from what is left.
+    r"""Mask a fraction of the patches of every modality and reconstruct them from the rest.
 
     With the image $x$, the rebuilt $\hat x$, and for modality $m$ the set $C_m$ of voxels that are
     hidden, inside the body, inside the field of view, and of a case that has $m$,

@@ -30,7 +30,7 @@ DRAWS = {"joint": joint_tokens, "separate": separate_tokens}
 
 
 class MultimodalTokens(PretextTask):
-    r"""Encode only visible tokens, split over modalities by a Dirichlet draw; rebuild the rest.
+    r"""Encode only visible tokens, split over modalities by a Dirichlet draw; reconstruct the rest.
 
     With $P_m$ the part of the encoder's patch embedding that sees modality $m$, a token at place
     $p$ that holds the modalities $S$ is

@@ -20,7 +20,7 @@ from ..parts.patches import from_patches
 
 
 class Simmim(PretextTask):
-    r"""Rebuild hidden voxels with no decoder to speak of, so that the encoder does all the work.
+    r"""Reconstruct masked voxels with one linear layer as the decoder.
 
     $$L = \operatorname{mean}_m \frac{1}{|C_m|} \sum_{v \in C_m} |\hat x_{mv} - x_{mv}|,$$
 

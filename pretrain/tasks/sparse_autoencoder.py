@@ -20,7 +20,7 @@ from ..parts.sparse import sparse, unfit
 
 
 class SparseAutoencoder(PretextTask):
-    r"""Encode visible blocks only, as sparse convolutions would, then fill the holes and rebuild.
+    r"""Encode visible patches only, as sparse convolutions would, then reconstruct the masked ones.
 
     A dense convolution over an image with holes changes the statistics of its features with the
     mask ratio, and the mask wears away from layer to layer. Here every convolution's output is set

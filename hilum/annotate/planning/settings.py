@@ -22,6 +22,6 @@ class LabellingSettings(Settings):
         description="patients to choose from; labelled: to try a strategy as if none had labels",
     )
     balance_sites: bool = Field(
-        True, description="take patients from the sites in turn as long as each has some left"
+        True, description="take patients from the sites by rotation as long as each has some left"
     )
     seed: int = Field(0, ge=0, description="seed of draws and of clusters")

@@ -18,16 +18,16 @@ class ProposalSettings(Settings):
         None,
         gt=0,
         lt=1,
-        description="probability from which on a voxel is proposed; empty: half of the least "
+        description="probability from which on a voxel is proposed; empty: half of the lowest "
         "threshold of the segmenter's operating point, 0.25 for the most probable class",
     )
     min_volume_ml: float = Field(
-        0.05, ge=0, description="volume of the least proposal, ml; nothing else is filtered"
+        0.05, ge=0, description="minimum volume of a proposal, ml; nothing else is filtered"
     )
     formats: tuple[Format, ...] = Field(
         ("slicer", "itksnap"),
-        description="beside NIfTI: slicer (.seg.nrrd), itksnap (workspace), dicom (SEG)",
+        description="formats next to NIfTI: slicer (.seg.nrrd), itksnap (workspace), dicom (SEG)",
     )
     scans: bool = Field(
-        False, description="copy the scans beside the masks, to hand the folder to somebody"
+        False, description="copy the scans next to the masks, to hand the folder to somebody"
     )

@@ -18,4 +18,4 @@ class TakeSettings(Settings):
         "auto: unknown if some segments are unfinished, else background",
     )
     round: int = Field(1, ge=1, description="round of labelling that they belong to")
-    workers: int = Field(1, ge=1, description="processes that prepare the cases anew")
+    workers: int = Field(1, ge=1, description="processes that prepare the cases again")

@@ -104,27 +104,27 @@ _OURS = {
         "lesion_dice",
         "Lesion Dice",
         "mean of Dice over lesions, each against the predicted components that touch it; a missed "
-        "lesion and a made-up component count 0 (BraTS 2023, without dilation)",
+        "lesion and a false positive component count 0 (BraTS 2023, without dilation)",
     ),
     "lesion_hd95_mm": _metric(
         "lesion_hd95_mm",
         "Lesion HD95 (mm)",
-        "mean of HD95 over lesions, paired as for lesion Dice; a missed lesion or made-up "
+        "mean of HD95 over lesions, paired as for lesion Dice; a missed lesion or false positive "
         "component: diagonal of the image",
         "lower",
     ),
     "lesion_masd_mm": _metric(
         "lesion_masd_mm",
         "Lesion MASD (mm)",
-        "mean of MASD over lesions, paired as for lesion Dice; a missed lesion or made-up "
+        "mean of MASD over lesions, paired as for lesion Dice; a missed lesion or false positive "
         "component: diagonal of the image",
         "lower",
     ),
     "lesion_nsd_2mm": _metric(
         "lesion_nsd_2mm",
         "Lesion NSD 2 mm",
-        "mean of NSD 2 mm over lesions, paired as for lesion Dice; a missed lesion or made-up "
-        "component: 0",
+        "mean of NSD 2 mm over lesions, paired as for lesion Dice; a missed lesion or false "
+        "positive component: 0",
     ),
     "lesion_sensitivity": _metric(
         "lesion_sensitivity", "Lesion sensitivity", "found lesions / lesions, as in F1agg"
@@ -151,7 +151,7 @@ _OURS = {
     "nsd_2mm": _metric(
         "nsd_2mm",
         "NSD 2 mm",
-        "share of the area of both surfaces within 2 mm of the other surface (Nikolov 2021)",
+        "fraction of the area of both surfaces within 2 mm of the other surface (Nikolov 2021)",
     ),
     "hd95_mm": _metric(
         "hd95_mm",

@@ -20,7 +20,7 @@ class RobustnessSettings(Settings):
         None, description="modality that is changed; empty: the first in SUV, else the last"
     )
     shifts: tuple[float, ...] = Field((0, 5, 10, 15), description="displacements, mm")
-    scales: tuple[float, ...] = Field((0.7, 1, 1.3), description="factors on the values")
+    scales: tuple[float, ...] = Field((0.7, 1, 1.3), description="factors on the values, ratio")
     resolutions: tuple[float, ...] = Field(
         (0, 5, 8), description="added blur, full width at half maximum, mm"
     )

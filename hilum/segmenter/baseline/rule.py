@@ -43,7 +43,7 @@ class BaselineSettings(Settings):
         "reach, such as 0.41; 0: none",
     )
     min_volume_ml: float | Literal["auto"] = Field(
-        0.0, description="volume of the least component, ml; auto: chosen as the limit is"
+        0.0, description="minimum volume of a component, ml; auto: chosen like the limit"
     )
     at_most: int | None = Field(
         None, ge=1, description="most components, the largest; 1: the largest alone; empty: all"

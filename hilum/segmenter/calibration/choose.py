@@ -24,18 +24,21 @@ LOGITS = np.linspace(-4, 4, 21)
 class ChoiceSettings(Settings):
     """How an operating point is chosen on patients that neither train nor test."""
 
-    choose: bool = Field(True, description="whether to choose; if not, the most probable class")
+    choose: bool = Field(
+        True, description="whether to choose the operating point; otherwise argmax"
+    )
     volumes_ml: tuple[float, ...] = Field(
-        (0.0, 0.1, 0.2, 0.35, 0.5, 1.0), description="least volumes of a component to try, ml"
+        (0.0, 0.1, 0.2, 0.35, 0.5, 1.0), description="minimum component volumes to try, ml"
     )
     suv_floors: tuple[float, ...] = Field(
-        (), description="SUVmax from which on a small component is kept, to try beside none"
+        (),
+        description="SUVmax floors to try in addition to none; small components above are kept",
     )
     prior_patients: float = Field(
         4.0,
         ge=0,
         description="patients that the default is worth: with n that choose, the logit of a "
-        "threshold and the least volume go n / (n + this) of the way",
+        "threshold and the minimum volume go n / (n + this) of the way",
     )
 
     @field_validator("volumes_ml")

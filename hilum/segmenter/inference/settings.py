@@ -19,7 +19,9 @@ Flips = Literal["none", "w", "all"]
 class InferenceSettings(Settings):
     """How a whole case is predicted window by window."""
 
-    overlap: float = Field(0.5, ge=0, lt=1, description="share of a window shared with the next")
+    overlap: float = Field(
+        0.5, ge=0, lt=1, description="overlap of neighbouring windows, fraction of the window"
+    )
     window: IntTriple | None = Field(
         None, description="sides of a window in voxels; empty: the patch"
     )
@@ -27,9 +29,7 @@ class InferenceSettings(Settings):
     flips: Flips = Field(
         "none", description="also predict mirror images: left-right, or of all axes (8 passes)"
     )
-    skip_outside: bool = Field(
-        False, description="call windows background that hold nothing of the body"
-    )
+    skip_outside: bool = Field(False, description="skip windows that contain no body voxels")
 
     def fast(self) -> InferenceSettings:
         """Return settings for a quick answer: less overlap, no mirror images, no empty windows."""

@@ -36,7 +36,7 @@ class OperatingPoint(Settings):
         1.0, gt=0, description="temperature of the probabilities; above 1: less sure"
     )
     fill_holes: bool = Field(False, description="whether holes inside a component are filled")
-    min_volume_ml: float = Field(0.0, ge=0, description="volume of the least component kept, ml")
+    min_volume_ml: float = Field(0.0, ge=0, description="minimum volume of a kept component, ml")
     suv_floor: float | None = Field(
         None,
         gt=0,
