@@ -1,4 +1,6 @@
-"""Serve the viewer's page on this machine alone: loopback, behind a secret path, nothing to write.
+"""Serve the viewer's page on this machine alone: loopback, behind a secret path.
+
+Nothing can be written but by what a gallery lets its own page ask for.
 
 No part of an address is ever a path on disk: cases go by number, layers by name.
 """
@@ -23,6 +25,8 @@ from .case import Shown, Window, describe, slice_png
 from .contours import contours
 
 HOST = "127.0.0.1"
+MOST_BYTES = 4096
+"""Of a request that asks for a change."""
 Answer = tuple[str, bytes]
 """Content type and content."""
 
@@ -39,11 +43,14 @@ class Gallery:
         title: Of the page.
         cases: By id, what reads a case.
         about: By id, a few words for the list.
+        act: Does what the page asks for with a case, by its id, and gives the case as it is then;
+            nothing where cases are only looked at.
     """
 
     title: str
     cases: Mapping[str, Callable[[], Shown]]
     about: Mapping[str, str] = field(default_factory=dict)
+    act: Callable[[str, Mapping[str, Any]], Shown] | None = None
     _lock: Lock = field(default_factory=Lock)
     _last: tuple[int, Shown] | None = None
 
@@ -59,6 +66,14 @@ class Gallery:
             if self._last is None or self._last[0] != index:
                 self._last = None
                 self._last = (index, list(self.cases.values())[index]())
+            return self._last[1]
+
+    def change(self, index: int, asked: Mapping[str, Any]) -> Shown:
+        """Do what the page asks for with a case."""
+        if self.act is None:
+            raise NotThere
+        with self._lock:
+            self._last = (index, self.act(list(self.cases)[index], asked))
             return self._last[1]
 
 
@@ -91,7 +106,7 @@ def make_server(gallery: Gallery, port: int = 0) -> tuple[ThreadingHTTPServer, s
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers GET requests for what `respond` knows.
+    """Answers requests for what `respond` knows and `act` can do.
 
     Args:
         gallery: What there is to see.
@@ -108,6 +123,36 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with the page, JSON or a picture."""
+        self._answer(lambda path, query: respond(self.gallery, path, query))
+
+    def do_POST(self) -> None:
+        """Do what the page asks for, where the gallery lets it."""
+        try:
+            asked = self._asked()
+        except ValueError:
+            self._send(HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", b"not understood\n")
+            # What is left of the request must not be read as the next one.
+            self.close_connection = True
+            return
+        self._answer(lambda path, query: act(self.gallery, path, asked))
+
+    def _asked(self) -> dict[str, Any]:
+        """Return the JSON of a request, which only our own page can send."""
+        length = self.headers.get("Content-Length") or ""
+        # A form of another page cannot say that it is JSON without asking first.
+        plain = (self.headers.get("Content-Type") or "").split(";")[0].strip()
+        own = self.headers.get("Origin") in (None, f"http://{self.headers.get('Host')}")
+        if not (length.isdigit() and int(length) <= MOST_BYTES and own):
+            raise ValueError
+        if plain != "application/json":
+            raise ValueError
+        found = json.loads(self.rfile.read(int(length)))
+        if not isinstance(found, dict):
+            raise ValueError
+        return found
+
+    def _answer(self, answer: Callable[[list[str], dict[str, str]], Answer]) -> None:
+        """Send what an address below the secret gives."""
         try:
             if not self._local():
                 raise NotThere
@@ -115,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             secret, _, rest = address.removeprefix("/").partition("/")
             if not secrets.compare_digest(secret.encode(), self.secret.encode()):
                 raise NotThere
-            kind, body = respond(self.gallery, rest.split("/"), dict(parse_qsl(query)))
+            kind, body = answer(rest.split("/"), dict(parse_qsl(query)))
             self._send(HTTPStatus.OK, kind, body)
         except NotThere:
             self._send(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"nothing here\n")
@@ -167,7 +212,8 @@ def respond(gallery: Gallery, path: Sequence[str], query: Mapping[str, str]) -> 
         case ["cases.json"]:
             return _json(gallery.listing())
         case [number, "case.json"]:
-            return _json(describe(_case(gallery, number)))
+            shown = _case(gallery, number)
+            return _json({**describe(shown), "editable": gallery.act is not None})
         case [number, "contours", name]:
             shown = _case(gallery, number)
             return _json(contours(shown, _depth(shown, name, ".json")))
@@ -181,10 +227,28 @@ def respond(gallery: Gallery, path: Sequence[str], query: Mapping[str, str]) -> 
     raise NotThere
 
 
+def act(gallery: Gallery, path: Sequence[str], asked: Mapping[str, Any]) -> Answer:
+    """Return the case at `<n>/act` after what was asked for, as `<n>/case.json` gives it.
+
+    Raises:
+        NotThere: If there is no such case, or cases are only looked at.
+        UserError: If it cannot be done.
+    """
+    match list(path):
+        case [number, "act"]:
+            shown = gallery.change(_index(gallery, number), asked)
+            return _json({**describe(shown), "editable": True})
+    raise NotThere
+
+
 def _case(gallery: Gallery, number: str) -> Shown:
+    return gallery.open(_index(gallery, number))
+
+
+def _index(gallery: Gallery, number: str) -> int:
     if not (number.isascii() and number.isdigit()) or int(number) >= len(gallery.cases):
         raise NotThere
-    return gallery.open(int(number))
+    return int(number)
 
 
 def _depth(shown: Shown, name: str, ending: str) -> int:

@@ -3,7 +3,8 @@ const $ = id => document.getElementById(id);
 const COLOURS = {prediction: "#e69f00", reference: "#00c08b"};
 const CHOSEN = "#56b4e9";
 const COLUMNS = [
-  ["id", "node", 0], ["reference", "reference", 0], ["station", "station", 0],
+  ["id", "node", 0], ["status", "status", 0], ["reference", "reference", 0],
+  ["station", "station", 0],
   ["volume_ml", "ml", 2],
   ["short_axis_mm", "short mm", 1], ["long_axis_mm", "long mm", 1], ["size_class", "size", 0],
   ["suv_max", "SUVmax", 1], ["suv_mean", "SUVmean", 1], ["suv_peak", "SUVpeak", 1],
@@ -206,6 +207,9 @@ function panes() {
     canvas.dataset.layer = name;
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `${title}, axial slice`);
+    canvas.addEventListener("click", event => {
+      if (event.shiftKey) act("add", {place: pointed(event, canvas)});
+    });
     figure.append(element("figcaption", title), canvas);
     return {name, canvas, figure};
   });
@@ -231,6 +235,7 @@ async function open(index, slice = null, node = null) {
     return;
   }
   say("");
+  $("edit").hidden = !S.info.editable;
   controls();
   panes();
   table();
@@ -240,7 +245,46 @@ async function open(index, slice = null, node = null) {
   go(slice ?? (row ? row.slice : S.info.first), row ? node : null);
 }
 
+async function act(what, more = {}) {
+  if (!S.info || !S.info.editable) return;
+  const {index} = S, at = S.info.nodes.findIndex(row => String(row.id) === S.node);
+  const asked = {what, ...more};
+  if (!["add", "undo"].includes(what)) asked.node = Number(S.node ?? NaN);
+  const answer = await fetch(`${index}/act`, {
+    method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(asked),
+  });
+  const info = await answer.json().catch(() => ({error: "the viewer has ended"}));
+  if (!answer.ok) { say(info.error || answer.statusText); return; }
+  if (S.index !== index) return;
+  S.info = info;
+  for (const key of [...S.known.keys()]) if (key.includes("/contours/")) S.known.delete(key);
+  table();
+  const ids = info.nodes.map(row => String(row.id));
+  let node = S.node;
+  if (what === "add") node = ids[ids.length - 1];
+  // On to the next that is to be decided about, once this one is.
+  const next = info.nodes.find((row, n) => n >= at && row.status === "to decide") ||
+    info.nodes.find(row => row.status === "to decide");
+  if (what === "accept" || what === "reject") {
+    const row = next || info.nodes[Math.max(0, Math.min(at, ids.length - 1))];
+    if (row) { go(row.slice, String(row.id)); return; }
+    node = null;
+  }
+  go(S.slice, ids.includes(node) ? node : null);
+}
+
+function pointed(event, canvas) {
+  const [left, top, right, bottom] = box(), [, height, width] = S.info.shape;
+  const place = canvas.getBoundingClientRect();
+  const column = left + (event.clientX - place.left) / place.width * (right - left);
+  const row = top + (event.clientY - place.top) / place.height * (bottom - top);
+  // A picture has the patient's right at the left and the front at the top.
+  return [S.slice, height - 1 - Math.floor(row), width - 1 - Math.floor(column)];
+}
+
 const KEYS = {
+  a: () => act("accept"), x: () => act("reject"), u: () => act("undo"),
+  "+": () => act("grow"), "=": () => act("grow"), "-": () => act("shrink"),
   ArrowUp: () => go(S.slice + 1), ArrowDown: () => go(S.slice - 1),
   PageUp: () => go(S.slice + 10), PageDown: () => go(S.slice - 10),
   Home: () => go(0), End: () => go(Infinity),
@@ -270,6 +314,9 @@ async function start() {
     event.preventDefault();
     KEYS[event.key]();
   });
+  for (const button of $("edit").querySelectorAll("button")) {
+    button.addEventListener("click", () => act(button.dataset.what));
+  }
   window.addEventListener("resize", () => { if (S.info) draw(); });
   const asked = new URLSearchParams(location.hash.slice(1));
   const number = key => asked.has(key) ? Number(asked.get(key)) : null;

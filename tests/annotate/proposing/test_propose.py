@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as Tree
 
@@ -9,13 +10,16 @@ import numpy as np
 import pytest
 
 from hilum.annotate.formats.slicer import read_segmentation
+from hilum.annotate.proposing.numbering import numbered
 from hilum.annotate.proposing.propose import propose, sensitive
 from hilum.annotate.proposing.record import proposals_in
 from hilum.annotate.proposing.settings import ProposalSettings
 from hilum.core.errors import DataError
+from hilum.core.geometry import Grid
 from hilum.core.settings import validate
 from hilum.datasets.io.nifti import read_label, read_volume
 from hilum.datasets.manifest import read_manifest
+from hilum.evaluation.metrics.nodes import node_table
 from hilum.segmenter.operating.point import OperatingPoint
 from hilum.segmenter.segmenter import Segmenter
 
@@ -140,3 +144,22 @@ def test_with_all_labelled_there_is_nothing_to_propose(
 ) -> None:
     with pytest.raises(DataError, match="must be a case to propose for"):
         propose(threshold, manifest, tmp_path / "out")
+
+
+def test_numbers_lie_on_their_nodes_however_the_scan_is_turned() -> None:
+    turned = Grid(
+        (8, 10, 12), np.array([[0, 0, -1.5, 40], [0, -2, 0, 50], [3, 0, 0, -7], [0, 0, 0, 1.0]])
+    )
+    mask = np.zeros(turned.shape, np.uint8)
+    mask[1:3, 2:5, 2:4] = 1
+    mask[5:7, 6:9, 8:11] = 1
+    middles = {1: (5.5, 7, 9), 2: (1.5, 3, 2.5)}
+    (plain, _) = node_table(mask, Grid.from_spacing(turned.shape, (3, 2, 1.5)))
+    nodes = [
+        replace(plain, id=number, centroid_mm=tuple(turned.to_world(place).tolist()))
+        for number, place in middles.items()
+    ]
+    found = numbered(mask, turned, nodes)
+    np.testing.assert_array_equal(found > 0, mask > 0)
+    assert (found[5:7, 6:9, 8:11] == 1).all()
+    assert (found[1:3, 2:5, 2:4] == 2).all()

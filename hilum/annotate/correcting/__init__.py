@@ -1,0 +1,1 @@
+"""Correct proposals in the viewer: accept, reject, grow, shrink, add by a click, undo."""
