@@ -10,7 +10,7 @@ from hilum.core.errors import DataError
 from hilum.core.notes import Note
 
 from ..conversion import Conversion
-from ..source import Source
+from ..source import Progress, Source
 from .case import conversion_of
 from .choose import why
 from .contents import unfit
@@ -51,7 +51,7 @@ def conversion_of_folders(
     volumes: dict[str, Series] = {}
     notes: list[Note] = []
     for modality, folder in folders.items():
-        volumes[modality], found = volume_in(folder, modality, made.id)
+        volumes[modality], found = volume_in(folder, modality, made.id, source.progress)
         notes += found
     drawn = [] if label is None else [s for s in _series(label) if s.kind in ("RTSTRUCT", "SEG")]
     if label is not None and not drawn:
@@ -61,14 +61,22 @@ def conversion_of_folders(
     return conversion_of(source, made.id, volumes, drawn, settings=settings, notes=notes, made=made)
 
 
-def volume_in(path: Path, modality: str, case: str | None = None) -> tuple[Series, list[Note]]:
+def volume_in(
+    path: Path, modality: str, case: str | None = None, progress: Progress | None = None
+) -> tuple[Series, list[Note]]:
     """Return the series of a folder that fits a modality best, and why.
+
+    Args:
+        path: The folder, or one file of the series.
+        modality: What it is wanted for.
+        case: For messages.
+        progress: Gets how many headers are read, how many there are, and the modality.
 
     Raises:
         DataError: If there is none.
     """
     kind = _KINDS.get(modality.split("_")[0])
-    every = _series(path)
+    every = _series(path, progress and (lambda done, total, _: progress(done, total, modality)))
     fits = [one for one in every if kind in (one.kind, None) and not unfit(one, wanted=False)]
     # What the user points at is meant, whatever its description says, if it is the only one.
     fits = fits or [one for one in every if kind in (one.kind, None) and not unfit(one, True)]
@@ -83,13 +91,13 @@ def volume_in(path: Path, modality: str, case: str | None = None) -> tuple[Serie
     return found.order[0], why(modality, found)
 
 
-def _series(path: Path) -> Sequence[Series]:
+def _series(path: Path, progress: Progress | None = None) -> Sequence[Series]:
     if path.is_dir():
-        return group(crawl(path).headers)
+        return group(crawl(path, progress=progress).headers)
     if not path.is_file():
         raise DataError("the file or folder must exist", file=path)
     # One file stands for its series.
-    found: Found = crawl(path.parent)
+    found: Found = crawl(path.parent, progress=progress)
     here = {h["SeriesInstanceUID"] for h in found.headers if h.file.name == path.name}
     if not here:
         raise DataError("the file must be DICOM or NIfTI", file=shown(path))

@@ -83,6 +83,15 @@ def import_table(source: Source) -> Imported:
     return _converted(source, read).raise_if_empty("a row for each case", source.root)
 
 
+def head_of(file: Path) -> list[str]:
+    """Return the names of the columns of a table, in lower case.
+
+    Raises:
+        DataError: If the table cannot be read.
+    """
+    return [_word(cell) for cell in _rows(file, "")[0]]
+
+
 def _items(
     source: Source, rows: list[list[str]], head: list[str], columns: Mapping[str, int]
 ) -> tuple[dict[str, tuple[int, dict[str, str]]], list[LeftOut]]:

@@ -15,7 +15,7 @@ from hilum.datasets.dicom.folders import conversion_of_folders, is_dicom
 from hilum.datasets.dicom.settings import DicomLayout
 from hilum.datasets.importers.folder import case_in, import_folder, is_scan_or_label
 from hilum.datasets.importers.importing import read_layout, read_scans
-from hilum.datasets.importers.table import import_table
+from hilum.datasets.importers.table import head_of, import_table
 from hilum.datasets.manifest import OTHER, check_id, read_manifest
 from hilum.datasets.source import (
     SKIP,
@@ -60,7 +60,7 @@ def find_cases(
     progress: Progress | None = None,
     names: Mapping[str, str] | None = None,
 ) -> Found:
-    """Return the cases of a manifest, a case folder, a folder of them, files, or DICOM studies.
+    """Return the cases of a manifest or table, a case folder, a folder of them, files, or DICOM.
 
     A case folder holds files named after modalities (`ct.nii.gz`, `pet.nii.gz`) or that `names`
     names; a label is passed over, and other files are noted. Any other folder is searched for
@@ -103,9 +103,9 @@ def find_cases(
         return _in_folder(path, source)
     if path.exists() and path.suffix.lower() not in (".csv", ".tsv") and not stem_of(path):
         return _dicom(path.parent, source)
-    _require_no_options(options)
     if path.suffix.lower() in (".csv", ".tsv"):
         return _of_table(path, source)
+    _require_no_options(options)
     if path.exists() and stem_of(path):
         raise DataError(
             "a scan alone does not say what it is",
@@ -172,11 +172,12 @@ def _in_folder(folder: Path, source: Source) -> Found:
 
 
 def _of_table(file: Path, source: Source) -> Found:
-    """Return the cases of a manifest, or of a table whose columns the user names."""
-    if not source.names:
-        return _sound(Imported(read_manifest(file)), source, of_folders=False)
-    found = import_table(replace(source, root=file))
-    return _sound(found, source, of_folders=False)
+    """Return the cases of a manifest, of a table of files or DICOM, or of an archive's series."""
+    if "case" in head_of(file) and not (source.names or source.options):
+        cases = read_manifest(file)
+        if not any(is_dicom(path) for case in cases for path in case.volumes.values()):
+            return _sound(Imported(cases), source, of_folders=False)
+    return _sound(import_table(replace(source, root=file)), source, of_folders=False)
 
 
 def _sound(found: Imported, source: Source, *, of_folders: bool = True) -> Found:

@@ -186,6 +186,46 @@ def test_settings_of_dicom_reach_the_importer_or_are_refused(
         find_cases({"pet": folder}, threshold, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("table", "options"),
+    [
+        ("patient,ct\nP7,{place}\n", ()),
+        ("case,ct,label\nP7,{place},\n", ("suv=lbm",)),
+        ("Series UID,Subject ID,Modality,File Location\n1.2.3.4,P7,CT,{place}\n", ()),
+    ],
+)
+def test_a_table_of_dicom_is_predicted_from(
+    threshold: Segmenter, tmp_path: Path, table: str, options: tuple[str, ...]
+) -> None:
+    write_dicom(tmp_path / "archive" / "ct")
+    file = tmp_path / "table.csv"
+    file.write_text(table.format(place="archive/ct"))
+    seen: list[tuple[int, int, str]] = []
+    found = find_cases(file, threshold, tmp_path / "out", options, lambda *step: seen.append(step))
+    (case,) = found.cases
+    assert (case.id, list(case.volumes)) == ("P7", ["ct"])
+    assert case.volumes["ct"].is_relative_to(tmp_path / "out" / "imported")
+    assert seen
+    write_volume(tmp_path / "p8.nii", scans()["ct"], Grid.from_spacing(SIDES, SPACING))
+    file.write_text("case,ct\np8,p8.nii\n")
+    (case,) = find_cases(file, threshold, tmp_path / "out").cases
+    assert case.volumes == {"ct": tmp_path / "p8.nii"}
+    with pytest.raises(SettingsError, match="settings of DICOM need DICOM"):
+        find_cases(file, threshold, tmp_path / "out", ["suv=bw"])
+
+
+def test_progress_tells_the_headers_of_each_folder_and_the_conversion(
+    threshold: Segmenter, tmp_path: Path
+) -> None:
+    folder = write_dicom(tmp_path / "P7" / "ct")
+    seen: list[tuple[int, int, str]] = []
+    find_cases(
+        {"ct": folder}, threshold, tmp_path / "out", progress=lambda *step: seen.append(step)
+    )
+    count = len(list(folder.iterdir()))
+    assert seen == [(count, count, "ct"), (1, 1, "P7")]
+
+
 def test_a_network_that_gets_fewer_modalities_than_it_knows_says_so(
     threshold: Segmenter, tmp_path: Path
 ) -> None:
