@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError, Stopped, UserError
 from hilum.core.files import atomic_folder, read_json, write_json
 from hilum.core.notes import Note, read_notes, write_notes
+from hilum.core.spread import spread
 
 from .source import Imported, LeftOut, Source
 
-T = TypeVar("T")
-R = TypeVar("R")
 VERSION = 2
 STAMP = "inputs.json"
 NOTES = "notes.json"
@@ -68,25 +63,6 @@ def convert(source: Source, conversions: Sequence[Conversion], into: Imported) -
         else:
             into.left_out.append(LeftOut(name, reason))
     return into
-
-
-def spread(function: Callable[[T], R], jobs: Sequence[T], workers: int) -> Iterator[R]:
-    """Yield what a function makes of each job, as it comes; in processes if `workers` exceeds 1."""
-    if workers <= 1 or len(jobs) <= 1:
-        yield from map(function, jobs)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
-        for future in as_completed([pool.submit(function, job) for job in jobs]):
-            yield future.result()
-    except BrokenProcessPool:
-        raise DataError(
-            "every worker must live to the end",
-            found="one was killed, most likely for want of memory",
-            remedy="use fewer workers and run the same command again",
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _convert_one(job: tuple[Conversion, Path]) -> tuple[str, str | None]:

@@ -16,9 +16,11 @@ from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import atomic_folder, read_json, write_json
 from hilum.core.geometry import Grid
 from hilum.core.modality import modality
+from hilum.core.outputs import check_output
 from hilum.core.settings import Settings, load
+from hilum.core.spread import spread
 
-from .conversion import spread, why_not
+from .conversion import why_not
 from .io.lattice import drawn_on, place_mask
 from .io.nifti import Volume, read_grid, read_label, read_volume, write_volume
 from .io.resampling import resample
@@ -123,6 +125,7 @@ def export_nnunet(
     """
     settings, out = settings or load(NnunetExport), Path(out)
     _check_target(out)
+    check_output(out, "export-nnunet", earlier=_is_ours)
     cases = {case.id: case for case in read_manifest(manifest)}
     names = settings.modalities or _order(cases.values())
     jobs = [_Job(case, settings, names) for case in cases.values()]
@@ -249,13 +252,12 @@ def _check_target(out: Path) -> None:
             found=out.name,
             remedy="as in Dataset501_Nodes",
         )
-    if not out.exists() or not any(out.iterdir()):
-        return
+
+
+def _is_ours(out: Path) -> bool:
+    """Say whether an earlier export wrote a dataset."""
     file = out / "dataset.json"
-    if not file.exists() or "hilum" not in read_json(file):
-        raise DataError(
-            "only an earlier export may be replaced", file=out, remedy="choose another number"
-        )
+    return file.is_file() and "hilum" in read_json(file)
 
 
 def _order(cases: Iterable[Case]) -> tuple[str, ...]:

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from hilum.core.case import IGNORE
 from hilum.core.errors import DataError
 from hilum.core.files import atomic_path
 from hilum.core.geometry import Triple
 from hilum.core.modality import modality
+from hilum.core.outputs import check_output_file
 
 from .batch import Batch
 
 TILE = 160
 """Longest side of a picture in pixels."""
+MADE_BY = "Software", "hilum preview"
 GAP, TITLE, MARK = 6, 16, np.array([255, 176, 0], np.uint8)
 
 
@@ -59,9 +62,18 @@ def preview(
                 tiles.append((name, _tile(volume, mask, image.shape[2:], axis, at, spacing)))
         rows.append((batch["case"][row], tiles))
     path = Path(path)
+    check_output_file(path, "preview", _is_ours)
+    about = PngInfo()
+    about.add_text(*MADE_BY)
     with atomic_path(path) as part:
-        _sheet(rows).save(part)
+        _sheet(rows).save(part, pnginfo=about)
     return path
+
+
+def _is_ours(file: Path) -> bool:
+    """Say whether an earlier preview wrote a picture."""
+    key, value = MADE_BY
+    return f"tEXt{key}\0{value}".encode() in file.read_bytes()[:200]
 
 
 def _middle(mask: np.ndarray | None, shape: Sequence[int]) -> list[int]:

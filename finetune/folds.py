@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hilum.core.errors import SettingsError
 from hilum.core.files import read_json
+from hilum.core.outputs import check_output, mark
 from hilum.core.settings import validate
 from hilum.datasets.splits import SplitSettings, make_split
 from hilum.datasets.store.case_store import CaseStore
@@ -42,11 +43,13 @@ def cross_validate(
         SettingsError: If the settings say how to test in another way.
     """
     out = Path(out)
+    check_output(out, "finetune --folds", earlier=lambda folder: (folder / "fold_0").is_dir())
     runs = [_of_fold(settings, folds, fold) for fold in range(folds)]
     store = CaseStore(settings.store)
     for run in runs:
         # Every fold is possible before the first begins.
         learned_from(run, store, make_split(store, run.split))
+    mark(out, "finetune --folds")
     for fold, run in enumerate(runs):
         say(f"fold {fold + 1} of {folds}")
         finetune(run, out / f"fold_{fold}", say=say)

@@ -13,7 +13,6 @@ from hilum.core.checkpoints import (
     LoadReport,
     load_weights,
     read_config,
-    read_weights,
     save_encoder,
     state_of,
 )
@@ -26,6 +25,7 @@ from hilum.core.runs import RunFolder
 from hilum.core.seeds import derive
 from hilum.core.seen import Seen, read_seen, together
 from hilum.core.settings import read_yaml
+from hilum.core.weights import read_weights
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.leakage import check_unseen, seen_in
 from hilum.datasets.loading.datamodule import PatchData

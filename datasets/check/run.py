@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
-from hilum.core.case import Case
-from hilum.core.errors import DataError
 from hilum.core.files import write_json
 from hilum.core.notes import read_notes
+from hilum.core.outputs import output
+from hilum.core.spread import spread
 
 from ..io.mask_values import pasted
 from ..manifest import notes_file, scan_manifest
@@ -50,11 +48,25 @@ def check(
     Raises:
         DataError: If the manifest cannot be read at all.
     """
+    if out is not None:
+        with output(out, "check", earlier="check.json") as folder:
+            return _check(manifest, folder, strict, classes, workers, progress)
+    return _check(manifest, None, strict, classes, workers, progress)
+
+
+def _check(
+    manifest: str | Path,
+    out: Path | None,
+    strict: bool,
+    classes: int | None,
+    workers: int,
+    progress: Progress | None,
+) -> CheckReport:
     cases, errors = scan_manifest(manifest)
     modalities = tuple(dict.fromkeys(name for case in cases for name in case.volumes))
     show = modalities if out is not None else ()
     found: dict[str, CaseFindings] = {}
-    for done, findings in enumerate(_check_all(cases, show, workers), 1):
+    for done, findings in enumerate(spread(partial(check_case, show=show), cases, workers), 1):
         found[findings.case] = findings
         if progress:
             progress(done, len(cases), findings.case)
@@ -76,30 +88,8 @@ def check(
     problems.sort(key=lambda problem: ORDER.index(problem.severity))
     report = CheckReport(problems, {f.case: f.facts for f in ordered}, strict)
     if out is not None:
-        _write(report, Path(out), ordered, modalities)
+        _write(report, out, ordered, modalities)
     return report
-
-
-def _check_all(
-    cases: Sequence[Case], show: tuple[str, ...], workers: int
-) -> Iterator[CaseFindings]:
-    if workers <= 1 or len(cases) <= 1:
-        for case in cases:
-            yield check_case(case, show)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
-        jobs = [pool.submit(check_case, case, show) for case in cases]
-        for job in as_completed(jobs):
-            yield job.result()
-    except BrokenProcessPool:
-        raise DataError(
-            "every worker must live to the end",
-            found="one was killed, most likely for want of memory",
-            remedy="use fewer workers",
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _write(

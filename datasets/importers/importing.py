@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import write_json
 from hilum.core.modality import modality
 from hilum.core.notes import Note, grouped, write_notes
+from hilum.core.outputs import check_output_file, output
 from hilum.core.registry import Table, find
 
 from ..io.nifti import read_grid
@@ -24,6 +26,8 @@ from .masks import judged
 from .unknown_names import unused_files
 
 Importer = Callable[[Source], Imported]
+RECORD = "import.json"
+"""Beside a manifest: what was read, and what was left out, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,30 @@ def import_cohort(
         DataError: If the folder is not of this layout, or no case is sound.
     """
     out = Path(out)
-    file = out if out.suffix == ".csv" else out / "manifest.csv"
+    if out.suffix == ".csv":
+        check_output_file(out, "import", lambda file: file.with_name(RECORD).is_file())
+        held = contextlib.nullcontext(out)
+    else:
+        held = output(out, "import", earlier=RECORD, inputs=[root])
+    with held as place:
+        file = place if out.suffix == ".csv" else place / "manifest.csv"
+        return _import(
+            format, root, file, name_map, options, values, partial, workers, progress, say
+        )
+
+
+def _import(
+    format: str,  # noqa: A002
+    root: str | Path,
+    file: Path,
+    name_map: Mapping[str, str] | None,
+    options: Sequence[str],
+    values: Mapping[float, int] | None,
+    partial: bool,
+    workers: int,
+    progress: Progress | None,
+    say: Callable[[str], None] | None,
+) -> Path:
     source = Source(
         Path(root), file.parent, name_map or {}, options, workers, progress, values or {}
     )
@@ -130,7 +157,7 @@ def import_cohort(
         found = replace(found, cases=[replace(c, partial=c.label is not None) for c in found.cases])
     write_manifest(file, found.cases)
     write_notes(notes_file(file), found.notes)
-    write_json(file.with_name("import.json"), _record(format, source, found))
+    write_json(file.with_name(RECORD), _record(format, source, found))
     for line in _summary(file, found) if say else ():
         say(line)  # pyright: ignore[reportOptionalCall]
     return file
@@ -270,5 +297,5 @@ def _summary(file: Path, found: Imported, most: int = 10) -> list[str]:
         lines.append(f"left out {len(found.left_out)} of {total} cases:")
         lines += [f"  {entry.case}: {entry.reason}" for entry in found.left_out[:most]]
         if len(found.left_out) > most:
-            lines.append(f"  ... all of them in {file.with_name('import.json')}")
+            lines.append(f"  ... all of them in {file.with_name(RECORD)}")
     return lines

@@ -8,10 +8,9 @@ the case.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import asdict
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,8 @@ import numpy as np
 from hilum.core.case import Case
 from hilum.core.errors import DataError, UserError
 from hilum.core.files import atomic_folder, hash_of, read_json, write_json
+from hilum.core.outputs import output
+from hilum.core.spread import spread
 
 from ..io.nifti import write_volume
 from ..manifest import write_manifest
@@ -31,6 +32,7 @@ __all__ = ["PhantomCase", "PhantomSettings", "make_case", "make_cases", "write_c
 
 VERSIONS = {1: 2, 2: 1}
 """Of each edition: raised when the same settings give other bytes, so that no cohort mixes both."""
+RECIPE = "phantom.json"
 Progress = Callable[[int, int, str], None]
 
 
@@ -71,10 +73,17 @@ def write_cohort(
     Raises:
         DataError: If the folder cannot be written or belongs to something else.
     """
-    out = Path(out)
     recipe = _recipe(settings)
-    _claim(out, recipe)
-    for done, name in enumerate(_write_all(out, settings, hash_of(recipe), workers), 1):
+    with output(out, "phantom", earlier=RECIPE) as folder:
+        _claim(folder, recipe)
+        return _write_cohort(folder, settings, hash_of(recipe), workers, progress)
+
+
+def _write_cohort(
+    out: Path, settings: PhantomSettings, key: str, workers: int, progress: Progress | None
+) -> Path:
+    make = partial(_write_case, out, settings, key)
+    for done, name in enumerate(spread(make, range(settings.patients), workers), 1):
         if progress:
             progress(done, settings.patients, name)
     tests = settings.tests()
@@ -99,43 +108,15 @@ def _recipe(settings: PhantomSettings) -> dict[str, object]:
 
 def _claim(out: Path, recipe: dict[str, object]) -> None:
     """Note the settings first, so that a half-made cohort is never continued with others."""
-    file = out / "phantom.json"
-    try:
-        if file.exists():
-            if read_json(file) != recipe:
-                raise DataError(
-                    "the folder must hold a cohort made with the same settings",
-                    file=out,
-                    remedy="choose another folder, or remove this one",
-                )
-            return
-        if out.exists() and any(out.iterdir()):
-            raise DataError(
-                "a new cohort needs an empty folder", file=out, remedy="choose another one"
-            )
+    file = out / RECIPE
+    if not file.exists():
         write_json(file, recipe)
-    except OSError as error:
+    elif read_json(file) != recipe:
         raise DataError(
-            "the folder must be writable",
+            "the folder must hold a cohort made with the same settings",
             file=out,
-            found=error.strerror,
-            remedy="choose another output folder",
-        ) from error
-
-
-def _write_all(out: Path, settings: PhantomSettings, key: str, workers: int) -> Iterator[str]:
-    indices = range(settings.patients)
-    if workers <= 1 or settings.patients == 1:
-        for index in indices:
-            yield _write_case(out, settings, key, index)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
-        jobs = [pool.submit(_write_case, out, settings, key, index) for index in indices]
-        for job in as_completed(jobs):
-            yield job.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+            remedy="choose another folder, or remove this one",
+        )
 
 
 def _write_case(out: Path, settings: PhantomSettings, key: str, index: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from hilum.core.case import IGNORE, Case
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
+from hilum.core.plain import json_of
 
 from ..io.lattice import apart
 from ..io.nifti import read_grid, read_label
@@ -98,7 +98,7 @@ def organ_names(file: Path) -> dict[int, str]:
     if not beside.is_file():
         return {}
     try:
-        found = json.loads(beside.read_text(encoding="utf-8"))
+        found = json_of(beside.read_bytes())
         pairs = [(k, v) if str(k).isdigit() else (v, k) for k, v in found.items()]
         return {int(number): str(name) for number, name in pairs}
     except (ValueError, TypeError, AttributeError) as error:

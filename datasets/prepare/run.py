@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from hilum.core.case import Case
 from hilum.core.errors import DataError, DiskError, StoreError, UserError
 from hilum.core.files import hash_of, hash_of_file, read_json, write_json
 from hilum.core.notes import Note, grouped, read_notes
+from hilum.core.outputs import output
+from hilum.core.spread import spread
 
 from ..io.mask_values import pasted
 from ..manifest import notes_file, read_manifest
@@ -26,6 +27,7 @@ from .case import PrepareSettings, prepare_case
 __all__ = ["PrepareSettings", "prepare", "prepare_case"]
 
 Progress = Callable[[int, int, str], None]
+RECIPE = "prepare.json"
 
 
 def prepare(
@@ -55,12 +57,27 @@ def prepare(
         DataError: If cases were bad; everything else is prepared.
         StoreError: If the folder holds a store made with other settings.
     """
-    cases, out = read_manifest(manifest), Path(out)
+    cases = read_manifest(manifest)
+    with output(out, "prepare", earlier=RECIPE) as folder:
+        return _prepare(manifest, cases, folder, settings, workers, progress, skip_bad, say)
+
+
+def _prepare(
+    manifest: str | Path,
+    cases: Sequence[Case],
+    out: Path,
+    settings: PrepareSettings,
+    workers: int,
+    progress: Progress | None,
+    skip_bad: bool,
+    say: Callable[[str], None] | None,
+) -> CaseStore:
     imported = read_notes(notes_file(manifest))
     recipe = {"version": VERSION, **settings.model_dump(mode="json")}
     _claim(out, recipe)
     bad: dict[str, str] = {}
-    for done, (name, error) in enumerate(_prepare_all(cases, out, settings, recipe, workers), 1):
+    work = partial(_prepare_one, out=out, settings=settings, recipe=recipe)
+    for done, (name, error) in enumerate(spread(work, cases, workers), 1):
         if error:
             bad[name] = pasted(error, manifest)
         if progress:
@@ -77,23 +94,6 @@ def prepare(
         )
     _write_index(out, good, settings, recipe, bad, notes)
     return CaseStore(out)
-
-
-def _prepare_all(
-    cases: Sequence[Case], out: Path, settings: PrepareSettings, recipe: Any, workers: int
-) -> Iterator[tuple[str, str]]:
-    """Yield each case's name, and its error or nothing."""
-    if workers <= 1 or len(cases) == 1:
-        for case in cases:
-            yield _prepare_one(case, out, settings, recipe)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
-        jobs = [pool.submit(_prepare_one, case, out, settings, recipe) for case in cases]
-        for job in as_completed(jobs):
-            yield job.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _prepare_one(case: Case, out: Path, settings: PrepareSettings, recipe: Any) -> tuple[str, str]:
@@ -148,17 +148,15 @@ def _inputs(case: Case, noted: Path, seen: dict[str, list[object]]) -> dict[str,
 
 def _claim(out: Path, recipe: dict[str, Any]) -> None:
     """Note the settings first, so that a half-made store is never continued with others."""
-    file = out / "prepare.json"
-    if file.exists():
-        if read_json(file) != recipe:
-            raise StoreError(
-                "the store was made with other settings",
-                file=out,
-                remedy="choose another folder, or remove this one",
-            )
-    elif out.exists() and any(out.iterdir()):
-        raise StoreError("a new store needs an empty folder", file=out, remedy="choose another one")
-    write_json(file, recipe)
+    file = out / RECIPE
+    if not file.exists():
+        write_json(file, recipe)
+    elif read_json(file) != recipe:
+        raise StoreError(
+            "the store was made with other settings",
+            file=out,
+            remedy="choose another folder, or remove this one",
+        )
 
 
 def _of_cases(notes: Sequence[Note], cases: Sequence[Case]) -> list[Note]:

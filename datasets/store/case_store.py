@@ -14,8 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from hilum.core.case import IGNORE
 from hilum.core.errors import StoreError
-from hilum.core.files import atomic_folder, read_json, write_json
+from hilum.core.files import atomic_folder, write_json
 from hilum.core.geometry import Grid, IntTriple
 from hilum.core.modality import modality
 from hilum.core.notes import Note
@@ -24,9 +25,18 @@ from ..io.boxes import box_of, overlap, reorder
 from .compressed import Voxels, open_array, write_array
 from .foreground import Foreground
 from .moments import moments
+from .shapes import (
+    CaseAbout,
+    StoreAbout,
+    check_array,
+    check_classes,
+    read_about,
+    read_points,
+)
 from .uptake import hot_spots
 
 VERSION = 1
+POINTS = "foreground.npz"
 Storage = Literal["npy", "b2nd"]
 """Memory maps; or Blosc2, smaller, for disks that are slower than decompression."""
 
@@ -88,10 +98,9 @@ class PreparedCase:
 class StoredCase:
     """One case of a store; arrays are memory maps that are opened when first used."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.about: dict[str, Any] = read_json(folder / "case.json")
-        _require_version(self.about, folder, "a prepared case")
+    def __init__(self, folder: Path, classes: int = IGNORE) -> None:
+        self.folder, self.classes = folder, classes
+        self.about: dict[str, Any] = read_about(folder / "case.json", CaseAbout, VERSION)
         self.id: str = self.about["id"]
         self.patient: str = self.about["patient"]
         self.site: str = self.about["site"]
@@ -123,14 +132,16 @@ class StoredCase:
     @cached_property
     def foreground(self) -> Foreground:
         """Voxels of the nodes."""
-        with np.load(self.folder / "foreground.npz", allow_pickle=False) as file:
-            return Foreground(file["points"], file["node"], file["label"])
+        file, names = self.folder / POINTS, ("points", "node", "label")
+        found = Foreground(*read_points(file, names, self.grid.shape, self.id))
+        check_classes(found.label, self.classes, self.id, file)
+        return found
 
     @cached_property
     def hot(self) -> tuple[np.ndarray, np.ndarray]:
         """Voxels of uptake outside of the label, as `hot_spots` gives them."""
-        with np.load(self.folder / "foreground.npz", allow_pickle=False) as file:
-            return file["hot"], file["spot"]
+        hot, spot = read_points(self.folder / POINTS, ("hot", "spot"), self.grid.shape, self.id)
+        return hot, spot
 
     def read(self, start: Sequence[int], shape: IntTriple, modalities: Sequence[str]) -> Patch:
         """Read a box that may lie partly outside.
@@ -165,11 +176,16 @@ class StoredCase:
         elif self.label is not None:
             label = np.zeros(shape, np.uint8)
             label[outer] = self.label[inner]
+        if label is not None:
+            check_classes(label, self.classes, self.id, self.folder)
         return Patch(image, np.array(have), regions, label)
 
     def _map(self, name: str) -> Voxels:
         file = self.folder / f"{name}.{self.about.get('storage', 'npy')}"
-        return open_array(file, self.id)
+        array, one = open_array(file, self.id), (np.uint8, self.grid.shape)
+        many = np.float16, (len(self.modalities), *self.grid.shape)
+        check_array(array, *(many if name == "images" else one), self.id, file)
+        return array
 
 
 class CaseStore:
@@ -193,8 +209,7 @@ class CaseStore:
                 file=self.path,
                 remedy="make one with `hilum prepare MANIFEST --out FOLDER`, or let it finish",
             )
-        about = read_json(self.path / "store.json")
-        _require_version(about, self.path, "the store")
+        about = read_about(self.path / "store.json", StoreAbout, VERSION)
         self.about: dict[str, Any] = about
         self.modalities: tuple[str, ...] = tuple(about["modalities"])
         d, h, w = about["spacing"]
@@ -204,9 +219,8 @@ class CaseStore:
         self.ids: list[str] = list(self.rows)
         self.classes: int = about["classes"]
         self.notes = [Note.from_json(entry) for entry in about.get("notes", ())]
-        # Memory maps stay open: opening one costs as much as reading a patch. Each of the three per
-        # case holds a file descriptor, and 1024 is a common limit of a process.
-        self._case = lru_cache(maxsize=200)(lambda name: StoredCase(self.path / name))
+        # Maps stay open, since opening costs as much as a patch; 1024 files are a common limit.
+        self._case = lru_cache(maxsize=200)(lambda name: StoredCase(self.path / name, self.classes))
         self._moments: dict[tuple[str, str], tuple[float, float]] = {}
 
     def __getitem__(self, name: str) -> StoredCase:
@@ -241,16 +255,6 @@ class CaseStore:
         return CaseStore, (self.path,)
 
 
-def _require_version(about: dict[str, Any], file: Path, what: str) -> None:
-    if about.get("version") != VERSION:
-        raise StoreError(
-            f"{what} must have version {VERSION}",
-            file=file,
-            found=about.get("version"),
-            remedy="run `hilum prepare` again into a new folder",
-        )
-
-
 def write_case(
     folder: Path,
     case: PreparedCase,
@@ -266,7 +270,7 @@ def write_case(
             if array is not None:
                 write_array(part / f"{name}.{storage}", array)
         np.savez(
-            part / "foreground.npz",
+            part / POINTS,
             points=points.points,
             node=points.node,
             label=points.label,

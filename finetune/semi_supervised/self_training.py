@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hilum.core.errors import SettingsError
+from hilum.core.outputs import check_output, mark
 from hilum.core.settings import validate
 from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore
@@ -43,10 +44,12 @@ def self_train(
     if rounds < 1:
         raise SettingsError("rounds must be 1 or more", found=rounds)
     out = Path(out)
+    check_output(out, "finetune --rounds", earlier=lambda folder: (folder / "round_0").is_dir())
     store = CaseStore(settings.store)
     names = settings.modalities or store.modalities
     # No round may begin if there is nothing to label.
     unlabelled_cases(store, make_split(store, settings.split), names)
+    mark(out, "finetune --rounds")
     folder = None
     for number in range(rounds + 1):
         values = settings.pseudo.model_dump()

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hilum.core.checkpoints import EncoderConfig, read_config, read_weights, state_of
+from hilum.core.checkpoints import EncoderConfig, read_config, state_of
 from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.input_scale import scale_of
 from hilum.core.settings import validate
+from hilum.core.weights import read_weights
 from hilum.encoders.decoders.base import Decoder
 from hilum.encoders.networks import Output, kind_of, read_network
 from hilum.segmenter.segmenter import Segmenter

@@ -44,6 +44,12 @@ def average(
             "--greedy and --store go together, and --case needs both",
             remedy="give --greedy --store STORE, or none of them for the plain mean",
         )
+    if len(segmenters) < 2:
+        raise SettingsError(
+            "an average needs two segmenters or more",
+            found=f"the output {out} and {len(segmenters)}",
+            remedy="the first folder is the output: hilum average OUT SEGMENTER SEGMENTER",
+        )
     folders = [path / "segmenter" if (path / "segmenter").is_dir() else path for path in segmenters]
     if store is None:
         run(folders, out)

@@ -81,8 +81,8 @@ def _describe_run(folder: Path) -> Iterable[str]:
 
 
 def _describe_weights(folder: Path) -> Iterable[str]:
-    from hilum.core.checkpoints import read_weights
     from hilum.core.seen import read_seen, seen_in_words
+    from hilum.core.weights import read_weights
     from hilum.encoders.networks import Output
 
     config = read_json(folder / "config.json")

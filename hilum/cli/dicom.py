@@ -62,6 +62,7 @@ def export_dicom(
         names: Of classes, as in `1=GTVn`.
         series: SeriesInstanceUID, if the folder holds several.
     """
+    from hilum.core.outputs import output
     from hilum.datasets.dicom.headers import require_pydicom
     from hilum.datasets.io.nifti import ENDINGS, read_label
     from hilum.exchange.dicom_out.regions import NAMES
@@ -79,7 +80,8 @@ def export_dicom(
     ending = next(end for end in ENDINGS if mask.name.lower().endswith(end))
     file = out / f"{mask.name[: -len(ending)]}_{form.value}.dcm"
     write = write_seg if form is Form.seg else write_rtstruct
-    write(array, grid, scan, file, segments=segments.value, names=called, series=series)
+    with output(out, "export dicom", inputs=[scan, mask]):
+        write(array, grid, scan, file, segments=segments.value, names=called, series=series)
     say(f"wrote {file}, read it again: it holds the mask")
 
 

@@ -18,9 +18,11 @@ def plan(
     settings: KeyValues = None,
 ) -> None:
     """Choose network, patch, batch and length for a cohort and this machine, with reasons."""
+    from hilum.core.outputs import check_output_file
     from hilum.core.settings import load
     from hilum.finetune.plan import PlanSettings
 
+    check_output_file(out, "plan", lambda file: file.read_bytes().startswith(b"# hilum plan "))
     asked = load(PlanSettings, [], settings or [])
     from hilum.core.files import write_text
     from hilum.datasets.store.case_store import CaseStore

@@ -106,8 +106,8 @@ def predict(
     ] = False,
 ) -> None:
     """Segment scans: masks on the original CT grid, node table, overlays."""
-    from hilum.segmenter.prediction.cohort import load
     from hilum.segmenter.prediction.cohort import predict as run
+    from hilum.segmenter.prediction.identity import load
 
     folders = [Path(one) for one in segmenter if "=" not in one or Path(one).exists()]
     dicom = [one for one in segmenter if "=" in one and not Path(one).exists()]

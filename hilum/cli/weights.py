@@ -97,15 +97,15 @@ def _spacing(text: str | None) -> tuple[float, ...] | None:
 
 
 def _key_value(text: str, what: str) -> tuple[str, Any]:
-    import yaml
+    from hilum.core.plain import PlainError, yaml_of
 
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise SettingsError(f"{what} must be key=value", found=repr(text), remedy="as in size=base")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{key} must be a YAML value", found=repr(value)) from error
+        return key, yaml_of(value)
+    except PlainError as error:
+        raise SettingsError(f"{key} must be a YAML value", found=f"{value!r}: {error}") from error
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -14,17 +14,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from hilum.core.checkpoints import (
-    EncoderConfig,
-    load_weights,
-    read_config,
-    read_weights,
-    save_encoder,
-    state_of,
-)
+from hilum.core.checkpoints import EncoderConfig, load_weights, read_config, save_encoder, state_of
 from hilum.core.errors import SettingsError
 from hilum.core.precision import guard_bf16_conv3d
 from hilum.core.registry import build
+from hilum.core.weights import read_weights
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 from hilum.encoders.decoders.pyramid import PyramidDecoder

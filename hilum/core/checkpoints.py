@@ -5,21 +5,21 @@ A folder holds `model.safetensors`, `config.json` and `README.md`. Nothing here 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .errors import CheckpointError
-from .files import atomic_folder, read_json, write_json, write_text
+from .files import atomic_folder, hash_of_file, read_json, write_json, write_text
 from .seen import Seen, seen_in_words
 from .settings import Settings, validate
+from .weights import WEIGHTS, check_finite
 
 FORMAT = 1
 
@@ -43,6 +43,9 @@ class EncoderConfig(Settings):
         None, description="patients and scans that the weights learned from; empty: not known"
     )
     extra: dict[str, Any] = Field(default_factory=dict, description="anything else worth keeping")
+    checksums: dict[str, str] = Field(
+        default_factory=dict, description="SHA-256 of each weights file; filled in on saving"
+    )
 
 
 @dataclass
@@ -89,7 +92,11 @@ class LoadReport:
 
 
 def save_encoder(
-    folder: str | Path, encoder: nn.Module, config: EncoderConfig, card: str = ""
+    folder: str | Path,
+    encoder: nn.Module,
+    config: EncoderConfig,
+    card: str = "",
+    beside: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write an encoder folder whole or not at all.
 
@@ -98,17 +105,29 @@ def save_encoder(
         encoder: The encoder whose weights to keep.
         config: What `read_config` will give back.
         card: Model card in Markdown; a plain one is written if empty.
+        beside: More JSON files, by name.
     """
-    return save_folder(folder, encoder, config, card or _card(config))
+    return save_folder(folder, encoder, config, card or _card(config), beside)
 
 
-def save_folder(folder: str | Path, module: nn.Module, config: Settings, card: str) -> Path:
-    """Write weights, `config.json` and `README.md` as one atomic folder."""
+def save_folder(
+    folder: str | Path,
+    module: nn.Module,
+    config: Settings,
+    card: str,
+    beside: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write weights, `config.json`, `README.md` and other JSON files as one atomic folder."""
     folder = Path(folder)
     with atomic_folder(folder) as part:
-        save_file(state_of(module), part / "model.safetensors", metadata={"format": "pt"})
-        write_json(part / "config.json", config.model_dump(mode="json"))
+        state = state_of(module)
+        check_finite(state, folder)
+        save_file(state, part / WEIGHTS, metadata={"format": "pt"})
+        checksums = {WEIGHTS: hash_of_file(part / WEIGHTS, 64)}
+        write_json(part / "config.json", config.model_dump(mode="json") | {"checksums": checksums})
         write_text(part / "README.md", card)
+        for name, content in (beside or {}).items():
+            write_json(part / name, content)
     return folder
 
 
@@ -127,30 +146,6 @@ def read_config(folder: str | Path) -> EncoderConfig:
             f"config.json must have format {FORMAT}", file=path, found=config.format
         )
     return config
-
-
-def read_weights(folder: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of an encoder folder, or of one `.safetensors` file, onto the CPU."""
-    path = Path(folder)
-    path = path / "model.safetensors" if path.is_dir() else path
-    if path.suffix != ".safetensors":
-        raise CheckpointError(
-            "weights must be a .safetensors file (a pickle can run code)",
-            file=path,
-            remedy="convert it with the tool that wrote it",
-        )
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise CheckpointError("the weights must exist", file=path) from None
-    except (SafetensorError, OSError) as error:
-        found = " ".join(str(error).split())
-        raise CheckpointError(
-            "the weights must be a whole safetensors file",
-            file=path,
-            found=found,
-            remedy="copy or write it again",
-        ) from None
 
 
 def state_of(module: nn.Module) -> dict[str, Tensor]:
@@ -290,7 +285,7 @@ def _card(config: EncoderConfig) -> str:
 {table}
 
 Load it with `hilum finetune init_from=FOLDER`, or in Python:
-`hilum.core.checkpoints.read_config(folder)` and `read_weights(folder)`.
+`hilum.core.checkpoints.read_config(folder)`, `hilum.core.weights.read_weights(folder)`.
 
 For research only; not a medical device.
 """

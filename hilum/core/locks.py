@@ -6,7 +6,6 @@ its own clock runs. On the same machine the process itself is asked for.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -28,7 +27,7 @@ SILENT_AFTER_S = 180.0
 """An owner elsewhere whose heartbeat did not change for so long is dead (NFS caches up to 60 s)."""
 
 ANCIENT_S = 86400.0
-"""A heartbeat older than a day is dead at once: clocks do not differ by that much."""
+"""A heartbeat whose date is a day old looks dead; good enough to show, never to take a lock."""
 
 
 class Lock:
@@ -106,9 +105,6 @@ class Watch:
         before, since = self._seen.get(lock, ("", now))
         if text != before:
             self._seen[lock] = (text, since := now)
-        with contextlib.suppress(FileNotFoundError):
-            if abs(time.time() - lock.stat().st_mtime) > ANCIENT_S:
-                return None
         return owner if now - since < SILENT_AFTER_S else None
 
 
@@ -118,12 +114,19 @@ def take(path: Path, watch: Watch) -> Lock:
     A lock of another machine is watched until its heartbeat moves or has stood still long enough.
 
     Raises:
-        RunError: If a living process holds it.
+        RunError: If a living process holds it, or nobody can say who does.
     """
     first = None
     while True:
         if lock := _make(path):
             return lock
+        if damaged(path):
+            raise RunError(
+                "the lock of a folder must say who has it",
+                file=path,
+                found="a damaged file",
+                remedy=f"if nothing works in {path.parent}, remove it and run the command again",
+            )
         text, _ = read(path)
         owner = watch.owner(path)
         if owner is None:
@@ -151,8 +154,26 @@ def read(path: Path) -> tuple[str | None, dict[str, Any]]:
     try:
         owner = json.loads(text)
         return text, owner if isinstance(owner, dict) else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return text, {}
+
+
+def damaged(path: Path) -> bool:
+    """Say whether a lock file does not tell its owner, and is not just being written."""
+    for _ in range(4):
+        text, owner = read(path)
+        if text is None or owner:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def looks_dead(path: Path) -> bool:
+    """Say whether a lock seems to be left over, by dates of machines whose clocks may differ."""
+    try:
+        return abs(time.time() - path.stat().st_mtime) > ANCIENT_S
+    except OSError:
+        return False
 
 
 def local(owner: dict[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from .errors import RunError, Stopped, StoreError
 from .files import read_json, write_json, write_text
 from .locks import Lock, Watch, take
+from .parts import is_part, sweep
 from .settings import Settings, read_yaml, write_yaml
 
 RUNTIME_ONLY = {"workers", "threads", "tracking"}
@@ -89,6 +90,7 @@ class RunFolder:
         (run.path / "stop").unlink(missing_ok=True)
         run._lock = take(run.path / "lock", WATCH)
         run._lock.keep(run._obey)
+        sweep(run.path)
         try:
             write_yaml(run.path / "config.yaml", settings)
             if data:
@@ -160,7 +162,7 @@ class RunFolder:
         if not config.exists():
             names = [p.name for p in self.path.iterdir()]
             # A runner that was killed while it wrote leaves a part behind.
-            strangers = [n for n in names if n not in BESIDE and not n.startswith(".part-")]
+            strangers = [n for n in names if n not in BESIDE and not is_part(n)]
             if strangers:
                 raise RunError(
                     "a new run needs an empty folder",

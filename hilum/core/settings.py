@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from .errors import SettingsError, did_you_mean
 from .files import write_text
+from .plain import PlainError, yaml_of
 from .recipes import find_recipe
 
 
@@ -63,11 +64,11 @@ def load(
                 "a setting must be written key=value", found=repr(override), remedy="as in seed=1"
             )
         try:
-            value = yaml.safe_load(text) if text else None
-        except yaml.YAMLError as error:
+            value = yaml_of(text) if text else None
+        except PlainError as error:
             raise SettingsError(
                 f"{key} must be a YAML value",
-                found=repr(text),
+                found=f"{text[:60]!r}: {error}",
                 remedy="put names with signs such as ? in double quotes, all of it in single ones",
             ) from error
         for part in reversed(key.split(".")):
@@ -78,6 +79,8 @@ def load(
 
 def validate(cls: type[S], values: Mapping[str, Any]) -> S:
     """Build settings from plain values, with errors that a user can read."""
+    if not isinstance(values, Mapping):
+        raise SettingsError("settings must be keys and values", found=repr(values)[:60])
     try:
         return cls.model_validate(dict(values))
     except ValidationError as error:
@@ -87,14 +90,13 @@ def validate(cls: type[S], values: Mapping[str, Any]) -> S:
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file that must hold a mapping; an empty file is an empty one."""
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        value = yaml_of(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError("the settings file must exist", file=path) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError("the settings file must be readable", file=path, found=error) from None
-    except yaml.YAMLError as error:
-        found = " ".join(str(error).split())
-        raise SettingsError("the settings file must be YAML", file=path, found=found) from None
+    except PlainError as error:
+        raise SettingsError("the settings file must be YAML", file=path, found=error) from None
     if value is None:
         return {}
     if not isinstance(value, dict):

@@ -8,8 +8,8 @@ from typing import Any
 import transformers
 from torch import Tensor, nn
 
-from hilum.core.checkpoints import read_weights
 from hilum.core.errors import CheckpointError, SettingsError, did_you_mean
+from hilum.core.weights import read_weights
 
 from .backbone2d import FlatNetwork, gray_stem
 from .base import preset

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hilum.core.checkpoints import load_weights, read_config, read_weights
+from hilum.core.checkpoints import load_weights, read_config
 from hilum.core.registry import build
+from hilum.core.weights import read_weights
 
 from . import ENCODERS
 from .base import Encoder

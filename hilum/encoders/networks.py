@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,16 +11,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from hilum.core.checkpoints import (
-    EncoderConfig,
-    load_weights,
-    read_weights,
-    save_folder,
-)
+from hilum.core.checkpoints import EncoderConfig, load_weights, save_folder
 from hilum.core.errors import CheckpointError, UserError
 from hilum.core.files import read_json
 from hilum.core.registry import build
 from hilum.core.settings import Settings, validate
+from hilum.core.weights import read_weights
 
 from . import ENCODERS
 from .base import Encoder
@@ -53,6 +49,9 @@ class NetworkConfig(Settings):
     encoder: EncoderConfig = Field(description="encoder, and what the network saw in training")
     decoder: dict[str, Any] = Field(description="name and parameters of the decoder")
     outputs: tuple[Output, ...] = Field(min_length=1, description="what each output channel means")
+    checksums: dict[str, str] = Field(
+        default_factory=dict, description="SHA-256 of each weights file; filled in on saving"
+    )
 
 
 @dataclass
@@ -110,11 +109,15 @@ def make_decoder(
 
 
 def save_network(
-    folder: str | Path, encoder: nn.Module, decoder: nn.Module, config: NetworkConfig
+    folder: str | Path,
+    encoder: nn.Module,
+    decoder: nn.Module,
+    config: NetworkConfig,
+    beside: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a network folder (weights, `config.json`, model card), whole or not at all."""
     both = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
-    return save_folder(folder, both, config, _card(config))
+    return save_folder(folder, both, config, _card(config), beside)
 
 
 def is_network(folder: str | Path) -> bool:
@@ -151,7 +154,8 @@ def read_network(folder: str | Path) -> Network:
         CheckpointError: If the folder holds something else, half of a network, or weights of
             another one.
     """
-    config, weights = read_network_config(folder), read_weights(folder)
+    config = read_network_config(folder)
+    weights = read_weights(folder, config.checksums)
     with torch.random.fork_rng(devices=[]):
         network = build_network(config)
     for part, module in (("encoder", network.encoder), ("decoder", network.decoder)):

@@ -8,8 +8,8 @@ from typing import ClassVar
 import timm
 from torch import Tensor
 
-from hilum.core.checkpoints import read_weights
 from hilum.core.errors import CheckpointError, SettingsError, did_you_mean
+from hilum.core.weights import read_weights
 
 from .activation_checkpointing import recompute
 from .base import Encoder, preset

@@ -14,8 +14,8 @@ from transformers.models.videomae.modeling_videomae import (
     VideoMAEPatchEmbeddings,
 )
 
-from hilum.core.checkpoints import read_weights
 from hilum.core.errors import CheckpointError
+from hilum.core.weights import read_weights
 
 from .activation_checkpointing import recompute
 from .base import Encoder, preset

@@ -14,8 +14,8 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hilum.core.checkpoints import read_weights
 from hilum.core.errors import CheckpointError
+from hilum.core.weights import read_weights
 
 from .activation_checkpointing import recompute
 from .base import Encoder, preset

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hilum.core.checkpoints import load_weights, read_weights
+from hilum.core.checkpoints import load_weights
 from hilum.core.errors import CheckpointError, SettingsError
+from hilum.core.outputs import check_output, owned_by
 from hilum.core.seen import read_seen, together
 from hilum.core.types import IGNORE
+from hilum.core.weights import read_weights
 from hilum.datasets.store.case_store import CaseStore
 
 from .config import SegmenterConfig, read_segmenter_config
@@ -50,7 +52,7 @@ def average(
 
     Args:
         folders: Segmenter folders.
-        out: Segmenter folder to write.
+        out: Segmenter folder to write; an earlier average there is replaced.
         method: How to choose.
         score: Of a segmenter, for `greedy`; `dice_on` makes one.
 
@@ -63,6 +65,7 @@ def average(
         raise SettingsError("an average needs a segmenter folder or more")
     if method == "greedy" and score is None:
         raise SettingsError("greedy averaging needs a score", remedy="give one made by dice_on")
+    check_output(out, "average", inputs=paths)
     config = read_segmenter_config(paths[0])
     for path in paths[1:]:
         _check_alike(config, read_segmenter_config(path), paths[0], path)
@@ -79,7 +82,9 @@ def average(
     # The mean is another network: a point that was chosen for one of them is not its own.
     changes = {"extra": noted, "seen": seen, "operating_point": ARGMAX}
     config = config.model_copy(update=changes)
-    return _filled(config, mean_of([weights[index] for index in chosen])).save(out)
+    return _filled(config, mean_of([weights[index] for index in chosen])).save(
+        out, beside=owned_by("average")
+    )
 
 
 def mean_of(weights: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

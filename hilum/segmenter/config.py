@@ -73,6 +73,9 @@ class SegmenterConfig(Settings):
         None, description="patients and scans that the weights learned from; empty: not known"
     )
     extra: dict[str, Any] = Field(default_factory=dict, description="anything else worth keeping")
+    checksums: dict[str, str] = Field(
+        default_factory=dict, description="SHA-256 of each weights file; filled in on saving"
+    )
 
     @property
     def zscored(self) -> tuple[str, ...]:

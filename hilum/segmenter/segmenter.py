@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hilum.core.checkpoints import load_weights, read_weights, save_folder
+from hilum.core.checkpoints import load_weights, save_folder
 from hilum.core.errors import CheckpointError, SettingsError, UserError
 from hilum.core.geometry import IntTriple
 from hilum.core.input_scale import scale_of
@@ -16,6 +16,7 @@ from hilum.core.modality import modality
 from hilum.core.registry import build, look_up
 from hilum.core.seen import seen_in_words
 from hilum.core.types import Available, Volume
+from hilum.core.weights import read_weights
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 from hilum.encoders.decoders import DECODERS
@@ -118,11 +119,13 @@ class Segmenter(ScanPredictor):
             levels = self.rule(levels, image, available)
         return levels if organs else [folded(level, self.classes) for level in levels]
 
-    def save(self, folder: str | Path, card: str = "") -> Path:
+    def save(
+        self, folder: str | Path, card: str = "", beside: Mapping[str, Any] | None = None
+    ) -> Path:
         """Write a segmenter folder (weights, `config.json`, model card), whole or not at all.
 
         Low-rank adapters are merged into the weights, so that no other library need be there to
-        read the folder.
+        read the folder. `beside` are more JSON files, by name.
         """
         encoder = {key: value for key, value in self.config.encoder.items() if key != "weights"}
         zscored = self.config.zscored
@@ -132,7 +135,7 @@ class Segmenter(ScanPredictor):
         }
         config = self.config.model_copy(update={"encoder": encoder, "intensity": intensity})
         plain = merged(self) if has_adapters(self) else self
-        return save_folder(folder, plain, config, card or _card(config))
+        return save_folder(folder, plain, config, card or _card(config), beside)
 
     def use_linear_decoder(self) -> None:
         """Replace every decoder by a new linear one; all else keeps its weights."""
@@ -155,8 +158,9 @@ class Segmenter(ScanPredictor):
         """
         config = read_segmenter_config(folder)
         segmenter = cls(config)
+        weights = read_weights(folder, config.checksums)
         try:
-            load_weights(segmenter, read_weights(folder), threshold=1.0)
+            load_weights(segmenter, weights, threshold=1.0)
         except CheckpointError as error:
             raise CheckpointError(
                 "weights and config.json of a segmenter must belong together",

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hilum.core.errors import SettingsError, UserError
+from hilum.core.outputs import check_output, mark
 from hilum.core.settings import load, validate, write_yaml
 
-from .grid.cells import Cell, expand
+from .grid.cells import STAGES, Cell, expand
 from .run import control, engines, estimate, ledger
 from .run import stale as stale_cells
 from .run.local import run_cells
@@ -45,6 +46,7 @@ def plan(
     entries = ledger.read(cells)
     check([entry.cell for entry in entries if entry.state != "done"])
     if calibrate:
+        mark(out, "study")
         estimate.calibrate(cells, out, say)
     return [
         f"study {study.name} in {out}",
@@ -119,7 +121,7 @@ def _begin(
     study, cells = read(file, out, settings)
     entries = ledger.read(cells)
     check([entry.cell for entry in entries if entry.state != "done"])
-    out.mkdir(parents=True, exist_ok=True)
+    mark(out, "study")
     write_yaml(out / "study.yaml", study)
     say(ledger.summary(entries))
     for line in stale_cells.lines(stale_cells.stale(entries, out)):
@@ -143,6 +145,7 @@ def report(
     from .report.tracking import log_study
 
     study, cells = read(file, out, settings)
+    mark(out, "study")
     found = write_report(study, out, ledger.read(cells))
     if tracking is not None:
         log_study(study, out, found, tracking)
@@ -167,13 +170,24 @@ def collect(file: Path, out: Path, settings: Sequence[str] = ()) -> list[Path]:
     from .report.collecting import write_tables
 
     study, cells = read(file, out, settings)
+    mark(out, "study")
     return write_tables(study, out, ledger.read(cells))
 
 
 def read(file: Path, out: Path, settings: Sequence[str] = ()) -> tuple[StudySettings, list[Cell]]:
-    """Read a study file and expand it to its cells."""
+    """Read a study file and expand it to its cells.
+
+    Raises:
+        RunError: If the folder holds something else than a study.
+    """
     study = load(StudySettings, [file], settings)
+    check_output(out, "study", earlier=_is_study)
     return study, expand(study, out, functools.cache(fingerprint))
+
+
+def _is_study(folder: Path) -> bool:
+    """Say whether a folder is one of a study of before folders were marked."""
+    return (folder / "study.yaml").is_file() or any((folder / stage).is_dir() for stage in STAGES)
 
 
 def check(cells: Sequence[Cell]) -> None:

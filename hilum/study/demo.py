@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hilum.core.outputs import check_output, mark
 from hilum.core.settings import validate, write_yaml
 from hilum.datasets.check.run import check
 from hilum.datasets.phantoms.cohort import PhantomSettings, write_cohort
@@ -99,6 +100,8 @@ def demo(out: Path, *, workers: int = 2, say: Callable[[str], None] = print) -> 
         Path of `report.html`.
     """
     began = time.monotonic()
+    check_output(out, "demo", earlier="demo.yaml")
+    mark(out, "demo")
     cohort = validate(PhantomSettings, COHORT)
     manifest = write_cohort(out / "cohort", cohort, workers)
     say(f"phantom cohort: {manifest}")

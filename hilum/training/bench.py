@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from hilum.core.conv3d_cpu_workaround import halved_small_maps
+from hilum.core.files import read_rows
 from hilum.core.precision import autocast_dtype, guard_bf16_conv3d
 
 from .acceleration import accelerate
@@ -256,8 +256,7 @@ def _timed(spent: dict[str, float], phase: str) -> Iterator[None]:
 def real(run: Callable[[Path], object], folder: Path) -> float:
     """Return seconds per step of a real run of `short` length, after the steps that warm up."""
     run(folder)
-    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in text.splitlines()]
+    rows = read_rows(folder / "metrics.jsonl")
     speeds = [row["time/steps_per_second"] for row in rows if "time/steps_per_second" in row]
     return 1 / speeds[-1]
 

@@ -21,11 +21,12 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hilum.core.checkpoints import read_weights, state_of
+from hilum.core.checkpoints import state_of
 from hilum.core.compat import set_step
 from hilum.core.errors import CheckpointError
-from hilum.core.files import atomic_path
+from hilum.core.files import atomic_path, hash_of_file
 from hilum.core.runs import RunFolder
+from hilum.core.weights import read_weights
 
 from .settings import TrainerSettings
 from .signals import StopRequest
@@ -46,7 +47,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         path: str | os.PathLike[str],
         storage_options: object | None = None,
     ) -> None:
-        """Write the file, wait until the disk has it, then rename it into its place."""
+        """Write the file; see `core.files.atomic_path`."""
         with atomic_path(os.fspath(path)) as part, part.open("wb") as stream:
             try:
                 torch.save(checkpoint, stream)
@@ -55,8 +56,6 @@ class AtomicCheckpoints(TorchCheckpointIO):
                 if isinstance(error.__context__, OSError):
                     raise error.__context__ from None
                 raise
-            stream.flush()
-            os.fsync(stream.fileno())
 
 
 class Checkpoints(pl.Callback):
@@ -91,6 +90,7 @@ class Checkpoints(pl.Callback):
         self.monitor, self.mode = monitor, mode
         self.best: float | None = None
         self.best_step = self.waited = self.validated = 0
+        self.best_hash = ""
         self.stopped_early = False
         self.validation: dict[str, float] = {}
         self.seconds, self._began = 0.0, time.monotonic()
@@ -164,6 +164,7 @@ class Checkpoints(pl.Callback):
             self.best, self.best_step, self.waited = value, trainer.global_step, 0
             if trainer.is_global_zero:
                 write_weights(self.run.path / BEST, state_of(pl_module))
+                self.best_hash = hash_of_file(self.run.path / BEST, 64)
             return
         self.waited += 1
         if self.settings.patience and self.waited >= self.settings.patience:
@@ -184,6 +185,7 @@ class Checkpoints(pl.Callback):
         return {
             "best": self.best,
             "best_step": self.best_step,
+            "best_hash": self.best_hash,
             "waited": self.waited,
             "validated": self.validated,
             "validation": self.validation,
@@ -237,12 +239,26 @@ def write_weights(
         save_file(dict(weights), part, metadata={"format": "pt", **(about or {})})
 
 
-def best_weights(run: RunFolder) -> dict[str, Tensor]:
-    """Read the best weights of a run, by the names of its Lightning module."""
+def best_weights(run: RunFolder, sha256: str = "") -> dict[str, Tensor]:
+    """Read the best weights of a run, by the names of its Lightning module.
+
+    Args:
+        run: The run.
+        sha256: Of the file that the run wrote; empty where only another process knows it.
+
+    Raises:
+        CheckpointError: If the file is missing, or another: the last weights are no substitute.
+    """
     path = run.path / BEST
-    if not path.exists():
-        raise CheckpointError("the run must have validated at least once", file=path)
-    return read_weights(path)
+    try:
+        return read_weights(path, {path.name: sha256} if sha256 else {})
+    except CheckpointError as error:
+        raise CheckpointError(
+            "the best weights of a run must be as its validation left them",
+            file=path,
+            found=f"{error.rule}, found {error.found}" if error.found else "no file",
+            remedy=f"remove {path.parent / 'last.ckpt'} to train again from the start",
+        ) from None
 
 
 def _numbers(trainer: pl.Trainer) -> dict[str, float]:

@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from hilum.core.files import write_text
+from hilum.core.plain import json_of
 
 
 class Rows:
@@ -93,6 +94,6 @@ class JsonLines(Logger):
 def _before(line: str, step: int) -> bool:
     """Say whether a line of `metrics.jsonl` is whole and not after the step."""
     try:
-        return int(json.loads(line)["step"]) <= step
+        return int(json_of(line)["step"]) <= step
     except (ValueError, KeyError, TypeError):
         return False

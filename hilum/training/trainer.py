@@ -23,7 +23,7 @@ from hilum.core.settings import read_yaml
 
 from .acceleration import accelerate
 from .callbacks import Draws, Pace
-from .checkpoints import BEST, AtomicCheckpoints, Checkpoints, best_weights
+from .checkpoints import AtomicCheckpoints, Checkpoints, best_weights
 from .ema import AveragedWeights
 from .guard import StepGuard
 from .jsonl_logger import JsonLines, Rows
@@ -200,8 +200,8 @@ def _choose_weights(
     average: AveragedWeights | None,
 ) -> None:
     """Leave in the module what the run should hand over."""
-    if keeper.best is not None and (run.path / BEST).exists():
-        load_weights(module, best_weights(run), threshold=1.0)
+    if keeper.best is not None:
+        load_weights(module, best_weights(run, keeper.best_hash), threshold=1.0)
     elif average is not None and average.average:
         average.put(module)
 

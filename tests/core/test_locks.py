@@ -82,14 +82,33 @@ def test_a_process_number_given_to_another_process_is_no_owner(tmp_path: Path) -
         assert Watch().owner(path) is None
 
 
-def test_a_damaged_lock_is_watched_like_any_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(locks, "SILENT_AFTER_S", 0.2)
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\x00", b"null", b"[" * 99999])
+def test_a_damaged_lock_is_named_at_once(tmp_path: Path, content: bytes) -> None:
+    """It is not taken over: nobody can say whether its owner lives."""
     path = tmp_path / "lock"
-    path.write_text("{")
-    assert Watch().owner(path) is not None
-    take(path, Watch()).release()
+    path.write_bytes(content)
+    began = time.monotonic()
+    with pytest.raises(RunError, match="must say who has it, found a damaged file") as caught:
+        take(path, Watch())
+    assert time.monotonic() - began < 5
+    assert f"{path}: " in str(caught.value)
+    assert "remove it" in str(caught.value)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("ahead", [-30 * 86400.0, 30 * 86400.0])
+def test_a_clock_that_is_wrong_by_weeks_takes_no_living_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    """The date of the lock, seen by our clock or set by theirs, says nothing of its owner."""
+    path, watch = tmp_path / "lock", Watch()
+    beats = iter(range(100))
+    foreign(path, next(beats), ahead)
+    assert watch.owner(path) is not None
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: foreign(path, next(beats), ahead))
+    with pytest.raises(RunError, match="process 1 on elsewhere"):
+        take(path, watch)
+    assert locks.looks_dead(path), "it is good enough to show"
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hilum.core.case import Case
-from hilum.core.errors import DataError, SettingsError
+from hilum.core.errors import DataError, RunError, SettingsError
 from hilum.core.geometry import Grid
 from hilum.core.settings import load
 from hilum.datasets.importers.importing import import_cohort
@@ -205,7 +205,7 @@ def test_the_folder_must_have_a_name_that_nnunet_takes(
 def test_a_dataset_of_others_is_never_replaced(manifest: Path, tmp_path: Path) -> None:
     (tmp_path / "Dataset007_X").mkdir()
     (tmp_path / "Dataset007_X" / "dataset.json").write_text('{"labels": {}}')
-    with pytest.raises(DataError, match="only an earlier export may be replaced"):
+    with pytest.raises(RunError, match="an earlier result of hilum export-nnunet"):
         export_nnunet(manifest, tmp_path / "Dataset007_X")
 
 

@@ -33,7 +33,8 @@ def row(patient: int, scan: str) -> dict[str, object]:
 
 def write_index(folder: Path, rows: list[dict[str, object]]) -> CaseStore:
     about = {"version": VERSION, "modalities": ["ct"], "spacing": [1, 1, 1], "classes": 2}
-    write_json(folder / "store.json", about | {"fingerprint": "f", "cases": rows})
+    cases = [{"modalities": ["ct"], **row} for row in rows]
+    write_json(folder / "store.json", about | {"fingerprint": "f", "cases": cases})
     return CaseStore(folder)
 
 

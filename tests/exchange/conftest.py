@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from hilum.core.checkpoints import load_weights, read_config, read_weights
+from hilum.core.checkpoints import load_weights, read_config
 from hilum.core.registry import build
+from hilum.core.weights import read_weights
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 

@@ -13,11 +13,12 @@ from PIL import Image
 from torch.testing import assert_close
 
 import hilum.pretrain.run as run_module
-from hilum.core.checkpoints import load_weights, read_config, read_weights
+from hilum.core.checkpoints import load_weights, read_config
 from hilum.core.errors import DataError, SettingsError, Stopped, StoreError, UserError
 from hilum.core.files import read_json, write_json
 from hilum.core.registry import build
 from hilum.core.settings import load, validate, write_yaml
+from hilum.core.weights import read_weights
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
 from hilum.encoders.networks import read_network

@@ -12,9 +12,9 @@ from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from hilum.cli.app import app
-from hilum.core.checkpoints import read_weights
 from hilum.core.errors import SettingsError
 from hilum.core.files import write_json
+from hilum.core.weights import read_weights
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.config import SegmenterConfig, read_segmenter_config
 from hilum.segmenter.segmenter import Segmenter

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
-from safetensors.torch import save_file
 
-from hilum.core.checkpoints import read_weights
 from hilum.core.errors import CheckpointError, SettingsError
+from hilum.core.weights import read_weights
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.averaging import average, dice_on, mean_of
 from hilum.segmenter.config import SegmenterConfig, read_segmenter_config
 from hilum.segmenter.segmenter import Segmenter
+
+from ..weights_files import put_weights
 
 Make = Callable[..., SegmenterConfig]
 
@@ -55,7 +56,7 @@ def test_greedy_keeps_a_member_only_if_the_score_does_not_fall(
     weights = [read_weights(folder) for folder in folders]
     # The third is the second but for a little, and the target lies between the two.
     near = {n: v + 0.02 for n, v in weights[1].items()}
-    save_file(near, folders[2] / "model.safetensors")
+    put_weights(folders[2], near)
     target = {n: v + 0.008 for n, v in weights[1].items()}
     asked: list[float] = []
 
@@ -105,7 +106,7 @@ def test_foreign_weights_under_the_same_config_are_refused(
 ) -> None:
     weights = read_weights(folders[1])
     weights["more"] = weights.pop(next(iter(weights)))
-    save_file(weights, folders[1] / "model.safetensors")
+    put_weights(folders[1], weights)
     with pytest.raises(CheckpointError, match="2 others"):
         average(folders, tmp_path / "mean")
 

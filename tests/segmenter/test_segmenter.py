@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from hilum.core.checkpoints import EncoderConfig, save_encoder
@@ -19,6 +19,8 @@ from hilum.fusion import STRATEGIES
 from hilum.segmenter.config import SegmenterConfig, read_segmenter_config, scale_of
 from hilum.segmenter.flops import flops
 from hilum.segmenter.segmenter import Segmenter
+
+from ..weights_files import put_weights
 
 Make = Callable[..., SegmenterConfig]
 SIDES = (8, 12, 16)
@@ -98,7 +100,7 @@ def test_weights_of_another_network_are_refused_by_name(config: Make, tmp_path: 
     weights = load_file(file)
     name = "strategy.decoder.heads.0.bias"
     weights.pop(name)
-    save_file(weights, file)
+    put_weights(folder, weights)
     with pytest.raises(CheckpointError, match=f"(?s)belong together.*missing {name}") as caught:
         Segmenter.from_pretrained(folder)
     assert str(folder) in str(caught.value)

@@ -13,8 +13,8 @@ from mylab.layout import write_example
 from mylab.loss import LogDiceLoss
 from mylab.metric import volume_ratio
 
-from hilum.core.checkpoints import read_weights
 from hilum.core.geometry import Grid
+from hilum.core.weights import read_weights
 from hilum.datasets.importers.importing import read_layout
 from hilum.datasets.source import Source
 from hilum.exchange.weights_in.importing import import_weights

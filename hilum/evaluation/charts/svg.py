@@ -255,6 +255,8 @@ def words(x: float, y: float, text: str, anchor: str) -> str:
 
 def ticks(low: float, high: float) -> list[float]:
     """Return about five round numbers between two ends."""
+    if high <= low:
+        return [low]
     raw = (high - low) / 5
     base = 10 ** math.floor(math.log10(raw))
     step = next(base * m for m in (1, 2, 5, 10) if base * m >= raw)

@@ -9,8 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from hilum.core.errors import CheckpointError, UserError
+from hilum.core.errors import CheckpointError
 from hilum.core.files import atomic_folder, hash_of_file, read_json, write_json
+from hilum.core.outputs import check_output
 from hilum.core.registry import Table, find
 
 REPORT = "export.json"
@@ -89,7 +90,7 @@ def export(folder: str | Path, target: str, out: str | Path, *, tolerance: float
             found=f"{kind} folder",
             remedy=f"it can become {', '.join(able)}",
         )
-    check_place(place, source)
+    check_output(place, "export", earlier=REPORT, inputs=[source])
     write = form.writer(target)
     with atomic_folder(place) as part:
         measured = write(source, part, tolerance)
@@ -126,17 +127,3 @@ def kind_of(folder: Path) -> Kind:
         file=folder,
         remedy="weights of other tools become an encoder folder first: hilum import-weights",
     )
-
-
-def check_place(place: Path, source: Path) -> None:
-    """Raise an error unless a folder may be replaced: only an earlier export may."""
-    if place.resolve() == source.resolve() or place.resolve() in source.resolve().parents:
-        raise UserError("an export must not replace its source", file=place)
-    if place.is_file():
-        raise UserError("the output must be a folder", file=place, remedy="choose another name")
-    if place.is_dir() and any(place.iterdir()) and not (place / REPORT).is_file():
-        raise UserError(
-            "the output folder must be new, empty or an earlier export",
-            file=place,
-            remedy="choose another folder",
-        )

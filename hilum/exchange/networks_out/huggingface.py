@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hilum.core.checkpoints import load_weights, read_config, read_weights
+from hilum.core.checkpoints import load_weights, read_config
 from hilum.core.errors import CheckpointError
 from hilum.core.files import hash_of_file, read_json, write_text
 from hilum.core.registry import build
+from hilum.core.weights import read_weights
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 from hilum.segmenter.segmenter import Segmenter

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hilum.core.checkpoints import EncoderConfig, load_weights, read_config, read_weights
+from hilum.core.checkpoints import EncoderConfig, load_weights, read_config
 from hilum.core.errors import CheckpointError
 from hilum.core.files import write_json, write_text
 from hilum.core.registry import build
+from hilum.core.weights import read_weights
 from hilum.encoders import ENCODERS
 
 from .nnunet_networks import Counterpart, counterpart

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hilum.core.checkpoints import read_weights
+from hilum.core.weights import read_weights
 
 
 def export_state_dict(folder: Path, part: Path, tolerance: float) -> dict[str, Any]:

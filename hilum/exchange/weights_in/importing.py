@@ -12,10 +12,10 @@ from torch import Tensor
 
 from hilum.core.checkpoints import EncoderConfig, LoadReport, load_weights, save_encoder
 from hilum.core.errors import CheckpointError, SettingsError, UserError
-from hilum.core.files import write_json
 from hilum.core.geometry import IntTriple
 from hilum.core.input_scale import scale_of
 from hilum.core.modality import modality
+from hilum.core.outputs import check_output, owned_by
 from hilum.core.registry import build, find
 from hilum.core.seeds import derive
 from hilum.encoders import ENCODERS
@@ -80,7 +80,7 @@ def import_weights(
         source: Name in `SOURCES`, or `auto`.
         file: The weights file, a folder in HuggingFace's layout, or a name on the hub,
             `owner/name` or `owner/name/file`.
-        out: The folder; replaced if it exists.
+        out: The folder; an earlier import there is replaced.
         modalities: Modality of each input channel of the encoder, in order.
         spacing: mm along depth, height, width that the weights are good for; by default what the
             file or its home says.
@@ -107,6 +107,7 @@ def import_weights(
         modality(name)
     if spacing is not None and (len(spacing) != 3 or min(spacing) <= 0):
         raise SettingsError("spacing must be three numbers above 0", found=list(spacing))
+    check_output(out, "import-weights", inputs=[file])
     foreign = read_foreign(find_weights(file, network=network), sha256)
     request = Request(tuple(modalities), dict(architecture or {}), dict(rename or {}))
     done = fill(foreign, request, source, channels)
@@ -118,12 +119,16 @@ def import_weights(
             remedy=hint(foreign, done.encoder, done.recipe, done.report),
         )
     config = _config(foreign, request, done, spacing, licence, file)
+    own = done.report.as_json()
+
+    def beside(of_decoder: LoadReport | None = None) -> dict[str, Any]:
+        both = {"encoder": own, "decoder": of_decoder.as_json()} if of_decoder else own
+        return {REPORT: both, **owned_by("import-weights")}
+
     if whole:
-        folder, of_decoder = save_whole(out, foreign, done, config, threshold)
-        report = {"encoder": done.report.as_json(), "decoder": of_decoder.as_json()}
+        folder, _ = save_whole(out, foreign, done, config, threshold, beside)
     else:
-        folder, report = save_encoder(out, done.encoder, config), done.report.as_json()
-    write_json(folder / REPORT, report)
+        folder = save_encoder(out, done.encoder, config, beside=beside())
     return folder, done.report
 
 

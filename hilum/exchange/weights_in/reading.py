@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
 import re
 import warnings
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hilum.core.errors import CheckpointError
+from hilum.core.plain import PlainError, json_of
 
 from .containers import container_of
 
@@ -203,8 +203,8 @@ def _config_beside(file: Path) -> dict[str, Any]:
     if not file.name.startswith(("model.", "pytorch_model.")) or not config.is_file():
         return {}
     try:
-        return {"config": json.loads(config.read_text(encoding="utf-8"))}
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return {"config": json_of(config.read_bytes())}
+    except PlainError as error:
         raise CheckpointError("config.json must be JSON", file=config, found=error) from None
 
 

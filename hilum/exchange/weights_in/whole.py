@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -55,6 +56,7 @@ def save_whole(
     done: Imported,
     config: EncoderConfig,
     threshold: float,
+    beside: Callable[[LoadReport], Mapping[str, Any]],
 ) -> tuple[Path, LoadReport]:
     """Write a network folder from a file; the report is that of the decoder.
 
@@ -78,4 +80,4 @@ def save_whole(
         decoder=decoder.spec,
         outputs=done.recipe.whole.outputs,
     )
-    return save_network(out, done.encoder, decoder, network), report
+    return save_network(out, done.encoder, decoder, network, beside(report)), report

@@ -11,6 +11,7 @@ from typing import Any
 from hilum.core.case import Case
 from hilum.core.files import read_json, write_json
 from hilum.core.notes import Note, grouped
+from hilum.core.outputs import output
 from hilum.core.settings import validate
 from hilum.datasets.io.masks import some
 from hilum.evaluation.metrics.empty import undefined
@@ -134,7 +135,19 @@ def evaluate(
         DataError: If a case has no prediction, or one on another lattice.
     """
     settings = settings or validate(EvaluationSettings, {})
-    out = Path(out)
+    with output(out, "evaluate", earlier="cohort.json", inputs=[predictions]) as folder:
+        return _evaluate(predictions, manifest, folder, cases, by_site, settings, progress)
+
+
+def _evaluate(
+    predictions: str | Path,
+    manifest: str | Path,
+    out: Path,
+    cases: Sequence[str] | None,
+    by_site: bool,
+    settings: EvaluationSettings,
+    progress: Progress | None,
+) -> Evaluation:
     chosen = labelled_cases(Path(manifest), cases)
     files, extra = predictions_of(Path(predictions), chosen, all_cases=cases is None)
     found: dict[int, dict[str, Numbers]] = {}

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from hilum.core.connected_components import components
 from hilum.core.geometry import Grid
+from hilum.core.outputs import output
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 
@@ -188,6 +189,18 @@ def explain(
         precision: Of the network.
         progress: Told after each case.
     """
+    with output(folder, "explain") as place:
+        return _explain(segmenter, store, ids, place, precision, progress)
+
+
+def _explain(
+    segmenter: Segmenter,
+    store: CaseStore,
+    ids: Sequence[str],
+    folder: Path,
+    precision: Precision,
+    progress: Progress | None,
+) -> Path:
     rows = []
     for number, name in enumerate(ids, 1):
         case = store[name]

@@ -10,6 +10,7 @@ import numpy as np
 
 from hilum.core.errors import DataError
 from hilum.core.files import read_json
+from hilum.core.outputs import output
 from hilum.core.seen import Seen, read_seen
 from hilum.core.settings import validate
 from hilum.datasets.leakage import seen_cases
@@ -59,6 +60,18 @@ def robustness(
         DataError: If no case has what the first condition wants.
     """
     settings = settings or RobustnessSettings.model_validate({})
+    with output(folder, "robustness", earlier="robustness.json") as place:
+        return _robustness(segmenter, store, ids, place, settings, progress)
+
+
+def _robustness(
+    segmenter: Segmenter,
+    store: CaseStore,
+    ids: Sequence[str],
+    folder: Path,
+    settings: RobustnessSettings,
+    progress: Progress | None,
+) -> list[dict[str, float | str | int]]:
     moved = changed_modality(settings, segmenter.modalities)
     rows = rows_of(settings, check_conditions(settings.conditions, segmenter.modalities), moved)
     for number, name in enumerate(ids, 1):

@@ -10,6 +10,7 @@ import torch
 
 from hilum.core.errors import DataError, did_you_mean
 from hilum.core.files import read_json, write_json
+from hilum.core.outputs import output
 from hilum.core.seen import Seen, read_seen, together
 from hilum.core.settings import validate
 from hilum.datasets.leakage import seen_cases, seen_in
@@ -62,6 +63,18 @@ def calibrate(
         DataError: If a case that chooses trains or tests the segmenter, or has no label.
     """
     settings = settings or validate(ChoiceSettings, {})
+    with output(out, "calibrate", earlier="operating_point.json", inputs=[segmenter]) as place:
+        return _calibrate(segmenter, store, place, cases, settings, say)
+
+
+def _calibrate(
+    segmenter: str | Path,
+    store: str | Path,
+    out: Path,
+    cases: Sequence[str] | None,
+    settings: ChoiceSettings,
+    say: Say,
+) -> OperatingPoint:
     folders = segmenter_folders(segmenter)
     held = CaseStore(store)
     choosing = {folder: _choosing(folder, held, cases, len(folders) > 1) for folder in folders}
@@ -78,7 +91,7 @@ def calibrate(
             tables += dice_tables(model, held, own, settings)
             order += own
     choice = choose(tables, [held.rows[name]["patient"] for name in order], settings)
-    write_choice(Path(out), choice, order)
+    write_choice(out, choice, order)
     for folder in folders:
         about = read_json(folder / "config.json")
         config = read_segmenter_config(folder)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hilum.core.conv3d_cpu_workaround import halved_small_maps
-from hilum.core.errors import DataError, SettingsError, did_you_mean
+from hilum.core.errors import CheckpointError, DataError, SettingsError, did_you_mean
 from hilum.core.precision import autocast_dtype
 from hilum.datasets.io.scratch import empty
 
@@ -144,7 +144,23 @@ def predict_slabs(
         memory_advice(case.id, device, window, settings.batch_size, step),
     ):
         for rows, values in sweep(plan, image.read, network, nothing):
+            _check_finite(values, case.id)
             yield from _slab(rows, values, image.inner, segmenter.classes, uncertainty, temperature)
+
+
+def _check_finite(values: Tensor, case: str) -> None:
+    """Raise an error if the network says nothing: an empty mask would pass for a healthy patient.
+
+    Raises:
+        CheckpointError: If a probability is not finite.
+    """
+    if not bool(torch.isfinite(values).all()):
+        raise CheckpointError(
+            "a network must give finite probabilities",
+            case=case,
+            found="some that are not",
+            remedy="the weights or the scan overflow: look at the scan with `hilum check`",
+        )
 
 
 def steps(model: Predictor) -> tuple[int, ...]:

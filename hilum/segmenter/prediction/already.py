@@ -9,7 +9,7 @@ from typing import Any
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError
-from hilum.core.files import hash_of, hash_of_file
+from hilum.core.files import hash_of, hash_of_file, read_json
 
 from ..inference.settings import InferenceSettings, Precision, Uncertainty
 from ..operating.point import OperatingPoint
@@ -61,7 +61,36 @@ def files_of(case: str, settings: PredictSettings) -> list[str]:
 
 
 def is_there(out: Path, row: Mapping[str, Any] | None, key: str, files: Sequence[str]) -> bool:
-    """Tell whether a case was predicted with this key, and all of its files are left."""
-    if row is None or row["key"] != key:
+    """Tell whether a case was predicted with this key, and its mask and files are as they were."""
+    if row is None or row.get("key") != key:
         return False
-    return all((out / file).is_file() for file in files)
+    if not all((out / file).is_file() for file in files):
+        return False
+    return row.get("mask_hash") == hash_of_file(out / files[0])
+
+
+def check_names(case: str, files: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise an error if a file of a case is one of another case, as on disks that fold case."""
+    own = {file.casefold() for file in files}
+    for other, row in rows.items():
+        taken = own & {str(file).casefold() for file in row.get("files", ())}
+        if other != case and taken:
+            raise DataError(
+                "no two cases may write one file",
+                case=case,
+                found=f"{min(taken)}, which is of case {other}",
+                remedy="rename one of them, or predict it into another folder",
+            )
+
+
+def rows_of(summary: Path) -> dict[str, dict[str, Any]]:
+    """Return the row of each case that earlier calls predicted; none without a summary."""
+    about = read_json(summary) if summary.is_file() else {"cases": {}}
+    rows = about.get("cases") if isinstance(about, dict) else None
+    if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
+        raise DataError(
+            "the summary must hold a row for each case",
+            file=summary,
+            remedy="remove it: the cases are predicted again",
+        )
+    return rows

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from hilum.core.case import Case
-from hilum.core.errors import DataError, UserError
-from hilum.core.files import hash_of, hash_of_file, read_json, write_json
+from hilum.core.errors import DataError, DiskError, UserError
+from hilum.core.files import hash_of_file, write_json
 from hilum.core.notes import Note, grouped
+from hilum.core.outputs import output
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.prepare.case import prepare_case
 from hilum.datasets.store.case_store import PreparedCase
@@ -24,15 +23,15 @@ from hilum.evaluation.metrics.node_record import NodeRecord, write_nodes
 from hilum.evaluation.metrics.nodes import n_features
 
 from ..assessment.prepared_cases import Progress
-from ..ensemble import load_predictor, segmenter_folders
 from ..inference.predict_case import usable
 from ..inference.settings import InferenceSettings, Precision, Uncertainty
 from ..operating.apply import operating_at
 from ..operating.point import asked_point
 from ..predictor import Predictor
 from ..status import STATUS, TITLE, are_proposals, proposal_notes, with_status
-from .already import PredictSettings, files_of, is_there, key_of
-from .inputs import Inputs, find_cases
+from .already import PredictSettings, check_names, files_of, is_there, key_of, rows_of
+from .identity import Given, folders_of, load
+from .inputs import Found, Inputs, find_cases
 from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
 from .page import write_page
 from .patient import check_uncertainty, predict_maps, preparation
@@ -40,7 +39,6 @@ from .pictures import thinned
 from .stations import name_stations
 
 SUMMARY = "summary.json"
-Given = str | Path | Sequence[str | Path] | Predictor
 
 
 def predict(
@@ -103,7 +101,6 @@ def predict(
         SettingsError: If the segmenter never saw a modality that is asked for, or the threshold is
             not between 0 and 1.
     """
-    out = Path(out)
     model, identity = load(segmenter)
     point = asked_point(model.config.operating_point, model.classes, threshold, raw)
     asked = None if modalities is None else tuple(modalities)
@@ -112,23 +109,44 @@ def predict(
     window = (window.fast() if fast else window).changed(**(changes or {}))
     settings = PredictSettings(window, point, asked, precision, pictures, uncertainty, probability)
     check_uncertainty(model, window, uncertainty)
-    found = find_cases(inputs, model, out, dicom, progress, names)
-    for line in grouped(found.notes) if say else ():
-        say(line)  # pyright: ignore[reportOptionalCall]
-    rows: dict[str, Any] = read_json(out / SUMMARY)["cases"] if (out / SUMMARY).is_file() else {}
+    with output(out, "predict", earlier=SUMMARY, inputs=folders_of(segmenter)) as place:
+        found = find_cases(inputs, model, place, dicom, progress, names)
+        for line in grouped(found.notes) if say else ():
+            say(line)  # pyright: ignore[reportOptionalCall]
+        with operating_at(model, point):
+            return _predict_all(model, identity, found, place, settings, progress, say)
+
+
+def _predict_all(
+    model: Predictor,
+    identity: str,
+    found: Found,
+    out: Path,
+    settings: PredictSettings,
+    progress: Progress | None,
+    say: Callable[[str], None] | None,
+) -> Path:
+    """Predict every case that is not there, and write the summary."""
+    rows = rows_of(out / SUMMARY)
     bad = dict(found.bad)
-    with operating_at(model, point):
-        for number, case in enumerate(found.cases, 1):
-            try:
-                key = key_of(case, identity, settings)
-                if not is_there(out, rows.get(case.id), key, files_of(case.id, settings)):
-                    about = {"segmenter": identity, "key": key}
-                    rows[case.id] = _predict_one(model, case, out, settings) | about
+    for number, case in enumerate(found.cases, 1):
+        try:
+            key = key_of(case, identity, settings)
+            files = files_of(case.id, settings)
+            check_names(case.id, files, rows)
+            if not is_there(out, rows.get(case.id), key, files):
+                # Whatever happens from here on, no row vouches for files of before.
+                if rows.pop(case.id, None) is not None:
                     write_json(out / SUMMARY, {"cases": rows})
-            except UserError as error:
-                bad[case.id] = str(error)
-            if progress:
-                progress(number, len(found.cases), case.id)
+                about = {"segmenter": identity, "key": key}
+                rows[case.id] = _predict_one(model, case, out, settings) | about
+                write_json(out / SUMMARY, {"cases": rows})
+        except DiskError:
+            raise  # the other cases would fail, too
+        except UserError as error:
+            bad[case.id] = str(error)
+        if progress:
+            progress(number, len(found.cases), case.id)
     told = [Note.from_json(entry) for row in rows.values() for entry in row.get("notes", ())]
     for line in grouped(note for note in told if note not in found.notes) if say else ():
         say(line)  # pyright: ignore[reportOptionalCall]
@@ -153,22 +171,6 @@ def _fewer_modalities(case: str, given: Sequence[str], known: Sequence[str]) -> 
         f"predicted from {', '.join(given)} without {', '.join(missing)}, which the network knows"
     )
     return [Note("warning", "predicted without modalities that the network knows", text, case)]
-
-
-def load(segmenter: Given) -> tuple[Predictor, str]:
-    """Return the network on the best device, and what tells it from others."""
-    if isinstance(segmenter, nn.Module):
-        weights = {name: float(t.double().sum()) for name, t in segmenter.state_dict().items()}
-        return segmenter, hash_of([segmenter.config.model_dump(mode="json"), weights])
-    given = [segmenter] if isinstance(segmenter, str | Path) else list(segmenter)
-    model = load_predictor(*given)
-    files = [
-        hash_of_file(folder / name)
-        for path in given
-        for folder in segmenter_folders(path)
-        for name in ("model.safetensors", "config.json")
-    ]
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), hash_of(files)
 
 
 def _predict_one(
@@ -209,6 +211,7 @@ def _predict_one(
     row = {
         "notes": [note.as_json() for note in notes],
         "mask": files[0],
+        "mask_hash": hash_of_file(out / files[0]),
         "files": files,
         "modalities": names,
         "decided_by": settings.point.words(),

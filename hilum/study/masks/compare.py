@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hilum.core.errors import DataError, SettingsError, did_you_mean
 from hilum.core.files import write_json
+from hilum.core.outputs import check_output, mark
 from hilum.datasets.io.masks import masks_in, some
 from hilum.evaluation.metrics.table import METRICS
 from hilum.evaluation.settings import EvaluationSettings
@@ -102,6 +103,7 @@ def compare(
     names = names or _names(first, second)
     _check(first, second, out, names, metrics, margin)
     _check_cases(Path(manifest), first, second)
+    check_output(out, "compare", earlier="comparison.json", inputs=[first, second])
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
         made = Path(temporary)
@@ -244,7 +246,7 @@ def _plain(value: object) -> object:
 
 def _move(made: Path, out: Path) -> None:
     """Put what was made in its place; what else lies there stays."""
-    out.mkdir(parents=True, exist_ok=True)
+    mark(out, "compare")
     for entry in sorted(made.iterdir()):
         target = out / entry.name
         if target.is_dir():

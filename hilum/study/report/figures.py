@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
-from hilum.core.files import read_json
+from hilum.core.errors import UserError
+from hilum.core.files import read_json, read_rows
 from hilum.evaluation.charts import svg as charts
 
 from ..grid.arms import arm
@@ -179,13 +179,16 @@ def _series(file: Path, key: str) -> list[tuple[float, float]]:
     """Read one metric from `metrics.jsonl`."""
     if not file.exists():
         return []
+    # Most lines are of training steps; parsing them all takes seconds.
+    rows = read_rows(file, lambda line: f'"{key}"' in line)
     points = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if f'"{key}"' not in line:
-            continue  # most lines are of training steps; parsing them all takes seconds
-        row = json.loads(line)
-        if row.get(key) is not None:
-            points.append((float(row["step"]), float(row[key])))
+    for row in rows:
+        step, value = row.get("step"), row.get(key)
+        if value is None:
+            continue
+        if not isinstance(step, int) or not isinstance(value, int | float):
+            raise UserError(f"step and {key} must be numbers", file=file, found=[step, value])
+        points.append((float(step), float(value)))
     return points
 
 

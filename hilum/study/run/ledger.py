@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from hilum.core.locks import looks_dead
+from hilum.core.plain import json_of
 
 from ..grid.cells import Cell
 from .run_cell import busy, claim
@@ -51,7 +53,8 @@ def _entry(cell: Cell, done: set[Path]) -> Entry:
     if "DONE" in inside:
         return Entry(cell, "done", {}, about)
     status = _json(cell.folder / "status.json") if "status.json" in inside else {}
-    if ("lock" in inside or claim(cell).exists()) and busy(cell):
+    locks = [lock for lock in (cell.folder / "lock", claim(cell)) if lock.exists()]
+    if locks and busy(cell) and not all(map(looks_dead, locks)):
         return Entry(cell, "running", status, about)
     if "failed.json" in inside:
         return Entry(cell, "failed", status | _json(cell.folder / "failed.json"), about)
@@ -115,7 +118,7 @@ def read_notes(folder: Path) -> dict[str, Any]:
 def _json(file: Path) -> dict[str, Any]:
     """Read what another runner may be replacing, or removing, at this moment."""
     try:
-        value = json.loads(file.read_bytes())
+        value = json_of(file.read_bytes())
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

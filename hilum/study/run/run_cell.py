@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from hilum.core.errors import RunError, Stopped, StoreError, UserError
 from hilum.core.files import hash_of_file, read_json, write_json
 from hilum.core.locks import take
+from hilum.core.parts import sweep
 from hilum.core.runs import WATCH
 
 from ..grid.arms import arm
@@ -80,7 +81,7 @@ def busy(cell: Cell) -> bool:
     """Say whether a living runner has the cell, or a living process its folder."""
     # Both are asked, always: silence elsewhere is measured from the first look.
     owners = [WATCH.owner(claim(cell)), WATCH.owner(cell.folder / "lock")]
-    return any(owner is not None for owner in owners)
+    return any(owners)  # a damaged lock has no owner; whoever takes it is told so at once
 
 
 @contextlib.contextmanager
@@ -97,9 +98,7 @@ def _claimed(cell: Cell) -> Iterator[None]:
 def _sweep(folder: Path) -> None:
     """Remove what a runner that was killed had half written, unless somebody else works here."""
     if WATCH.owner(folder / "lock") is None:
-        for part in folder.rglob(".part-*"):
-            with contextlib.suppress(OSError):
-                part.unlink()
+        sweep(folder)
 
 
 def note_failure(cell: Cell, message: str) -> None:

@@ -63,7 +63,8 @@ def test_the_report_and_the_thumbnails_are_written(manifest: Path, tmp_path: Pat
     assert written["problems"][0]["rule"] == "the file must be readable NIfTI"
     with Image.open(tmp_path / "out" / "thumbnails.png") as image:
         assert np.asarray(image).std() > 20
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"check.json", "thumbnails.png"}
+    names = {file.name for file in (tmp_path / "out").iterdir()}
+    assert names == {".hilum.json", "check.json", "thumbnails.png"}
 
 
 def test_an_error_that_nobody_thought_of_is_a_problem_of_its_case(manifest: Path) -> None:

@@ -268,11 +268,12 @@ def test_a_damaged_label_stops_its_own_patient_only(dicom_series: Write, tmp_pat
 
 
 def test_nothing_to_import_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("x")
     with pytest.raises(
         DataError, match=r"DICOM series of CT, PET or MR, found 0 DICOM files and 1"
     ):
-        run(tmp_path, tmp_path / "out")
+        run(tmp_path / "in", tmp_path / "out")
     with pytest.raises(DataError, match="the folder must exist"):
         run(tmp_path / "none", tmp_path / "out")
 

@@ -51,7 +51,7 @@ def test_a_layout_becomes_a_manifest(root: Path, out: str) -> None:
 
 def test_names_are_mapped_on_the_way(root: Path) -> None:
     scan(root / "a" / "suv.nii.gz")
-    path = import_cohort("folder", root, root, {"suv": "pet"})
+    path = import_cohort("folder", root, root.parent / "out", {"suv": "pet"})
     assert read_manifest(path)[0].volumes["pet"] == root / "a" / "suv.nii.gz"
 
 
@@ -80,7 +80,7 @@ def test_nothing_but_bad_cases_is_an_error(tmp_path: Path) -> None:
 
 def test_labels_can_be_declared_partial(root: Path) -> None:
     scan(root / "a" / "label.nii.gz")
-    cases = read_manifest(import_cohort("folder", root, root, partial=True))
+    cases = read_manifest(import_cohort("folder", root, root.parent / "out", partial=True))
     assert [case.partial for case in cases] == [True, False]
 
 
@@ -127,17 +127,17 @@ def test_progress_counts_the_cases(root: Path) -> None:
 
 def test_a_misspelt_format_gets_a_suggestion(root: Path) -> None:
     with pytest.raises(SettingsError, match=r"did you mean 'folder'\?; choose from folder"):
-        import_cohort("folders", root, root)
+        import_cohort("folders", root, root.parent / "out")
 
 
 def test_a_name_can_only_be_mapped_to_a_modality_or_the_label(root: Path) -> None:
     with pytest.raises(SettingsError, match="unknown modality 'pett'"):
-        import_cohort("folder", root, root, {"suv": "pett"})
+        import_cohort("folder", root, root.parent / "out", {"suv": "pett"})
 
 
 def test_a_format_without_settings_takes_none(root: Path) -> None:
     with pytest.raises(SettingsError, match="format folder has no settings, found suv=bw"):
-        import_cohort("folder", root, root, options=["suv=bw"])
+        import_cohort("folder", root, root.parent / "out", options=["suv=bw"])
 
 
 def test_nothing_is_written_when_the_layout_is_bad(tmp_path: Path) -> None:

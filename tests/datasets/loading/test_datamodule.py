@@ -14,7 +14,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import Tensor
 from torch.testing import assert_close
 
-from hilum.core.errors import DataError, SettingsError, StoreError, UserError
+from hilum.core.errors import SettingsError, StoreError, UserError
 from hilum.core.files import write_json
 from hilum.core.geometry import Grid, IntTriple
 from hilum.datasets.augmentation.paired import PairedAugmentation
@@ -235,16 +235,12 @@ def test_unlabelled_batches_hold_no_label(store: CaseStore) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize(
-    ("file", "error"), [("images.npy", StoreError), ("foreground.npz", DataError)]
-)
-def test_a_bad_case_is_named_by_whoever_reads_it(
-    store: CaseStore, workers: int, file: str, error: type[UserError]
-) -> None:
+@pytest.mark.parametrize("file", ["images.npy", "foreground.npz"])
+def test_a_bad_case_is_named_by_whoever_reads_it(store: CaseStore, workers: int, file: str) -> None:
     data = data_of(store, workers=workers, foreground=1.0)
     for name in store.ids:
         (store.path / name / file).write_bytes(b"damaged")
-    with pytest.raises(error) as caught:
+    with pytest.raises(StoreError) as caught:
         seen(data)
     assert caught.value.case in store.ids[:2]
     assert "Traceback" not in str(caught.value)

@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from hilum.core.errors import DataError, SettingsError
+from hilum.core.errors import DataError, RunError, SettingsError
 from hilum.core.files import read_json
 from hilum.core.settings import load, validate
 from hilum.datasets.io.nifti import read_label, read_volume
@@ -136,13 +136,13 @@ def test_a_folder_of_other_settings_is_an_error(cohort: Path) -> None:
 
 def test_a_folder_of_something_else_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(DataError, match="needs an empty folder"):
+    with pytest.raises(RunError, match=r"new or empty folder.*found thesis\.txt"):
         write_cohort(tmp_path, TINY)
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(DataError, match="must be writable"):
+    with pytest.raises(DataError, match="must lead through folders"):
         write_cohort(tmp_path / "file" / "cohort", TINY)
 
 

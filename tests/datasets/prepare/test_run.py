@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from hilum.core.case import Case
-from hilum.core.errors import DataError, StoreError
+from hilum.core.errors import DataError, RunError, StoreError
 from hilum.core.geometry import Grid
 from hilum.datasets.io.nifti import read_volume, write_volume
 from hilum.datasets.manifest import write_manifest
@@ -163,7 +163,7 @@ def test_an_interruption_leaves_whole_cases_only_and_the_same_command_carries_on
         with pytest.raises(KeyboardInterrupt):
             prepare(manifest, tmp_path / "store", PrepareSettings())
     found = {path.name for path in (tmp_path / "store").iterdir()}
-    assert found == {"prepare.json", "a"}
+    assert found == {".hilum.json", "prepare.json", "a"}
     assert prepare(manifest, tmp_path / "store", PrepareSettings()).ids == ["a", "b"]
 
 
@@ -171,7 +171,7 @@ def test_a_folder_with_other_things_is_left_alone(make: Maker, tmp_path: Path) -
     case = make("a")
     manifest = cohort(tmp_path, case)
     raw = case.volumes["ct"].parent.parent
-    with pytest.raises(StoreError, match="empty folder"):
+    with pytest.raises(RunError, match="new or empty folder"):
         prepare(manifest, raw, PrepareSettings())
     assert case.volumes["ct"].exists()
     prepare(manifest, tmp_path / "store", PrepareSettings())

@@ -82,12 +82,12 @@ def test_only_an_export_is_replaced(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years")
-    with pytest.raises(UserError, match="new, empty or an earlier export"):
+    with pytest.raises(UserError, match=r"an earlier result of hilum export, found thesis\.txt"):
         export(source, "state_dict", mine)
     assert (mine / "thesis.txt").exists()
-    with pytest.raises(UserError, match="must not replace its source"):
+    with pytest.raises(UserError, match="must not replace what the command reads"):
         export(source, "state_dict", source)
-    with pytest.raises(UserError, match="must not replace its source"):
+    with pytest.raises(UserError, match="must not replace what the command reads"):
         export(source, "state_dict", tmp_path)
     out = export(source, "state_dict", tmp_path / "out")
     export(source, "huggingface", out)

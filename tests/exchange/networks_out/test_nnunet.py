@@ -10,11 +10,12 @@ import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import Tensor, nn
 
-from hilum.core.checkpoints import EncoderConfig, read_weights, save_encoder
+from hilum.core.checkpoints import EncoderConfig, save_encoder
 from hilum.core.errors import CheckpointError
 from hilum.core.files import read_json
 from hilum.core.registry import build
 from hilum.core.settings import validate
+from hilum.core.weights import read_weights
 from hilum.encoders import ENCODERS
 from hilum.exchange.networks_out.exporting import export
 from hilum.exchange.networks_out.nnunet_networks import unet_kwargs

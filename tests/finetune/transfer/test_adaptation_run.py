@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from hilum.core.checkpoints import EncoderConfig, read_weights, save_encoder
+from hilum.core.checkpoints import EncoderConfig, save_encoder
 from hilum.core.settings import validate
+from hilum.core.weights import read_weights
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders.resenc import ResencEncoder
 from hilum.finetune.run import finetune

@@ -131,7 +131,7 @@ def test_a_short_calibration_tells_the_whole_study(file: Path, tmp_path: Path) -
     out = tmp_path / "out"
     lines = plan(file, out, calibrate=True, say=lambda text: None)
     assert any(line.startswith("left: about") for line in lines)
-    assert [path.name for path in out.iterdir()] == ["calibration.json"]
+    assert {path.name for path in out.iterdir()} == {".hilum.json", "calibration.json"}
     found = read_json(out / "calibration.json")
     assert set(found) == {"pretrain", "finetune"}
     assert all(numbers["bytes"] > 10_000 for numbers in found.values())

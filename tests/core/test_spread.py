@@ -1,0 +1,103 @@
+"""Workers do what one process would do, and never outlive the one that started them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from hilum.core.errors import DataError
+from hilum.core.spread import spread
+
+JOBS = """
+import os, signal, sys, time
+from pathlib import Path
+
+def note(number, folder):
+    (folder / str(os.getpid())).touch()
+    return number**2
+
+def wait(number, folder):
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
+
+def die(number):
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+"""
+WITHOUT_THE_SYSTEM = """
+sys.platform = "another"
+from hilum.core import spread
+spread.PAUSE_S = 0.2
+"""
+PARENT = """
+import sys
+from functools import partial
+from pathlib import Path
+import jobs_of_spread as jobs
+from hilum.core.spread import spread
+if __name__ == "__main__":
+    list(spread(partial(jobs.wait, folder=Path(sys.argv[1])), range(4), 2))
+"""
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return functions in a file of their own: a worker must be able to import them."""
+    (tmp_path / "jobs_of_spread.py").write_text(JOBS)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("jobs_of_spread", None)
+    return importlib.import_module("jobs_of_spread")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_job_is_done_once(tmp_path: Path, jobs: ModuleType, workers: int) -> None:
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    found = list(spread(partial(jobs.note, folder=folder), range(6), workers))
+    assert sorted(found) == [0, 1, 4, 9, 16, 25]
+    assert (str(os.getpid()) in [p.name for p in folder.iterdir()]) == (workers == 1)
+
+
+def test_a_worker_that_is_killed_is_one_error(jobs: ModuleType) -> None:
+    with pytest.raises(DataError, match="one was killed, most likely for want of memory"):
+        list(spread(jobs.die, range(4), 2))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("more", ["", WITHOUT_THE_SYSTEM], ids=["the system tells", "by looking"])
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path, more: str) -> None:
+    """SIGKILL, as by a user or for want of memory: the parent can say nothing."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("processes are looked up in /proc")
+    (tmp_path / "jobs_of_spread.py").write_text(JOBS + more)
+    (tmp_path / "parent.py").write_text(PARENT)
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "parent.py"), str(folder)])
+    until = time.monotonic() + 60
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    workers = [int(path.name) for path in folder.iterdir()]
+    assert len(workers) == 2
+    assert all(map(alive, workers))
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 15
+    while any(map(alive, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
