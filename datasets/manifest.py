@@ -28,6 +28,10 @@ _PARTIAL = {
 }
 RESERVED = {"con", "prn", "aux", "nul"}
 """What Windows takes for devices, whatever the ending."""
+TAKEN = {"store.json", "prepare.json", "lock", "lock.claim"}
+"""What lies beside the folders of the cases in a case store."""
+MAPS = ("_probability", "_uncertainty")
+"""Endings of the maps that a prediction writes beside the mask of a case."""
 
 
 def read_manifest(path: str | Path) -> list[Case]:
@@ -116,13 +120,16 @@ def check_id(name: str, file: str | Path | None = None) -> str:
         or name[0] == "."
         or name[-1] == "."
         or name.split(".")[0].lower() in RESERVED
+        or name.casefold() in TAKEN
+        or name.casefold().endswith(MAPS)
         or len(name.encode("utf-8", "surrogatepass")) > 200
     ):
         raise DataError(
             "the name of a case must be usable as the name of a folder",
             file=file,
             found=repr(name),
-            remedy="use up to 200 letters, digits, spaces, - and _",
+            remedy="use up to 200 letters, digits, spaces, - and _, and no name of a file of ours "
+            f"({', '.join([*sorted(TAKEN), *(f'*{end}' for end in MAPS)])})",
         )
     return name
 

@@ -65,3 +65,34 @@ def killed_at(work: Callable[[], object], point: int, within: Path) -> bool:
     if os.waitstatus_to_exitcode(status):
         raise RuntimeError(f"the work failed in front of operation {point}")
     return False
+
+
+def operations_of(work: Callable[[], object], within: Path) -> int:
+    """Do some work in a fork, and return how many operations on the files of a folder it takes.
+
+    Raises:
+        RuntimeError: If the work failed.
+    """
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        seen, code = 0, 1
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal seen
+            seen += changes_a_file(event, arguments, str(within))
+
+        try:
+            sys.addaudithook(hook)
+            work()
+            os.write(writing, str(seen).encode())
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading) as stream:
+        told = stream.read()
+    _, status = os.waitpid(pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise RuntimeError("the work failed")
+    return int(told)

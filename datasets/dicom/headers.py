@@ -147,23 +147,28 @@ def _files(root: Path, found: Found) -> Iterator[Path]:
 
 def _read(file: Path) -> list[Header] | str | None:
     """Return the headers, why a DICOM file cannot be read, or nothing for other files."""
-    from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
     try:
-        with file.open("rb") as stream:
-            start = stream.read(132)
-        magic = start[128:132] == b"DICM"
-        # Files of before 1996 begin with their first group at once.
-        if not magic and start[:2] not in (b"\x08\x00", b"\x02\x00"):
-            return None
-        dataset = dcmread(
-            file, stop_before_pixels=True, force=not magic, specific_tags=[*TAGS, *FRAME_TAGS]
-        )
+        return _headers(file)
     except InvalidDicomError:
         return None
-    except Exception as error:  # pydicom raises what its parsers raise
+    except Exception as error:  # pydicom raises what its parsers raise, some only when asked
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def _headers(file: Path) -> list[Header] | str | None:
+    from pydicom import dcmread
+
+    with file.open("rb") as stream:
+        start = stream.read(132)
+    magic = start[128:132] == b"DICM"
+    # Files of before 1996 begin with their first group at once.
+    if not magic and start[:2] not in (b"\x08\x00", b"\x02\x00"):
+        return None
+    dataset = dcmread(
+        file, stop_before_pixels=True, force=not magic, specific_tags=[*TAGS, *FRAME_TAGS]
+    )
     if dataset.get("SeriesInstanceUID") is None:
         directory = str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == DIRECTORY
         return None if directory or not magic else "no SeriesInstanceUID; the file may be cut off"

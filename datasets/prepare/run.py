@@ -18,6 +18,7 @@ from hilum.core.outputs import output
 from hilum.core.spread import spread
 
 from ..io.mask_values import pasted
+from ..io.masks import some
 from ..manifest import notes_file, read_manifest
 from ..store.case_store import VERSION, CaseStore, StoredCase, write_case
 from ..store.foreground import nodes_of
@@ -75,6 +76,9 @@ def _prepare(
     imported = read_notes(notes_file(manifest))
     recipe = {"version": VERSION, **settings.model_dump(mode="json")}
     _claim(out, recipe)
+    gone = _no_more(out, cases)
+    if gone and say:
+        say(f"{len(gone)} cases that are not in the manifest leave the index: {some(gone)}")
     bad: dict[str, str] = {}
     work = partial(_prepare_one, out=out, settings=settings, recipe=recipe)
     for done, (name, error) in enumerate(spread(work, cases, workers), 1):
@@ -157,6 +161,30 @@ def _claim(out: Path, recipe: dict[str, Any]) -> None:
             file=out,
             remedy="choose another folder, or remove this one",
         )
+
+
+def _no_more(out: Path, cases: Sequence[Case]) -> list[str]:
+    """Return the cases of the index that the manifest does not have.
+
+    Raises:
+        StoreError: If it has none of them: that is another cohort's store.
+    """
+    file = out / "store.json"
+    if not file.is_file():
+        return []
+    try:
+        before = CaseStore(out).ids
+    except UserError:  # a damaged index says nothing, and is about to be written again
+        return []
+    gone = sorted(set(before) - {case.id for case in cases})
+    if before and len(gone) == len(before):
+        raise StoreError(
+            "the store must be of the cohort of the manifest",
+            file=out,
+            found=f"none of its {len(before)} cases in the manifest",
+            remedy="choose another folder, or write one manifest of both",
+        )
+    return gone
 
 
 def _of_cases(notes: Sequence[Note], cases: Sequence[Case]) -> list[Note]:

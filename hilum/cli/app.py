@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs, so `hilum --help` answers at on
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,6 +73,9 @@ USAGE: type[Exception] = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that knows few characters still shows the others, by their numbers.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False)
     except USAGE as mistake:

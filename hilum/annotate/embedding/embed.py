@@ -12,6 +12,7 @@ import torch
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import hash_of_file
 from hilum.core.geometry import IntTriple
+from hilum.core.outputs import check_output, mark
 from hilum.core.precision import autocast_dtype
 from hilum.core.settings import validate
 from hilum.datasets.splits import make_split
@@ -62,6 +63,7 @@ def embed(
         DataError: If a case has no modality that the network knows.
     """
     settings = settings or validate(EmbedSettings, {})
+    check_output(out, "embed", earlier="embeddings.npy", inputs=[folder, *against])
     held = CaseStore(store)
     found = embeddings_of(folder, held, settings, say=say, progress=progress)
     ranks: list[Rank] = []
@@ -73,6 +75,7 @@ def embed(
         ranks.sort(key=lambda one: -one.linear.value)
         for line in rank_rows(ranks):
             say(line)
+    mark(out, "embed")
     found.save(out)
     write_page(Path(out), found, ranks, settings.neighbours)
     return found

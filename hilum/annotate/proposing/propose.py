@@ -12,6 +12,7 @@ import numpy as np
 from hilum.core.case import Case
 from hilum.core.errors import DataError, UserError
 from hilum.core.files import atomic_folder, hash_of, hash_of_file
+from hilum.core.outputs import check_output, mark
 from hilum.core.settings import validate
 from hilum.datasets.io.content import hash_of_scan
 from hilum.datasets.io.nifti import Volume, read_volume, write_volume
@@ -24,7 +25,7 @@ from hilum.segmenter.inference.predict_case import usable
 from hilum.segmenter.operating.apply import operating_at
 from hilum.segmenter.operating.point import OperatingPoint
 from hilum.segmenter.prediction.already import PredictSettings, key_of
-from hilum.segmenter.prediction.cohort import load
+from hilum.segmenter.prediction.identity import load
 from hilum.segmenter.prediction.original_grid import map_on_source, mask_on_source, nodes_on_source
 from hilum.segmenter.prediction.page import write_page
 from hilum.segmenter.prediction.patient import predict_maps, preparation
@@ -33,7 +34,7 @@ from hilum.segmenter.predictor import Predictor
 from ..formats.itksnap import write_workspace
 from ..formats.slicer import write_segmentation
 from .numbering import by_doubt, numbered, segments_of
-from .record import PROPOSED, Proposal, read_proposal
+from .record import NAME, PROPOSED, Proposal, read_proposal
 from .settings import ProposalSettings
 
 Progress = Callable[[int, int, str], None]
@@ -75,11 +76,13 @@ def propose(
         DataError: If cases were bad, or have proposals of another segmenter; the others are done.
     """
     settings = settings or validate(ProposalSettings, {})
+    check_output(out, "annotate propose", earlier=_has_proposals)
     model, identity = load(segmenter)
     point = sensitive(model, settings)
     named = "in memory" if isinstance(segmenter, Predictor) else str(segmenter)
     by = {"segmenter": named, "identity": identity}
     cases = _cases(Path(manifest), plan, say)
+    mark(out, "annotate propose")
     found: list[Proposal] = []
     bad: dict[str, str] = {}
     with operating_at(model, point):
@@ -101,6 +104,11 @@ def propose(
             remedy="\nmend them and run the same command again",
         )
     return found
+
+
+def _has_proposals(out: Path) -> bool:
+    """Say whether a folder is one of proposals of before folders were marked."""
+    return any((folder / NAME).is_file() for folder in out.iterdir())
 
 
 def sensitive(model: Predictor, settings: ProposalSettings) -> OperatingPoint:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hilum.core.files import write_text
+from hilum.core.outputs import check_output_file
 from hilum.datasets.manifest import read_manifest
 from hilum.evaluation.charts.svg import intervals
 from hilum.evaluation.html.rendering import render
@@ -15,6 +16,9 @@ from hilum.evaluation.html.rendering import render
 from ..taking.versions import versions
 from .curve import Gain, Point, curve_of, gain_of, runs_in
 from .rounds import Round, rounds_of
+
+SAYS = b" patients have labels, "
+"""In every page of ours."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ def status(
         out: A page to write, if any.
         say: Gets it in lines.
     """
+    if out is not None:
+        check_output_file(out, "annotate status", lambda file: SAYS in file.read_bytes())
     path = Path(manifest)
     cases = read_manifest(path)
     tested = {case.patient for case in cases if case.split == "test"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import getpass
 import itertools
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hilum.core.errors import UserError
+from hilum.core.errors import SettingsError, UserError
 from hilum.core.files import read_json, write_json, write_text
 
 from ..grid.cells import STAGES, Cell, Stage
@@ -45,7 +46,8 @@ while :; do
 done
 # 75: asked to stop, state saved. 138: asked before it could listen. SIGTERM: SLURM decides.
 if [ "$why" != TERM ] && {{ [ "$ended" -eq 75 ] || [ "$ended" -eq 138 ]; }}; then
-  scontrol requeue "$SLURM_JOB_ID" && exit 0
+  # The id of one task is that of the whole array: only this name means this task alone.
+  scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}" && exit 0
 fi
 exit "$ended"
 """
@@ -146,12 +148,28 @@ def _script(order: Order, stage: str, folder: Path) -> str:
         "kill-on-invalid-dep": "yes",
         **{name.replace("_", "-"): str(value) for name, value in order.study.sbatch.items()},
     }
+    for name, value in given.items():
+        check_option(name, value)
     lines = [f"#SBATCH --{name}={value}" for name, value in given.items()]
     return SCRIPT.format(
         options="\n".join([*lines, "#SBATCH --requeue"]),
         keys=shlex.quote(str(folder / f"{stage}.keys")),
         command=command(order.out, this_python()),
     )
+
+
+def check_option(name: str, value: str) -> None:
+    """Raise an error if an option of a script would be more than one line of it.
+
+    Raises:
+        SettingsError: If it holds a control character, or the name is none.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name) or not value.isprintable():
+        raise SettingsError(
+            "an option of sbatch must be a word and its value one printable line",
+            found=f"{name!r}: {value!r}",
+            remedy="mend the group sbatch of the study file, or the name of the folder",
+        )
 
 
 def _sbatch(arguments: Sequence[str]) -> str:
