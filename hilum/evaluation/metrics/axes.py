@@ -5,21 +5,44 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
-from operator import itemgetter
 
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
-from scipy.spatial.distance import pdist, squareform
 
 TIE = 1e-6
 """Share of a length within which two are equally long: rounding decides nothing."""
+
+FEW = 200
+"""Points up to which looking at every pair is faster than finding their hull first."""
 
 _TURNS = np.arange(8) * math.pi / 8
 DIRECTIONS = np.stack([np.cos(_TURNS), np.sin(_TURNS)])
 """Eight directions of the plane, `[2, 8]`; every other lies within pi / 16 of one."""
 
-_SIDES = np.array([[0, 0.5], [1, 0.5], [0.5, 0], [0.5, 1]])
-"""Middles of the top, bottom, left and right side of a cell between four voxel centres."""
+_TOP, _BOTTOM, _LEFT, _RIGHT = (0, 0.5), (1, 0.5), (0.5, 0), (0.5, 1)
+"""Middles of the sides of a cell between four voxel centres."""
+
+
+def _lines_of_cells() -> tuple[np.ndarray, np.ndarray]:
+    """Return the lines through a cell by the code of its corners, `[16, 2, 2, 2]`, and how many.
+
+    A corner inside adds 1 (upper left), 2 (upper right), 4 (lower left) or 8 to the code. Where
+    corners inside lie opposite each other, lines cut off the corners that lie outside.
+    """
+    cut = [(_TOP, _LEFT), (_TOP, _RIGHT), (_BOTTOM, _LEFT), (_BOTTOM, _RIGHT)]
+    lines, count = np.zeros((16, 2, 2, 2)), np.zeros(16, int)
+    for code in range(1, 15):
+        inside = [bool(code >> corner & 1) for corner in range(4)]
+        if code in (6, 9):
+            own = [cut[corner] for corner in range(4) if not inside[corner]]
+        else:
+            pairs = ((0, 1, _TOP), (2, 3, _BOTTOM), (0, 2, _LEFT), (1, 3, _RIGHT))
+            own = [tuple(side for a, b, side in pairs if inside[a] != inside[b])]
+        lines[code, : len(own)], count[code] = own, len(own)
+    return lines, count
+
+
+_LINES, _COUNT = _lines_of_cells()
 
 
 def axes_mm(inside: np.ndarray, spacing: Sequence[float]) -> tuple[float, float]:
@@ -40,14 +63,22 @@ def axes_mm(inside: np.ndarray, spacing: Sequence[float]) -> tuple[float, float]
         spacing: mm along depth, height, width.
     """
     scale = np.array(spacing[1:], float)
-    found = [(part, _ends(part) * scale) for part in inside if part.any()]
-    slices = sorted(((_reach(ends), part) for part, ends in found), key=itemgetter(0), reverse=True)
-    best = (0.0, 0.0)
-    for reach, part in slices:
-        if reach < best[0] * (1 - TIE):
+    ends, there = _ends(inside)
+    ends *= scale
+    reach = _reach(ends, there)
+    diameters: list[tuple[float, int, np.ndarray]] = []
+    long_mm = 0.0
+    for index in np.argsort(-reach, kind="stable").tolist():
+        if not there[index].any() or reach[index] < long_mm * (1 - TIE):
             break  # no further slice is as long
-        best = _better(best, _axes_of_slice(outline(part) * scale))
-    return best
+        length, along = _diameters(ends[:, index, there[index]].reshape(-1, 2))
+        diameters.append((length, index, along))
+        long_mm = max(long_mm, length)
+    short_mm = 0.0
+    for length, index, along in diameters:
+        if length >= long_mm * (1 - TIE):
+            short_mm = max(short_mm, _width(outline(inside[index]) * scale, along))
+    return long_mm, short_mm
 
 
 def outline(part: np.ndarray) -> np.ndarray:
@@ -55,84 +86,83 @@ def outline(part: np.ndarray) -> np.ndarray:
 
     In units of voxels from the centre of the first. Voxels that share a corner are joined.
     """
-    around = np.pad(part, 1)
-    a, b, c, d = around[:-1, :-1], around[:-1, 1:], around[1:, :-1], around[1:, 1:]
-    crossed = np.stack([a ^ b, c ^ d, a ^ c, b ^ d], -1)
-    number = crossed.sum(-1)
-    two, four = np.argwhere(number == 2), np.argwhere(number == 4)
-    ends = np.nonzero(crossed[tuple(two.T)])[1].reshape(-1, 2)
-    lines = [two[:, None] + _SIDES[ends]]
-    # Of four sides crossed, lines cut off the corners that lie outside.
-    outer = np.where(a[tuple(four.T)][:, None, None], [[0, 3], [1, 2]], [[0, 2], [1, 3]])
-    lines.append((four[:, None, None] + _SIDES[outer]).reshape(-1, 2, 2))
-    return np.concatenate(lines) - 1
+    height, width = part.shape
+    code = np.zeros((height + 1, width + 1), np.uint8)
+    for bit, (row, column) in enumerate(((1, 1), (1, 0), (0, 1), (0, 0))):
+        code[row : row + height, column : column + width] |= part.view(np.uint8) << bit
+    cells = np.argwhere(_COUNT[code] > 0)
+    own = code[tuple(cells.T)]
+    lines = cells[:, None, None] + _LINES[own] - 1
+    return lines[np.arange(2) < _COUNT[own][:, None]]
 
 
-def _ends(part: np.ndarray) -> np.ndarray:
-    """Return points that the outline's hull lies in: the ends of each row and column."""
-    rows = np.flatnonzero(part.any(1))
-    lines = part[rows]
-    first, last = lines.argmax(1), lines.shape[1] - 1 - lines[:, ::-1].argmax(1)
-    sides = [np.stack([rows, first - 0.5], 1), np.stack([rows, last + 0.5], 1)]
-    tops = [np.stack([rows + step, x], 1) for step in (-0.5, 0.5) for x in (first, last)]
-    return np.concatenate([*sides, *tops])
+def _ends(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return points whose hull is that of the outline: where each row of voxels ends.
+
+    Returns:
+        Row and column `[6, D, H, 2]` in voxels, and which rows there are, `[D, H]`.
+    """
+    there = inside.any(2)
+    first, last = inside.argmax(2), inside.shape[2] - 1 - inside[:, :, ::-1].argmax(2)
+    rows = np.broadcast_to(np.arange(inside.shape[1]), there.shape)
+    sides = [(rows, first - 0.5), (rows, last + 0.5)]
+    tops = [(rows + step, column) for step in (-0.5, 0.5) for column in (first, last)]
+    return np.stack([np.stack(point, -1) for point in (*sides, *tops)]), there
 
 
-def _reach(points: np.ndarray) -> float:
-    """Return a length that the diameter cannot exceed, at most 2 % above it."""
-    along = points @ DIRECTIONS
-    return float((along.max(0) - along.min(0)).max() / math.cos(math.pi / 16) * (1 + 1e-9))
+def _reach(ends: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Return a length of each slice that its diameter cannot exceed, at most 2 % above it."""
+    along = ends @ DIRECTIONS
+    empty = ~there[None, :, :, None]
+    high = np.where(empty, -np.inf, along).max((0, 2))
+    low = np.where(empty, np.inf, along).min((0, 2))
+    return (high - low).max(1) / math.cos(math.pi / 16) * (1 + 1e-9)
 
 
-def _axes_of_slice(lines: np.ndarray) -> tuple[float, float]:
-    """Return the axes of one slice from its outline in mm, `[N, 2, 2]`."""
-    points = lines.reshape(-1, 2)
-    hull = points
-    with contextlib.suppress(QhullError):
-        hull = points[ConvexHull(points).vertices]
-    distances = squareform(pdist(hull))
-    long_mm = float(distances.max())
-    pairs = np.argwhere(np.triu(distances) >= long_mm * (1 - TIE))
-    along = hull[pairs[:, 1]] - hull[pairs[:, 0]]
-    along = along / np.linalg.norm(along, axis=1, keepdims=True)
-    # A diameter and its reverse are one, and so are parallel ones.
-    along = along * np.where(along[:, :1] + 1e-9 * along[:, 1:] < 0, -1, 1)
+def _diameters(points: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the longest diameter of points in mm, `[N, 2]`, and its directions, `[K, 2]`."""
+    if len(points) > FEW:
+        with contextlib.suppress(QhullError):
+            points = points[ConvexHull(points).vertices]
+    steps = points[:, None] - points[None]
+    squares = np.einsum("ijk,ijk->ij", steps, steps)
+    long_mm = math.sqrt(squares.max())
+    # Of a diameter and its reverse, one; and of parallel ones.
+    along = steps[squares >= (long_mm * (1 - TIE)) ** 2] / long_mm
+    along = along[along[:, 0] + 1e-9 * along[:, 1] > 0]
     angle = np.round(np.arctan2(along[:, 1], along[:, 0]), 9)
-    _, first = np.unique(angle, return_index=True)
-    return long_mm, max(_width(lines, along[index]) for index in first)
+    return long_mm, along[np.unique(angle, return_index=True)[1]]
 
 
-def _width(lines: np.ndarray, direction: np.ndarray) -> float:
-    """Return the longest diameter at right angles to a direction.
+def _width(lines: np.ndarray, directions: np.ndarray) -> float:
+    """Return the longest diameter at right angles to one of several directions.
 
     How far the outline reaches to both sides changes linearly between its corners, so that one of
     them is where it is widest.
+
+    Args:
+        lines: Outline in mm, `[N, 2, 2]`.
+        directions: Unit vectors, `[K, 2]`.
     """
-    start, end = np.sort(lines @ direction, axis=1).T
-    order = np.argsort(lines @ direction, axis=1)
-    side = np.take_along_axis(lines @ np.array([-direction[1], direction[0]]), order, 1)
-    places = np.unique(np.concatenate([start, end]))
-    best = 0.0
-    slack = TIE * float(places[-1] - places[0])
+    along, side = (lines @ turn.T for turn in (directions, directions[:, ::-1] * [-1, 1]))
+    slack = TIE * float((along.max((0, 1)) - along.min((0, 1))).max())
+    # Each direction has a band of its own, so that all are looked through at once.
+    along += np.arange(len(directions)) * (2 * float(along.max() - along.min()) + 1)
+    order = np.argsort(along, axis=1)
+    start, end = np.take_along_axis(along, order, 1).transpose(1, 0, 2).reshape(2, -1)
+    one, other = np.take_along_axis(side, order, 1).transpose(1, 0, 2).reshape(2, -1)
+    places = np.sort(along, None)
+    places = places[np.diff(places, prepend=-np.inf) > 0]
+    first = np.searchsorted(places, start - slack)
+    count = np.searchsorted(places, end + slack, "right") - first
+    # Counts up from `first` for each place that a line passes.
+    place = np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)
     length = np.maximum(end - start, slack)
-    # At so many places at a time that memory stays small.
-    for first in range(0, len(places), 256):
-        at = places[first : first + 256, None]
-        hit = (at >= start - slack) & (at <= end + slack)
-        share = np.clip((at - start) / length, 0, 1)
-        value = side[:, 0] + share * (side[:, 1] - side[:, 0])
-        high = np.where(hit, value, -np.inf).max(1)
-        low = np.where(hit, value, np.inf).min(1)
-        best = max(best, float((high - low).max()))
+    share = np.clip((places[place] - np.repeat(start, count)) / np.repeat(length, count), 0, 1)
+    value = np.repeat(one, count) + share * np.repeat(other - one, count)
+    high, low = np.full(len(places), -np.inf), np.full(len(places), np.inf)
+    np.maximum.at(high, place, value)
+    np.minimum.at(low, place, value)
     # A line along the place itself has two values there.
-    flat = end - start <= slack
-    if flat.any():
-        best = max(best, float(np.abs(side[flat, 1] - side[flat, 0]).max()))
-    return best
-
-
-def _better(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    """Return the longer pair; of two as long, the wider."""
-    if abs(one[0] - other[0]) <= TIE * max(one[0], other[0]):
-        return max(one[0], other[0]), max(one[1], other[1])
-    return max(one, other)
+    flat = np.abs(other - one)[end - start <= slack]
+    return max(float((high - low).max()), float(flat.max(initial=0)))

@@ -55,7 +55,7 @@ class Instances:
         if not classes:
             return cls(labels, ())
         flat = labels.ravel()
-        inside = np.flatnonzero(flat)
+        inside = np.flatnonzero(flat > 0)  # of booleans, which is many times faster
         numbers = flat[inside]
         sizes = np.bincount(numbers, minlength=len(classes) + 1)[1:]
         order = np.argsort(-sizes, kind="stable")
@@ -68,6 +68,18 @@ class Instances:
     def count(self) -> int:
         """How many there are."""
         return len(self.classes)
+
+    @cached_property
+    def voxels(self) -> tuple[np.ndarray, np.ndarray]:
+        """The voxels of all nodes, as indices of the flat array, and the node of each."""
+        flat = self.labels.ravel()
+        inside = np.flatnonzero(flat > 0)
+        return inside, flat[inside]
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """How many voxels each has."""
+        return np.bincount(self.voxels[1], minlength=self.count + 1)[1:]
 
     @cached_property
     def boxes(self) -> list[Box]:

@@ -77,11 +77,12 @@ def lesion_metrics(
 
 def overlaps(ours: Instances, theirs: Instances) -> np.ndarray:
     """Return how many voxels the nodes of two masks share: `[ours + 1, theirs + 1]`, 0 outside."""
-    inside = np.flatnonzero((ours.labels > 0) | (theirs.labels > 0))
-    pair = ours.labels.ravel()[inside].astype(np.int64) * (theirs.count + 1)
-    pair += theirs.labels.ravel()[inside]
+    inside, number = ours.voxels
+    pair = number.astype(np.int64) * (theirs.count + 1) + theirs.labels.ravel()[inside]
     counts = np.bincount(pair, minlength=(ours.count + 1) * (theirs.count + 1))
-    return counts.reshape(ours.count + 1, theirs.count + 1)
+    counts = counts.reshape(ours.count + 1, theirs.count + 1)
+    counts[0, 1:] = theirs.sizes - counts[1:, 1:].sum(0)
+    return counts
 
 
 def grid_diagonal(grid: Grid) -> float:

@@ -79,11 +79,9 @@ def _best(worth: np.ndarray) -> Match:
 
 def _centres(nodes: Instances) -> np.ndarray:
     """Return the mean index of the voxels of each node, `[count, 3]`."""
-    inside = np.flatnonzero(nodes.labels)
     if not nodes.count:
         return np.zeros((0, 3))
-    number = nodes.labels.ravel()[inside]
-    size = np.bincount(number, minlength=nodes.count + 1)[1:]
+    inside, number = nodes.voxels
     axes = np.unravel_index(inside, nodes.labels.shape)
     sums = [np.bincount(number, axis, minlength=nodes.count + 1)[1:] for axis in axes]
-    return np.stack(sums, 1) / size[:, None]
+    return np.stack(sums, 1) / nodes.sizes[:, None]

@@ -30,6 +30,7 @@ class Surface:
         corners: Corners of voxels that the surface goes around, `[M, 3]`.
         areas: Area of the surface around each, in mm2.
         corner_nodes: Node of each.
+        count: Nodes of the mask.
     """
 
     voxels: np.ndarray
@@ -37,13 +38,14 @@ class Surface:
     corners: np.ndarray
     areas: np.ndarray
     corner_nodes: np.ndarray
+    count: int
 
     @classmethod
     def of(cls, nodes: Instances, spacing: tuple[float, float, float]) -> Surface:
         """Find the surfaces of the nodes of a mask."""
         padded = np.pad(nodes.labels, 1)
         flat = padded.ravel()
-        inside = np.flatnonzero(flat)
+        inside = np.flatnonzero(flat > 0)
         _, height, width = padded.shape
         inner = np.ones(len(inside), bool)
         for step in (1, width, height * width):
@@ -61,7 +63,8 @@ class Surface:
         real = areas > 0
         scale = np.asarray(spacing)
         places = [np.stack(np.unravel_index(x, padded.shape), 1) for x in (surface, corners[real])]
-        return cls(places[0] * scale, flat[surface], places[1] * scale, areas[real], owner[real])
+        voxels, around = places[0] * scale, places[1] * scale
+        return cls(voxels, flat[surface], around, areas[real], owner[real], nodes.count)
 
 
 @dataclass(frozen=True)
@@ -158,15 +161,17 @@ def to_some(
         theirs: Nodes of the other.
         reach: Tolerance in mm.
     """
-    chosen, wanted = np.isin(one.nodes, mine), np.isin(other.nodes, theirs)
-    mm, lost = way.mm[chosen], ~np.isin(way.node[chosen], theirs)
+    ours, wanted = np.zeros((2, 1 + max(one.count, other.count)), bool)
+    ours[mine], wanted[theirs] = True, True
+    chosen = ours[one.nodes]
+    mm, lost = way.mm[chosen], ~wanted[way.node[chosen]]
     if lost.any():
-        mm[lost] = KDTree(other.voxels[wanted]).query(one.voxels[chosen][lost])[0]
-    chosen = np.isin(one.corner_nodes, mine)
-    within, lost = way.within[chosen], ~np.isin(way.corner_node[chosen], theirs)
+        mm[lost] = KDTree(other.voxels[wanted[other.nodes]]).query(one.voxels[chosen][lost])[0]
+    chosen = ours[one.corner_nodes]
+    within, lost = way.within[chosen], ~wanted[way.corner_node[chosen]]
     lost &= within
     if lost.any():
-        tree = KDTree(other.corners[np.isin(other.corner_nodes, theirs)])
+        tree = KDTree(other.corners[wanted[other.corner_nodes]])
         far = tree.query(one.corners[chosen][lost], distance_upper_bound=_reach(reach))[0]
         within[lost] = np.isfinite(far)
     return mm, within, one.areas[chosen]
