@@ -87,14 +87,17 @@ def anatomy_on(case: Case, grid: Grid) -> np.ndarray | None:
 
 
 def organ_names(file: Path) -> dict[int, str]:
-    """Return the names of the numbers in a mask of organs, from `<mask>.json` beside it.
+    """Return the names of the numbers in a mask of organs.
 
-    It holds `{"1": "aorta", ...}` or the reverse; without it there are none.
+    They are in `<mask>.json` beside it, else in `names.json` of its folder, for all masks there. It
+    holds `{"1": "aorta", ...}` or the reverse; without it there are none.
 
     Raises:
         DataError: If it holds something else.
     """
     beside = file.with_name(file.name.split(".")[0] + ".json")
+    if not beside.is_file():
+        beside = file.with_name("names.json")
     if not beside.is_file():
         return {}
     try:

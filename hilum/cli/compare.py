@@ -10,7 +10,7 @@ import typer
 from hilum.core.errors import SettingsError
 
 from .console import clean_stop, say
-from .options import Config, KeyValues
+from .options import Config, KeyValues, Workers
 
 
 @clean_stop
@@ -25,8 +25,12 @@ def compare(
     ],
     out: Annotated[Path, typer.Option(help="Folder for tables and report.")],
     names: Annotated[str | None, typer.Option(help="Names of the tools, as in one,two.")] = None,
-    metrics: Annotated[str | None, typer.Option(help="Metrics, as in dice,f1agg.")] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Metrics, as in dice,f1agg; `hilum list metrics` names them."),
+    ] = None,
     margin: Annotated[float, typer.Option(help="Equivalence margin of fractions, above 0.")] = 0.02,
+    workers: Workers = 1,
     settings: KeyValues = None,
     config: Config = None,
 ) -> None:
@@ -36,12 +40,11 @@ def compare(
 
     asked = load(EvaluationSettings, config or [], settings or [])
     from hilum.study.masks.compare import compare as run
-    from hilum.study.masks.metrics import COMPARED
 
     pair = tuple(part.strip() for part in names.split(",")) if names is not None else None
     if pair is not None and len(pair) != 2:
         raise SettingsError("--names must be two names, as in one,two", found=repr(names))
-    chosen = tuple(m.strip() for m in metrics.split(",")) if metrics is not None else COMPARED
+    chosen = tuple(m.strip() for m in metrics.split(",")) if metrics is not None else None
     for line in run(
         masks_a,
         masks_b,
@@ -51,5 +54,6 @@ def compare(
         metrics=chosen,
         margin=margin,
         settings=asked,
+        workers=workers,
     ).lines():
         say(line)

@@ -10,7 +10,7 @@ import typer
 from hilum.core.errors import SettingsError
 
 from .console import clean_stop, progress, say
-from .options import Config, KeyValues
+from .options import Config, KeyValues, Workers
 from .robustness_matrix import show_matrix
 
 
@@ -39,13 +39,15 @@ def evaluate(
             "as the command robustness does.",
         ),
     ] = False,
+    workers: Workers = 1,
     settings: KeyValues = None,
     config: Config = None,
 ) -> None:
     """Compare masks, made by any tool, with references: per case, per node, per cohort."""
     if robustness:
-        if site:
-            raise SettingsError("--site and --robustness cannot go together")
+        if site or workers > 1:
+            other = "--site" if site else "--workers"
+            raise SettingsError(f"{other} and --robustness cannot go together")
         return show_matrix(predictions, manifest, out, settings, config)
     from hilum.core.settings import load
     from hilum.evaluation.settings import EvaluationSettings
@@ -54,7 +56,15 @@ def evaluate(
     from hilum.segmenter.assessment.evaluate import evaluate as run
 
     with progress("evaluate") as show:
-        found = run(predictions, manifest, out, by_site=site, settings=asked, progress=show)
+        found = run(
+            predictions,
+            manifest,
+            out,
+            by_site=site,
+            settings=asked,
+            workers=workers,
+            progress=show,
+        )
     for line in found.lines():
         say(line)
     return None

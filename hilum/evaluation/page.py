@@ -12,25 +12,27 @@ from markupsafe import Markup
 from hilum.core.files import write_text
 
 from .charts.svg import lines, scatter
-from .html.parts import joined, picture
+from .html.parts import beside, joined, picture
 from .html.rendering import render
 
 Numbers = Mapping[str, float]
 SHOWN_SITES = ("dice", "dscagg", "f1agg", "lesion_sensitivity", "hd95_mm", "volume_error_ml")
 MEASURES = {
     "volume_ml": "volume = MTV, ml",
+    "nodes": "number of nodes",
+    "max_short_axis_mm": "largest short axis, mm",
     "tlg": "TLG, SUV ml",
     "suv_max": "SUVmax",
     "suv_peak": "SUVpeak",
 }
-DRAWN = ("volume_ml", "tlg")
+DRAWN = ("volume_ml", "nodes", "max_short_axis_mm", "tlg")
 """Measures with a Bland-Altman plot."""
 
 
 def write_evaluation_page(
     path: str | Path,
     cohort: Mapping[str, Any],
-    cases: Mapping[int, Mapping[str, Numbers]],
+    cases: Mapping[int | str, Mapping[str, Numbers]],
     pairs: Sequence[Mapping[str, Any]] = (),
     pictures: Mapping[str, Path] | None = None,
 ) -> None:
@@ -39,20 +41,24 @@ def write_evaluation_page(
     Args:
         path: HTML file.
         cohort: Content of `cohort.json`.
-        cases: Metrics of each case, by class.
+        cases: Metrics of each case, by class or region.
         pairs: Rows of `pairs.csv`.
         pictures: Of cases that miss nodes or make some up, by what they show.
     """
+    by_name = {str(target): own for target, own in cases.items()}
+    status = cohort["node_status"]
     classes = [
         {
-            "value": value,
+            "title": f"Class {value}" if value.isdigit() else f"Region {value}",
+            "status": _status(status["classes"][value]),
+            "stations": _stations((cohort.get("stations") or {}).get(value, {})),
             "metrics": _metrics(
                 metrics, cohort["definitions"], cohort.get("undefined", {}).get(value, {})
             ),
             "agreement": _agreement(cohort["agreement"].get(value, {})),
-            "charts": _bland_altman(cohort["agreement"].get(value, {}), cases[int(value)]),
+            "charts": _bland_altman(cohort["agreement"].get(value, {}), by_name[value]),
             "sites": _sites(cohort, value),
-            "worst": _worst(cases[int(value)]),
+            "worst": _worst(by_name[value]),
         }
         for value, metrics in cohort["classes"].items()
     ]
@@ -62,6 +68,8 @@ def write_evaluation_page(
         cases=cohort["cases"],
         both_empty="1" if cohort.get("both_empty", "1") == "1" else "undefined",
         classes=classes,
+        definitions=_definitions(cohort),
+        positive=status["positive"],
         site_titles=[cohort["definitions"][name]["title"] for name in SHOWN_SITES],
         scores=_scores(cohort.get("scores")),
         pairs=[_pair(row) for row in pairs],
@@ -79,14 +87,25 @@ def _metrics(
     for name, about in definitions.items():
         if name in metrics:
             m = metrics[name]
-            interval = f"[{_number(m['ci_low'])}, {_number(m['ci_high'])}]"
+            interval = _ends(m)
             counted = f"{m['lesions']:.0f} nodes" if "lesions" in m else f"{m['n']:.0f}"
             none = str(undefined.get(name, 0) or "")
-            numbers = [_number(m["value"]), interval, counted, none]
-            title = about["title"]
-            title = f"Sensitivity, {title}" if name.startswith("sensitivity_") else title
-            rows.append([title, *numbers, about["definition"], about["empty"]])
+            rows.append([_title(name, about), _number(m["value"]), interval, counted, none])
     return rows
+
+
+def _title(name: str, about: Mapping[str, str]) -> str:
+    return f"Sensitivity, {about['title']}" if name.startswith("sensitivity_") else about["title"]
+
+
+def _definitions(cohort: Mapping[str, Any]) -> list[list[str]]:
+    """Return what each metric of the page means, and what it is where a mask is empty."""
+    used = {name for metrics in cohort["classes"].values() for name in metrics}
+    return [
+        [_title(name, about), about["definition"], about["empty"]]
+        for name, about in cohort["definitions"].items()
+        if name in used
+    ]
 
 
 def _known(found: Mapping[str, Numbers]) -> dict[str, Numbers]:
@@ -98,7 +117,8 @@ def _agreement(found: Mapping[str, Numbers]) -> list[list[str]]:
     rows = []
     for name, one in _known(found).items():
         limits = f"{_number(one['low'])} to {_number(one['high'])}"
-        numbers = [f"{one['n']:.0f}", _number(one["bias"]), limits, _number(one["ccc"])]
+        numbers = [f"{one['n']:.0f}", _number(one["bias"]), limits]
+        numbers += [_number(one["ccc"]), _number(one["icc"])]
         rows.append([MEASURES[name], *numbers, _number(one["median_relative_error"])])
     return rows
 
@@ -128,10 +148,57 @@ def _sites(cohort: Mapping[str, Any], value: str) -> list[list[str]]:
     return rows
 
 
+def _status(found: Mapping[str, Any]) -> dict[str, list[list[str]]]:
+    """Return the table of four fields, and what follows from it."""
+    counts = {key: f"{found[key]:.0f}" for key in ("tp", "fp", "fn", "tn", "unknown")}
+    fields = [
+        ["predicted positive", counts["tp"], counts["fp"]],
+        ["predicted negative", counts["fn"], counts["tn"]],
+    ]
+    titles = {
+        "accuracy": "accuracy",
+        "sensitivity": "sensitivity",
+        "specificity": "specificity",
+        "ppv": "positive predictive value",
+        "npv": "negative predictive value",
+    }
+    rows = [
+        [title, _number(one["value"]), _ends(one), f"{one['n']:.0f}"]
+        for key, title in titles.items()
+        for one in [found[key]]
+    ]
+    known = f"{found['accuracy']['n']:.0f}"
+    rows.append(["Cohen's kappa", _number(found["kappa"]), "–", known])
+    if found["unknown"]:
+        rows.append(["patients of unknown status", counts["unknown"], "–", "–"])
+    return {"fields": fields, "rows": rows}
+
+
+def _stations(found: Mapping[str, Any]) -> list[list[str]]:
+    rows = []
+    for station, one in found.items():
+        counts = [f"{one[key]:.0f}" for key in ("nodes", "patients", "found", "made_up")]
+        metrics = [one.get(name) for name in ("lesion_sensitivity", "f1agg", "dscagg")]
+        values = [beside(_number(m["value"]), _ends(m)) if m else "–" for m in metrics]
+        rows.append([station, *counts, *values])
+    return rows
+
+
+def _ends(one: Numbers) -> str:
+    """Return an interval in brackets; a dash where there is none."""
+    low, high = one["ci_low"], one["ci_high"]
+    if low is None or not math.isfinite(low):
+        return "–"
+    return f"[{_number(low)}, {_number(high)}]"
+
+
 def _worst(cases: Mapping[str, Numbers], most: int = 10) -> list[list[str]]:
     ranked = sorted(cases.items(), key=lambda item: item[1]["dice"])[:most]
     names = ("dice", "lesion_sensitivity", "false_positives", "volume_ml", "reference_volume_ml")
-    return [[case, *(_number(numbers[name]) for name in names)] for case, numbers in ranked]
+    return [
+        [case, *(_number(numbers[n], 0 if n == "false_positives" else 3) for n in names)]
+        for case, numbers in ranked
+    ]
 
 
 def _scores(found: Mapping[str, Any] | None) -> dict[str, object] | None:
@@ -150,8 +217,8 @@ def _scores(found: Mapping[str, Any] | None) -> dict[str, object] | None:
 
 
 def _pair(row: Mapping[str, Any]) -> list[str]:
-    """Return a row of the page: a node without a partner is missed or made up."""
-    alone = "missed" if row["prediction"] == "" else "made up"
+    """Return a row of the page: a node without a partner is missed or a false positive."""
+    alone = "missed" if row["prediction"] == "" else "false positive"
     numbers = [_number(row[key]) for key in ("iou", "dice", "distance_mm")]
     both = [str(row[key]) or "–" for key in ("case", "class", "prediction", "reference")]
     return [*both, *numbers, row["counted_by"].replace(" ", ", ") or alone]
@@ -160,8 +227,7 @@ def _pair(row: Mapping[str, Any]) -> list[str]:
 def _detection(name: str, one: Mapping[str, float]) -> list[str]:
     at = name.removeprefix("sensitivity_at_")
     title = f"sensitivity at {at} per patient" if at != name else name.replace("_", " ")
-    ends = f"[{_number(one['ci_low'])}, {_number(one['ci_high'])}]"
-    return [title, _number(one["value"]), ends, f"{one['n']:.0f}"]
+    return [title, _number(one["value"]), _ends(one), f"{one['n']:.0f}"]
 
 
 def _reliability(found: Mapping[str, Any]) -> dict[str, object]:
@@ -178,7 +244,7 @@ def _reliability(found: Mapping[str, Any]) -> dict[str, object]:
     return {"calibration": rows, "reliability": lines(curves, "probability", "frequency")}
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | None, digits: int = 3) -> str:
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+    return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.0f}"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from hilum.core.settings import Settings
+from hilum.core.types import IGNORE
 
 from .metrics.empty import BothEmpty
 from .metrics.matching import HIT_IOU, Hit
 from .metrics.surface import TOLERANCE_MM
+
+ClassValue = Annotated[int, Field(ge=1, lt=IGNORE)]
 
 
 class EvaluationSettings(Settings):
@@ -31,3 +36,41 @@ class EvaluationSettings(Settings):
     hit_mm: float = Field(
         5.0, gt=0, le=100, description="distance of centres up to which it is, hit=distance, mm"
     )
+    regions: dict[str, list[ClassValue]] = Field(
+        {},
+        description="named unions of class numbers, measured in addition to the classes, as in "
+        "{GTV: [1, 2]}",
+    )
+    instances: Literal["none", "both", "reference", "prediction"] = Field(
+        "none",
+        description="masks whose values are instance numbers of one class instead of classes",
+    )
+    stations: str = Field(
+        "",
+        description="station label maps for metrics per station: anatomy (column of the "
+        "manifest) or a folder with <case>.nii.gz",
+    )
+    positive_mm: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="short axis threshold for a node-positive patient, mm, as 10; without "
+        "positive_mm and positive_suv every node counts",
+    )
+    positive_suv: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="SUVmax threshold for a node-positive patient, of nodes of any size",
+    )
+
+    @model_validator(mode="after")
+    def _regions_of_classes(self) -> EvaluationSettings:
+        for name, values in self.regions.items():
+            if not name.strip() or name.strip().lstrip("+-").isdigit():
+                raise ValueError(f"a region must have a name that is no number, found {name!r}")
+            if not values:
+                raise ValueError(f"region {name} must have a class")
+        if self.regions and self.instances != "none":
+            raise ValueError("regions need classes, and instances=none")
+        return self

@@ -30,6 +30,7 @@ def case_metrics(
     *,
     settings: EvaluationSettings | None = None,
     short_axes_mm: Sequence[float] | None = None,
+    nodes: tuple[Instances, Instances] | None = None,
 ) -> dict[str, float]:
     """Return the metrics of `metrics_table.METRICS` for one case, and the sums that pooling needs.
 
@@ -44,6 +45,8 @@ def case_metrics(
         settings: What counts as near, as found, and as empty; see `empty.EMPTY_RULES`.
         short_axes_mm: Of the reference's nodes of this class, the largest node first, if they are
             known.
+        nodes: Of this class in both masks, without unknown voxels, if they are known: components
+            otherwise.
 
     Raises:
         DataError: If the shapes differ.
@@ -72,10 +75,14 @@ def case_metrics(
         "reference_volume_ml": truth,
         "volume_error_ml": volume - truth,
     }
-    lesions = (Instances.of(near_p), Instances.of(near_g))
+    lesions = (
+        (nodes[0].cut(box), nodes[1].cut(box))
+        if nodes is not None
+        else (Instances.of(near_p), Instances.of(near_g))
+    )
     surfaces = None
     if volume and truth:
-        one, other = (Surface.of(nodes, grid.spacing) for nodes in lesions)
+        one, other = (Surface.of(own, grid.spacing) for own in lesions)
         there, back = (Nearness.of(*x, tolerance_mm) for x in ((one, other), (other, one)))
         surfaces = one, other, there, back
         mm, within = (there.mm, back.mm), (there.within, back.within)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,10 +24,12 @@ class Instances:
     Attributes:
         labels: int32 `[D, H, W]`, the number of each voxel's node; 0 outside.
         classes: Class of each node.
+        numbered: Whether the mask numbered them, so that nodes of one class may touch.
     """
 
     labels: np.ndarray
     classes: tuple[int, ...]
+    numbered: bool = False
 
     @classmethod
     def of(cls, mask: np.ndarray) -> Instances:
@@ -48,6 +50,32 @@ class Instances:
             labels[box][own] = parts[own] + len(found)
             found += [value] * count
         return cls._ranked(labels, found)
+
+    @classmethod
+    def by_value(cls, mask: np.ndarray) -> Instances:
+        """Take each value of a mask for one node, in however many parts; all are of class 1.
+
+        Args:
+            mask: Whole numbers `[D, H, W]`; 0 is background, 255 unknown.
+        """
+        values = values_of(mask)
+        number = np.zeros(max([IGNORE, *values]) + 1, np.int32)
+        number[values] = np.arange(1, len(values) + 1)
+        return replace(cls._ranked(number[mask], [1] * len(values)), numbered=True)
+
+    def of_class(self, label: int) -> tuple[Instances, list[int]]:
+        """Return the nodes of one class, numbered from 1 on, and their numbers here."""
+        numbers = [n for n, own in enumerate(self.classes, 1) if own == label]
+        if len(numbers) == self.count:
+            return self, numbers
+        again = np.zeros(self.count + 1, np.int32)
+        again[numbers] = np.arange(1, len(numbers) + 1)
+        own = (label,) * len(numbers)
+        return replace(self, labels=again[self.labels], classes=own), numbers
+
+    def cut(self, box: Box) -> Instances:
+        """Return the nodes in a box that holds all of them."""
+        return replace(self, labels=self.labels[box])
 
     @classmethod
     def _ranked(cls, labels: np.ndarray, classes: list[int]) -> Instances:

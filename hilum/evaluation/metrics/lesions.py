@@ -9,7 +9,15 @@ import numpy as np
 from hilum.core.geometry import Grid
 
 from .instances import Instances
-from .surface import TOLERANCE_MM, Nearness, Surface, distances_of, nsd_key, to_some
+from .surface import (
+    TOLERANCE_MM,
+    Nearness,
+    Surface,
+    distances_of,
+    nsd_key,
+    surface_metrics,
+    to_some,
+)
 
 DISTANCES = ("hd95_mm", "masd_mm")
 Surfaces = tuple[Surface, Surface, Nearness, Nearness]
@@ -63,16 +71,44 @@ def lesion_metrics(
         if not mates.size or surfaces is None:
             rows.append(missed)
             continue
-        one, other, there, back = surfaces
-        own = np.array([number])
-        ends = to_some(there, one, other, mates, own, tolerance_mm)
-        found = to_some(back, other, one, own, mates, tolerance_mm)
-        mm, within, areas = zip(ends, found, strict=True)
-        row = distances_of(mm, within, areas, tolerance_mm)
+        if ours.numbered or theirs.numbered:
+            row = _apart(ours, theirs, mates, number, grid, tolerance_mm)
+        else:
+            row = _by_surfaces(surfaces, mates, number, tolerance_mm)
         sizes = shared[mates].sum() + shared[:, number].sum()
         rows.append(row | {"dice": 2 * float(shared[mates, number].sum()) / float(sizes)})
     rows += [missed] * int((~touching.any(1)).sum())
     return {f"lesion_{key}": math.fsum(row[key] for row in rows) / len(rows) for key in missed}
+
+
+def _by_surfaces(
+    surfaces: Surfaces, mates: np.ndarray, number: int, tolerance_mm: float
+) -> dict[str, float]:
+    """Return the distances between a lesion and predicted nodes, cut from whole surfaces."""
+    one, other, there, back = surfaces
+    own = np.array([number])
+    ends = to_some(there, one, other, mates, own, tolerance_mm)
+    found = to_some(back, other, one, own, mates, tolerance_mm)
+    mm, within, areas = zip(ends, found, strict=True)
+    return distances_of(mm, within, areas, tolerance_mm)
+
+
+def _apart(
+    ours: Instances,
+    theirs: Instances,
+    mates: np.ndarray,
+    number: int,
+    grid: Grid,
+    tolerance_mm: float,
+) -> dict[str, float]:
+    """Return the same where nodes may touch: each has the whole of its own surface then."""
+    boxes = [ours.boxes[mate - 1] for mate in mates] + [theirs.boxes[number - 1]]
+    near = tuple(
+        slice(min(s.start for s in sides), max(s.stop for s in sides))
+        for sides in zip(*boxes, strict=True)
+    )
+    one, other = np.isin(ours.labels[near], mates), theirs.labels[near] == number
+    return surface_metrics(one, other, grid, tolerance_mm)
 
 
 def overlaps(ours: Instances, theirs: Instances) -> np.ndarray:

@@ -52,7 +52,7 @@ def pairs_of(
     """
     found: list[Pair] = []
     for label in sorted({*ours.classes, *theirs.classes}):
-        (one, mine), (other, own) = _of_class(ours, label), _of_class(theirs, label)
+        (one, mine), (other, own) = ours.of_class(label), theirs.of_class(label)
         near = Nearby.of(one, other, grid)
         counts = {
             "f1agg": near.match(settings.hit, settings.hit_iou, settings.hit_mm),
@@ -69,11 +69,3 @@ def pairs_of(
         found += [Pair(label, n, None) for p, n in enumerate(mine, 1) if p not in hit[0]]
         found += [Pair(label, None, n) for r, n in enumerate(own, 1) if r not in hit[1]]
     return found
-
-
-def _of_class(nodes: Instances, label: int) -> tuple[Instances, list[int]]:
-    """Return the nodes of one class, numbered anew, and their numbers of before."""
-    numbers = [n for n, own in enumerate(nodes.classes, 1) if own == label]
-    anew = np.zeros(nodes.count + 1, np.int32)
-    anew[numbers] = np.arange(1, len(numbers) + 1)
-    return Instances(anew[nodes.labels], (label,) * len(numbers)), numbers

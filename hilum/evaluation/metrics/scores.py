@@ -46,6 +46,7 @@ def score_case(
     least: float = LEAST,
     *,
     mask: np.ndarray | None = None,
+    lesions: Instances | None = None,
 ) -> CaseScores:
     """Return the candidates of a probability map and how reliable it is.
 
@@ -61,10 +62,11 @@ def score_case(
         least: See above.
         mask: What was predicted, whole numbers. With several classes each voxel is of the class
             nearest to it, and components are taken within each: classes that touch are apart.
+        lesions: Of the reference, if they are known: components within each class otherwise.
     """
     known = reference != IGNORE
     truth = (reference > 0) & known
-    lesions = Instances.of(reference)
+    lesions = lesions or Instances.of(reference)
     inside = (probability >= least) & known
     if mask is not None and len(values_of(mask)) > 1:
         labels, count = _within_classes(inside, mask)

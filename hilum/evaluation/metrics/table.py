@@ -222,6 +222,8 @@ METRICS: Table[Metric] = Table(
 )
 """Ours and those of others, by name."""
 
+_NSD = re.compile(r"(?:lesion_)?nsd_(\d+(?:\.\d+)?)mm")
+
 
 def nsd_metrics(tolerance_mm: float) -> dict[str, Metric]:
     """Return the definitions of the surface Dice at a tolerance."""
@@ -234,6 +236,26 @@ def nsd_metrics(tolerance_mm: float) -> dict[str, Metric]:
             definition=base.definition.replace("2 mm", mm),
         )
     return found
+
+
+def metric_of(name: str) -> Metric:
+    """Return the definition of a metric, of the surface Dice at whatever tolerance.
+
+    Raises:
+        KeyError: If there is none of this name.
+    """
+    match = _NSD.fullmatch(name)
+    return nsd_metrics(float(match[1]))[name] if match else METRICS[name]
+
+
+def is_metric(name: str) -> bool:
+    """Return whether there is a metric of this name."""
+    return name in METRICS or is_nsd(name)
+
+
+def is_nsd(name: str) -> bool:
+    """Return whether a metric is the surface Dice, of masks or lesions, at some tolerance."""
+    return bool(_NSD.fullmatch(name))
 
 
 def nsd_tolerances(names: Iterable[str]) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..metrics.table import METRICS
+from ..metrics.table import is_metric, metric_of
 
 UNITS = ("_mm", "_ml")
 
@@ -15,8 +15,7 @@ def bounds(metric: str) -> tuple[float, float]:
     Fractions, such as Dice, lie in 0 to 1; distances, volumes and counts have no upper end, and
     signed errors no end at all. A metric that is not hilum's may have any value.
     """
-    known = METRICS.get(metric)
-    if known is None or known.better == "neither":
+    if not is_metric(metric) or metric_of(metric).better == "neither":
         return -math.inf, math.inf
     if metric.endswith(UNITS) or metric == "false_positives":
         return 0.0, math.inf

@@ -9,6 +9,9 @@ import numpy as np
 from .moderation import StudyVariances
 from .random_effects import estimate
 
+LEVEL = 0.05
+"""Of every test."""
+
 
 @dataclass(frozen=True)
 class Equivalence:
@@ -56,4 +59,16 @@ def equivalence(
     low, high = found.interval(0.9)
     p = max(found.tail(-margin, above=True), found.tail(margin, above=False))
     p = p if p == p else 1.0
-    return Equivalence(found.mean, low, high, margin, p, p < 0.05)
+    return Equivalence(found.mean, low, high, margin, p, p < LEVEL)
+
+
+def without_difference(p_value: float, equal: Equivalence | None) -> str:
+    """Return the verdict on two arms of which neither is shown to be better.
+
+    Args:
+        p_value: Of the difference, not adjusted for other comparisons.
+        equal: Equivalence within the margin, if that was tested.
+    """
+    if equal is not None and equal.equivalent:
+        return f"equivalent (±{equal.margin:g})"
+    return "inconclusive" + (f" (p < {LEVEL:g} before Holm)" if p_value < LEVEL else "")

@@ -28,6 +28,7 @@ from ..inference.settings import InferenceSettings, Precision, Uncertainty
 from ..operating.apply import operating_at
 from ..operating.point import asked_point
 from ..predictor import Predictor
+from ..stations import name_stations
 from ..status import STATUS, TITLE, are_proposals, proposal_notes, with_status
 from .already import PredictSettings, check_names, files_of, is_there, key_of, rows_of
 from .identity import Given, folders_of, load
@@ -36,7 +37,6 @@ from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
 from .page import write_page
 from .patient import check_uncertainty, predict_maps, preparation
 from .pictures import thinned
-from .stations import name_stations
 
 SUMMARY = "summary.json"
 

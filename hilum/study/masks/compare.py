@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,15 +12,19 @@ from pathlib import Path
 from hilum.core.errors import DataError, SettingsError, did_you_mean
 from hilum.core.files import write_json
 from hilum.core.outputs import check_output, mark
+from hilum.core.settings import validate
 from hilum.datasets.io.masks import masks_in, some
-from hilum.evaluation.metrics.table import METRICS
+from hilum.evaluation.metrics.surface import nsd_key
+from hilum.evaluation.metrics.table import METRICS, is_metric, is_nsd, nsd_metrics
 from hilum.evaluation.settings import EvaluationSettings
 from hilum.evaluation.statistics.cohort import SUMS
 from hilum.segmenter.assessment.evaluate import evaluate
 from hilum.segmenter.assessment.mask_files import labelled_cases
+from hilum.segmenter.assessment.misses import remove_pictures
 from hilum.segmenter.assessment.prepared_cases import write_rows
+from hilum.segmenter.assessment.views import Target, in_order, name_of
 
-from .metrics import COMPARED, Cases, Compared, compared
+from .metrics import COMPARED, NSD, Cases, Compared, compared
 from .page import write_page
 
 
@@ -31,17 +34,19 @@ class MaskComparison:
 
     Attributes:
         names: Of the two folders.
-        rows: Every metric of every class.
-        cases: Metrics of each case by class, of both folders.
+        rows: Every metric of every class and region.
+        cases: Metrics of each case by class or region, of both folders.
+        skipped: Metrics that were asked for and that nothing was measured of.
         patients: Patient of each case.
         out: Folder with tables and report.
     """
 
     names: tuple[str, str]
     rows: Sequence[Compared]
-    cases: Mapping[int, tuple[Cases, Cases]]
+    cases: Mapping[Target, tuple[Cases, Cases]]
     patients: Mapping[str, str]
     out: Path
+    skipped: tuple[str, ...] = ()
 
     @property
     def caveat(self) -> str:
@@ -55,10 +60,12 @@ class MaskComparison:
         for row in self.rows:
             c = row.comparison
             ends = f" [{c.ci_low:+.3f}, {c.ci_high:+.3f}]" if c.ci_low == c.ci_low else ""
-            of = f"class {row.label}: " if len(self.cases) > 1 else ""
+            of = f"{name_of(row.label)}: " if len(self.cases) > 1 else ""
             found.append(
                 f"  {of}{row.title:<18} {c.difference:+.3f}{ends}  {row.verdict(self.names)}"
             )
+        if self.skipped:
+            found.append(f"note: not measured, so not compared: {', '.join(self.skipped)}")
         return [*found, CAVEAT, f"report in {self.out / 'report.html'}"]
 
 
@@ -75,9 +82,10 @@ def compare(
     out: str | Path,
     *,
     names: tuple[str, str] | None = None,
-    metrics: Sequence[str] = COMPARED,
+    metrics: Sequence[str] | None = None,
     margin: float = 0.02,
     settings: EvaluationSettings | None = None,
+    workers: int = 1,
 ) -> MaskComparison:
     """Compare two folders of masks on the same patients, with the statistics of a study.
 
@@ -91,9 +99,11 @@ def compare(
         manifest: As for `evaluate`: a cohort with labels, or a folder of reference masks.
         out: Where to write.
         names: Of the tools; the names of the folders without.
-        metrics: Which are compared.
+        metrics: Which are compared; `metrics.COMPARED` without, with the NSD at the tolerance of
+            the settings.
         margin: Largest difference of a metric between 0 and 1 that does not matter.
-        settings: What counts as near, and as empty, as for `evaluate`.
+        settings: As for `evaluate`.
+        workers: Processes, as for `evaluate`.
 
     Raises:
         DataError: If a folder is missing, lacks a case of the manifest, or has one on another grid.
@@ -101,7 +111,11 @@ def compare(
     """
     first, second, out = Path(masks_a), Path(masks_b), Path(out)
     names = names or _names(first, second)
-    _check(first, second, out, names, metrics, margin)
+    settings = settings or validate(EvaluationSettings, {})
+    nsd = nsd_key(settings.tolerance_mm)
+    asked = metrics if metrics is not None else [nsd if m == NSD else m for m in COMPARED]
+    _check_metrics(asked, settings.tolerance_mm)
+    _check(first, second, out, names, margin)
     _check_cases(Path(manifest), first, second)
     check_output(out, "compare", earlier="comparison.json", inputs=[first, second])
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -109,13 +123,14 @@ def compare(
         made = Path(temporary)
         both = []
         for name, folder in zip(names, (first, second), strict=True):
-            evaluate(folder, manifest, made / name, settings=settings)
+            evaluate(folder, manifest, made / name, settings=settings, workers=workers)
             both.append(_read(made / name / "cases.csv"))
         (cases_a, patients), (cases_b, _) = both
-        labels = sorted(cases_a.keys() | cases_b.keys())
+        labels = in_order([*cases_a, *cases_b])
         cases = {n: (cases_a.get(n, {}), cases_b.get(n, {})) for n in labels}
-        rows = [row for n in labels for row in compared(n, *cases[n], patients, metrics, margin)]
-        found = MaskComparison(names, rows, cases, patients, out)
+        rows = [row for n in labels for row in compared(n, *cases[n], patients, asked, margin)]
+        skipped = tuple(m for m in asked if m not in {row.metric for row in rows})
+        found = MaskComparison(names, rows, cases, patients, out, skipped)
         _write(found, made, margin)
         _move(made, out)
     return found
@@ -126,7 +141,6 @@ def _check(
     second: Path,
     out: Path,
     names: tuple[str, str],
-    metrics: Sequence[str],
     margin: float,
 ) -> None:
     for folder in (first, second):
@@ -134,8 +148,14 @@ def _check(
             raise DataError("the folder of masks must exist", file=folder)
     if first.resolve() == second.resolve():
         raise SettingsError("the two folders of masks must differ", found=f"{first} twice")
-    if out.resolve() in (first.resolve(), second.resolve()):
-        raise SettingsError("out must not be one of the folders of masks", found=str(out))
+    masks = (first.resolve(), second.resolve())
+    for place in (out, *(out / name for name in names)):
+        if place.resolve() in masks:
+            raise SettingsError(
+                "results must not lie among the masks",
+                found=f"{place} holds masks",
+                remedy="choose another folder with --out, or other names with --names",
+            )
     if len(set(names)) < 2 or not all(name and Path(name).name == name for name in names):
         raise SettingsError(
             "the tools must have two different names that a folder can have",
@@ -144,12 +164,20 @@ def _check(
         )
     if not margin > 0:
         raise SettingsError("margin must be above 0", found=f"{margin:g}")
+
+
+def _check_metrics(metrics: Sequence[str], tolerance_mm: float) -> None:
+    """Refuse metrics that are none, and the surface Dice at another tolerance than is measured."""
+    known = [n for n in METRICS if not n.startswith("sensitivity_") and not is_nsd(n)]
+    known += nsd_metrics(tolerance_mm)
     for metric in metrics:
-        if metric not in METRICS or metric.startswith("sensitivity_"):
-            known = [name for name in METRICS if not name.startswith("sensitivity_")]
+        if metric not in known:
+            other = is_nsd(metric)
             raise SettingsError(
-                f"metrics must be some of {', '.join(known)}{did_you_mean(metric, known)}",
+                f"metrics must be some of {', '.join(known)}"
+                f"{'' if other else did_you_mean(metric, known)}",
                 found=repr(metric),
+                remedy=f"set tolerance_mm={metric.split('_')[-1][:-2]}" if other else "",
             )
     if not metrics:
         raise SettingsError("metrics must not be empty")
@@ -177,9 +205,9 @@ def _names(first: Path, second: Path) -> tuple[str, str]:
     return f"{a.parent.name}-{a.name}", f"{b.parent.name}-{b.name}"
 
 
-def _read(file: Path) -> tuple[dict[int, Cases], dict[str, str]]:
+def _read(file: Path) -> tuple[dict[Target, Cases], dict[str, str]]:
     """Return the metrics of each case by class, and the patient of each case."""
-    found: dict[int, Cases] = {}
+    found: dict[Target, Cases] = {}
     patients: dict[str, str] = {}
     with file.open(newline="", encoding="utf-8") as stream:
         for line in csv.DictReader(stream):
@@ -187,9 +215,11 @@ def _read(file: Path) -> tuple[dict[int, Cases], dict[str, str]]:
             numbers = {
                 key: float(value) if value else math.nan
                 for key, value in line.items()
-                if key in METRICS or key in SUMS
+                if is_metric(key) or key in SUMS
             }
-            found.setdefault(int(line["class"]), {})[case] = numbers
+            label = line["class"]
+            target = int(label) if label.isdigit() else label
+            found.setdefault(target, {})[case] = numbers
     return found, patients
 
 
@@ -233,7 +263,7 @@ def _beside(found: MaskComparison) -> list[dict[str, object]]:
         for case in a:
             row: dict[str, object] = {"case": case, "patient": found.patients[case], "class": label}
             for metric in dict.fromkeys((*a[case], *b.get(case, {}))):
-                if metric in METRICS:
+                if is_metric(metric):
                     row[f"a_{metric}"] = a[case].get(metric, math.nan)
                     row[f"b_{metric}"] = b.get(case, {}).get(metric, math.nan)
             rows.append(row)
@@ -245,10 +275,12 @@ def _plain(value: object) -> object:
 
 
 def _move(made: Path, out: Path) -> None:
-    """Put what was made in its place; what else lies there stays."""
+    """Put what was made in its place; what else lies there stays, but for earlier pictures."""
     mark(out, "compare")
     for entry in sorted(made.iterdir()):
-        target = out / entry.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        entry.replace(target)
+        if entry.is_dir():
+            remove_pictures(out / entry.name)
+    for file in sorted(file for file in made.rglob("*") if file.is_file()):
+        target = out / file.relative_to(made)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hilum.evaluation.metrics.table import METRICS
+from hilum.evaluation.metrics.table import metric_of
 from hilum.evaluation.statistics.bounds import bounds, reach
 from hilum.evaluation.statistics.cohort import POOLS, SUMS, cohort_metrics
 from hilum.evaluation.statistics.comparison import (
@@ -16,24 +16,30 @@ from hilum.evaluation.statistics.comparison import (
     holm,
     paired_comparison,
 )
-from hilum.evaluation.statistics.equivalence import Equivalence, equivalence
+from hilum.evaluation.statistics.equivalence import (
+    LEVEL,
+    Equivalence,
+    equivalence,
+    without_difference,
+)
 from hilum.evaluation.statistics.pseudovalues import pseudovalues
+from hilum.segmenter.assessment.views import Target
 
 Cases = dict[str, dict[str, float]]
 """Metrics of each case, from `case_metrics`."""
 
+NSD = "nsd_2mm"
 COMPARED = (
     "dice",
     "dscagg",
     "f1agg",
     "lesion_sensitivity",
     "lesion_precision",
-    "nsd_2mm",
+    NSD,
     "hd95_mm",
     "fpv_ml",
     "fnv_ml",
 )
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Compared:
     """One metric of one class in both folders.
 
     Attributes:
-        label: Class of the mask.
+        label: Class of the mask, or name of a region.
         metric: Name of the metric.
         a: Value, interval and number of patients of the first folder, as in `cohort_metrics`.
         b: The same of the second.
@@ -50,7 +56,7 @@ class Compared:
         equal: Equivalence within the margin; of metrics between 0 and 1 only.
     """
 
-    label: int
+    label: Target
     metric: str
     a: Mapping[str, float]
     b: Mapping[str, float]
@@ -61,7 +67,7 @@ class Compared:
     @property
     def title(self) -> str:
         """Title of the metric."""
-        return METRICS[self.metric].title
+        return metric_of(self.metric).title
 
     def verdict(self, names: tuple[str, str]) -> str:
         """Say what the comparison supports, of these two sets of masks."""
@@ -71,18 +77,14 @@ class Compared:
         if c.n_patients < LEAST_PATIENTS:
             return f"not supported: {c.n_patients} patients"
         if self.p_adjusted < LEVEL:
-            better = METRICS[self.metric].better
+            better = metric_of(self.metric).better
             first = (c.difference > 0) == (better != "lower")
-            return f"{names[0] if first else names[1]} is better"
-        if self.equal is not None and self.equal.equivalent:
-            return f"the same within {self.equal.margin:g}"
-        if c.p_value < LEVEL:
-            return "not shown, given the number of metrics"
-        return "no difference shown, and no equality"
+            return f"{names[0] if first else names[1]} better"
+        return without_difference(c.p_value, self.equal)
 
 
 def compared(
-    label: int,
+    label: Target,
     a: Cases,
     b: Cases,
     patients: Mapping[str, str],

@@ -12,7 +12,12 @@ from hilum.evaluation.statistics.bootstrap import cluster_interval
 from hilum.evaluation.statistics.bounds import reach
 from hilum.evaluation.statistics.cohort import POOLS, cohort_metrics
 from hilum.evaluation.statistics.comparison import Comparison, holm, paired_comparison
-from hilum.evaluation.statistics.equivalence import Equivalence, equivalence
+from hilum.evaluation.statistics.equivalence import (
+    LEVEL,
+    Equivalence,
+    equivalence,
+    without_difference,
+)
 from hilum.evaluation.statistics.moderation import StudyVariances, study_variances
 from hilum.evaluation.statistics.runs import align, models
 
@@ -24,8 +29,6 @@ Interval = dict[str, float]
 
 SHOWN = ("dice", "dscagg", "f1agg", "lesion_sensitivity", "nsd_2mm", "hd95_mm")
 """Columns of the main table, as far as the cells measured them."""
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,7 @@ class Paired:
             return f"not supported: {c.note}"
         if self.p_adjusted < LEVEL:
             return "better" if (c.difference > 0) == higher_is_better(metric) else "worse"
-        if self.equal is not None and self.equal.equivalent:
-            return f"the same within {self.equal.margin:g}"
-        if c.p_value < LEVEL:
-            return "not shown, given the number of comparisons"
-        return "no difference shown, and no equality"
+        return without_difference(c.p_value, self.equal)
 
 
 def higher_is_better(metric: str) -> bool:

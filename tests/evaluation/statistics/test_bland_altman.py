@@ -6,7 +6,10 @@ import math
 import statistics
 
 import numpy as np
+import pandas as pd
 import pytest
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
 
 from hilum.evaluation.statistics.bland_altman import agreement
 
@@ -41,3 +44,17 @@ def test_undefined_pairs_are_left_out_and_counted() -> None:
     assert agreement([1.0, math.nan, 3.0], [1.0, 2.0, 3.0]).n == 2
     assert agreement([], []).n == 0
     assert math.isnan(agreement([1.0], [2.0]).low)
+
+
+def test_the_intraclass_correlation_from_the_mean_squares_of_statsmodels() -> None:
+    """McGraw and Wong, ICC(A,1), from a two-way analysis of variance."""
+    draw = np.random.default_rng(4)
+    r = draw.normal(5, 2, 12)
+    p = r + draw.normal(0.7, 1, 12)
+    frame = pd.DataFrame({"y": [*p, *r], "patient": [*range(12)] * 2, "side": [0] * 12 + [1] * 12})
+    squares = anova_lm(ols("y ~ C(patient) + C(side)", frame).fit())["mean_sq"]
+    patients, sides, rest = (squares[key] for key in ("C(patient)", "C(side)", "Residual"))
+    want = (patients - rest) / (patients + rest + 2 / 12 * (sides - rest))
+    assert agreement(p.tolist(), r.tolist()).icc == pytest.approx(want)
+    assert math.isnan(agreement([1.0, 1.0], [1.0, 1.0]).icc)
+    assert math.isnan(agreement([1.0], [2.0]).icc)

@@ -52,9 +52,32 @@ def test_pairs_and_misses_reach_the_tables_and_the_page(tmp_path: Path) -> None:
     assert rows[0]["counted_by"] == "f1agg panoptic_quality lesion_dice"
     lost = nodes["miss", "reference", rows[3]["reference"]]
     assert lost["centroid_mm"].split() == ["20.0", "18.0", "21.0"], "w, h, d of the late node"
-    assert [file.name for file in (out / "misses").iterdir()] == ["miss.png"]
+    kept = sorted(file.name for file in (out / "misses").iterdir())
+    assert kept == ["miss.png", "pictures.json"]
     text = (out / "report.html").read_text()
-    assert "miss: 1 missed, 1 made up" in text
+    assert "miss: 1 missed, 1 false positive" in text
     assert "data:image/png;base64" in text
-    assert "made up</td>" in text
+    assert "false positive</td>" in text
     assert "f1agg, panoptic_quality, lesion_dice" in text
+
+
+def test_pictures_of_an_earlier_evaluation_go_and_what_the_user_put_there_stays(
+    tmp_path: Path,
+) -> None:
+    truth = boxes((1, 1, 1), (6, 8, 9))
+    pet = {"pet": write_volume(tmp_path / "pet.nii.gz", truth.astype(np.float32), GRID)}
+    label = write_volume(tmp_path / "label.nii.gz", truth, GRID)
+    manifest = write_manifest(tmp_path / "m.csv", [Case("a", "a", pet, label)])
+    write_volume(tmp_path / "ours" / "a.nii.gz", boxes((1, 1, 1)), GRID)
+    folder = evaluate(tmp_path / "ours", manifest, tmp_path / "o").out / "misses"
+    (folder / "mine.png").write_bytes(b"mine")
+    write_volume(tmp_path / "ours" / "a.nii.gz", truth, GRID)
+    evaluate(tmp_path / "ours", manifest, tmp_path / "o")
+    assert [file.name for file in folder.iterdir()] == ["mine.png"]
+    (folder / "mine.png").unlink()
+    write_volume(tmp_path / "ours" / "a.nii.gz", boxes((6, 8, 9)), GRID)
+    evaluate(tmp_path / "ours", manifest, tmp_path / "o")
+    assert (folder / "a.png").is_file()
+    write_volume(tmp_path / "ours" / "a.nii.gz", truth, GRID)
+    evaluate(tmp_path / "ours", manifest, tmp_path / "o")
+    assert not folder.exists()

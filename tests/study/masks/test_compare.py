@@ -18,8 +18,10 @@ from hilum.core.case import Case
 from hilum.core.errors import DataError, SettingsError, UserError
 from hilum.core.files import read_json
 from hilum.core.geometry import Grid, IntTriple
+from hilum.core.settings import validate
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.manifest import write_manifest
+from hilum.evaluation.settings import EvaluationSettings
 from hilum.segmenter.assessment.evaluate import evaluate
 from hilum.study.masks.compare import compare
 
@@ -64,7 +66,7 @@ def test_the_difference_is_that_of_a_paired_t_test(folders: Path, tmp_path: Path
     assert dice.comparison.difference == pytest.approx((one - two).mean())
     assert dice.comparison.p_value == pytest.approx(want.pvalue)
     assert (dice.comparison.ci_low, dice.comparison.ci_high) == pytest.approx(tuple(interval))
-    assert dice.verdict(found.names) == "one is better"
+    assert dice.verdict(found.names) == "one better"
     ps = sorted(row.comparison.p_value for row in found.rows)
     assert dice.p_adjusted >= dice.comparison.p_value
     assert min(row.p_adjusted for row in found.rows) == pytest.approx(min(1, ps[0] * len(ps)))
@@ -108,7 +110,7 @@ def test_distances_have_the_direction_in_which_less_is_better(
                     metrics=("hd95_mm",))  # fmt: skip
     [row] = found.rows
     assert row.comparison.difference < 0
-    assert row.verdict(found.names) == "one is better"
+    assert row.verdict(found.names) == "one better"
     assert row.equal is None
 
 
@@ -197,12 +199,14 @@ def test_an_earlier_result_survives_a_refusal(folders: Path, tmp_path: Path) -> 
         ({"masks_b": "one"}, "must differ"),
         ({"masks_b": "one/../one"}, "must differ"),
         ({"masks_b": "nowhere"}, "must exist"),
-        ({"out": "two"}, "out must not be"),
+        ({"out": "two"}, "must not lie among the masks"),
         ({"names": ("x", "x")}, "two different names"),
         ({"names": ("../x", "y")}, "two different names"),
         ({"margin": 0.0}, "above 0"),
         ({"margin": math.nan}, "above 0"),
         ({"metrics": ("dise",)}, "did you mean 'dice'"),
+        ({"metrics": ("nsd_3mm",)}, "set tolerance_mm=3"),
+        ({"out": ".", "names": ("one", "other")}, "must not lie among the masks"),
         ({"metrics": ()}, "not be empty"),
     ],
 )
@@ -221,7 +225,7 @@ def test_equal_masks_of_two_tools_are_the_same(folders: Path, tmp_path: Path) ->
     again = copied(folders, tmp_path / "again", "one")
     found = compare(folders / "one", again, folders / "manifest.csv", tmp_path / "out")
     assert {row.verdict(found.names) for row in found.rows if row.equal} <= {
-        "the same within 0.02",
+        "equivalent (±0.02)",
         "undefined",
     }
 
@@ -248,7 +252,7 @@ def test_the_command_prints_verdicts_and_ends_with_2_on_bad_input(
     asked = (folders / "one", folders / "two", folders / "manifest.csv", "--out", tmp_path / "out")
     good = run(*asked, "--names", "ours,theirs", "--metrics", "dice,dscagg")
     assert good.returncode == 0, good.stderr
-    assert "ours is better" in good.stdout
+    assert "ours better" in good.stdout
     assert (tmp_path / "out" / "report.html").is_file()
     same = run(folders / "one", folders / "one", folders / "manifest.csv", "--out", tmp_path / "no")
     assert (same.returncode, (tmp_path / "no").exists()) == (2, False)
@@ -256,3 +260,46 @@ def test_the_command_prints_verdicts_and_ends_with_2_on_bad_input(
     three = run(*asked, "--names", "a,b,c")
     assert three.returncode == 2
     assert issubclass(SettingsError, UserError)
+
+
+def test_settings_reach_the_comparison_and_its_report(folders: Path, tmp_path: Path) -> None:
+    settings = validate(EvaluationSettings, {"tolerance_mm": 3, "regions": {"all": [1]}})
+    found = compare(
+        folders / "one", folders / "two", folders / "manifest.csv", tmp_path / "out",
+        settings=settings,
+    )  # fmt: skip
+    assert [row.label for row in found.rows if row.metric == "nsd_3mm"] == [1, "all"]
+    assert not any(row.metric == "nsd_2mm" for row in found.rows)
+    one, region = (row for row in found.rows if row.metric == "dice")
+    assert one.comparison.difference == region.comparison.difference
+    near = found.rows[[row.metric for row in found.rows].index("nsd_3mm")]
+    assert near.equal is not None, "a fraction, at whatever tolerance"
+    assert not near.a["ci_high"] > 1
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "NSD 3 mm" in page
+    assert "Region all" in page
+    asked = compare(
+        folders / "one", folders / "two", folders / "manifest.csv", tmp_path / "other",
+        settings=settings, metrics=("nsd_3mm", "tlg_error"),
+    )  # fmt: skip
+    assert [row.metric for row in asked.rows if row.label == 1] == ["nsd_3mm"]
+    assert asked.skipped == ("tlg_error",), "there is no PET"
+    assert any("not compared: tlg_error" in line for line in asked.lines())
+
+
+def test_what_lies_in_the_folder_of_results_stays_but_for_earlier_pictures(
+    folders: Path, tmp_path: Path
+) -> None:
+    out, manifest = tmp_path / "out", folders / "manifest.csv"
+    pictures = out / "one" / "misses"
+    compare(folders / "one", folders / "two", manifest, out, metrics=("dice",))
+    pictures.mkdir(parents=True, exist_ok=True)
+    for name in ("old.png", "mine.png"):
+        (pictures / name).write_bytes(b"png")
+    (pictures / "pictures.json").write_text('["old.png"]')
+    (out / "one" / "notes.txt").write_text("mine")
+    compare(folders / "one", folders / "two", manifest, out, metrics=("dice",))
+    assert (out / "one" / "notes.txt").read_text() == "mine"
+    assert (pictures / "mine.png").is_file()
+    assert not (pictures / "old.png").exists()
+    assert (out / "one" / "cases.csv").is_file()

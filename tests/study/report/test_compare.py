@@ -94,8 +94,8 @@ def test_an_arms_interval_holds_for_other_draws() -> None:
     [
         (0.1, 0.01, 1, "not supported: one seed"),
         (-0.1, 0.01, 3, "worse"),
-        (0.0, 0.004, 3, "the same within 0.02"),
-        (0.0, 0.25, 3, "no difference shown, and no equality"),
+        (0.0, 0.004, 3, "equivalent (±0.02)"),
+        (0.0, 0.25, 3, "inconclusive"),
     ],
 )
 def test_a_verdict_says_no_more_than_it_may(

@@ -12,7 +12,7 @@ from hilum.core.case import Case
 from hilum.core.geometry import Grid
 from hilum.datasets.io.nifti import write_volume
 from hilum.evaluation.metrics.node_record import NodeRecord
-from hilum.segmenter.prediction.stations import name_stations
+from hilum.segmenter.stations import name_stations
 
 GRID = Grid(
     (30, 40, 50), np.array([[0, 0, -1.5, 40], [0, -1.5, 0, 30], [2, 0, 0, -7], [0, 0, 0, 1.0]])

@@ -10,7 +10,7 @@ from scipy.spatial import KDTree
 
 from hilum.core.case import Case
 from hilum.core.geometry import nearest_index
-from hilum.datasets.io.nifti import read_label
+from hilum.datasets.io.masks import read_mask
 from hilum.datasets.prepare.partial_labels import organ_names
 from hilum.evaluation.metrics.node_record import NodeRecord
 
@@ -31,7 +31,7 @@ def name_stations(nodes: Sequence[NodeRecord], case: Case) -> list[NodeRecord]:
     """
     if case.anatomy is None or not nodes:
         return list(nodes)
-    found = read_label(case.anatomy, case.id)
+    found = read_mask(case.anatomy, case.id)
     names, centres = organ_names(case.anatomy), np.array([n.centroid_mm for n in nodes])
     inside = _at(found.array, found.grid.to_index(centres))
     step = [max(round(STEP_MM / s), 1) for s in found.grid.spacing]
