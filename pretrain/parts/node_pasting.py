@@ -27,7 +27,7 @@ from .node_looks import (
     point_spread,
     rings,
 )
-from .node_places import around_stations, at, choose, plausible
+from .node_places import around_stations, at, choose, open_to_nodes, plausible
 from .node_recipe import Recipe
 from .node_shapes import Shapes, draw_shapes, form, share
 from .smoothing import smooth, texture
@@ -107,7 +107,8 @@ def _paste(
     reach = recipe.long_mm / 2 * 1.2
     boxes = Boxes.around(drawn.places, reach, body.shape[1:], spacing)
     forms, own = form(drawn.shapes, boxes.offset_mm)
-    cover = share(forms, boxes.offset_mm, spacing)
+    free = open_to_nodes(values, rules, batch.available, body, spacing)
+    cover = share(forms, boxes.offset_mm, spacing) * boxes.take(free.float())
     inside = insides(forms, own, drawn.looks)
     whole = drawn.places.round().long().clamp(min=0)
     whole = torch.minimum(whole, whole.new_tensor(body.shape[1:]) - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -21,6 +22,12 @@ AROUND_MM = 5.0
 NEAR = 0.25
 """Greatest share of lung, air and bone in the neighbourhood."""
 
+DEPTH_MM, DEPTH = 6.0, 0.975
+"""Neighbourhood whose share of body must be as great: nodes lie about 12 mm under the skin."""
+
+MOULD_MM = 2.5
+"""Neighbourhood whose majority tells whether a node may fill a voxel; noise makes no holes."""
+
 CANDIDATES = 6
 """Places around a station that a node chooses from."""
 
@@ -36,17 +43,60 @@ def tissues(hu: Tensor, rule: Modality) -> tuple[Tensor, Tensor]:
 def by_tissue(hu: Tensor, rule: Modality, body: Tensor, spacing: Triple) -> Tensor:
     """Return how plausible a node is at each voxel of a CT, `[B, D, H, W]`, 0 to 1.
 
-    Four times the product of the shares of fat and of soft tissue around: 1 on the border of both,
-    0 in the depth of an organ or of a pad of fat. 0 in lung, air and bone, near much of
-    them, and outside of the body.
+    The square of four times the product of the shares of fat and of soft tissue around, so that
+    thin sheets of fat in a muscle count little, times 1 minus how one-sided their border is: 1 in
+    fat with soft tissue on all sides, 0 on the even border of a muscle (as under the skin), in the
+    depth of an organ or of a pad of fat. 0 in lung, air and bone, near much of them, just under
+    the skin, and outside of the body.
     """
     fat, soft = tissues(hu, rule)
     wide = torch.full((len(hu),), AROUND_MM, device=hu.device)
     both = torch.stack([fat & body, soft & body], 1).float()
     around = smooth(both, wide, spacing, inside=True)
-    good = (around.sum(1) >= 1 - NEAR) & (fat | soft) & body
-    worth = 4 * around[:, 0] * around[:, 1]
+    good = (around.sum(1) >= 1 - NEAR) & (fat | soft) & deep(body, spacing)
+    mixed = (4 * around[:, 0] * around[:, 1]).square()
+    worth = mixed * (1 - one_sided(around[:, 1], spacing))
     return torch.where(good & (worth > 0.1), worth.clamp(max=1), 0.0)
+
+
+def one_sided(soft: Tensor, spacing: Triple) -> Tensor:
+    """Return how one-sided a border is, 0 to 1: the slope of a share over that of an even border.
+
+    A plane smoothed by a Gaussian of width s has the slope 1 / (s sqrt(2 pi)).
+    """
+    steps = [
+        torch.gradient(soft, spacing=step, dim=axis)[0].square() if soft.shape[axis] > 1 else 0.0
+        for axis, step in enumerate(spacing, 1)
+    ]
+    slope = sum(steps, torch.zeros_like(soft)).sqrt()
+    return (slope * AROUND_MM * math.sqrt(2 * math.pi)).clamp(max=1)
+
+
+def deep(body: Tensor, spacing: Triple) -> Tensor:
+    """Return where a node has room under the skin, booleans `[B, D, H, W]`."""
+    wide = torch.full((len(body),), DEPTH_MM, device=body.device)
+    return (smooth(body.float(), wide, spacing, inside=True) > DEPTH) & body
+
+
+def open_to_nodes(
+    values: Sequence[Tensor],
+    rules: Sequence[Modality],
+    available: Tensor,
+    body: Tensor,
+    spacing: Triple,
+) -> Tensor:
+    """Return what a node may fill: fat and soft tissue by the CT, else the body.
+
+    Nodes mould themselves around all else: bone, lung, airways, vessels full of contrast, skin.
+    Arguments and shape are those of `plausible`; booleans.
+    """
+    free = body
+    for channel in reversed([c for c, rule in enumerate(rules) if rule.unit == "HU"]):
+        fat, soft = tissues(values[channel], rules[channel])
+        have = available[:, channel, None, None, None]
+        free = torch.where(have, (fat | soft) & body, free)
+    wide = torch.full((len(body),), MOULD_MM, device=body.device)
+    return smooth(free.float(), wide, spacing, inside=True) > 0.5
 
 
 def by_body(body: Tensor, spacing: Triple) -> Tensor:

@@ -122,6 +122,20 @@ def test_nodes_lie_in_fat_beside_soft_tissue_and_never_in_lung_bone_or_air(made:
     assert count > 20
 
 
+def test_large_nodes_mould_around_bone_lung_and_skin(made: Any) -> None:
+    ct, _, body = patient()
+    hard = ((ct == 600) | (ct == -700) | ~body).numpy()
+    # One voxel of the border may be of both.
+    inner = torch.from_numpy(ndimage.binary_erosion(hard, border_value=1))
+    filled = 0.0
+    for seed in range(4):
+        params = PLAIN | {"nodes": 4, "decoys": 0, "short_mm": (20, 30)}
+        share = task(made, **params).paste(batch(seed=seed)).share[:, 0]
+        filled += float(share.sum())
+        assert (share[:, inner] == 0).all()
+    assert filled > 500
+
+
 def test_the_target_is_seen_in_both_and_decoys_are_no_target(made: Any) -> None:
     dense, avid = 0, 0
     for seed in range(4):
