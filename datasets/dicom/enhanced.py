@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 _SHARED, _OWN = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 FRAME_TAGS = (_SHARED, _OWN)
 _UNITS = {
-    "Bq/ml": ("BQML", ""),
+    "bq/ml": ("BQML", ""),
     "{counts}": ("CNTS", ""),
     "g/ml": ("GML", ""),
-    "{SUVbw}g/ml": ("GML", "BW"),
-    "{SUVlbm}g/ml": ("GML", "LBM"),
-    "{SUVibw}g/ml": ("GML", "IBW"),
+    "{suvbw}g/ml": ("GML", "BW"),
+    "{suvlbm}g/ml": ("GML", "LBM"),
+    "{suvibw}g/ml": ("GML", "IBW"),
     "cm2/ml": ("CM2ML", ""),
-    "{SUVbsa}cm2/ml": ("CM2ML", "BSA"),
+    "{suvbsa}cm2/ml": ("CM2ML", "BSA"),
 }
-"""Unit and type of SUV of a classic PET for each unit in UCUM (PS3.16 CID 84)."""
+"""Unit and type of SUV of a classic PET for each unit in UCUM (PS3.16 CID 84), in lower case: a
+litre may be written l or L."""
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def _as_classic_pet(flat: Dataset) -> None:
     time that decay is corrected to is a tag of its own, whatever DecayCorrection would say.
     """
     codes = flat.get("MeasurementUnitsCodeSequence") or []
-    unit = str(codes[0].get("CodeValue")) if codes else ""
+    unit = str(codes[0].get("CodeValue")).lower() if codes else ""
     if not flat.get("Units") and unit in _UNITS:
         flat.Units, kind = _UNITS[unit]
         if kind:

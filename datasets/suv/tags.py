@@ -173,7 +173,7 @@ class Tags:
 
     def refuse(self, rule: str, keyword: str, found: object, key: str | None = None) -> NoReturn:
         """Raise the error that names the tag, what it holds, and what to assume instead."""
-        remedy = f"if you know better, assume {key}=... ({ASSUMABLE[key]})" if key else None
+        remedy = f"if you know better, add assume={key}=... ({ASSUMABLE[key]})" if key else None
         found = "nothing" if found in ("", None) else found
         raise DataError(f"SUV: {rule} {named(keyword)}", case=self.case, found=found, remedy=remedy)
 

@@ -134,7 +134,7 @@ def test_philips_factors_survive_a_file(tmp_path: Path) -> None:
 
 
 def test_counts_without_private_factors_are_refused_and_can_be_declared_activity() -> None:
-    with pytest.raises(DataError, match=r"\(7053,1000\) or \(7053,1009\).*assume units"):
+    with pytest.raises(DataError, match=r"\(7053,1000\) or \(7053,1009\).*assume=units"):
         suv_factor(pet(Units="CNTS"))
     suv = suv_factor(pet(Units="CNTS"), assume={"units": "bqml"})
     assert suv.factor == pytest.approx(4e-4)
