@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hilum.core.errors import DataError
-from hilum.core.seen import Seen, patient_hash, read_seen
+from hilum.core.seen import Seen, patient_hash, read_seen, tested_by
 
 from .store.case_store import CaseStore
 from .store.index import scan_hashes
@@ -71,3 +71,31 @@ def check_unseen(
             "nothing shows that no test patient is among them"
         ]
     return []
+
+
+def check_unspent(
+    folder: str | Path, store: CaseStore, cases: Sequence[str], *, other_cohort: bool = False
+) -> None:
+    """Raise an error if a patient that tested a segmenter would be learned from after it.
+
+    Args:
+        folder: That training goes on from.
+        store: Where the cases are.
+        cases: That would be learned from.
+        other_cohort: Whether patients of the same name are other people; scans count all the same.
+
+    Raises:
+        DataError: If one has tested; then old and new results could not be compared.
+    """
+    tested = tested_by(folder)
+    if tested is not None and other_cohort:
+        tested = tested.model_copy(update={"patients": ()})
+    found = {} if tested is None else seen_cases(tested, store, cases)
+    if found:
+        raise DataError(
+            "no patient that tested the segmenter that a run goes on from may train it",
+            file=folder,
+            found="; ".join(sorted(set(found.values()))[:3]),
+            remedy="give both runs the same split.test and split.seed, or set "
+            "transfer.spend_test=true: these patients then test nothing any more",
+        )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hilum.core.seen import Seen, read_seen, together
-from hilum.datasets.leakage import check_unseen, seen_in
+from hilum.core.seen import Seen, read_seen, tested_by, together
+from hilum.datasets.leakage import check_unseen, check_unspent, seen_in
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.segmenter import Segmenter
@@ -24,16 +24,18 @@ def learned_from(
     cases without a label train.
 
     Raises:
-        DataError: If `init_from`, or the segmenter that labels, has learned from a test patient.
+        DataError: If `init_from`, or the segmenter that labels, has learned from a test patient, or
+            a patient that tested `init_from` would be learned from.
     """
     own = {*split.train, *split.validation}
     unlabelled = settings.teacher.weight or settings.synthetic.replay
     if unlabelled or settings.pseudo.segmenter is not None:
         own |= set(split.pool)
-    sources = [] if settings.init_from is None else [*folders_of(settings.init_from)]
-    if settings.pseudo.segmenter is not None:
-        sources.append(settings.pseudo.segmenter)
-    other = settings.transfer.other_cohort
+    start = [] if settings.init_from is None else [*folders_of(settings.init_from)]
+    pseudo, other = settings.pseudo, settings.transfer.other_cohort
+    sources = [*start, *(one for one in (pseudo.segmenter, pseudo.keep) if one is not None)]
+    for folder in start if not settings.transfer.spend_test else ():
+        check_unspent(folder, store, sorted(own), other_cohort=other)
     notes = [
         note
         for source in sources
@@ -43,9 +45,14 @@ def learned_from(
 
 
 def note(
-    segmenter: Segmenter, summary: Mapping[str, Any], store: CaseStore, split: Split, seen: Seen
+    segmenter: Segmenter,
+    settings: FinetuneSettings,
+    summary: Mapping[str, Any],
+    store: CaseStore,
+    split: Split,
+    seen: Seen,
 ) -> None:
-    """Note in the segmenter's configuration how it was trained, and on whom."""
+    """Note in the segmenter's configuration how it was trained, on whom, and who tests it."""
     best = summary.get("best")
     extra = {
         **segmenter.config.extra,
@@ -53,4 +60,12 @@ def note(
         "steps": summary["steps"],
         "validation_dice": "not validated" if best is None else round(float(best), 4),
     }
-    segmenter.config = segmenter.config.model_copy(update={"extra": extra, "seen": seen})
+    before = [] if settings.init_from is None else folders_of(settings.init_from)
+    tests = [tested_by(folder) for folder in before]
+    tested = together(seen_in(store, split.test), *(one for one in tests if one is not None))
+    left = {
+        "patients": tuple(p for p in tested.patients if p not in seen.patients),
+        "scans": tuple(s for s in tested.scans if s not in seen.scans),
+    }
+    changes = {"extra": extra, "seen": seen, "tested": tested.model_copy(update=left)}
+    segmenter.config = segmenter.config.model_copy(update=changes)

@@ -42,6 +42,7 @@ from .data import CaseValidation, maps_for, nothing_to_draw
 from .learned_from import learned_from, note
 from .module import FinetuneModule
 from .prior_limit import with_limit
+from .semi_supervised.kept_classes import known_classes
 from .semi_supervised.pseudo_labels import check_labeller, labels_of_run
 from .semi_supervised.unlabelled import UnlabelledToo, unlabelled_patches
 from .settings import FinetuneSettings
@@ -88,6 +89,8 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
     data = _data(segmenter, settings, store, split)
     if settings.pseudo.segmenter is not None:
         check_labeller(store, split, settings)
+    if settings.pseudo.keep is not None:
+        known_classes(settings, config)
     follower = follows(settings.trainer)
     mark = store.fingerprint
     with RunFolder.open(out, settings, "finetune", data=mark, follower=follower) as run:
@@ -95,8 +98,8 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
         if run.done:
             say(f"{run.path} is done")
             return folder
-        if settings.pseudo.segmenter is not None:
-            labelled = labels_of_run(run, settings, store, split)
+        if settings.pseudo.makes_labels:
+            labelled = labels_of_run(run, settings, config, store, split)
             data = _data(segmenter, settings, store, split, labelled)
         if run.follower:
             module = FinetuneModule(segmenter, training, store, run.path, taken)
@@ -111,7 +114,7 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
             summary = _fit(module, data, run, settings, split, tracker)
             summary["flops"] = flops(segmenter)
             _choose_point(segmenter, settings, store, split, run, say)
-            note(segmenter, summary, store, split, seen)
+            note(segmenter, settings, summary, store, split, seen)
             segmenter.save(folder)
             if settings.evaluate_test and split.test:
                 results = _test(segmenter, settings, store, split, conditions, run, say)

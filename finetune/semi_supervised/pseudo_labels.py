@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,11 +20,13 @@ from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.datasets.store.compressed import write_array
 from hilum.datasets.store.foreground import nodes_of
 from hilum.datasets.store.index import index_row
-from hilum.segmenter.config import read_segmenter_config
+from hilum.segmenter.config import SegmenterConfig, read_segmenter_config
 from hilum.segmenter.inference.predict_case import Precision, predict_slabs
 from hilum.segmenter.segmenter import Segmenter
 
 from ..settings import FinetuneSettings
+from .kept_classes import with_kept
+from .links import link, link_case
 from .unlabelled import unlabelled_cases
 
 Progress = Callable[[int, int], None]
@@ -99,12 +99,21 @@ def pseudo_labelled(
 
 
 def labels_of_run(
-    run: RunFolder, settings: FinetuneSettings, store: CaseStore, split: Split
+    run: RunFolder,
+    settings: FinetuneSettings,
+    config: SegmenterConfig,
+    store: CaseStore,
+    split: Split,
 ) -> tuple[CaseStore, Split]:
-    """Return the same with the store in a run folder; only the first process writes it."""
+    """Return the store with the labels that a segmenter made for a run, and the split with it.
+
+    It lies in the run folder; only the first process writes it.
+    """
     out = run.path / "pseudo"
     while run.follower and not (out / "store.json").is_file():
         time.sleep(1)
+    if settings.pseudo.keep is not None:
+        return with_kept(store, split, settings, config, out), split
 
     def progress(done: int, total: int) -> None:
         run.heartbeat(0, settings.trainer.steps, labelled=done)
@@ -142,7 +151,7 @@ def _write(
     segmenter = Segmenter.from_pretrained(settings.pseudo.segmenter or "")
     segmenter.to("cuda" if torch.cuda.is_available() else "cpu")
     for name in (*split.train, *split.validation):
-        _link_case(store[name], out / name)
+        link_case(store[name], out / name)
     threshold, precision = settings.pseudo.threshold, settings.trainer.precision
     for number, name in enumerate(ids, 1):
         folder = out / name
@@ -174,9 +183,9 @@ def _label_case(
     storage = case.about.get("storage", "npy")
     with atomic_folder(folder) as part:
         for name in ("images", "regions"):
-            _link(case.folder / f"{name}.{storage}", part / f"{name}.{storage}")
+            link(case.folder / f"{name}.{storage}", part / f"{name}.{storage}")
         if (case.folder / f"anatomy.{storage}").is_file():
-            _link(case.folder / f"anatomy.{storage}", part / f"anatomy.{storage}")
+            link(case.folder / f"anatomy.{storage}", part / f"anatomy.{storage}")
         write_array(part / f"label.{storage}", label)
         np.savez(
             part / "foreground.npz",
@@ -190,19 +199,3 @@ def _label_case(
         about = {"labelled": True, "partial": True, "nodes": nodes, "hot_spots": 0, "pseudo": True}
         write_json(part / "case.json", case.about | about)
         (part / mark).touch()
-
-
-def _link_case(case: StoredCase, folder: Path) -> None:
-    if (folder / "case.json").is_file():
-        return
-    with atomic_folder(folder) as part:
-        for file in sorted(case.folder.iterdir()):
-            _link(file, part / file.name)
-
-
-def _link(file: Path, to: Path) -> None:
-    """Link a file, or copy it where the disk has no links or is another one."""
-    try:
-        os.link(file, to)
-    except OSError:
-        shutil.copyfile(file, to)

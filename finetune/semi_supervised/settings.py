@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hilum.core.settings import Settings
 
@@ -29,9 +29,25 @@ class PseudoSettings(Settings):
     segmenter: Path | None = Field(
         None, description="segmenter folder that predicts pseudo-labels; empty: none"
     )
+    keep: Path | None = Field(
+        None,
+        description="segmenter folder whose classes are kept: in training cases that were not "
+        "labelled for a class that it knows, what it is sure of is the label; empty: none",
+    )
     threshold: float = Field(
         0.9,
         gt=0.5,
         lt=1,
         description="minimum probability of a pseudo-label; voxels below are unknown",
     )
+
+    @property
+    def makes_labels(self) -> bool:
+        """Whether some segmenter labels."""
+        return self.segmenter is not None or self.keep is not None
+
+    @model_validator(mode="after")
+    def _one_at_a_time(self) -> PseudoSettings:
+        if self.segmenter is not None and self.keep is not None:
+            raise ValueError("segmenter labels unlabelled cases, keep completes labels: choose one")
+        return self

@@ -63,6 +63,10 @@ class TransferSettings(Settings):
         description="whether patients of init_from with names as here are other people; their "
         "scans are compared all the same",
     )
+    spend_test: bool = Field(
+        False,
+        description="whether patients that tested init_from may train: they test no more then",
+    )
     rank: int = Field(8, ge=1, description="rank of low-rank adapters (LoRA)")
     alpha: float = Field(
         16.0, gt=0, description="LoRA alpha: scaling of the adapters times their rank, no unit"

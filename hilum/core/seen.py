@@ -78,6 +78,20 @@ def read_seen(folder: str | Path) -> Seen | None:
     return None if seen is None else validate(Seen, seen)
 
 
+def tested_by(folder: str | Path) -> Seen | None:
+    """Return who tested the segmenter of a folder; `None` if nobody wrote it down.
+
+    Raises:
+        CheckpointError: If the folder has no `config.json`.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise CheckpointError("a folder of weights must hold config.json", file=folder)
+    about = read_json(path)
+    tested = about.get("tested") if isinstance(about, dict) else None
+    return None if tested is None else validate(Seen, tested)
+
+
 def seen_in_words(seen: Seen | None) -> str:
     """Return how many patients weights have learned from, for a model card."""
     if seen is None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from hilum.core.checkpoints import load_weights
 from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.outputs import check_output, owned_by
-from hilum.core.seen import read_seen, together
+from hilum.core.seen import read_seen, tested_by, together
 from hilum.core.types import IGNORE
 from hilum.core.weights import read_weights
 from hilum.datasets.store.case_store import CaseStore
@@ -80,7 +80,9 @@ def average(
     noted.pop("validation_dice", None)
     seen = together(*(read_seen(paths[index]) for index in chosen))
     # The mean is another network: a point that was chosen for one of them is not its own.
-    changes = {"extra": noted, "seen": seen, "operating_point": ARGMAX}
+    tests = [tested_by(paths[index]) for index in chosen]
+    tested = together(*(one for one in tests if one is not None))
+    changes = {"extra": noted, "seen": seen, "tested": tested, "operating_point": ARGMAX}
     config = config.model_copy(update=changes)
     return _filled(config, mean_of([weights[index] for index in chosen])).save(
         out, beside=owned_by("average")

@@ -72,6 +72,9 @@ class SegmenterConfig(Settings):
     seen: Seen | None = Field(
         None, description="patients and scans that the weights learned from; empty: not known"
     )
+    tested: Seen | None = Field(
+        None, description="patients and scans that tested it, or what it went on from"
+    )
     extra: dict[str, Any] = Field(default_factory=dict, description="anything else worth keeping")
     checksums: dict[str, str] = Field(
         default_factory=dict, description="SHA-256 of each weights file; filled in on saving"

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError
+from hilum.core.registry import build
 from hilum.core.settings import validate
 from hilum.datasets.io.nifti import read_label, write_volume
 from hilum.datasets.manifest import read_manifest, write_manifest
@@ -39,7 +40,7 @@ def test_classes_that_were_not_looked_for_are_background_and_the_others_keep_the
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_no_loss_tells_background_from_a_class_that_was_not_looked_for(name: str) -> None:
     """Moving probability from the background to that class changes nothing."""
-    loss = LOSSES[name](**({"spacing": (1, 1, 1)} if "spacing" in _takes(name) else {}))
+    loss = build(LOSSES, {"name": name}, spacing=(1, 1, 1))
     label = torch.zeros((1, 1, 8, 8, 8), dtype=torch.uint8)
     label[0, 0, 2:5, 2:5, 2:5] = 1
     logits = torch.randn((1, 3, 8, 8, 8), generator=torch.Generator().manual_seed(1))
@@ -60,44 +61,10 @@ def test_no_loss_tells_background_from_a_class_that_was_not_looked_for(name: str
     assert changed.grad.isfinite().all()
 
 
-def _takes(name: str) -> set[str]:
-    import inspect
-
-    return set(inspect.signature(LOSSES[name]).parameters)
-
-
 def _maps(found: Any) -> Any:
     from hilum.losses.base import Maps
 
     return Maps(*found)
-
-
-@pytest.fixture(scope="module")
-def two(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a manifest of two classes; cases 1 and 2 were labelled for one of them each."""
-    folder = tmp_path_factory.mktemp("two")
-    cases = []
-    for number, case in enumerate(read_manifest(manifest)):
-        assert case.label is not None
-        volume = read_label(case.label, case.id)
-        label = volume.array.astype(np.uint8)
-        depth = np.arange(label.shape[0])[:, None, None]
-        middle = int(np.argwhere(label)[:, 0].mean())
-        label[(label > 0) & (depth > middle)] = 2
-        only: tuple[int, ...] = {1: (1,), 2: (2,), 4: (2,)}.get(number, ())
-        if only:
-            label[~np.isin(label, only)] = 0
-        file = write_volume(folder / f"{case.id}.nii.gz", label, volume.grid)
-        cases.append(
-            Case(case.id, case.patient, case.volumes, file, "", case.split, annotated=only)
-        )
-    return write_manifest(folder / "manifest.csv", cases)
-
-
-@pytest.fixture(scope="module")
-def store_of_two(two: Path) -> CaseStore:
-    settings = validate(PrepareSettings, {"spacing": (4, 4, 4), "modalities": ("ct", "pet")})
-    return prepare(two, two.parent / "store", settings)
 
 
 def settings(store: CaseStore, **changes: Any) -> FinetuneSettings:

@@ -10,6 +10,7 @@ import pytest
 
 from hilum.core.errors import DataError
 from hilum.core.files import read_json
+from hilum.core.seen import patient_hash
 from hilum.core.settings import validate
 from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore
@@ -73,3 +74,29 @@ def test_patients_of_the_old_run_do_not_test_the_new_one(done: Path, store: Case
     with pytest.raises(DataError, match="test"):
         finetune(chosen, done.parent / "leak", say=lambda text: None)
     assert not (done.parent / "leak").exists()
+
+
+def test_patients_that_tested_the_old_run_do_not_train_the_new_one(
+    done: Path, store: CaseStore
+) -> None:
+    tested = set(read_json(done / "split.json")["test"])
+    for fold in range(3):
+        split = {"test": "fold", "folds": 3, "fold": fold, "validation": 1}
+        asked = {"encoder": None, "init_from": str(done / "segmenter"), "split": split}
+        found = make_split(store, settings(store, **asked).split)
+        learned = set(read_json(done / "split.json")["train"]) & set(found.test)
+        if tested & {*found.train, *found.validation} and not learned:
+            break
+    else:
+        pytest.skip("no fold trains on a patient that tested, and tests none that trained")
+    with pytest.raises(DataError, match="spend_test=true"):
+        finetune(settings(store, **asked), done.parent / "spent", say=lambda text: None)
+    assert not (done.parent / "spent").exists()
+    allowed = settings(store, **asked, transfer={"spend_test": True})
+    folder = finetune(allowed, done.parent / "spent", say=lambda text: None)
+    about = read_json(folder / "config.json")
+    assert not set(about["tested"]["patients"]) & set(about["seen"]["patients"])
+    assert set(about["tested"]["patients"]) == {
+        patient_hash(store.rows[name]["patient"])
+        for name in {*found.test, *tested} - {*found.train, *found.validation}
+    }
