@@ -79,6 +79,13 @@ class NodeRecord:
     suv_peak: float | None = _column(
         "SUVpeak", "", 1, "highest mean SUV of a sphere of 1 ml centred in the node", default=None
     )
+    suv_peak_local: float | None = _column(
+        "SUVpeak, local",
+        "",
+        1,
+        "mean SUV of a sphere of 1 ml centred on the voxel of the SUVmax (IBSI)",
+        default=None,
+    )
     mtv_ml: float | None = _column("MTV", "ml", 2, "volume of the mask", default=None)
     tlg: float | None = _column("TLG", "SUV ml", 1, "SUVmean times volume", default=None)
     mtv_41pct_ml: float | None = _column(

@@ -23,6 +23,7 @@ class Uptake(TypedDict):
     suv_max: float
     suv_mean: float
     suv_peak: float
+    suv_peak_local: float
     mtv_ml: float
     tlg: float
     mtv_41pct_ml: float
@@ -40,11 +41,12 @@ def uptake_of_node(
     voxels of the PET that most of it lies in. Volumes are shares of the node's own volume.
 
     SUVpeak is the highest mean over spheres of 1 ml centred in voxels of the node, over the voxels
-    of the PET that exist.
+    of the PET that exist; the local SUVpeak is that around the voxel of the SUVmax, of several such
+    voxels the highest.
 
     Source:
-        Zwanenburg et al., Radiology 2020 (IBSI), global intensity peak; Wahl et al., J Nucl Med
-        2009 (PERCIST 1.0).
+        Zwanenburg et al., Radiology 2020 (IBSI), global and local intensity peak; Wahl et al., J
+        Nucl Med 2009 (PERCIST 1.0).
 
     Args:
         inside: Booleans of the node, cut to its box.
@@ -59,10 +61,12 @@ def uptake_of_node(
     values = pet[tuple(index.T)].astype(float)
     volume, top = float(np.count_nonzero(inside)) * grid.voxel_ml, float(values.max())
     mean = float(values.mean())
+    peak, local = _peaks(pet, index, pet_grid.spacing)
     return Uptake(
         suv_max=top,
         suv_mean=mean,
-        suv_peak=_peak(pet, index, pet_grid.spacing),
+        suv_peak=peak,
+        suv_peak_local=local,
         mtv_ml=volume,
         tlg=mean * volume,
         mtv_41pct_ml=float((values >= 0.41 * top).mean()) * volume,
@@ -107,8 +111,14 @@ def _on_pet(inside: np.ndarray, box: Box, grid: Grid, pet_grid: Grid) -> np.ndar
     return nearest[count == count.max()] if len(count) else nearest
 
 
-def _peak(pet: np.ndarray, index: np.ndarray, spacing: Sequence[float]) -> float:
-    """Return the highest mean over spheres of 1 ml around the voxels at `index`."""
+def _peaks(pet: np.ndarray, index: np.ndarray, spacing: Sequence[float]) -> tuple[float, float]:
+    """Return the highest mean over spheres of 1 ml around voxels, and around the hottest of them.
+
+    Args:
+        pet: `[D, H, W]`.
+        index: Of the voxels, `[N, 3]`.
+        spacing: mm.
+    """
     reach = np.array([int(PEAK_MM / s + 1e-9) for s in spacing])
     steps = np.meshgrid(
         *[np.arange(-r, r + 1) * s for r, s in zip(reach, spacing, strict=True)], indexing="ij"
@@ -121,4 +131,5 @@ def _peak(pet: np.ndarray, index: np.ndarray, spacing: Sequence[float]) -> float
     total = ndimage.correlate(cut, weight, mode="constant")
     there = ndimage.correlate(np.ones_like(cut), weight, mode="constant")
     at = tuple((index - low).T)
-    return float((total[at] / there[at]).max())
+    means, values = total[at] / there[at], cut[at]
+    return float(means.max()), float(means[values == values.max()].max())

@@ -26,10 +26,11 @@ def test_the_digital_phantom_has_the_published_values() -> None:
     mask = np.ones(pet.shape, bool)
     mask[tuple(np.transpose(OUTSIDE))] = False
     (node,) = node_table(mask, Grid.from_spacing((4, 4, 5), (2.0, 2.0, 2.0)), {"pet": pet})
-    # Mean 2.15, maximum 6, global intensity peak 3.1, volume of 74 voxels 592 mm3.
+    # Mean 2.15, maximum 6, intensity peak 3.1 (global) and 2.6 (local), 74 voxels of 592 mm3.
     assert round(node.suv_mean or 0, 2) == 2.15
     assert node.suv_max == 6
     assert round(node.suv_peak or 0, 1) == 3.1
+    assert round(node.suv_peak_local or 0, 1) == 2.6
     assert node.volume_ml == pytest.approx(0.592)
 
 
@@ -84,3 +85,16 @@ def test_a_node_outside_of_the_scan_has_no_uptake() -> None:
     (node,) = node_table(mask, fine, {"pet": cut})
     assert node.suv_max is None
     assert "suv_max" not in node.row
+
+
+def test_the_local_peak_is_around_the_hottest_voxel_and_the_highest_of_several() -> None:
+    """One hot voxel alone, and two of the same value of which one has warm neighbours."""
+    grid = Grid.from_spacing((9, 9, 24), (4.0, 4.0, 4.0))
+    pet = np.ones(grid.shape)
+    pet[3:6, 3:6, 3:6] = 5.0  # the warmest sphere of 1 ml
+    pet[4, 4, 12] = pet[4, 4, 19] = 9.0
+    pet[4, 4, 20] = 8.0
+    (node,) = node_table(np.ones(grid.shape, bool), grid, {"pet": pet})
+    spheres = 1 + 6 + 12  # 4 mm voxels within 6.2 mm
+    assert node.suv_peak == pytest.approx(5)
+    assert node.suv_peak_local == pytest.approx((9 + 8 + spheres - 2) / spheres)
