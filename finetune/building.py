@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -150,3 +151,20 @@ def segmenter_of(
     if start is None:
         return segmenter, None
     return segmenter, transfer(segmenter, start, settings.transfer)
+
+
+def start_line(
+    settings: FinetuneSettings, store: CaseStore, split: Split, config: SegmenterConfig, out: Path
+) -> str:
+    """Return in one line who trains, validates and tests, the network, the steps and the folder."""
+    parts = {"train": split.train, "validate": split.validation, "test": split.test}
+    counts = {
+        key: len({store.rows[case]["patient"] for case in part}) for key, part in parts.items()
+    }
+    patients = ", ".join(f"{count} {key}" for key, count in counts.items())
+    network = (
+        f"{config.encoder['name']}, {config.fusion['name']} fusion, {'+'.join(config.modalities)}"
+    )
+    return (
+        f"patients: {patients}; network: {network}; {settings.trainer.steps} steps; output: {out}"
+    )

@@ -37,7 +37,14 @@ from hilum.training.tracking import Tracker, tracked
 from hilum.training.trainer import fit
 
 from .baseline import run_baseline
-from .building import config_of, modalities_of, resolved, segmenter_of, start_of
+from .building import (
+    config_of,
+    modalities_of,
+    resolved,
+    segmenter_of,
+    start_line,
+    start_of,
+)
 from .data import CaseValidation, maps_for, nothing_to_draw
 from .learned_from import learned_from, note
 from .module import FinetuneModule
@@ -108,6 +115,7 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
         write_json(run.path / "split.json", split.as_json())
         if run.checkpoint is None:
             _say_start(run, report, notes, say)
+        say(start_line(settings, store, split, config, run.path))
         tracking = settings.trainer.tracking
         with tracked(run.path, tracking, read_yaml(run.path / "config.yaml")) as tracker:
             module = FinetuneModule(segmenter, training, store, run.path, taken)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from hilum.core.errors import DataError, SettingsError, StoreError, did_you_mean
 from hilum.core.runs import RunFolder
@@ -81,3 +82,19 @@ def same_data(run: RunFolder, training: Sequence[str], validation: Sequence[str]
 
 def _fits(patch: Sequence[int], shape: Sequence[int]) -> bool:
     return all(side <= length for side, length in zip(patch, shape, strict=True))
+
+
+def start_line(
+    settings: PretrainSettings,
+    store: CaseStore,
+    names: Sequence[str],
+    chosen: tuple[Sequence[str], Sequence[str]],
+    out: Path,
+) -> str:
+    """Return in one line who trains and validates, task, network, steps and folder."""
+    train, validate = (len({store.rows[case]["patient"] for case in part}) for part in chosen)
+    return (
+        f"patients: {train} train, {validate} validate; task: {settings.task['name']}; "
+        f"network: {settings.encoder['name']}, {'+'.join(names)}; {settings.trainer.steps} steps; "
+        f"output: {out}"
+    )

@@ -47,7 +47,7 @@ from . import TASKS
 from .base import PretextTask
 from .module import PretrainModule
 from .monitors import Monitors
-from .pool import cases, channels, same_data
+from .pool import cases, channels, same_data, start_line
 from .probe import VoxelProbe, probe_cases
 from .settings import PretrainSettings
 
@@ -100,6 +100,7 @@ def pretrain(settings: PretrainSettings, out: str | Path, *, say: Say = print) -
             say(f"{settings.init_from}: {report.lines()[0]}")
             for note in notes:
                 say(f"note: {note}")
+        say(start_line(settings, store, names, chosen, run.path))
         tracking = settings.trainer.tracking
         with tracked(run.path, tracking, read_yaml(run.path / "config.yaml")) as tracker:
             summary = fit(

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from hilum.core.errors import SettingsError
+
 from .console import clean_stop, say
 from .options import KeyValues, StudyFile, Workers
 
@@ -24,8 +26,10 @@ CellNames = Annotated[
 @clean_stop
 def study_plan(
     file: StudyFile,
-    out: StudyOut,
     settings: KeyValues = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the study; without it, every cell is new.")
+    ] = None,
     calibrate: Annotated[
         bool,
         typer.Option("--calibrate", help="First time a few steps of one cell per stage."),
@@ -34,7 +38,15 @@ def study_plan(
     """Show every cell: what is new, done, failed or waiting; check the settings of all."""
     from hilum.study.commands import plan
 
-    _show(plan(file, out, settings or [], calibrate=calibrate, say=say))
+    if out is not None:
+        _show(plan(file, out, settings or [], calibrate=calibrate, say=say))
+        return
+    if calibrate:
+        raise SettingsError("--calibrate needs a folder", remedy="add --out DIR")
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as empty:
+        _show(plan(file, Path(empty) / "study", settings or [], say=say)[1:])
 
 
 @study.command("run")

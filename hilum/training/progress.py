@@ -11,12 +11,14 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from .eta import RemainingTime
+
 
 class WholeRunProgress(pl.Callback):
     """Shows step, loss, best metric, speed, elapsed and remaining time of the whole run.
 
-    The remaining time comes from the speed of this session, validation included, so it is right
-    from a resumed run's first steps on.
+    The remaining time comes from the speed of this session, so it is right from a resumed run's
+    first steps on; validations are timed by themselves.
 
     Args:
         name: What to call the run.
@@ -24,7 +26,8 @@ class WholeRunProgress(pl.Callback):
         loss: Returns the last loss.
         best: Returns the best metric as text, or nothing.
         elapsed: Returns the seconds of all sessions.
-        every_s: Least time between two lines, in seconds.
+        validate_every: Steps between two validations; 0 without any.
+        every_s: Minimum time between two lines, in seconds.
         write: Writes one line; the terminal's bar replaces it if there is a terminal.
     """
 
@@ -36,6 +39,7 @@ class WholeRunProgress(pl.Callback):
         loss: Callable[[], float],
         best: Callable[[], str],
         elapsed: Callable[[], float],
+        validate_every: int = 0,
         every_s: float = 15.0,
         write: Callable[[str], None] | None = None,
     ) -> None:
@@ -43,13 +47,14 @@ class WholeRunProgress(pl.Callback):
         self.loss, self.best, self.elapsed = loss, best, elapsed
         self.write = write
         self._bar: Progress | None = None
-        self._began = self._last = 0.0
-        self._first = 0
+        self.remaining = RemainingTime(steps, validate_every)
+        self._last = self._step_began = self._validation_began = 0.0
+        self._step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start counting."""
-        self._began, self._first = time.monotonic(), trainer.global_step
-        self._last = self._began
+        self._step_began = self._last = time.monotonic()
+        self._step = trainer.global_step
         if not trainer.is_global_zero:
             self.write = _nothing
         elif self.write is None and sys.stderr.isatty():
@@ -69,12 +74,26 @@ class WholeRunProgress(pl.Callback):
     ) -> None:
         """Show the step if it is time."""
         step, now = trainer.global_step, time.monotonic()
+        if step > self._step:
+            self.remaining.step((now - self._step_began) / (step - self._step))
+            self._step, self._step_began = step, now
         if self._bar is not None:
-            text = f"{self._numbers()}, {self._left(step, now)}"
+            text = f"{self._numbers()}, {self._left(step)}"
             self._bar.update(self._task, completed=step, now=text)
         elif self.write is not None and (now - self._last >= self.every_s or step == self.steps):
             self._last = now
-            self.write(self.line(step, now))
+            self.write(self.line(step))
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Time the validation by itself."""
+        self._validation_began = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take its time out of the step that comes next."""
+        seconds = time.monotonic() - self._validation_began
+        if not trainer.sanity_checking:
+            self.remaining.validation(seconds)
+        self._step_began += seconds
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the bar away."""
@@ -86,22 +105,22 @@ class WholeRunProgress(pl.Callback):
         """Take the bar away."""
         self._close()
 
-    def line(self, step: int, now: float) -> str:
+    def line(self, step: int) -> str:
         """Return the plain line of a step."""
         return (
             f"{self.name} {step}/{self.steps}, {self._numbers()}, "
-            f"{clock(self.elapsed())} elapsed, {self._left(step, now)}"
+            f"{clock(self.elapsed())} elapsed, {self._left(step)}"
         )
 
     def _numbers(self) -> str:
         best = self.best()
         return f"loss {self.loss():.4f}" + (f", {best}" if best else "")
 
-    def _left(self, step: int, now: float) -> str:
-        done, spent = step - self._first, max(now - self._began, 1e-9)
-        if done < 1:
+    def _left(self, step: int) -> str:
+        one, left = self.remaining.step_seconds, self.remaining.after(step)
+        if one is None or left is None:
             return "ETA unknown"
-        return f"{done / spent:.2f} it/s, ETA {clock(spent / done * (self.steps - step))}"
+        return f"{1 / max(one, 1e-9):.2f} it/s, ETA {clock(left)}"
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -151,6 +151,7 @@ def _trainer(
         loss=lambda: guard.loss,
         best=lambda: "" if keeper.best is None else f"best {keeper.monitor} {keeper.best:.4f}",
         elapsed=lambda: keeper.elapsed,
+        validate_every=settings.validate_every,
     )
     ordered = [
         Pace(settings, guard, run),  # first, so that no other callback counts as waiting
