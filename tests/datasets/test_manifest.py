@@ -125,6 +125,15 @@ def test_names_that_some_system_refuses_are_errors(name: str) -> None:
         check_id(name)
 
 
+@pytest.mark.parametrize(
+    "name", ["store.json", "Prepare.JSON", "lock", "lock.claim", "x_probability", "X_Uncertainty"]
+)
+def test_names_of_files_of_ours_are_errors(name: str) -> None:
+    with pytest.raises(DataError, match=r"no name of a file of ours .*store\.json"):
+        check_id(name)
+    check_id(f"{name} 1")
+
+
 def test_partial_labels_are_read_and_written(tmp_path: Path) -> None:
     cases = [
         Case("a", "a", {"ct": Path("a.nii")}, Path("b.nii"), partial=True),

@@ -148,3 +148,24 @@ def test_directions_that_differ_by_rounding_stay_together_and_others_part() -> N
     assert [len(series.headers) for series in group(close)] == [3]
     apart = [*close, header(3, "0.1"), header(4, "0", "1.6")]
     assert sorted(len(series.headers) for series in group(apart)) == [1, 1, 3]
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["SeriesInstanceUID", "Modality", "PatientID", "Rows", "PixelSpacing", "StudyDate",
+     "ImagePositionPatient", "NumberOfFrames", "SOPInstanceUID"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [b"QQ", b"\xff\xfe", b"SQ", b"OB"])
+def test_a_kind_of_value_that_is_damaged_stops_no_other_file(
+    dicom_series: Write, tmp_path: Path, tag: str, kind: bytes
+) -> None:
+    """The two letters that say how a tag is written; the library raises when the tag is asked."""
+    files = dicom_series(tmp_path, "CT", NumberOfFrames=1)
+    number = pydicom.datadict.tag_for_keyword(tag)
+    start = (number >> 16).to_bytes(2, "little") + (number & 0xFFFF).to_bytes(2, "little")
+    content = files[0].read_bytes()
+    place = content.index(start, 132)
+    files[0].write_bytes(content[: place + 4] + kind + content[place + 6 :])
+    found = crawl(tmp_path)
+    assert {header.file for header in found.headers} >= set(files[1:])
+    assert set(found.unreadable) <= {str(files[0])}
