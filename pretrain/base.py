@@ -125,3 +125,7 @@ class PretextTask(nn.Module, ABC):
 
     def check_pool(self, store: CaseStore, cases: Sequence[str]) -> None:
         """Raise a `DataError` if these cases can teach the task nothing; before any step."""
+
+    def pool_notes(self, store: CaseStore, cases: Sequence[str]) -> list[str]:
+        """Return what the user should know of these cases as a pool for the task."""
+        return []

@@ -52,6 +52,7 @@ from .probe import VoxelProbe, probe_cases
 from .settings import PretrainSettings
 
 Say = Callable[[str], None]
+Cases = tuple[Sequence[str], Sequence[str]]
 
 
 def pretrain(settings: PretrainSettings, out: str | Path, *, say: Say = print) -> Path:
@@ -79,7 +80,7 @@ def pretrain(settings: PretrainSettings, out: str | Path, *, say: Say = print) -
     names = channels(store, settings)
     chosen = cases(store, settings, names)
     module, data, report = _parts(settings, store, names, chosen, out)
-    seen, notes = _seen(settings, store, chosen)
+    seen, notes = _seen(settings, store, chosen, module.task)
     task = module.task  # the whole one, also while a sharded run has a part of it
     # The last weights, not the best: the loss of a few patches is no measure of transfer.
     probe = _probe(store, settings, names, module.augmentation)
@@ -95,9 +96,10 @@ def pretrain(settings: PretrainSettings, out: str | Path, *, say: Say = print) -
             fit(module, data, run, settings.trainer, seed=settings.seed, callbacks=probe)
             return folder
         same_data(run, *chosen)
-        if report is not None and run.checkpoint is None:
-            write_json(run.path / "load_report.json", report.as_json())
-            say(f"{settings.init_from}: {report.lines()[0]}")
+        if run.checkpoint is None:
+            if report is not None:
+                write_json(run.path / "load_report.json", report.as_json())
+                say(f"{settings.init_from}: {report.lines()[0]}")
             for note in notes:
                 say(f"note: {note}")
         say(start_line(settings, store, names, chosen, run.path))
@@ -128,24 +130,24 @@ def parts_of(settings: PretrainSettings) -> tuple[PretrainModule, PatchData]:
 
 
 def _seen(
-    settings: PretrainSettings, store: CaseStore, chosen: tuple[Sequence[str], Sequence[str]]
+    settings: PretrainSettings, store: CaseStore, chosen: Cases, task: PretextTask
 ) -> tuple[Seen, list[str]]:
-    """Return whom the encoder will have seen, and what the user should know of that.
+    """Return whom the encoder will have seen, and what the user should know of that and the pool.
 
     Validation patients count: the loss on them is looked at to choose settings.
     """
-    seen, source = seen_in(store, {*chosen[0], *chosen[1]}), settings.init_from
-    if source is None:
-        return seen, []
-    test = make_split(store, settings.split).test
-    return together(read_seen(source), seen), check_unseen(source, store, test)
+    seen, source, notes = seen_in(store, {*chosen[0], *chosen[1]}), settings.init_from, []
+    if source is not None:
+        test = make_split(store, settings.split).test
+        seen, notes = together(read_seen(source), seen), check_unseen(source, store, test)
+    return seen, [*notes, *task.pool_notes(store, chosen[0])]
 
 
 def _parts(
     settings: PretrainSettings,
     store: CaseStore,
     names: Sequence[str],
-    chosen: tuple[Sequence[str], Sequence[str]],
+    chosen: Cases,
     place: Path | None,
 ) -> tuple[PretrainModule, PatchData, LoadReport | None]:
     task, report = make_task(settings, names, store.spacing)
@@ -178,9 +180,7 @@ def _parts(
 
 
 def make_task(
-    settings: PretrainSettings,
-    names: Sequence[str],
-    spacing: Triple,
+    settings: PretrainSettings, names: Sequence[str], spacing: Triple
 ) -> tuple[PretextTask, LoadReport | None]:
     """Build the pretext task around an encoder, and say what was loaded if it is not a new one.
 

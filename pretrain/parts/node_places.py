@@ -64,11 +64,11 @@ def one_sided(soft: Tensor, spacing: Triple) -> Tensor:
 
     A plane smoothed by a Gaussian of width s has the slope 1 / (s sqrt(2 pi)).
     """
-    steps = [
-        torch.gradient(soft, spacing=step, dim=axis)[0].square() if soft.shape[axis] > 1 else 0.0
-        for axis, step in enumerate(spacing, 1)
-    ]
-    slope = sum(steps, torch.zeros_like(soft)).sqrt()
+    slope = torch.zeros_like(soft)
+    for axis, step in enumerate(spacing, 1):
+        if soft.shape[axis] > 1:
+            slope = slope + torch.gradient(soft, spacing=step, dim=axis)[0].square()
+    slope = slope.sqrt()
     return (slope * AROUND_MM * math.sqrt(2 * math.pi)).clamp(max=1)
 
 

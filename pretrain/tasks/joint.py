@@ -137,6 +137,10 @@ class Joint(PretextTask):
         for _, task in self.each():
             task.check_pool(store, cases)
 
+    def pool_notes(self, store: CaseStore, cases: Sequence[str]) -> list[str]:
+        """Return what any of the tasks says."""
+        return [note for _, task in self.each() for note in task.pool_notes(store, cases)]
+
 
 def _for(task: PretextTask, batch: PretextBatch) -> PretextBatch:
     """Return the batch with as many views as a task wants."""

@@ -166,6 +166,20 @@ class SyntheticNodes(PretextTask):
         """Refuse a pool where no node has a place, as of lung alone or without a body."""
         check_places(store, cases, self.modalities)
 
+    def pool_notes(self, store: CaseStore, cases: Sequence[str]) -> list[str]:
+        """Return how many cases get no decoys, which need structure and uptake."""
+        alone = [name for name in cases if not self._is_paired(store.rows[name]["modalities"])]
+        if not alone or not self.recipe.decoys:
+            return []
+        return [
+            f"{len(alone)} of {len(cases)} cases of the pool have no pair of structure (CT, MR) "
+            "and uptake (PET), so they get no decoys: one modality cannot tell them from nodes"
+        ]
+
+    def _is_paired(self, modalities: Sequence[str]) -> bool:
+        scales = {modality(name).scale for name in modalities if name in self.modalities}
+        return scales >= {"linear", "log"}
+
 
 def _triple(values: Sequence[float]) -> Triple:
     if len(values) != 3 or min(values) <= 0:

@@ -25,6 +25,7 @@ from hilum.finetune.transfer.load import transfer
 from hilum.finetune.transfer.settings import TransferSettings
 from hilum.pretrain.base import PretextBatch
 from hilum.pretrain.parts.node_looks import Looks
+from hilum.pretrain.pool import cases
 from hilum.pretrain.run import pretrain
 from hilum.pretrain.settings import PretrainSettings
 from hilum.pretrain.tasks.synthetic_nodes import SyntheticNodes
@@ -305,6 +306,24 @@ def test_a_pool_needs_a_place_for_a_node(made: Any, tmp_path: Path) -> None:
         alone.check_pool(write_pool(tmp_path / "none", None, nobody), ["a"])
 
 
+def test_a_pool_without_pet_is_refused_and_one_without_pairs_is_noted(
+    made: Any, tmp_path: Path
+) -> None:
+    ct, _, body = patient()
+    pool = write_pool(tmp_path / "both", ct, body)
+    assert task(made).pool_notes(pool, ["a"]) == []
+    pool.rows["a"]["modalities"] = ["ct"]
+    [note] = task(made).pool_notes(pool, ["a"])
+    assert "1 of 1 cases" in note
+    assert "no decoys" in note
+    assert task(made, decoys=0).pool_notes(pool, ["a"]) == []
+    settings = validate(
+        PretrainSettings, {"store": pool.path, "patch": (8, 16, 16), "split": {"test": 0}}
+    )
+    with pytest.raises(DataError, match=r"a case of the pool must have pet.*leave it out"):
+        cases(pool, settings, ("ct", "pet"))
+
+
 def test_a_run_writes_a_network_that_fine_tuning_and_prediction_take(
     store: CaseStore, tmp_path: Path
 ) -> None:
@@ -320,7 +339,9 @@ def test_a_run_writes_a_network_that_fine_tuning_and_prediction_take(
             "trainer": {"steps": 2, "batch_size": 2},
         },
     )
-    pretrain(settings, tmp_path / "run", say=lambda _: None)
+    said: list[str] = []
+    pretrain(settings, tmp_path / "run", say=said.append)
+    assert any("get no decoys" in line for line in said), "one case of the pool has a CT alone"
     assert list((tmp_path / "run" / "pictures").glob("*.png"))
     model = load_predictor(tmp_path / "run")
     assert isinstance(model, Segmenter)
