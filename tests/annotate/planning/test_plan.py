@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import hilum.annotate
+from hilum.annotate.embedding.table import COLUMNS, Embeddings
 from hilum.annotate.planning.candidates import candidates_of
 from hilum.annotate.planning.costs import expect, usual_cost
 from hilum.annotate.planning.plan import _allowed
@@ -22,6 +23,8 @@ from hilum.core.settings import validate
 from hilum.datasets.labelling import read_choice
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.segmenter import Segmenter
+
+from ..taking.conftest import Loop
 
 AMONG = "among=labelled"
 
@@ -145,3 +148,25 @@ def test_a_segmenter_says_what_labelling_takes(store: CaseStore, threshold: Segm
     assert found.nodes == 1
     assert found.slices == pytest.approx((label > 0).any((1, 2)).sum(), abs=2)
     assert 0 < found.doubt[0] < 0.7
+
+
+@pytest.mark.parametrize("strategy", ["typical", "coverage"])
+def test_whoever_is_like_a_patient_with_a_label_comes_last(
+    strategy: str, loop: Loop, tmp_path: Path
+) -> None:
+    """Patients 2 and 3 have labels; 0 is like 2, and 1 like nobody."""
+    places = {"case_0": 0.1, "case_1": 50.0, "case_2": 0.0, "case_3": 9.0, "case_4": 1e6}
+    rows = [
+        dict.fromkeys(COLUMNS, "")
+        | {"kind": "case", "id": name, "case": name, "patient": name.replace("case", "patient")}
+        | {"split": "train", "labelled": True, "row": n}
+        for n, name in enumerate(places)
+    ]
+    vectors = np.array([[x, -x] for x in places.values()], np.float32)
+    folder = Embeddings(vectors, rows, {}).save(tmp_path / "embedded")
+    (one,) = hilum.annotate.plan(
+        loop.store, tmp_path / "plan.csv", labels=1, strategy=strategy, encoder=folder
+    )
+    assert one.patient == "patient_1"
+    assert one.cost.source == "mean of 2 labelled patients"
+    assert one.cost.nodes == 1
