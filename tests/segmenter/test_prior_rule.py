@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.testing import assert_close
 
 from hilum.core.errors import SettingsError
 from hilum.core.modality import modality
+from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
 from hilum.exchange.networks_out.exporting import export
 from hilum.fusion import STRATEGIES
@@ -22,6 +24,7 @@ from hilum.segmenter.averaging import average
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.ensemble import Ensemble
 from hilum.segmenter.inference.predict_case import predict_case, predict_mask
+from hilum.segmenter.operating.point import OperatingPoint
 from hilum.segmenter.segmenter import Segmenter
 
 Make = Callable[..., SegmenterConfig]
@@ -182,7 +185,8 @@ def test_it_goes_out_with_the_network(target: str, config: Make, tmp_path: Path)
     if target == "onnx":
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
-    segmenter = make(config, rule={"limit": 2, "soft_tissue": (-60, 120)})
+    point = {"thresholds": (0.3,), "min_volume_ml": 0.2}
+    segmenter = make(config, rule={"limit": 2, "soft_tissue": (-60, 120)}, operating_point=point)
     out = export(segmenter.save(tmp_path / "s"), target, tmp_path / "out")
     ct, pet, image = pair()
     inside = (ct >= -60) & (ct <= 120)
@@ -192,6 +196,8 @@ def test_it_goes_out_with_the_network(target: str, config: Make, tmp_path: Path)
         session = onnxruntime.InferenceSession(str(out / "model.onnx"))
         given = {"image": image.numpy(), "available": both().numpy()}
         logits = torch.from_numpy(session.run(["logits"], given)[0])
+        told = json.loads(session.get_modelmeta().custom_metadata_map["operating_point"])
+        assert validate(OperatingPoint, told) == segmenter.config.operating_point
     else:
         logits = torch.jit.load(str(out / "model.ts"))(image, both())
     assert torch.equal(logits.argmax(1) > 0, inside & (pet > 2))

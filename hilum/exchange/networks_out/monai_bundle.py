@@ -10,8 +10,10 @@ from typing import Any
 
 from hilum.core.files import write_json, write_text
 from hilum.core.modality import modality
+from hilum.segmenter.operating.point import OperatingPoint
 from hilum.segmenter.segmenter import Segmenter
 
+from .bundle_decision import decision, tempering
 from .network import check_windows, open_segmenter
 from .torchscript import write_torchscript
 
@@ -134,7 +136,7 @@ def inference(segmenter: Segmenter) -> dict[str, Any]:
             "sw_device": "@device",
             "device": "$torch.device('cpu')",
         },
-        "postprocessing": {"_target_": "Compose", "transforms": _after()},
+        "postprocessing": {"_target_": "Compose", "transforms": _after(config.operating_point)},
         "inner": "$lambda x, sides: x[(slice(None), *(slice((a - b) // 2, (a - b) // 2 + b) "
         "for a, b in zip(x.shape[1:], sides)))]",
         "windows": "$lambda data: @inferer(data['image'][None].as_tensor(), @network)[0]",
@@ -240,11 +242,12 @@ def _before(segmenter: Segmenter, window: Sequence[int]) -> list[Step | str]:
     ]
 
 
-def _after() -> list[Step]:
+def _after(point: OperatingPoint) -> list[Step]:
     return [
+        *tempering(point),
         # Probabilities are interpolated, not masks, so that borders stay fine.
         _step("ResampleToMatchd", "pred", key_dst="source", mode="bilinear", padding_mode="border"),
-        _step("AsDiscreted", "pred", argmax=True),
+        decision(point),
         _step(
             "SaveImaged",
             "pred",
@@ -277,6 +280,8 @@ def _step(target: str, keys: str, **values: Any) -> Step:
 
 def _readme(segmenter: Segmenter) -> str:
     files = " ".join(f"--{name} {name}.nii.gz" for name in segmenter.modalities)
+    point = segmenter.config.operating_point
+    dropped = " Components are not looked at here: none is dropped." if point.filters else ""
     return f"""# MONAI bundle of a segmenter for {" + ".join(segmenter.modalities)}
 
 ```
@@ -286,8 +291,7 @@ python -m monai.bundle run --config_file configs/inference.json \\
 
 Leave out a file that a patient lacks. PET must be in SUV, CT in HU. The mask lies on the grid of
 the CT (without one, of the first file). `models/model.ts` holds the network; it needs no code of
-ours. The mask is the most probable class. The segmenter's own operating point is not applied here:
-{segmenter.config.operating_point.words()}.
+ours. The mask is that of the segmenter's operating point: {point.words()}.{dropped}
 
 Where scans must be resampled, masks differ from those of `hilum predict` at borders.
 

@@ -52,6 +52,9 @@ def write_onnx(segmenter: Segmenter, file: Path, tolerance: float) -> dict[str, 
         )
         if program is None:
             raise UserError("torch.onnx must return a program")
+        # Whoever has the file alone knows how its probabilities become a mask.
+        point = segmenter.config.operating_point.model_dump_json(exclude={"record"})
+        program.model.metadata_props["operating_point"] = point
         program.save(str(file))
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
 
