@@ -163,6 +163,5 @@ def _width(lines: np.ndarray, directions: np.ndarray) -> float:
     high, low = np.full(len(places), -np.inf), np.full(len(places), np.inf)
     np.maximum.at(high, place, value)
     np.minimum.at(low, place, value)
-    # A line along the place itself has two values there.
-    flat = np.abs(other - one)[end - start <= slack]
-    return max(float((high - low).max()), float(flat.max(initial=0)))
+    # Of a line along the place itself, the lines that it joins give both ends.
+    return float((high - low).max())
