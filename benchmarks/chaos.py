@@ -1,8 +1,9 @@
 """Kill two runners of one study at random and compare what is left with an undisturbed run.
 
 `python benchmarks/chaos.py`: thirty kills. Every cell must be done once, with the same
-bits in its weights, and the result tables must be the same files. Runners are forked from a process
-that has imported everything, so that a kill costs no start of Python.
+bits in its weights, and the result tables must be the same files. With `--points` every command
+that writes a folder is killed in front of each of its file operations instead, and run again.
+Runners are forked from a process that has imported everything: a kill costs no start of Python.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -197,6 +199,13 @@ def attempts(wild: Path, calm: Path, cells: Sequence[Cell]) -> int:
     return sum(log.read_text(errors="replace").count(" ---\n") for log in logs)
 
 
+def at_every_operation() -> int:
+    """Kill each command in front of each of its file operations, and run it again."""
+    test = Path(__file__).parents[1] / "tests" / "cli" / "test_kills.py"
+    command = [str(Path(sys.executable).with_name("pytest")), "-q", str(test)]
+    return subprocess.run(command, env=os.environ | {"HILUM_KILL_EVERY": "1"}).returncode
+
+
 def main() -> None:
     """Run the study once in peace, then under fire until it was enough; say what differs."""
     parser = argparse.ArgumentParser()
@@ -204,7 +213,12 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=1.5, help="mean seconds between two kills")
     parser.add_argument("--seeds", type=int, default=3, help="cells: two, and three per seed")
     parser.add_argument("--dry", action="store_true", help="write no results")
+    parser.add_argument(
+        "--points", action="store_true", help="instead: kill every command at each file operation"
+    )
     given = parser.parse_args()
+    if given.points:
+        raise SystemExit(at_every_operation())
     ended: Counter[str] = Counter()
     found: list[str] = []
     begun = rounds = 0
