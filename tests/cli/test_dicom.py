@@ -48,7 +48,7 @@ def test_a_mask_becomes_a_file_named_after_it(
     out = tmp_path / "out"
     done = run(mask, tmp_path / "ct", "--out", out, "--as", form)
     assert done.exit_code == 0, done.output
-    assert [path.name for path in out.iterdir()] == [f"case_{form}.dcm"]
+    assert {path.name for path in out.iterdir()} == {".hilum.json", f"case_{form}.dcm"}
     assert label_names(out / f"case_{form}.dcm") == [f"Lymph node {n}" for n in (1, 2, 3)]
     words = ("--out", out, "--as", form, "--segments", "classes", "--name", "1=GTVn")
     run(mask, tmp_path / "ct", *words)
