@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.bench import apart, quietly, short
-from hilum.finetune.run import parts_of
+from hilum.finetune.ready import parts_of
 from hilum.finetune.settings import FinetuneSettings
 from hilum.training import bench
 from hilum.training import callbacks as watch

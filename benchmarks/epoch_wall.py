@@ -26,7 +26,7 @@ from timing import in_processes, row_of, write
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.bench import short
-from hilum.finetune.run import parts_of
+from hilum.finetune.ready import parts_of
 from hilum.finetune.settings import FinetuneSettings
 from hilum.training.bench import WARM
 

@@ -27,7 +27,7 @@ from timing import in_processes, spread, write
 
 from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.bench import short
-from hilum.finetune.run import parts_of
+from hilum.finetune.ready import parts_of
 
 torch.set_num_threads(1)
 STEPS = 8

@@ -36,6 +36,28 @@ def seen_cases(seen: Seen, store: CaseStore, cases: Iterable[str]) -> dict[str, 
     return found
 
 
+def refuse_seen(seen: Seen, source: str | Path, store: CaseStore, test: Sequence[str]) -> None:
+    """Raise an error if a patient that tests has been seen.
+
+    Args:
+        seen: Whom weights have learned from, or will have.
+        source: What to call these weights: their folder, or the run that will make them.
+        store: Where the test cases are.
+        test: The cases that test, or will.
+
+    Raises:
+        DataError: With the first few patients.
+    """
+    found = seen_cases(seen, store, test)
+    if found:
+        raise DataError(
+            "no test patient may have been learned from",
+            file=source,
+            found="; ".join(sorted(set(found.values()))[:3]),
+            remedy="give both commands the same split.test and split.seed",
+        )
+
+
 def check_unseen(
     folder: str | Path, store: CaseStore, test: Sequence[str], *, other_cohort: bool = False
 ) -> list[str]:
@@ -57,14 +79,7 @@ def check_unseen(
     if seen is not None:
         if other_cohort:
             seen = seen.model_copy(update={"patients": ()})
-        found = seen_cases(seen, store, test)
-        if found:
-            raise DataError(
-                "no test patient may have been learned from",
-                file=folder,
-                found="; ".join(sorted(set(found.values()))[:3]),
-                remedy="give both commands the same split.test and split.seed",
-            )
+        refuse_seen(seen, folder, store, test)
     if seen is None or not seen.complete:
         return [
             f"which patients the weights of {folder} have learned from is not fully known: "

@@ -64,6 +64,19 @@ class Split:
         return Split(**{name: tuple(cases) for name, cases in value.items()})
 
 
+def counted(store: CaseStore, split: Split) -> str:
+    """Return in words how many patients, and cases where they are more, do what."""
+
+    def count(cases: Sequence[str]) -> str:
+        patients = len({store.row(name)["patient"] for name in cases})
+        return f"{patients}" if patients == len(cases) else f"{patients} ({len(cases)} cases)"
+
+    return (
+        f"{count(split.train)} train, {count(split.validation)} validate, {count(split.test)} "
+        f"test; {count(split.pool)} in the pool"
+    )
+
+
 def make_split(store: CaseStore, settings: SplitSettings) -> Split:
     """Divide the patients of a store.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from hilum.core.files import write_json
 from hilum.core.modality import modality
 from hilum.core.runs import RunFolder
 from hilum.core.settings import read_yaml
-from hilum.datasets.splits import make_split
+from hilum.datasets.splits import Split, counted, make_split
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.segmenter.assessment.prepared_cases import (
     Predicts,
@@ -30,6 +32,73 @@ from .building import modalities_of
 from .settings import FinetuneSettings
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ReadyRule:
+    """A run without learning that could begin.
+
+    Attributes:
+        store: Where the cases are.
+        split: Who chooses and who tests.
+        modalities: What the rule may see.
+        conditions: Those to test with that have a PET.
+        able: Test cases that have one.
+        rule: The rule, with nothing left to choose.
+        told: How it was chosen; empty if nothing was.
+    """
+
+    store: CaseStore
+    split: Split
+    modalities: tuple[str, ...]
+    conditions: list[str]
+    able: list[str]
+    rule: BaselineSettings
+    told: dict[str, Any]
+
+    def lines(self) -> list[str]:
+        """Return what would run, a line each: for `--dry-run`."""
+        return [
+            f"patients: {counted(self.store, self.split)}",
+            f"baseline: {self.rule.words()}{_who(self.told)}",
+        ]
+
+
+def ready_rule(settings: FinetuneSettings, store: CaseStore | None = None) -> ReadyRule:
+    """Choose what is `auto`, and write nothing.
+
+    Raises:
+        SettingsError: If no modality is in SUV.
+        DataError: If nobody can choose, or no test case has a PET.
+    """
+    store = store or CaseStore(settings.store)
+    split, names = make_split(store, settings.split), modalities_of(store, settings)
+    conditions = check_conditions(settings.conditions, names)
+    hot = {name for name in names if modality(name).unit == "SUV"}
+    if not hot:
+        raise SettingsError(
+            "a baseline needs a modality in SUV",
+            found=", ".join(names),
+            remedy="leave out baseline, or choose other modalities",
+        )
+    asked = [c for c in conditions if hot & set(c.split("+"))]
+    if not asked:
+        raise SettingsError("a baseline needs a condition with PET", found=", ".join(conditions))
+    able = [c for c in split.test if hot & set(store.rows[c]["modalities"])]
+    if settings.evaluate_test and split.test and not able:
+        raise DataError("a test case must have a PET", file=store.path)
+    rule, told = settings.baseline, {}
+    assert rule is not None
+    if rule.value >= max(store.classes, 2):
+        raise SettingsError(
+            f"baseline.value must be a class of the store, 1 to {max(store.classes, 2) - 1}",
+            found=rule.value,
+        )
+    if rule.chooses:
+        chosen = choose_rule(store, [*split.train, *split.validation], rule)
+        rule = chosen.rule
+        told = {"dice_of_choice": chosen.dice, "patients_of_choice": chosen.patients}
+    return ReadyRule(store, split, names, asked, able, rule, told)
 
 
 def run_baseline(settings: FinetuneSettings, out: Path, *, say: Say = print) -> Path:
@@ -51,33 +120,9 @@ def run_baseline(settings: FinetuneSettings, out: Path, *, say: Say = print) -> 
         SettingsError: If no modality is in SUV.
         DataError: If nobody can choose, or no test case has a PET.
     """
-    store = CaseStore(settings.store)
-    split, names = make_split(store, settings.split), modalities_of(store, settings)
-    conditions = check_conditions(settings.conditions, names)
-    hot = {name for name in names if modality(name).unit == "SUV"}
-    if not hot:
-        raise SettingsError(
-            "a baseline needs a modality in SUV",
-            found=", ".join(names),
-            remedy="leave out baseline, or choose other modalities",
-        )
-    asked = [c for c in conditions if hot & set(c.split("+"))]
-    if not asked:
-        raise SettingsError("a baseline needs a condition with PET", found=", ".join(conditions))
-    able = [c for c in split.test if hot & set(store.rows[c]["modalities"])]
-    if settings.evaluate_test and split.test and not able:
-        raise DataError("a test case must have a PET", file=store.path)
-    began, rule, told = time.monotonic(), settings.baseline, {}
-    assert rule is not None
-    if rule.value >= max(store.classes, 2):
-        raise SettingsError(
-            f"baseline.value must be a class of the store, 1 to {max(store.classes, 2) - 1}",
-            found=rule.value,
-        )
-    if rule.chooses:
-        chosen = choose_rule(store, [*split.train, *split.validation], rule)
-        rule = chosen.rule
-        told = {"dice_of_choice": chosen.dice, "patients_of_choice": chosen.patients}
+    began, found = time.monotonic(), ready_rule(settings)
+    store, split, asked, able = found.store, found.split, found.conditions, found.able
+    rule, told = found.rule, found.told
     with RunFolder.open(out, settings, "finetune", data=store.fingerprint) as run:
         if run.done:
             say(f"{run.path} is done")
@@ -91,7 +136,9 @@ def run_baseline(settings: FinetuneSettings, out: Path, *, say: Say = print) -> 
                 if len(able) < len(split.test):
                     say(f"note: {len(split.test) - len(able)} test cases without PET are left out")
                 predicts = _predicts(rule, max(store.classes, 2))
-                results = assess_any(predicts, names, store, able, asked, run.path / "test")
+                results = assess_any(
+                    predicts, found.modalities, store, able, asked, run.path / "test"
+                )
                 for condition in asked:
                     say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")
                 summary |= show(results, run.path / "test", w)

@@ -12,7 +12,8 @@ from hilum.core.settings import validate
 from hilum.training import bench as training
 from hilum.training.bench import Bench, Parts
 
-from .run import finetune, parts_of
+from .ready import parts_of
+from .run import finetune
 from .settings import FinetuneSettings
 
 

@@ -11,17 +11,12 @@ import torch
 
 from hilum.core.errors import DataError
 from hilum.core.files import write_json
-from hilum.core.registry import build
 from hilum.core.runs import RunFolder
 from hilum.core.settings import read_yaml, validate
-from hilum.datasets.augmentation.paired import PairedAugmentation
-from hilum.datasets.loading.datamodule import PatchData
-from hilum.datasets.loading.settings import PatchSettings
-from hilum.datasets.splits import Split, make_split
+from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.changed import changed_since
-from hilum.losses import LOSSES
-from hilum.segmenter.assessment.prepared_cases import Results, assess, check_conditions, dice_of
+from hilum.segmenter.assessment.prepared_cases import Results, assess, dice_of
 from hilum.segmenter.assessment.robustness import robustness
 from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
 from hilum.segmenter.assessment.wandb_summary import show
@@ -32,26 +27,15 @@ from hilum.segmenter.inference.out_of_memory import training_advice
 from hilum.segmenter.inference.predict_case import steps
 from hilum.segmenter.segmenter import Segmenter
 from hilum.training.processes import follows
-from hilum.training.threads import readers
 from hilum.training.tracking import Tracker, tracked
 from hilum.training.trainer import fit
 
 from .baseline import run_baseline
-from .building import (
-    config_of,
-    modalities_of,
-    resolved,
-    segmenter_of,
-    start_line,
-    start_of,
-)
-from .data import CaseValidation, maps_for, nothing_to_draw
-from .learned_from import learned_from, note
+from .building import start_line
+from .learned_from import note
 from .module import FinetuneModule
-from .prior_limit import with_limit
-from .semi_supervised.kept_classes import known_classes
-from .semi_supervised.pseudo_labels import check_labeller, labels_of_run
-from .semi_supervised.unlabelled import UnlabelledToo, unlabelled_patches
+from .ready import data_of, ready
+from .semi_supervised.pseudo_labels import labels_of_run
 from .settings import FinetuneSettings
 from .transfer.load import TransferReport
 
@@ -81,23 +65,11 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
     out = Path(out)
     if settings.baseline is not None:
         return run_baseline(settings, out, say=say)
-    store = CaseStore(settings.store)
-    split = make_split(store, settings.split)
-    asked = modalities_of(store, settings)
-    conditions = check_conditions(settings.conditions, asked)
     # Everything that can be wrong is found before the folder is claimed for these settings.
-    start = start_of(settings, asked)
-    config, told = with_limit(config_of(store, settings, asked, start), store, split)
-    segmenter, report = segmenter_of(config, settings, start)
-    training, why = resolved(settings, config, split, store, report)
-    taken = () if report is None else report.taken
-    seen, notes = learned_from(settings, store, split)
-    notes = [*told, *why, *notes, *nothing_to_draw(settings, store, split)]
-    data = _data(segmenter, settings, store, split)
-    if settings.pseudo.segmenter is not None:
-        check_labeller(store, split, settings)
-    if settings.pseudo.keep is not None:
-        known_classes(settings, config)
+    found = ready(settings, out)
+    module, data, report = found.module, found.data, found.report
+    store, split = found.patients.store, found.patients.split
+    segmenter = module.segmenter
     follower = follows(settings.trainer)
     mark = store.fingerprint
     with RunFolder.open(out, settings, "finetune", data=mark, follower=follower) as run:
@@ -106,26 +78,25 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
             say(f"{run.path} is done")
             return folder
         if settings.pseudo.makes_labels:
-            labelled = labels_of_run(run, settings, config, store, split)
-            data = _data(segmenter, settings, store, split, labelled)
+            labelled = labels_of_run(run, settings, segmenter.config, store, split)
+            data = data_of(segmenter, settings, store, split, labelled)
         if run.follower:
-            module = FinetuneModule(segmenter, training, store, run.path, taken)
             _fit(module, data, run, settings, split)
             return folder
         write_json(run.path / "split.json", split.as_json())
         if run.checkpoint is None:
-            _say_start(run, report, notes, say)
-        say(start_line(settings, store, split, config, run.path))
+            _say_start(run, report, found.notes, say)
+        say(start_line(settings, store, split, segmenter.config, run.path))
         tracking = settings.trainer.tracking
         with tracked(run.path, tracking, read_yaml(run.path / "config.yaml")) as tracker:
-            module = FinetuneModule(segmenter, training, store, run.path, taken)
             summary = _fit(module, data, run, settings, split, tracker)
             summary["flops"] = flops(segmenter)
             _choose_point(segmenter, settings, store, split, run, say)
-            note(segmenter, settings, summary, store, split, seen)
+            note(segmenter, settings, summary, store, split, found.patients.seen)
             segmenter.save(folder)
             if settings.evaluate_test and split.test:
-                results = _test(segmenter, settings, store, split, conditions, run, say)
+                asked = found.patients.conditions
+                results = _test(segmenter, settings, store, split, asked, run, say)
                 summary |= show(results, run.path / "test", tracker)
             summary |= changed_since(store, say)
             if tracker is not None:
@@ -197,74 +168,6 @@ def _choose_point(
     write_choice(run.path, choice, split.validation)
     for line in lines(choice):
         say(line)
-
-
-def parts_of(settings: FinetuneSettings) -> tuple[FinetuneModule, PatchData]:
-    """Return the module and the patches that a run of these settings has, without a run."""
-    store = CaseStore(settings.store)
-    split = make_split(store, settings.split)
-    asked = modalities_of(store, settings)
-    start = start_of(settings, asked)
-    config, _ = with_limit(config_of(store, settings, asked, start), store, split)
-    segmenter, report = segmenter_of(config, settings, start)
-    training, _ = resolved(settings, config, split, store, report)
-    taken = () if report is None else report.taken
-    module = FinetuneModule(segmenter, training, store, Path(), taken)
-    return module, _patches(segmenter, settings, store, split)
-
-
-def _data(
-    segmenter: Segmenter,
-    settings: FinetuneSettings,
-    store: CaseStore,
-    split: Split,
-    labelled: tuple[CaseStore, Split] | None = None,
-) -> pl.LightningDataModule:
-    """Return what a run reads; `labelled` has the labels if they are not those of the store."""
-    patches = _patches(segmenter, settings, *(labelled or (store, split)))
-    on_cases = settings.validate_on == "cases"
-    data = CaseValidation(patches, split.validation) if on_cases else patches
-    if not settings.teacher.weight and not settings.synthetic.replay:
-        return data
-    unlabelled = unlabelled_patches(
-        store, split, settings, segmenter.modalities, segmenter.config.zscored
-    )
-    return UnlabelledToo(data, unlabelled)
-
-
-def _patches(
-    segmenter: Segmenter, settings: FinetuneSettings, store: CaseStore, split: Split
-) -> PatchData:
-    trainer, on_cases = settings.trainer, settings.validate_on == "cases"
-    loss = build(LOSSES, settings.loss, spacing=segmenter.config.spacing)
-    augmentation = PairedAugmentation(
-        segmenter.modalities,
-        settings.patch,
-        store.spacing,
-        settings.augmentation,
-        segmenter.config.zscored,
-    )
-    return PatchData(
-        store,
-        split.train,
-        () if on_cases else split.validation,
-        patches=PatchSettings(
-            settings.patch,
-            segmenter.modalities,
-            settings.foreground,
-            settings.hard,
-            organs=tuple(settings.organs.numbers),
-            zscored=segmenter.config.zscored,
-            copies=settings.copies,
-        ),
-        augmentation=augmentation,
-        batch_size=trainer.batch_size,
-        accumulate=trainer.accumulate,
-        steps=trainer.steps,
-        seed=settings.seed,
-        workers=readers(trainer),
-        finish=maps_for(loss, segmenter.classes, bool(settings.organs.numbers)),
-    )
 
 
 def _test(

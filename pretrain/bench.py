@@ -9,7 +9,8 @@ from hilum.core.settings import validate
 from hilum.training import bench as training
 from hilum.training.bench import Bench, Parts
 
-from .run import parts_of, pretrain
+from .ready import parts_of
+from .run import pretrain
 from .settings import PretrainSettings
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -158,7 +159,9 @@ def pretrain(
 
     resolved = load(PretrainSettings, config or [], settings or [])
     if dry_run:
-        return _show(resolved)
+        from hilum.pretrain.ready import ready
+
+        return _show(resolved, ready(resolved).lines())
     from hilum.pretrain.run import pretrain as run
 
     say(f"encoder: {run(resolved, out)}")
@@ -190,7 +193,9 @@ def finetune(
     if rounds and resolved.baseline is not None:
         raise SettingsError("a baseline learns nothing from rounds", remedy="leave out --rounds")
     if dry_run:
-        return _show(resolved)
+        from hilum.finetune.ready import check
+
+        return _show(resolved, check(resolved).lines())
     if folds:
         from hilum.finetune.folds import cross_validate
 
@@ -281,8 +286,10 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-def _show(settings: Any) -> None:
-    """Print resolved settings as YAML."""
+def _show(settings: Any, lines: Sequence[str]) -> None:
+    """Print what would run, and the resolved settings as YAML; the lines are its comments."""
     import yaml
 
+    for line in lines:
+        say(f"# {line}")
     say(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).rstrip())

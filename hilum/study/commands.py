@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hilum.core.errors import SettingsError, UserError
+from hilum.core.errors import UserError
 from hilum.core.outputs import check_output, mark
-from hilum.core.settings import load, validate, write_yaml
+from hilum.core.settings import load, write_yaml
 
 from .grid.cells import STAGES, Cell, expand
+from .grid.checking import check
 from .run import control, engines, estimate, ledger
 from .run import stale as stale_cells
 from .run.local import run_cells
@@ -188,18 +189,3 @@ def read(file: Path, out: Path, settings: Sequence[str] = ()) -> tuple[StudySett
 def _is_study(folder: Path) -> bool:
     """Say whether a folder is one of a study of before folders were marked."""
     return (folder / "study.yaml").is_file() or any((folder / stage).is_dir() for stage in STAGES)
-
-
-def check(cells: Sequence[Cell]) -> None:
-    """Validate the settings of every cell before the first one runs."""
-    if not cells:
-        return
-    from hilum.finetune.settings import FinetuneSettings
-    from hilum.pretrain.settings import PretrainSettings
-
-    for cell in cells:
-        cls = PretrainSettings if cell.stage == "pretrain" else FinetuneSettings
-        try:
-            validate(cls, cell.settings)
-        except SettingsError as error:
-            raise SettingsError(f"{cell.name}: {error}") from None

@@ -18,7 +18,8 @@ from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders.networks import classes_of
 from hilum.finetune.prior_limit import with_limit
-from hilum.finetune.run import finetune, parts_of
+from hilum.finetune.ready import parts_of
+from hilum.finetune.run import finetune
 from hilum.finetune.settings import FinetuneSettings
 from hilum.finetune.transfer.load import transfer
 from hilum.finetune.transfer.rates import default_rate

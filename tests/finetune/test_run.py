@@ -24,7 +24,8 @@ from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
 from hilum.finetune.data import nothing_to_draw
-from hilum.finetune.run import finetune, parts_of
+from hilum.finetune.ready import parts_of
+from hilum.finetune.run import finetune
 from hilum.finetune.settings import FinetuneSettings
 from hilum.segmenter.prediction.cohort import predict
 from hilum.segmenter.segmenter import Segmenter

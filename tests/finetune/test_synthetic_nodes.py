@@ -20,7 +20,8 @@ from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.learned_from import learned_from
 from hilum.finetune.module import FinetuneModule
-from hilum.finetune.run import _data, finetune, parts_of
+from hilum.finetune.ready import data_of, parts_of
+from hilum.finetune.run import finetune
 from hilum.finetune.semi_supervised.unlabelled import UnlabelledToo
 from hilum.finetune.settings import FinetuneSettings
 from hilum.finetune.synthetic_nodes import NodePasting, SyntheticSettings
@@ -192,7 +193,7 @@ def test_without_replay_no_unlabelled_patch_is_read(store: CaseStore) -> None:
     for synthetic, kind in (({"p": 0.5}, False), ({"replay": 0.5}, True)):
         own = settings(store, synthetic={**synthetic, "recipe": RECIPE})
         module, _ = parts_of(own)
-        data = _data(module.segmenter, own, store, make_split(store, own.split))
+        data = data_of(module.segmenter, own, store, make_split(store, own.split))
         assert isinstance(data, UnlabelledToo) is kind
 
 

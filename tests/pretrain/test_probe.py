@@ -168,7 +168,7 @@ def test_a_run_without_a_probe_reads_no_label(
         raise AssertionError("a label was read")
 
     monkeypatch.setattr(StoredCase, "foreground", property(refuse))
-    monkeypatch.setattr("hilum.pretrain.run.probe_cases", refuse)
+    monkeypatch.setattr("hilum.pretrain.ready.probe_cases", refuse)
     pretrain(settings_of(labelled, 0), tmp_path / "r")
 
 

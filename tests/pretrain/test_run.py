@@ -22,7 +22,9 @@ from hilum.core.weights import read_weights
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
 from hilum.encoders.networks import read_network
-from hilum.pretrain.run import cases, make_task, pretrain
+from hilum.pretrain.pool import cases
+from hilum.pretrain.ready import make_task
+from hilum.pretrain.run import pretrain
 from hilum.pretrain.settings import PretrainSettings
 
 

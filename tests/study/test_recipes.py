@@ -9,9 +9,9 @@ import pytest
 from hilum.core.settings import Settings, load, validate
 from hilum.finetune.settings import FinetuneSettings
 from hilum.pretrain.settings import PretrainSettings
-from hilum.study.commands import check
 from hilum.study.demo import STUDY
 from hilum.study.grid.cells import expand
+from hilum.study.grid.checking import check_settings
 from hilum.study.settings import StudySettings
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -25,7 +25,7 @@ def test_a_recipe_is_valid_and_says_how_to_run_it(path: Path) -> None:
     assert any("Cost:" in line for line in head)
     assert any("Expected:" in line for line in head)
     if path.parent.name == "study":
-        check(expand(load(StudySettings, [path]), Path("out"), "data"))
+        check_settings(expand(load(StudySettings, [path]), Path("out"), "data"))
     else:
         load(KINDS[path.parent.name], [path], store="store")
 
@@ -33,6 +33,6 @@ def test_a_recipe_is_valid_and_says_how_to_run_it(path: Path) -> None:
 def test_the_demo_is_valid_and_compares_with_early_fusion() -> None:
     study = validate(StudySettings, {**STUDY, "store": "store"})
     cells = expand(study, Path("out"), "data")
-    check(cells)
+    check_settings(cells)
     assert [cell.stage for cell in cells].count("pretrain") == 1
     assert len(cells) == 17

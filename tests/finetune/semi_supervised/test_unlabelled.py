@@ -11,7 +11,7 @@ from hilum.core.errors import DataError
 from hilum.core.settings import validate
 from hilum.datasets.splits import Split, make_split
 from hilum.datasets.store.case_store import CaseStore
-from hilum.finetune.run import _data, parts_of
+from hilum.finetune.ready import data_of, parts_of
 from hilum.finetune.semi_supervised.unlabelled import UnlabelledToo, unlabelled_cases
 from hilum.finetune.settings import FinetuneSettings
 
@@ -56,7 +56,7 @@ def test_a_resumed_run_sees_the_batches_that_are_left(store: CaseStore, validate
     own = settings(store, validate_on=validate_on)
     module, _ = parts_of(own)
     split = make_split(store, own.split)
-    data = _data(module.segmenter, own, store, split)
+    data = data_of(module.segmenter, own, store, split)
     assert isinstance(data, UnlabelledToo)
     batches = list(data.train_dataloader())
     assert len(batches) == len(data.train_dataloader()) == 6
@@ -66,7 +66,7 @@ def test_a_resumed_run_sees_the_batches_that_are_left(store: CaseStore, validate
         assert "label" not in batch["unlabelled"]
         assert set(batch["unlabelled"]["case"]) <= pool
         assert len(batch["unlabelled"]["image"]) == 2
-    again = _data(module.segmenter, own, store, split)
+    again = data_of(module.segmenter, own, store, split)
     again.load_state_dict({"done": 1})
     left = list(again.train_dataloader())  # pyright: ignore[reportAttributeAccessIssue]
     assert len(left) == 4
@@ -81,4 +81,4 @@ def test_a_run_without_a_teacher_reads_no_unlabelled_case(store: CaseStore) -> N
     split = make_split(store, own.split)
     module, _ = parts_of(own)
     assert module.teacher is None
-    assert not isinstance(_data(module.segmenter, own, store, split), UnlabelledToo)
+    assert not isinstance(data_of(module.segmenter, own, store, split), UnlabelledToo)

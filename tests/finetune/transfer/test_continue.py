@@ -14,7 +14,8 @@ from hilum.core.seen import patient_hash
 from hilum.core.settings import validate
 from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore
-from hilum.finetune.run import finetune, parts_of
+from hilum.finetune.ready import parts_of
+from hilum.finetune.run import finetune
 from hilum.finetune.settings import FinetuneSettings
 
 

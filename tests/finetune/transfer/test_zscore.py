@@ -25,7 +25,8 @@ from hilum.datasets.loading.settings import PatchSettings
 from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders import ENCODERS
-from hilum.finetune.run import finetune, parts_of
+from hilum.finetune.ready import parts_of
+from hilum.finetune.run import finetune
 from hilum.finetune.semi_supervised.unlabelled import unlabelled_patches
 from hilum.finetune.settings import FinetuneSettings
 from hilum.finetune.transfer.sources import read_start

@@ -106,7 +106,8 @@ def test_time_and_disk_come_from_like_cells_then_from_the_stage(file: Path, tmp_
         "budget: within the 1 h that the study may take",
     ]
     assert estimate.lines(found, 0.01)[1].startswith("budget: 2 min more than the 0.01 h")
-    lines = plan(file, tmp_path / "out", ["factors.seed=[0, 1, 2]", "budget=1"])
+    entries = ledger.read(cells)
+    lines = [*ledger.table(entries), *ledger.shared(entries)]
     assert "encoder     mae: 3 fine-tuning cells start from it" in lines
     assert "7 cells: 1 pretrain, 6 finetune; 4 done, 3 new" in lines
 

@@ -1,0 +1,106 @@
+"""What is wrong with any cell, found as its own run would find it, before the first one runs.
+
+Each distinct network is built once and each distinct split drawn once, so thousands of cells take
+seconds. What a cell starts from may not exist yet: then its encoder is taken from the settings of
+the pretraining cell, and whom that will see is asked instead of the folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hilum.core.errors import SettingsError, UserError
+from hilum.core.settings import validate
+from hilum.datasets.leakage import refuse_seen
+from hilum.datasets.store.case_store import CaseStore
+from hilum.finetune import ready as finetuning
+from hilum.finetune.settings import FinetuneSettings
+from hilum.pretrain import ready as pretraining
+from hilum.pretrain.settings import PretrainSettings
+
+from .cells import Cell
+
+ANY_NETWORK = ("seed", "split", "conditions", "evaluate_test", "pictures")
+"""Settings of a fine-tuning cell that its network does not depend on."""
+PATIENTS = ("store", "split", "conditions", "init_from", "modalities", "pseudo", "transfer")
+"""Those that decide who takes part, and who must not."""
+
+
+def check_settings(cells: Iterable[Cell]) -> None:
+    """Raise an error that names the cell unless the settings of each are valid in themselves."""
+    for cell in cells:
+        with _named(cell):
+            validate(
+                PretrainSettings if cell.stage == "pretrain" else FinetuneSettings, cell.settings
+            )
+
+
+def check(cells: Sequence[Cell]) -> None:
+    """Do for every cell what its run does before its first step, and write nothing.
+
+    Args:
+        cells: What is not done yet; pretraining cells stand in front of what needs them.
+
+    Raises:
+        UserError: What the run would raise, with the cell's levels in front.
+    """
+    check_settings(cells)
+    stores = functools.cache(lambda path: CaseStore(Path(path)))
+    firsts: dict[Path, pretraining.Ready] = {}
+    made: dict[str, pretraining.Ready] = {}
+    known: set[str] = set()
+    for cell in cells:
+        with _named(cell):
+            if cell.stage == "pretrain":
+                mark = _mark(cell.settings, without=("seed",))
+                if mark not in made:
+                    settings = validate(PretrainSettings, cell.settings)
+                    made[mark] = pretraining.ready(settings, store=stores(str(settings.store)))
+                firsts[cell.folder] = made[mark]
+            else:
+                _check_finetuning(cell, firsts.get(cell.needs or Path()), stores, known)
+
+
+def _check_finetuning(
+    cell: Cell, first: pretraining.Ready | None, stores: Any, known: set[str]
+) -> None:
+    values = cell.settings
+    if first is not None and not Path(values["init_from"]).exists():
+        values = _without_start(values, first)
+    who = {key: values.get(key) for key in PATIENTS} | {"first": id(first)}
+    people, network = _mark(who), "network " + _mark(values, without=ANY_NETWORK)
+    if people in known and network in known:
+        return
+    settings = validate(FinetuneSettings, values)
+    store = stores(str(settings.store))
+    if settings.baseline is None and network in known:
+        split = finetuning.patients_of(settings, store).split
+    else:
+        split = finetuning.check(settings, store).split
+    if first is not None:
+        refuse_seen(first.seen, "the pretraining of this cell", store, split.test)
+    known |= {people, network}
+
+
+def _without_start(values: Mapping[str, Any], first: pretraining.Ready) -> dict[str, Any]:
+    """Return settings that build the same network without the weights that are not there yet."""
+    rest = {key: value for key, value in values.items() if key not in ("init_from", "transfer")}
+    return {"encoder": first.settings.encoder} | rest
+
+
+def _mark(values: Mapping[str, Any], without: Sequence[str] = ()) -> str:
+    kept = {key: value for key, value in values.items() if key not in without}
+    return json.dumps(kept, sort_keys=True, default=str)
+
+
+@contextmanager
+def _named(cell: Cell) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise SettingsError(f"{cell.name}: {error}") from None
