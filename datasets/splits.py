@@ -132,7 +132,7 @@ def _drawn(
 ) -> list[str]:
     """Return labelled patients in the order of a draw."""
     drawn = numpy_generator(settings.seed, "labels", settings.draw).permutation(len(left))
-    ordered = [left[i] for i in drawn]
+    ordered = [left[int(i)] for i in drawn]
     if settings.balance_sites:
         ordered = _in_turn(ordered, _sites(store, patients))
     # A draw of patients without any node would teach nothing: the first one drawn has some.
