@@ -223,7 +223,7 @@ def _name(name: str, y: float) -> list[str]:
     """Return a name left of its row, in two lines if it is too long for one."""
     if len(name) * LETTER <= LEFT - 14:
         return [words(LEFT - 10, y + 5, name, "end")]
-    middle = name.find(" against ")
+    middle = name.find(" vs. ")
     if middle < 0:
         middle = name.rfind(" ", 0, len(name) // 2 + 1)
     halves = [name[:middle], name[middle:].strip()] if middle > 0 else [name]

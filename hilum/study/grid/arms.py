@@ -11,12 +11,16 @@ DRAWS = ("split.draw", "split.seed", "draw")
 FOLDS = ("split.fold", "fold")
 SEEDS = ("seed",)
 REPEATS = (*DRAWS, *FOLDS, *SEEDS)
-"""Factors that repeat an arm by chance. Folds test other patients, so they are no runs."""
+"""Factors that repeat an arm at random. Folds test other patients, so they are no runs."""
 
 
 def arm(levels: Mapping[str, Any]) -> str:
-    """Return the name of an arm: every level but those of factors that repeat it by chance."""
-    return " > ".join(str(level) for name, level in levels.items() if name not in REPEATS) or "all"
+    """Return the name of an arm, such as `pretraining: none, fusion: early`.
+
+    Factors that only repeat it are no part of the name.
+    """
+    parts = [f"{name}: {level}" for name, level in levels.items() if name not in REPEATS]
+    return ", ".join(parts) or "all"
 
 
 def run_of(levels: Mapping[str, Any]) -> Run:

@@ -174,11 +174,11 @@ def variances(values: Mapping[str, PatientRuns]) -> StudyVariances | None:
 
 
 def _question(levels: Mapping[str, object], factor: str, base: object) -> str:
-    """Return `mae against scratch (fusion late, labels 8)`."""
+    """Return `mae vs. scratch (fusion: late, labels: 8)`."""
     rest = ", ".join(
-        f"{name} {level}" for name, level in levels.items() if name not in (factor, *REPEATS)
+        f"{name}: {level}" for name, level in levels.items() if name not in (factor, *REPEATS)
     )
-    return f"{levels[factor]} against {base}" + (f" ({rest})" if rest else "")
+    return f"{levels[factor]} vs. {base}" + (f" ({rest})" if rest else "")
 
 
 def _key(levels: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

@@ -29,8 +29,8 @@ class Needed:
     """How many labelled patients a line needs to reach another one.
 
     Attributes:
-        line: Arm but for the number of labels, such as `mae > early`.
-        other: What it is to reach, such as `scratch > early`.
+        line: Arm but for the number of labels, such as `pretraining: mae, fusion: early`.
+        other: What it is to reach, such as `pretraining: none, fusion: early`.
         labels: Labelled patients that the other had.
         found: How many the line needs.
         seeds: Seeds that both have.

@@ -20,6 +20,7 @@ from ..grid.arms import DRAWS
 from ..run.ledger import summary
 from .citations import cited
 from .compare import ArmSummary, Paired
+from .sentences import finding
 
 if TYPE_CHECKING:
     from .results import Findings
@@ -48,17 +49,11 @@ def answer(found: Findings) -> Markup:
     few = len(found.pairs) <= MOST_LINES
     clear = [p for p in found.pairs if p.verdict(metric) in ("better", "worse")]
     shown = found.pairs if few else clear[:MOST_LINES]
-    lines += [_sentence(pair, metric) for pair in shown]
+    lines += [finding(pair, metric, label(metric)) for pair in shown]
     unfinished = [entry for entry in found.entries if entry.state != "done"]
     warning = note(f"Not every cell is done: {summary(found.entries)}.") if unfinished else Markup()
     more = "" if few else paragraph(_counted(found.pairs, metric))
     return warning + bullets(lines) + more
-
-
-def _sentence(pair: Paired, metric: str) -> str:
-    c = pair.comparison
-    numbers = f"{c.difference:+.3f} [{c.ci_low:+.3f}, {c.ci_high:+.3f}]"
-    return f"{pair.question}: {numbers}, {pair.verdict(metric)}."
 
 
 def _counted(pairs: Sequence[Paired], metric: str) -> str:

@@ -36,8 +36,8 @@ def test_baselines_are_arms_and_a_fixed_one_is_a_level_line(store: Path, tmp_pat
     found = write_report(study, tmp_path, read(cells))
     assert {row.condition for row in found.rows} == {"ct+pet", "pet"}
     lines = dict(curves(found))
-    assert set(lines) == {"SUV 2.5", "SUV chosen"}
-    (first, last) = lines["SUV 2.5"]
+    assert set(lines) == {"method: SUV 2.5", "method: SUV chosen"}
+    (first, last) = lines["method: SUV 2.5"]
     assert (first[0], last[0]) == (1.0, 3.0)
     assert first[1:] == last[1:], "no label moves it"
     assert "SUV chosen" in found.page.read_text(encoding="utf-8")

@@ -58,7 +58,7 @@ def judged(asked: StudySettings, made: list[Row]) -> Paired:
 
 def test_draws_seeds_and_folds_repeat_an_arm() -> None:
     levels = {"fusion": "late", "split.draw": 4, "split.fold": 2, "seed": 7}
-    assert arm(levels) == "late"
+    assert arm(levels) == "fusion: late"
     assert run_of(levels) == (4, 7)
     assert arm({"seed": 1}) == "all"
     assert run_of({"split.draw": 1, "draw": "b"}) == ("1 b", 0)
@@ -67,13 +67,13 @@ def test_draws_seeds_and_folds_repeat_an_arm() -> None:
 def test_a_comparison_is_one_of_arms_not_of_their_runs() -> None:
     pair = judged(study(), rows(0.1))
     c = pair.comparison
-    assert pair.question == "late against early"
+    assert pair.question == "late vs. early"
     assert (c.n_draws, c.n_seeds, c.n_patients) == (2, 3, 12)
     assert c.difference == pytest.approx(0.1, abs=0.01)
     assert pair.pooled["dscagg"][0] == pytest.approx(0.1, abs=0.01)
     assert pair.verdict("dice") == "better"
     [early, late] = summarise(rows(0.1), ["ct+pet"])
-    assert (early.arm, early.seeds, early.draws, early.patients) == ("early", 3, 2, 12)
+    assert (early.arm, early.seeds, early.draws, early.patients) == ("fusion: early", 3, 2, 12)
     assert late.metrics["dice"]["value"] - early.metrics["dice"]["value"] == pytest.approx(
         c.difference
     )
@@ -138,7 +138,9 @@ def test_comparisons_share_the_variances_of_the_study() -> None:
     pairs = compare(asked, made, "ct+pet")
     widths = [p.comparison.ci_high - p.comparison.ci_low for p in pairs]
     alone = [
-        compare(asked, [r for r in made if r.arm in ("early", n)], "ct+pet")[0].comparison
+        compare(asked, [r for r in made if r.arm in ("fusion: early", f"fusion: {n}")], "ct+pet")[
+            0
+        ].comparison
         for n in names[1:]
     ]
     assert np.median(widths) < 0.6 * np.median([c.ci_high - c.ci_low for c in alone])

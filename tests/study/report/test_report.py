@@ -78,19 +78,19 @@ def test_the_number_of_labels_is_found_in_every_way_to_write_it() -> None:
 
 def test_a_curve_holds_the_mean_over_patients_at_each_number(found: Findings) -> None:
     lines = dict(labels.curves(found))
-    assert set(lines) == {"scratch", "mae"}
+    assert set(lines) == {"pretext: scratch", "pretext: mae"}
     base = 0.3 + 0.1 * 5 / 6 + 0.001 * 2.5 + 0.005
-    assert [(x, round(y, 6)) for x, y, _, _ in lines["scratch"]] == [
+    assert [(x, round(y, 6)) for x, y, _, _ in lines["pretext: scratch"]] == [
         (1, round(base, 6)),
         (5, round(base + 0.2, 6)),
     ]
-    assert lines["mae"][0][1] == pytest.approx(base + 0.05)
+    assert lines["pretext: mae"][0][1] == pytest.approx(base + 0.05)
 
 
 def test_labels_needed_are_where_the_curve_crosses(found: Findings) -> None:
     """Pretrained has 0.05 more at 1 label and rises by 0.2 up to 5; scratch reaches 0.2 at 5."""
     needed = {one.labels: one for one in found.needed}
-    assert {(one.line, one.other) for one in found.needed} == {("mae", "scratch")}
+    assert {(one.line, one.other) for one in found.needed} == {("pretext: mae", "pretext: scratch")}
     assert needed[1].found.needed == 1
     assert needed[5].found.needed == pytest.approx(5**0.75)
     assert labels.text(needed[5].found, 5).startswith("3.3 [")
@@ -103,7 +103,9 @@ def test_effects_and_ranks_are_those_that_the_rows_were_made_with(found: Finding
     assert (both.name, both.estimate.mean) == ("pretext: mae x labels: 5", pytest.approx(0))
     assert found.factors.note == ""
     assert found.ranking is not None
-    assert found.ranking.order == ("mae > 5", "scratch > 5", "mae > 1", "scratch > 1")
+    assert found.ranking.order == tuple(
+        f"pretext: {task}, labels: {count}" for count in (5, 1) for task in ("mae", "scratch")
+    )
 
 
 def test_the_hardest_patient_comes_first_with_its_errors(found: Findings) -> None:
@@ -123,14 +125,14 @@ def test_the_tables_hold_what_the_report_compares(found: Findings, tmp_path: Pat
     with (tmp_path / "tables" / "comparisons.csv").open() as stream:
         table = list(csv.DictReader(stream))
     assert [row["comparison"] for row in table] == [
-        "mae against scratch (labels 1)",
-        "mae against scratch (labels 5)",
+        "mae vs. scratch (labels: 1)",
+        "mae vs. scratch (labels: 5)",
     ]
     assert all(float(row["difference"]) == pytest.approx(0.05) for row in table)
     assert {(row["verdict"], row["draws"], row["seeds"]) for row in table} == {("better", "1", "2")}
     text = (tmp_path / "tables" / "arms.tex").read_text()
     assert text.count(r"\\") == 5
-    assert r"mae $>$ 5" in text
+    assert r"pretext: mae, labels: 5" in text
     assert "few\\_label" in text
 
 
@@ -162,8 +164,8 @@ def test_bibtex_has_one_balanced_entry_per_reference() -> None:
 
 
 def test_long_names_of_rows_are_broken_not_clipped() -> None:
-    name = "masked autoencoder > cross_attention > 5 against masked autoencoder > early > 5"
+    name = "masked autoencoder > cross_attention > 5 vs. masked autoencoder > early > 5"
     svg = charts.forest([(name, 0.1, 0.0, 0.2)], "x")
     lines = re.findall(r'text-anchor="end">([^<]*)<', svg)
     assert "masked autoencoder &gt; cross_attention &gt; 5" in lines
-    assert "against masked autoencoder &gt; early &gt; 5" in lines
+    assert "vs. masked autoencoder &gt; early &gt; 5" in lines

@@ -57,13 +57,17 @@ def test_a_study_is_logged_by_its_scheme_and_can_be_sent_by_the_command_it_tells
 
     log = read_run(first.folder)
     assert (log.id, log.project, log.name) == (first.key, "tiny", "mae")
-    assert (log.group, log.job_type, log.tags) == ("pretrain mae", "pretrain", ["pretext:mae"])
+    assert (log.group, log.job_type, log.tags) == (
+        "pretrain pretext: mae",
+        "pretrain",
+        ["pretext:mae"],
+    )
     assert log.config["provenance"]["data"] == "abc"
     assert log.config["trainer"]["steps"] == 12, "the resolved settings"
 
     log = read_run(second.folder)
     assert (log.id, log.project, log.name) == (second.key, "tiny", "mae > 0")
-    assert (log.group, log.job_type) == ("finetune mae", "finetune")
+    assert (log.group, log.job_type) == ("finetune pretext: mae", "finetune")
     assert log.tags == ["pretext:mae", "seed:0"]
     assert log.config["provenance"]["packages"]["hilum"]
     assert len(log.config["provenance"]["encoder"]) == 12
