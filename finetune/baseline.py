@@ -131,7 +131,8 @@ def run_baseline(settings: FinetuneSettings, out: Path, *, say: Say = print) -> 
         write_json(run.path / "baseline.json", {"rule": rule.model_dump(mode="json"), **told})
         say(f"baseline: {rule.words()}{_who(told)}")
         summary: dict[str, float] = {"steps": 0, "parameters": 0}
-        with tracked(run.path, settings.trainer.tracking, read_yaml(run.path / "config.yaml")) as w:
+        config, tracking = read_yaml(run.path / "config.yaml"), settings.trainer.tracking
+        with tracked(run.path, tracking, config, run.command) as w:
             if settings.evaluate_test and able:
                 if len(able) < len(split.test):
                     say(f"note: {len(split.test) - len(able)} test cases without PET are left out")

@@ -88,7 +88,8 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
             _say_start(run, report, found.notes, say)
         say(start_line(settings, store, split, segmenter.config, run.path))
         tracking = settings.trainer.tracking
-        with tracked(run.path, tracking, read_yaml(run.path / "config.yaml")) as tracker:
+        config = read_yaml(run.path / "config.yaml")
+        with tracked(run.path, tracking, config, run.command) as tracker:
             summary = _fit(module, data, run, settings, split, tracker)
             summary["flops"] = flops(segmenter)
             _choose_point(segmenter, settings, store, split, run, say)

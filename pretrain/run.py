@@ -79,7 +79,8 @@ def pretrain(settings: PretrainSettings, out: str | Path, *, say: Say = print) -
                 say(f"note: {note}")
         say(start_line(settings, store, found.modalities, found.cases, run.path))
         tracking = settings.trainer.tracking
-        with tracked(run.path, tracking, read_yaml(run.path / "config.yaml")) as tracker:
+        config = read_yaml(run.path / "config.yaml")
+        with tracked(run.path, tracking, config, run.command) as tracker:
             summary = fit(
                 module,
                 data,

@@ -21,6 +21,10 @@ class TrackingSettings(Settings):
     job_type: str | None = Field(None, description="pretrain, finetune, test or ablate")
     name: str | None = Field(None, description="readable name of the run")
     tags: tuple[str, ...] = Field((), description="such as fusion:early or labels:10")
+    factors: dict[str, str | int | float] = Field(
+        default_factory=dict,
+        description="columns `factors.NAME` of the run on W&B; a study sets the cell's levels",
+    )
     id: str | None = Field(None, description="identity of the run; a study sets the cell's hash")
 
 

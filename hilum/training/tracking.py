@@ -33,6 +33,9 @@ from .wandb_offline_reader import ended
 
 LOG = logging.getLogger("hilum.training")
 
+LONGEST_TAG = 64
+"""Characters that W&B takes; one more, and it refuses the whole run."""
+
 CLOSE_S = 60.0
 """Seconds that the end of a run waits for W&B; the files stay, to be sent later."""
 
@@ -58,6 +61,7 @@ class Tracker(WandbLogger):
         self, folder: Path, settings: TrackingSettings, config: Mapping[str, Any], identity: str
     ) -> None:
         self.broken, self.ended = False, False
+        self._folder, self._step = folder, None
         self.rows = Rows(self._send)
         self._files: Path | None = None
         self._sender = Sender(f"W&B {identity}")
@@ -71,8 +75,8 @@ class Tracker(WandbLogger):
             mode=mode,
             group=settings.group,
             job_type=settings.job_type,
-            tags=list(settings.tags),
-            config={**config, "provenance": provenance(config)},
+            tags=tags(settings.tags),
+            config={**config, **_factors(settings), "provenance": provenance(config)},
             settings=_quiet(),
         )
         silence_anonymous(self)
@@ -100,8 +104,8 @@ class Tracker(WandbLogger):
     @rank_zero_only
     def log_now(self, values: Mapping[str, Any]) -> None:
         """Log media outside of training."""
-        given = dict(values)
-        self._later(lambda run: run.log(given))
+        given, step = dict(values), self._step
+        self._later(lambda run: run.log(given, step=step))
 
     @rank_zero_only
     def log_rows(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -138,8 +142,12 @@ class Tracker(WandbLogger):
 
     @property
     def sync(self) -> str:
-        """The command that sends what was logged; empty if nothing was written."""
-        return "" if self._files is None else shlex.join(["wandb", "sync", str(self._files)])
+        """The command that sends what every session logged; empty if nothing was written."""
+        if self._files is None:
+            return ""
+        # Those of before were named in the same way, by their time; they may be gone by now.
+        sessions = sorted((self._folder / "wandb").glob(f"offline-run-*-{self.version}"))
+        return shlex.join(["wandb", "sync", *map(str, sessions or [self._files])])
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -183,24 +191,34 @@ class Tracker(WandbLogger):
                 _wait(Path(settings.sync_file))
 
     def _send(self, step: int, row: Mapping[str, Any]) -> None:
+        # Named, so that a resumed run's rows follow those of the sessions before.
+        self._step = step
         given = {**row, "trainer/global_step": step}
-        self._later(lambda run: run.log(given))
+        self._later(lambda run: run.log(given, step=step))
 
 
 @contextmanager
 def tracked(
-    folder: Path, settings: TrackingSettings, config: Mapping[str, Any]
+    folder: Path, settings: TrackingSettings, config: Mapping[str, Any], job_type: str = ""
 ) -> Iterator[Tracker | None]:
     """Give a tracker that is closed at the end, with the exit code of the block; `None` if off.
+
+    A run has the name of its folder, and its group is the folder around it, unless the settings
+    say otherwise.
 
     Args:
         folder: Where the `wandb` folder goes.
         settings: Mode, project, group and so on.
         config: Resolved settings to show.
+        job_type: What the run does, if the settings do not say.
     """
     if mode_of(settings.mode) == "disabled":
         yield None
         return
+    place = folder.resolve()
+    given = {"name": place.name, "group": place.parent.name, "job_type": job_type}
+    missing = {key: text for key, text in given.items() if text and not getattr(settings, key)}
+    settings = settings.model_copy(update=missing)
     tracker = Tracker(folder, settings, config, settings.id or identity_of(folder))
     try:
         yield tracker
@@ -267,6 +285,21 @@ def study_run(
     settings = validate(TrackingSettings, {"job_type": "ablate", **tracking})
     with tracked(folder, settings, config) as tracker:
         yield StudyLog(tracker)
+
+
+def tags(given: Sequence[str]) -> list[str]:
+    """Return tags as W&B takes them: none twice, none empty, none too long.
+
+    Examples:
+        >>> tags(["seed:0", "", "seed:0", "x" * 70])[1][-5:]
+        'xx...'
+    """
+    short = (t if len(t) <= LONGEST_TAG else f"{t[: LONGEST_TAG - 3]}..." for t in given if t)
+    return list(dict.fromkeys(short))
+
+
+def _factors(settings: TrackingSettings) -> dict[str, Any]:
+    return {"factors": dict(settings.factors)} if settings.factors else {}
 
 
 def _files_of(run: Any) -> Path | None:

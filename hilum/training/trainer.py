@@ -92,7 +92,7 @@ def fit(
         if not run.follower:
             if own is None:
                 config = read_yaml(run.path / "config.yaml")
-                own = stack.enter_context(tracked(run.path, settings.tracking, config))
+                own = stack.enter_context(tracked(run.path, settings.tracking, config, run.command))
             journal = JsonLines(run.path / "metrics.jsonl", _step_of(checkpoint))
             loggers += [journal] if own is None else [journal, own]
             stack.enter_context(together(run, settings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -66,7 +67,7 @@ def test_an_offline_run_is_read_back_with_everything_that_was_logged(
 
 @pytest.mark.slow
 def test_two_sessions_of_a_run_share_one_identity_and_the_environment_stays(
-    toy: ModuleType, tmp_path: Path
+    toy: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import os
     import signal
@@ -80,6 +81,12 @@ def test_two_sessions_of_a_run_share_one_identity_and_the_environment_stays(
     toy.train(tmp_path / "r", settings)
     log = read_run(tmp_path / "r")
     assert [step for step, _ in log.series("train/loss")] == list(range(1, 13))
+    assert [row["_step"] for row in log.history if "train/loss" in row] == list(range(1, 13))
+    told = [line for line in capsys.readouterr().out.splitlines() if "wandb sync" in line]
+    sessions = sorted((tmp_path / "r" / "wandb").glob("offline-run-*"))
+    assert len(sessions) == 2
+    assert shlex.split(told[-1].partition(": ")[2]) == ["wandb", "sync", *map(str, sessions)]
+    assert (log.name, log.job_type) == ("toy > s0", "pretrain")
     assert len(set(json.loads((tmp_path / "r" / "tracking.json").read_text()).values())) == 1
     assert os.environ.get("WANDB_MODE") == before.get("WANDB_MODE")
 
@@ -102,7 +109,7 @@ def test_a_broken_logger_warns_once_and_the_training_goes_on(
         def __init__(self) -> None:
             self.summary = {}
 
-        def log(self, row: Any) -> None:
+        def log(self, row: Any, step: int | None = None) -> None:
             if broken == "log":
                 raise OSError("no space")
 
@@ -122,6 +129,25 @@ def test_a_broken_logger_warns_once_and_the_training_goes_on(
     assert summary["steps"] == 12
     assert [r.message for r in caplog.records] == ["W&B failed and is off for this run: no space"]
     assert len((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()) == 12
+
+
+def test_a_single_run_has_a_name_a_group_a_kind_and_tags_that_are_taken(tmp_path: Path) -> None:
+    settings = validate(
+        TrackingSettings,
+        {"tags": ["seed:0", "seed:0", "", "pretext:" + "x" * 80], "factors": {"seed": 0, "a": "b"}},
+    )
+    place = tmp_path / "runs" / "first"
+    place.mkdir(parents=True)
+    with tracked(place, settings, {"trainer": {"steps": 3}}, "finetune") as tracker:
+        assert tracker is not None
+        tracker.log_metrics({"train/loss": 1.0}, 7)
+    assert not tracker.broken
+    log = read_run(place)
+    assert (log.name, log.group, log.job_type) == ("first", "runs", "finetune")
+    assert log.config["factors"] == {"seed": 0, "a": "b"}
+    assert log.config["trainer"] == {"steps": 3}
+    assert sorted(len(tag) for tag in log.tags) == [6, 64]
+    assert [row["_step"] for row in log.history] == [7]
 
 
 def test_a_study_run_logs_tables_and_the_page(tmp_path: Path) -> None:

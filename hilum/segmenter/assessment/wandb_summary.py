@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from hilum.evaluation.statistics.cohort import cohort_metrics
 from hilum.training.tracking import Tracker
 
 from .prepared_cases import Results, dice_of
+
+SHOWN = ("dscagg", "f1agg", "lesion_sensitivity", "volume_error_ml")
+"""Metrics of the summary beside Dice, which is also what the run returns."""
 
 
 def show(results: Results, folder: Path, tracker: Tracker | None) -> dict[str, float]:
@@ -21,10 +25,20 @@ def show(results: Results, folder: Path, tracker: Tracker | None) -> dict[str, f
     scores = {name: dice_of(results, name) for name in results}
     scalars = {f"test/dice_{name}": s for name, s in scores.items() if not math.isnan(s)}
     if tracker is not None:
-        tracker.summarise(scalars)
+        tracker.summarise(scalars | _others(results))
         _pictures(results, folder, tracker)
         _table(results, tracker)
     return scalars
+
+
+def _others(results: Results) -> dict[str, float]:
+    """Return what else the summary shows of each condition, where it is defined."""
+    return {
+        f"test/{metric}_{condition}": row["value"]
+        for condition, cases in results.items()
+        for metric, row in cohort_metrics(cases).items()
+        if metric in SHOWN and not math.isnan(row["value"])
+    }
 
 
 def _pictures(results: Results, folder: Path, tracker: Tracker) -> None:

@@ -185,6 +185,10 @@ def _command(cell: Cell, tracking: dict[str, Any]) -> None:
         "name": cell.name,
         "id": tracking.get("id") or cell.key,
         "tags": [f"{name}:{level}" for name, level in cell.levels.items()],
+        "factors": {
+            name: level if isinstance(level, str | int | float) else str(level)
+            for name, level in cell.levels.items()
+        },
     }
     if cell.stage == "pretrain":
         from hilum.pretrain.run import pretrain

@@ -150,7 +150,8 @@ def _script(order: Order, stage: str, folder: Path) -> str:
     }
     for name, value in given.items():
         check_option(name, value)
-    lines = [f"#SBATCH --{name}={value}" for name, value in given.items()]
+    # sbatch takes quotes in these lines as a shell does: a folder may have spaces in its name.
+    lines = [f"#SBATCH --{name}={shlex.quote(value)}" for name, value in given.items()]
     return SCRIPT.format(
         options="\n".join([*lines, "#SBATCH --requeue"]),
         keys=shlex.quote(str(folder / f"{stage}.keys")),

@@ -25,6 +25,7 @@ from hilum.training.wandb_offline_reader import RunLog, read_run
 
 from ..conftest import TRAINER, tiny_study
 
+ML = ("intersection_ml", "volume_ml", "reference_volume_ml")
 MAE = {"mae": {"pretrain": {"task": {"name": "masked_autoencoder", "block": [4, 4, 4]}}}}
 
 
@@ -69,12 +70,19 @@ def test_a_study_is_logged_by_its_scheme_and_can_be_sent_by_the_command_it_tells
     assert (log.id, log.project, log.name) == (second.key, "tiny", "mae > 0")
     assert (log.group, log.job_type) == ("finetune pretext: mae", "finetune")
     assert log.tags == ["pretext:mae", "seed:0"]
+    assert log.config["factors"] == {"pretext": "mae", "seed": 0}
     assert log.config["provenance"]["packages"]["hilum"]
     assert len(log.config["provenance"]["encoder"]) == 12
     scores = json.loads((second.folder / "summary.json").read_text())
     assert log.summary["test/dice_ct+pet"] == pytest.approx(scores["test/dice_ct+pet"])
     assert log.summary["best/val_dice"] == pytest.approx(scores["best"])
     shown = table(second.folder, log, "test/cases")
+    ml = {c: [row[shown["columns"].index(c)] for row in shown["data"]] for c in ML}
+    dscagg = (
+        2 * sum(ml["intersection_ml"]) / (sum(ml["volume_ml"]) + sum(ml["reference_volume_ml"]))
+    )
+    assert log.summary["test/dscagg_ct+pet"] == pytest.approx(dscagg)
+    assert "test/f1agg_ct+pet" in log.summary
     assert [row[:2] for row in shown["data"]] == [["ct+pet", "case_4"], ["ct+pet", "case_5"]]
     column = shown["columns"].index("dice")
     mean = sum(row[column] for row in shown["data"]) / 2

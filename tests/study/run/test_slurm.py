@@ -99,9 +99,11 @@ def test_a_stopped_pretraining_goes_on_and_fine_tuning_waits_for_it(
 
 
 def test_a_cancelled_study_saves_what_runs_and_leaves_the_queue(
-    slurm: Slurm, file: Path, tmp_path: Path
+    slurm: Slurm, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
+    (tmp_path / "my work").mkdir()
+    monkeypatch.chdir(tmp_path / "my work")
+    out = tmp_path / "my work" / "a study"
     submit(file, out, engine="sbatch", say=lambda text: None)
     _, cells = read(file, out)
     first, after = submitted(out)
@@ -113,6 +115,7 @@ def test_a_cancelled_study_saves_what_runs_and_leaves_the_queue(
     ]
     slurm.drained()
     assert states(cells) == ["interrupted", "waiting"]
+    assert list(out.glob("slurm/001/pretrain-*.log")), "its log lies where the script says"
 
 
 def test_what_the_cluster_refuses_is_told_with_the_remedy(
