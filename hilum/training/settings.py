@@ -23,7 +23,7 @@ class TrackingSettings(Settings):
     tags: tuple[str, ...] = Field((), description="such as fusion:early or labels:10")
     factors: dict[str, str | int | float] = Field(
         default_factory=dict,
-        description="columns `factors.NAME` of the run on W&B; a study sets the cell's levels",
+        description="levels of factors, columns `factors.NAME` on W&B, no unit; a study sets them",
     )
     id: str | None = Field(None, description="identity of the run; a study sets the cell's hash")
 

@@ -17,5 +17,5 @@ class TakeSettings(Settings):
         description="what lies outside of all proposals and segments: background, unknown, or "
         "auto: unknown if some segments are unfinished, else background",
     )
-    round: int = Field(1, ge=1, description="round of labelling that they belong to")
+    round: int = Field(1, ge=1, description="number of the round of labelling that they belong to")
     workers: int = Field(1, ge=1, description="processes that prepare the cases again")
