@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Hashable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -149,7 +149,7 @@ def check_shape(
 
 
 @cache
-def _adapter(shape: Hashable) -> Any:
+def _adapter(shape: Any) -> Any:
     return TypeAdapter(shape)
 
 
@@ -181,7 +181,7 @@ class _Loader(yaml.SafeLoader):
                 if key.value in seen:
                     raise PlainError(f"the key {key.value!r} twice{_at(key)}")
                 seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        return super().construct_mapping(cast(MappingNode, node), deep)
 
     def construct_integer(self, node: ScalarNode) -> int:
         return _integer(super().construct_yaml_int(node))

@@ -102,7 +102,7 @@ def _ends(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         Row and column `[6, D, H, 2]` in voxels, and which rows there are, `[D, H]`.
     """
-    there = inside.any(2)
+    there: np.ndarray = np.asarray(inside.any(2))
     first, last = inside.argmax(2), inside.shape[2] - 1 - inside[:, :, ::-1].argmax(2)
     rows = np.broadcast_to(np.arange(inside.shape[1]), there.shape)
     sides = [(rows, first - 0.5), (rows, last + 0.5)]
