@@ -102,7 +102,7 @@ def hours(folder: Path) -> str:
     loader = row_of("data", "loader with nnU-Net's augmentation, 2 x 96^3", folder)
     each = loader["ms"]["hilum"][1] / 1000 if loader else float("nan")
     lines = [
-        "| network | share of peak | GPU hours for 10^3, 10^4, 10^5, 10^6 scans "
+        "| network | fraction of peak | GPU hours for 10^3, 10^4, 10^5, 10^6 scans "
         "| patches/s a GPU | cores a GPU | read, GB/s a GPU |",
         "| --- | --- | --- | --- | --- | --- |",
     ]

@@ -44,7 +44,7 @@ def short(value: float) -> str:
 
 def compared(folder: Path, names: Sequence[str] = COMPARED) -> str:
     """Return every comparison: what ours costs, and how often that its peers cost."""
-    lines = ["| work | hilum, ms | others, times that |", "| --- | --- | --- |"]
+    lines = ["| work | hilum, ms | relative CPU time (peer / hilum) |", "| --- | --- | --- |"]
     for name in names:
         for row in rows_of(name, folder):
             if "times_ours" not in row:
@@ -58,7 +58,7 @@ def compared(folder: Path, names: Sequence[str] = COMPARED) -> str:
 
 def targets(folder: Path) -> str:
     """Return what was wanted and what was found."""
-    head = ["| measure | wanted | median (range) | |", "| --- | --- | --- | --- |"]
+    head = ["| measure | target | median (range) | |", "| --- | --- | --- | --- |"]
     return "\n".join([*head, *(target.line(folder) for target in TARGETS)])
 
 
@@ -93,7 +93,7 @@ def costs(folder: Path) -> str:
 
 def tasks(folder: Path) -> str:
     """Return what a step of each pretext task costs, and of what it is compared with."""
-    lines = ["| step | other | times that |", "| --- | --- | --- |"]
+    lines = ["| step | other | relative CPU time (other / step) |", "| --- | --- | --- |"]
     for row in rows_of("pretext", folder):
         for way, times in row["times_ours"].items():
             first = next(iter(row["ms"]))

@@ -100,6 +100,7 @@ def _examine(case: Case, findings: CaseFindings, show: tuple[str, ...]) -> None:
             organs, liver = read_label(case.anatomy, case.id), names.get("liver", 0)
         except UserError as error:
             problems.append(Problem.of(error, case.id))
+    if reference:
         problems += overlap_problems(case.id, grids, reference)
     problems += alignment_problems(case.id, volumes, findings.facts)
     for name, measured in uptake_facts(volumes, organs, liver).items():

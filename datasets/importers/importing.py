@@ -61,9 +61,7 @@ _OURS = {
     "pattern": Format("files by a pattern, as in {patient}/{case}_{modality}.nii.gz", "Pattern"),
     "table": Format("rows of a CSV or TSV; --name 'CT file=ct' maps its columns", "Table"),
     "dicom": Format(
-        "DICOM studies in any tree, in HU and SUV, RTSTRUCT and SEG",
-        "DicomLayout",
-        "..dicom.layout",
+        "DICOM studies in any tree: HU and SUV, RTSTRUCT, SEG", "DicomLayout", "..dicom.layout"
     ),
     "nnunet_raw": Format("nnU-Net raw: imagesTr/<case>_0000.nii.gz, labelsTr, dataset.json"),
     "decathlon": Format("Medical Segmentation Decathlon: dataset.json with lists of files"),

@@ -25,14 +25,7 @@ from ..io.boxes import box_of, overlap, reorder
 from .compressed import Voxels, open_array, write_array
 from .foreground import Foreground
 from .moments import moments
-from .shapes import (
-    CaseAbout,
-    StoreAbout,
-    check_array,
-    check_classes,
-    read_about,
-    read_points,
-)
+from .shapes import CaseAbout, StoreAbout, check_array, check_classes, read_about, read_points
 from .uptake import hot_spots
 
 VERSION = 1

@@ -22,7 +22,6 @@ from pytorch_lightning.loggers.logger import DummyExperiment  # pyright: ignore[
 from pytorch_lightning.utilities import rank_zero_only
 
 from hilum.core.compat import leave_wandb_behind, silence_anonymous, taken_run
-from hilum.core.settings import validate
 
 from .background_sender import Sender
 from .jsonl_logger import Rows
@@ -236,55 +235,7 @@ def log_pictures(trainer: pl.Trainer, key: str, *pictures: Picture) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, Tracker) and not logger.broken:
             with logger.guarded():
-                logger.rows.add({key: [_image(picture) for picture in pictures]}, None)
-
-
-class StudyLog:
-    """The W&B run of a whole study: tables, the page, scalars. Does nothing without a tracker."""
-
-    def __init__(self, tracker: Tracker | None) -> None:
-        self.tracker = tracker
-
-    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Log a table."""
-        if self.tracker is not None:
-            self.tracker.log_rows(name, columns, rows)
-
-    def html(self, name: str, page: str | Path) -> None:
-        """Log a page, given as a file or as its text."""
-        if self.tracker is not None:
-            import wandb
-
-            with self.tracker.guarded():
-                text = page.read_text("utf-8") if isinstance(page, Path) else page
-                self.tracker.log_now({name: wandb.Html(text, inject=False)})
-
-    def pictures(self, name: str, *pictures: Picture) -> None:
-        """Log pictures."""
-        if self.tracker is not None:
-            with self.tracker.guarded():
-                self.tracker.log_now({name: [_image(picture) for picture in pictures]})
-
-    def summary(self, values: Mapping[str, Any]) -> None:
-        """Write scalars into the summary."""
-        if self.tracker is not None:
-            self.tracker.summarise(values)
-
-
-@contextmanager
-def study_run(
-    folder: Path, tracking: Mapping[str, Any], config: Mapping[str, Any]
-) -> Iterator[StudyLog]:
-    """Open the W&B run of a study.
-
-    Args:
-        folder: Folder of the study.
-        tracking: Values of `TrackingSettings`; the job type is `ablate` if not given.
-        config: Resolved settings of the study.
-    """
-    settings = validate(TrackingSettings, {"job_type": "ablate", **tracking})
-    with tracked(folder, settings, config) as tracker:
-        yield StudyLog(tracker)
+                logger.rows.add({key: [image(picture) for picture in pictures]}, None)
 
 
 def tags(given: Sequence[str]) -> list[str]:
@@ -325,7 +276,8 @@ def _quiet() -> Any:
     return wandb.Settings(console="off", silent=True, reinit="create_new")
 
 
-def _image(picture: Picture) -> Any:
+def image(picture: Picture) -> Any:
+    """Return a picture as W&B takes it."""
     import wandb
 
     return wandb.Image(str(picture) if isinstance(picture, Path) else picture)

@@ -26,6 +26,7 @@ STATUS = "the commands that only look at a study load neither torch nor SciPy"
 LATER: dict[str, tuple[str, ...]] = {
     COMMANDS: ("hilum.cli ->",),
     EXTRA: (
+        "hilum.annotate.taking.reviewed -> hilum.datasets.dicom.segmentation",
         "hilum.datasets.augmentation.spatial -> hilum.datasets.augmentation.kernels",
         "hilum.datasets.dicom.case -> hilum.datasets.suv",
         "hilum.datasets.dicom.case -> hilum.datasets.dicom",
@@ -42,8 +43,6 @@ LATER: dict[str, tuple[str, ...]] = {
     ),
     STATUS: (
         "hilum.study.commands -> hilum.study.report",
-        "hilum.study.commands -> hilum.finetune.settings",
-        "hilum.study.commands -> hilum.pretrain.settings",
         "hilum.study.run.run_cell -> hilum.datasets.store",
         "hilum.study.run.run_cell -> hilum.finetune",
         "hilum.study.run.run_cell -> hilum.pretrain",

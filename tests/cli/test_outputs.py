@@ -70,6 +70,8 @@ FILES = {
     "annotate status": "annotate status MANIFEST --out OUT.html",
     "preview": "preview STORE --out OUT.png patch=[8,8,8] samples=1",
 }
+SERVES = ("view",)
+"""Its folder is that of corrections: see tests/annotate/correcting."""
 NEW_ONLY = ("annotate plan",)
 """Labellers may work by the file that is there: not even its own is replaced."""
 AGAIN = (
@@ -156,7 +158,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_table_has_every_command_that_writes() -> None:
-    named = {word for key in (*COMMANDS, *FILES, *NEW_ONLY) for word in (key, key.split(" --")[0])}
+    named = {
+        word
+        for key in (*COMMANDS, *FILES, *NEW_ONLY, *SERVES)
+        for word in (key, key.split(" --")[0])
+    }
     groups = [(group.name or "", group.typer_instance) for group in app.registered_groups]
     for prefix, one in (("", app), *groups):
         assert one is not None

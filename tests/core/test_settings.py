@@ -80,7 +80,7 @@ def test_words_are_taken_as_written(override: str, word: object) -> None:
         ("lr=[1", "lr must be a YAML value"),
         (
             "lr={GTVn?*: 1}",
-            r"found '\{GTVn?\*: 1\}'; put names with signs such as ? in double quotes",
+            r"found '\{GTVn?\*: 1\}': .*put names with signs such as ? in double quotes",
         ),
     ],
 )

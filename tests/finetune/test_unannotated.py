@@ -19,7 +19,8 @@ from hilum.datasets.manifest import read_manifest, write_manifest
 from hilum.datasets.prepare.run import PrepareSettings, prepare
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.index import complete
-from hilum.finetune.run import finetune, parts_of
+from hilum.finetune.ready import parts_of
+from hilum.finetune.run import finetune
 from hilum.finetune.settings import FinetuneSettings
 from hilum.finetune.unannotated import marginal
 from hilum.losses import LOSSES

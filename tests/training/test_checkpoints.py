@@ -59,7 +59,7 @@ def test_a_checkpoint_needs_no_pickle_to_be_read(toy: ModuleType, tmp_path: Path
 
 
 def test_a_run_without_validation_has_no_best_weights(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="validated at least once"):
+    with pytest.raises(CheckpointError, match="as its validation left them, found no file"):
         best_weights(RunFolder(tmp_path, "toy"))
 
 

@@ -17,7 +17,8 @@ from hilum.core.errors import DataError
 from hilum.core.settings import validate
 from hilum.training.jsonl_logger import JsonLines
 from hilum.training.settings import TrackingSettings
-from hilum.training.tracking import Tracker, log_pictures, mode_of, study_run, tracked
+from hilum.training.study_tracking import study_run
+from hilum.training.tracking import Tracker, log_pictures, mode_of, tracked
 from hilum.training.wandb_offline_reader import read_run
 
 TRACKING = {

@@ -17,6 +17,8 @@ from hilum.core.case import Case
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import read_json, write_json
 from hilum.core.geometry import Grid
+from hilum.core.outputs import check_output
+from hilum.core.outputs import mark as mark_folder
 from hilum.datasets.io.boxes import box_of
 from hilum.datasets.io.nifti import read_label, read_volume
 from hilum.datasets.manifest import read_manifest
@@ -31,6 +33,7 @@ from ..proposing.record import Proposal, proposals_in
 from ..taking.versions import check_rater
 from .editor import Editor, Piece
 
+OWNER = "view --correct"
 NOT_LOOKED_AT = "flagged"
 """Status of what nobody has decided about yet: in need of attention."""
 ACTIONS = ("accept", "reject", "grow", "shrink", "add", "undo")
@@ -78,6 +81,7 @@ class Corrections:
                 getattr(editor, what)(node)
             else:
                 raise DataError("choose a node first", case=case)
+            mark_folder(self.out, OWNER)
             save(editor, self.proposals[case], self.out, self.rater)
             return self._shown(case)
 
@@ -142,6 +146,7 @@ def gallery(
 
     Raises:
         DataError: If there are no proposals, or the manifest lacks their cases.
+        RunError: If the folder for corrections holds something else.
     """
     rater = check_rater(rater)
     known, cases = proposals_in(proposals), {c.id: c for c in read_manifest(manifest)}
@@ -149,7 +154,9 @@ def gallery(
         raise DataError(
             "the manifest must have every proposed case", file=manifest, found=missing[0]
         )
-    both = Corrections(known, cases, _out(proposals, rater, out), rater)
+    place = _out(proposals, rater, out)
+    check_output(place, OWNER, inputs=[proposals])
+    both = Corrections(known, cases, place, rater)
     return Gallery(
         f"{rater} corrects {Path(proposals).resolve().name}",
         {name: partial(both.shown, name) for name in known},

@@ -9,7 +9,7 @@ from hilum.core.files import atomic_path, write_json
 from hilum.evaluation.charts.svg import bars
 from hilum.evaluation.html.rendering import render
 from hilum.training.settings import TrackingSettings
-from hilum.training.tracking import study_run
+from hilum.training.study_tracking import study_run
 
 from .prepared_cases import write_rows
 from .robustness_rows import Row

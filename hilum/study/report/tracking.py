@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hilum.training.tracking import study_run
+from hilum.training.study_tracking import study_run
 
 from . import figures
 

@@ -14,7 +14,7 @@ import pytest
 
 from hilum.annotate.correcting.correct import correct, gallery
 from hilum.annotate.formats.slicer import read_segmentation
-from hilum.core.errors import DataError, UserError
+from hilum.core.errors import DataError, RunError, UserError
 from hilum.core.files import read_json
 from hilum.datasets.io.nifti import read_label, read_volume
 from hilum.evaluation.viewer.case import describe
@@ -94,6 +94,15 @@ def test_what_is_no_action_is_refused_and_nothing_saved(name: str, loop: Loop) -
     with pytest.raises(DataError, match=message):
         act(loop, asked)
     assert not list(loop.back.iterdir())
+
+
+def test_corrections_go_into_their_own_folder_only(loop: Loop, tmp_path: Path) -> None:
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "thesis.tex").write_text("three years")
+    with pytest.raises(RunError, match="new or empty folder"):
+        gallery(loop.proposals, loop.manifest, "ana", other)
+    assert [path.name for path in other.iterdir()] == ["thesis.tex"]
 
 
 def test_corrections_never_lie_among_the_proposals(loop: Loop) -> None:

@@ -101,6 +101,9 @@ TREES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
         scans("imaging-data/images/CT/0001", "imaging-data/images/PT/0001"),
         (),
     ),
+    "hnts_mrg": (scans("2/preRT/2_preRT_T2", "2/preRT/2_preRT_mask"), ()),
+    "longitudinal_ct": (scans("inputsTr/a1_BL_img_00", "inputsTr/a1_BL_mask_00"), ()),
+    "uls23": (scans("S/images/x_lesion_01", "S/labels/x_lesion_01"), ()),
 }
 """A cohort of one case of each format, and its options."""
 
@@ -133,6 +136,12 @@ ROWS: list[tuple[str, dict[str, str], set[str], bool]] = [
     ("segrap", {"0001": "ct_late"}, {"ct_nc", "ct_late"}, True),
     ("enhance_pet", {"PT": ""}, {"ct"}, False),
     ("enhance_pet", {"PT": "pet_fdg"}, {"ct", "pet_fdg"}, False),
+    ("hnts_mrg", {"T2": "mr_late"}, {"mr_late"}, True),
+    ("hnts_mrg", {"mask": ""}, {"mr_t2"}, False),
+    ("longitudinal_ct", {"img": "ct_late"}, {"ct_late"}, True),
+    ("longitudinal_ct", {"mask": ""}, {"ct"}, False),
+    ("uls23", {"image": "ct_late"}, {"ct_late"}, True),
+    ("uls23", {"labels": ""}, {"ct"}, False),
 ]
 
 

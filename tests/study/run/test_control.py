@@ -137,7 +137,7 @@ def test_a_study_runs_is_collected_and_names_its_cost(file: Path, tmp_path: Path
     assert "test Dice" in (cells[-1].folder / "log.txt").read_text()
     tables = [path.read_text().splitlines() for path in collect(file, tmp_path / "out")]
     assert len(tables[0]) == 1 + 4 * 2, "four cells, two test patients"
-    assert {row.split(",")[0] for row in tables[1][1:]} == {"scratch", "mae"}
+    assert {row.split(",")[0] for row in tables[1][1:]} == {"pretext: scratch", "pretext: mae"}
     assert len(tables[2]) == 2
 
 
