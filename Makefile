@@ -23,10 +23,10 @@ demo: setup
 	$(BIN)/hilum demo --out demo
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 check: setup lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow"
 
 lint: setup
 	$(BIN)/ruff check .
