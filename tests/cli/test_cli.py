@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ..command import hilum
+
 ROOT = Path(__file__).parents[2]
 HILUM = Path(sys.executable).with_name("hilum")
-
-
-def hilum(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([HILUM, *words], cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
 def test_help_loads_neither_torch_nor_pydantic() -> None:
@@ -28,7 +26,7 @@ def test_help_loads_neither_torch_nor_pydantic() -> None:
 
 
 def test_the_script_works_from_the_repository_root() -> None:
-    ran = hilum("list", "fusion", cwd=ROOT)
+    ran = subprocess.run([HILUM, "list", "fusion"], cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert "cross_attention" in ran.stdout
 

@@ -21,6 +21,8 @@ from hilum.datasets.io.nifti import read_label, write_volume
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
 
+from ..command import hilum
+
 HILUM = Path(sys.executable).with_name("hilum")
 GRID = Grid.from_spacing((14, 20, 22), (4.0, 4.0, 4.0))
 
@@ -50,7 +52,7 @@ def write_case(folder: Path) -> Path:
 
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([HILUM, "predict", *words], capture_output=True, text=True)
+    return hilum("predict", *words)
 
 
 @pytest.mark.slow

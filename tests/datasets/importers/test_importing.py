@@ -17,7 +17,8 @@ from hilum.datasets.importers.importing import FORMATS, import_cohort
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.manifest import read_manifest
 
-HILUM = Path(sys.executable).with_name("hilum")
+from ...command import hilum
+
 GRID = Grid.from_spacing((3, 4, 5), (2.0, 1.0, 1.5))
 
 
@@ -168,10 +169,6 @@ def test_a_folder_of_another_kind_is_refused_in_one_line(name: str, tmp_path: Pa
 def test_every_format_has_its_command_in_the_documentation() -> None:
     text = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")
     assert [name for name in FORMATS if f"hilum import {name} " not in text] == []
-
-
-def hilum(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([HILUM, *words], cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import nibabel
@@ -26,9 +25,10 @@ from hilum.evaluation.metrics.table import METRICS, Metric
 from hilum.evaluation.settings import EvaluationSettings
 from hilum.segmenter.assessment.evaluate import evaluate
 
+from ...command import hilum
+
 SIDES = (8, 12, 10)
 GRID = Grid.from_spacing(SIDES, (3, 2, 1.5), (10, 20, 30))
-HILUM = Path(sys.executable).with_name("hilum")
 
 
 def node(*corner: int) -> np.ndarray:
@@ -192,8 +192,7 @@ def test_the_command_takes_settings_and_refuses_bad_ones(folders: Path) -> None:
     place = [folders / "ours", folders / "truth", "--out", folders / "out"]
 
     def run(*settings: str) -> subprocess.CompletedProcess[str]:
-        line = [str(HILUM), "evaluate", *map(str, place), *settings]
-        return subprocess.run(line, capture_output=True, text=True, check=False)
+        return hilum("evaluate", *place, *settings)
 
     bad = run("tolerance_mm=-1")
     assert (bad.returncode, len(bad.stderr.strip().splitlines())) == (2, 1)

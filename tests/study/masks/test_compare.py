@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +24,11 @@ from hilum.evaluation.settings import EvaluationSettings
 from hilum.segmenter.assessment.evaluate import evaluate
 from hilum.study.masks.compare import compare
 
+from ...command import hilum
+
 SIDES: IntTriple = (10, 14, 14)
 GRID = Grid.from_spacing(SIDES, (3, 2, 2), (10, 20, 30))
 PATIENTS = 8
-HILUM = Path(sys.executable).with_name("hilum")
 
 
 def box(start: int, length: int) -> np.ndarray:
@@ -245,9 +245,7 @@ def test_the_command_prints_verdicts_and_ends_with_2_on_bad_input(
     folders: Path, tmp_path: Path
 ) -> None:
     def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [HILUM, "compare", *words], capture_output=True, text=True, check=False
-        )
+        return hilum("compare", *words)
 
     asked = (folders / "one", folders / "two", folders / "manifest.csv", "--out", tmp_path / "out")
     good = run(*asked, "--names", "ours,theirs", "--metrics", "dice,dscagg")
