@@ -144,8 +144,8 @@ class Tracker(WandbLogger):
         """The command that sends what every session logged; empty if nothing was written."""
         if self._files is None:
             return ""
-        # Those of before were named in the same way, by their time; they may be gone by now.
-        sessions = sorted((self._folder / "wandb").glob(f"offline-run-*-{self.version}"))
+        # Named by their time, and numbered within a second.
+        sessions = sorted((self._folder / "wandb").glob(f"offline-run-*-{self.version}*"))
         return shlex.join(["wandb", "sync", *map(str, sessions or [self._files])])
 
     @contextmanager
