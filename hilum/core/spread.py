@@ -26,13 +26,19 @@ PAUSE_S = 2.0
 _PR_SET_PDEATHSIG = 1
 
 
-def spread(function: Callable[[T], R], jobs: Sequence[T], workers: int) -> Iterator[R]:
+def spread(
+    function: Callable[[T], R], jobs: Sequence[T], workers: int, *, in_order: bool = False
+) -> Iterator[R]:
     """Yield what a function makes of each job, as it comes; in processes if `workers` exceeds 1.
+
+    The workers leave Ctrl-C to the process that started them: what has begun is ended, and what
+    has not is left out, as it is when a job fails.
 
     Args:
         function: Goes to other processes: at the top of a file, or a `functools.partial` of one.
         jobs: What it gets.
         workers: Processes.
+        in_order: Whether results come in the order of the jobs, as from one process.
 
     Raises:
         DataError: If a process was killed.
@@ -47,7 +53,8 @@ def spread(function: Callable[[T], R], jobs: Sequence[T], workers: int) -> Itera
         initargs=(os.getpid(),),
     )
     try:
-        for future in as_completed([pool.submit(function, job) for job in jobs]):
+        given = [pool.submit(function, job) for job in jobs]
+        for future in given if in_order else as_completed(given):
             yield future.result()
     except BrokenProcessPool:
         raise DataError(
@@ -64,6 +71,7 @@ def follow(parent: int) -> None:
 
     What it was writing stays as a part, which the next run of the command removes.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

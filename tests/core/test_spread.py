@@ -13,7 +13,8 @@ from types import ModuleType
 
 import pytest
 
-from hilum.core.errors import DataError
+from hilum.core.errors import DataError, UserError
+from hilum.core.files import read_json, write_json
 from hilum.core.spread import spread
 
 JOBS = """
@@ -27,6 +28,14 @@ def note(number, folder):
 def wait(number, folder):
     (folder / str(os.getpid())).touch()
     time.sleep(60)
+
+def slow_first(number):
+    time.sleep(0 if number else 3)
+    return number
+
+def interrupted(number):
+    os.kill(os.getpid(), signal.SIGINT)
+    return number
 
 def die(number):
     if number == 1:
@@ -65,6 +74,25 @@ def test_every_job_is_done_once(tmp_path: Path, jobs: ModuleType, workers: int) 
     found = list(spread(partial(jobs.note, folder=folder), range(6), workers))
     assert sorted(found) == [0, 1, 4, 9, 16, 25]
     assert (str(os.getpid()) in [p.name for p in folder.iterdir()]) == (workers == 1)
+
+
+def test_results_come_in_the_order_of_the_jobs_if_asked(jobs: ModuleType) -> None:
+    """The first job takes longest."""
+    for workers in (1, 2):
+        found = list(spread(jobs.slow_first, range(4), workers, in_order=True))
+        assert found == [0, 1, 2, 3]
+    assert next(iter(spread(jobs.slow_first, range(4), 2))) != 0, "as it comes"
+
+
+def test_the_first_job_that_fails_is_the_one_that_is_named(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("good", "late", "later")]
+    write_json(files[0], 3)
+    with pytest.raises(UserError, match="late: the file must exist"):
+        list(spread(read_json, files, 2, in_order=True))
+
+
+def test_a_worker_leaves_ctrl_c_to_its_parent(jobs: ModuleType) -> None:
+    assert list(spread(jobs.interrupted, range(2), 2, in_order=True)) == [0, 1]
 
 
 def test_a_worker_that_is_killed_is_one_error(jobs: ModuleType) -> None:

@@ -12,8 +12,8 @@ from hilum.core.errors import SettingsError
 from hilum.core.files import read_json
 from hilum.core.notes import Note, grouped
 from hilum.core.outputs import output
-from hilum.core.processes import spread
 from hilum.core.settings import validate
+from hilum.core.spread import spread
 from hilum.datasets.io.masks import some
 from hilum.evaluation.metrics.empty import undefined
 from hilum.evaluation.metrics.node_status import criterion
@@ -169,7 +169,7 @@ def _evaluate(
     files, extra = predictions_of(Path(predictions), chosen, all_cases=cases is None)
     jobs = [_Job(case, files[case.id], settings, tuple(others())) for case in chosen]
     measured: dict[str, Measured] = {}
-    for number, one in enumerate(spread(_measure, jobs, workers), 1):
+    for number, one in enumerate(spread(_measure, jobs, workers, in_order=True), 1):
         name = chosen[number - 1].id
         measured[name] = one
         if progress:
