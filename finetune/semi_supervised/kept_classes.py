@@ -9,12 +9,10 @@ import numpy as np
 import torch
 
 from hilum.core.errors import CheckpointError
-from hilum.core.files import atomic_folder, hash_of, hash_of_file, read_json, write_json
+from hilum.core.files import hash_of, hash_of_file, read_json, write_json
 from hilum.core.types import IGNORE
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore, StoredCase
-from hilum.datasets.store.compressed import write_array
-from hilum.datasets.store.foreground import nodes_of
 from hilum.datasets.store.index import complete, index_row
 from hilum.datasets.store.uptake import hot_spots
 from hilum.segmenter.config import SegmenterConfig, read_segmenter_config
@@ -22,7 +20,8 @@ from hilum.segmenter.inference.predict_case import Precision, predict_case
 from hilum.segmenter.segmenter import Segmenter
 
 from ..settings import FinetuneSettings
-from .links import link, link_case
+from .links import link_case
+from .relabelled import write_relabelled
 
 
 def known_classes(settings: FinetuneSettings, config: SegmenterConfig) -> dict[int, int]:
@@ -128,30 +127,10 @@ def completed(
 def _write(
     case: StoredCase, label: np.ndarray, known: Mapping[int, int], folder: Path, mark: str
 ) -> None:
-    nodes, points = nodes_of(label, case.grid, case.id)
-    hot, spot = hot_spots(
-        np.asarray(case.images), case.modalities, label, case.grid.spacing, case.id
-    )
-    storage = case.about.get("storage", "npy")
-    with atomic_folder(folder) as part:
-        for name in ("images", "regions", "anatomy"):
-            if (case.folder / f"{name}.{storage}").is_file():
-                link(case.folder / f"{name}.{storage}", part / f"{name}.{storage}")
-        write_array(part / f"label.{storage}", label)
-        np.savez(
-            part / "foreground.npz",
-            points=points.points,
-            node=points.node,
-            label=points.label,
-            hot=hot,
-            spot=spot,
-        )
-        about = {
-            "annotated": sorted({*case.annotated, *known.values()}),
-            "partial": True,
-            "nodes": nodes,
-            "hot_spots": int(spot[-1]) + 1 if len(spot) else 0,
-            "pseudo": True,
-        }
-        write_json(part / "case.json", case.about | about)
-        (part / mark).touch()
+    spots = hot_spots(np.asarray(case.images), case.modalities, label, case.grid.spacing, case.id)
+    about = {
+        "annotated": sorted({*case.annotated, *known.values()}),
+        "partial": True,
+        "hot_spots": int(spots[1][-1]) + 1 if len(spots[1]) else 0,
+    }
+    write_relabelled(case, label, folder, about, mark=mark, spots=spots)

@@ -11,14 +11,12 @@ import numpy as np
 import torch
 
 from hilum.core.errors import CheckpointError, RunError
-from hilum.core.files import atomic_folder, hash_of, hash_of_file, read_json, write_json
+from hilum.core.files import hash_of, hash_of_file, read_json, write_json
 from hilum.core.runs import RunFolder
 from hilum.core.types import IGNORE
 from hilum.datasets.leakage import check_unseen
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore, StoredCase
-from hilum.datasets.store.compressed import write_array
-from hilum.datasets.store.foreground import nodes_of
 from hilum.datasets.store.index import index_row
 from hilum.segmenter.config import SegmenterConfig, read_segmenter_config
 from hilum.segmenter.inference.predict_case import Precision, predict_slabs
@@ -26,7 +24,8 @@ from hilum.segmenter.segmenter import Segmenter
 
 from ..settings import FinetuneSettings
 from .kept_classes import with_kept
-from .links import link, link_case
+from .links import link_case
+from .relabelled import write_relabelled
 from .unlabelled import unlabelled_cases
 
 Progress = Callable[[int, int], None]
@@ -179,23 +178,6 @@ def _label_case(
     label = np.full(case.grid.shape, IGNORE, np.uint8)
     for slab in predict_slabs(segmenter, case, precision=precision):
         label[slab.rows] = confident(slab.probability, threshold)
-    nodes, points = nodes_of(label, case.grid, case.id)
-    storage = case.about.get("storage", "npy")
-    with atomic_folder(folder) as part:
-        for name in ("images", "regions"):
-            link(case.folder / f"{name}.{storage}", part / f"{name}.{storage}")
-        if (case.folder / f"anatomy.{storage}").is_file():
-            link(case.folder / f"anatomy.{storage}", part / f"anatomy.{storage}")
-        write_array(part / f"label.{storage}", label)
-        np.savez(
-            part / "foreground.npz",
-            points=points.points,
-            node=points.node,
-            label=points.label,
-            # Uptake that is no node would be known from the true label.
-            hot=np.zeros((0, 3), np.int16),
-            spot=np.zeros(0, np.int32),
-        )
-        about = {"labelled": True, "partial": True, "nodes": nodes, "hot_spots": 0, "pseudo": True}
-        write_json(part / "case.json", case.about | about)
-        (part / mark).touch()
+    # No spots: uptake that is no node would be known from the true label.
+    about = {"labelled": True, "partial": True, "hot_spots": 0}
+    write_relabelled(case, label, folder, about, mark=mark)
