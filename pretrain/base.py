@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hilum.core.geometry import IntTriple
 from hilum.core.types import Available, Volume
 from hilum.datasets.store.case_store import CaseStore
+from hilum.encoders.decoders.base import Decoder
 from hilum.encoders.networks import Output
 
 
@@ -112,6 +113,16 @@ class PretextTask(nn.Module, ABC):
         `outputs` describes is in the network folder, and not named here.
         """
         return {}
+
+    def passes(self) -> tuple[nn.Module, ...]:
+        """Return the modules whose forward passes take the time of a step: what to compile.
+
+        By default the encoder, the decoder, and the further networks. A task that calls parts of
+        them, and not them, must name the parts: a module that is never called is never compiled.
+        """
+        decoder = getattr(self, "decoder", None)
+        own = (self.encoder, decoder) if isinstance(decoder, Decoder) else (self.encoder,)
+        return (*own, *self.networks().values())
 
     def outputs(self) -> tuple[Output, ...]:
         """Return what each output channel of `self.decoder` means; nothing without a decoder.

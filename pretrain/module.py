@@ -82,7 +82,7 @@ class PretrainModule(pl.LightningModule):
 
     def networks(self) -> tuple[nn.Module, ...]:
         """Return what takes the time of a step."""
-        return (self.task.encoder,)
+        return self.task.passes()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""

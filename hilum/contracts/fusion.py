@@ -19,6 +19,7 @@ from hilum.fusion.cost import cost
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
 
+from .graph_breaks import captured
 from .host_reads import host_reads, pretended_gpu
 
 MODALITIES = ("ct", "pet")
@@ -187,6 +188,18 @@ def test_a_step_reads_nothing_on_the_host(name: str) -> None:
         terms = [*(z.square().mean() for z in logits), *strategy.penalty().values()]
         torch.stack(terms).sum().backward()
     assert not found
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_one_graph(name: str) -> None:
+    strategy, plain = make(name).train(), make(name).train()
+    given, available = volumes(), torch.tensor(SUBSETS)
+    with captured([strategy]) as found:
+        torch.manual_seed(0)
+        logits = strategy(given, available)
+    torch.manual_seed(0)
+    assert_close(logits, plain(given, available))
+    assert (found.graphs, found.breaks) == (1, [])
 
 
 def test_it_computes_on_a_pretended_gpu(name: str) -> None:

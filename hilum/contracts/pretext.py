@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from hilum.encoders.decoders.base import Decoder
 from hilum.pretrain import TASKS
 from hilum.pretrain.base import PretextBatch, PretextTask
 
+from .graph_breaks import captured
 from .host_reads import host_reads, pretended_gpu
 
 NAMES = ("ct", "pet")
@@ -132,6 +134,17 @@ def test_a_step_reads_nothing_on_the_host(name: str) -> None:
         task.loss(batch)[0].backward()
         task.after_step(1, 2)
     assert not found
+
+
+@pytest.mark.slow
+def test_what_a_run_compiles_has_no_graph_breaks(name: str) -> None:
+    """And its losses stay, over steps that mask other places."""
+    task, plain = make(name), make(name)
+    with captured(task.passes()) as found:
+        losses = [task.loss(batch_of(task, MIXED, seed=seed))[0].item() for seed in range(2)]
+    assert losses == [plain.loss(batch_of(plain, MIXED, seed=n))[0].item() for n in range(2)]
+    assert found.graphs >= 1, "nothing was compiled: the modules of `passes` are not called"
+    assert not found.breaks
 
 
 def test_it_computes_on_a_pretended_gpu(name: str) -> None:

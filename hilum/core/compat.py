@@ -6,8 +6,8 @@ Each has a test of its own in `tests/core/test_compat.py`, and each library an u
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -59,6 +59,23 @@ def key_of(storage: torch.UntypedStorage) -> int:
 def allow_recompiles(count: int) -> None:
     """Set how often torch may compile one function for other inputs."""
     torch._dynamo.config.recompile_limit = count
+
+
+@contextmanager
+def capturing(forms: int) -> Iterator[Mapping[str, Any]]:
+    """Count graphs and graph breaks of what torch compiles inside the block, from nothing.
+
+    Args:
+        forms: How often one function may be captured for other inputs.
+    """
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    try:
+        with torch._dynamo.config.patch(recompile_limit=forms):
+            yield torch._dynamo.utils.counters
+    finally:
+        torch._dynamo.utils.counters.clear()
+        torch._dynamo.reset()
 
 
 def efficient_squeeze_excite() -> type[nn.Module]:

@@ -115,6 +115,10 @@ class Joint(PretextTask):
         for _, task in self.each():
             task.after_step(step, steps)
 
+    def passes(self) -> tuple[nn.Module, ...]:
+        """Return the modules of all tasks, the shared ones once."""
+        return tuple(dict.fromkeys(part for _, task in self.each() for part in task.passes()))
+
     def networks(self) -> dict[str, nn.Module]:
         """Return the further networks of all tasks; of two of one name the later has its task's."""
         found: dict[str, nn.Module] = {}

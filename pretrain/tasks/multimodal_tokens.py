@@ -174,6 +174,10 @@ class MultimodalTokens(PretextTask):
             tokens = block(tokens) if mask is None else block(tokens, attn_mask=mask)
         return encoder.norm(tokens)
 
+    def passes(self) -> tuple[nn.Module, ...]:
+        """Return the blocks: the encoder itself is not called, since it would see every token."""
+        return (*self._vit.blocks, *self.decoder.values())
+
     def networks(self) -> dict[str, nn.Module]:
         """Return the decoders of the tokens, which no other network can use."""
         return {"decoder": self.decoder}

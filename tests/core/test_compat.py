@@ -156,6 +156,16 @@ def test_torch_compiles_one_function_as_often_as_allowed() -> None:
         config.no_such_limit  # noqa: B018 - the config knows its names
 
 
+def test_graphs_and_breaks_are_counted_from_nothing_and_forgotten() -> None:
+    module = torch.nn.ReLU()
+    with compat.capturing(2) as counters:
+        module.compile(backend="eager")
+        module(torch.zeros(2))
+        assert counters["stats"]["unique_graphs"] == 1
+        assert not counters["graph_break"]
+    assert not counters["stats"]
+
+
 def test_the_squeeze_and_excitation_is_the_one_in_timms_efficientnets() -> None:
     import timm
 
