@@ -31,7 +31,10 @@ class SplitSettings(Settings):
     site: str | None = Field(None, description="which site tests, for test=site")
     validation: int = Field(0, ge=0, description="labelled patients kept for choosing checkpoints")
     labels: int | None = Field(
-        None, ge=1, description="labelled patients to train with; empty: all that are left"
+        None,
+        ge=0,
+        description="labelled patients to train with; 0: none, the network of init_from is tested "
+        "as it is; empty: all that are left",
     )
     draw: int = Field(0, ge=0, description="which draw of labelled patients")
     balance_sites: bool = Field(

@@ -27,6 +27,7 @@ from .building import config_of, modalities_of, resolved, segmenter_of, start_of
 from .data import CaseValidation, maps_for, nothing_to_draw
 from .learned_from import learned_from
 from .module import FinetuneModule
+from .no_labels import ReadyNetwork, ready_network
 from .plan import GIB, needed
 from .prior_limit import with_limit
 from .semi_supervised.kept_classes import known_classes
@@ -131,10 +132,14 @@ def ready(
     return Ready(settings, people, module, data, report, notes)
 
 
-def check(settings: FinetuneSettings, store: CaseStore | None = None) -> Ready | ReadyRule:
-    """Return what a run of these settings would be, network or rule; raise what it would raise."""
+def check(
+    settings: FinetuneSettings, store: CaseStore | None = None
+) -> Ready | ReadyRule | ReadyNetwork:
+    """Return what a run of these settings would be, trained or not; raise what it would raise."""
     if settings.baseline is not None:
         return ready_rule(settings, store)
+    if settings.split.labels == 0:
+        return ready_network(settings, store)
     return ready(settings, store=store)
 
 

@@ -9,16 +9,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from hilum.core.errors import DataError
 from hilum.core.files import write_json
 from hilum.core.runs import RunFolder
-from hilum.core.settings import read_yaml, validate
+from hilum.core.settings import read_yaml
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.changed import changed_since
-from hilum.segmenter.assessment.prepared_cases import Results, assess, dice_of
-from hilum.segmenter.assessment.robustness import robustness
-from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
 from hilum.segmenter.assessment.wandb_summary import show
 from hilum.segmenter.calibration.calibrate import choose_for, lines
 from hilum.segmenter.calibration.page import write_choice
@@ -30,10 +26,12 @@ from hilum.training.processes import follows
 from hilum.training.tracking import Tracker, tracked
 from hilum.training.trainer import fit
 
+from .assessing import assess_run
 from .baseline import run_baseline
 from .building import start_line
 from .learned_from import note
 from .module import FinetuneModule
+from .no_labels import run_network
 from .ready import data_of, ready
 from .semi_supervised.pseudo_labels import labels_of_run
 from .settings import FinetuneSettings
@@ -56,7 +54,8 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
         say: Gets a line now and then.
 
     Returns:
-        The segmenter folder; with `baseline` the run folder, see `run_baseline`.
+        The segmenter folder; with `baseline` the run folder, see `run_baseline`. With
+        `split.labels=0` nothing is trained, see `run_network`.
 
     Raises:
         UserError: If settings, store, encoder folder or run folder do not fit; before any step.
@@ -65,6 +64,8 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
     out = Path(out)
     if settings.baseline is not None:
         return run_baseline(settings, out, say=say)
+    if settings.split.labels == 0:
+        return run_network(settings, out, say=say)
     # Everything that can be wrong is found before the folder is claimed for these settings.
     found = ready(settings, out)
     module, data, report = found.module, found.data, found.report
@@ -97,7 +98,16 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
             segmenter.save(folder)
             if settings.evaluate_test and split.test:
                 asked = found.patients.conditions
-                results = _test(segmenter, settings, store, split, asked, run, say)
+                results = assess_run(
+                    segmenter,
+                    settings,
+                    store,
+                    split,
+                    asked,
+                    run,
+                    say,
+                    steps=settings.trainer.steps,
+                )
                 summary |= show(results, run.path / "test", tracker)
             summary |= changed_since(store, say)
             if tracker is not None:
@@ -169,38 +179,3 @@ def _choose_point(
     write_choice(run.path, choice, split.validation)
     for line in lines(choice):
         say(line)
-
-
-def _test(
-    segmenter: Segmenter,
-    settings: FinetuneSettings,
-    store: CaseStore,
-    split: Split,
-    conditions: Sequence[str],
-    run: RunFolder,
-    say: Say,
-) -> Results:
-    if torch.cuda.is_available():
-        segmenter.cuda()
-    steps = settings.trainer.steps
-    results = assess(
-        segmenter,
-        store,
-        split.test,
-        conditions,
-        run.path / "test",
-        settings.inference,
-        precision=settings.trainer.precision,
-        progress=lambda done, total, name: run.heartbeat(steps, steps, tested=done),
-    )
-    if not any(results.values()):
-        raise DataError(
-            f"a test case must have one of {', '.join(segmenter.modalities)}", file=store.path
-        )
-    for condition in filter(results.get, conditions):
-        say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")
-    if settings.robustness is not None:
-        untracked = {"tracking": {"mode": "disabled"}}  # the run has a W&B run already
-        rows = validate(RobustnessSettings, settings.robustness | untracked)
-        robustness(segmenter, store, split.test, run.path / "robustness", rows)
-    return results

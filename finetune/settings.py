@@ -212,6 +212,16 @@ class FinetuneSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _no_labels(self) -> FinetuneSettings:
+        if self.split.labels == 0 and self.split.validation:
+            raise ValueError(
+                "without labels nobody validates: set split.validation=0, or split.labels=1"
+            )
+        if self.split.labels == 0 and self.teacher.weight + self.synthetic.replay:
+            raise ValueError("without labels nothing is trained: set split.labels=1 or more")
+        return self
+
+    @model_validator(mode="after")
     def _shares_of_patches(self) -> FinetuneSettings:
         if self.foreground + self.hard > 1 + 1e-9:
             raise ValueError(

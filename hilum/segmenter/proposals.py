@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from hilum.core.checkpoints import load_weights, state_of
 from hilum.core.errors import CheckpointError
 from hilum.core.settings import validate
-from hilum.encoders.networks import NetworkConfig, read_network
+from hilum.encoders.networks import NetworkConfig, Output, read_network
 
 from .config import SegmenterConfig
 from .segmenter import Segmenter
@@ -26,15 +27,8 @@ def segmenter_of_network(folder: str | Path) -> Segmenter:
         CheckpointError: If the folder holds something else, or a network that does not segment.
     """
     network = read_network(folder)
-    about, outputs = network.config.encoder, network.config.outputs
-    names = [output.name for output in outputs if output.kind in ("class", "synthetic")]
-    if len(names) < 2 or len(names) < len(outputs) or names[0] != "background":
-        raise CheckpointError(
-            "the network must segment: background, then classes",
-            file=folder,
-            found=", ".join(map(str, outputs)),
-            remedy=f"fine-tune it first: hilum finetune init_from={folder}",
-        )
+    about = network.config.encoder
+    names = check_segments(network.config.outputs, folder)
     spec = dict(network.config.decoder)
     config = validate(
         SegmenterConfig,
@@ -66,6 +60,27 @@ def segmenter_of_network(folder: str | Path) -> Segmenter:
     load_weights(encoder, state_of(network.encoder), threshold=1.0)
     load_weights(decoder, state_of(network.decoder), threshold=1.0)
     return segmenter.eval()
+
+
+def check_segments(outputs: Sequence[Output], folder: str | Path) -> list[str]:
+    """Return the names of the classes, the background first, that a network's outputs stand for.
+
+    Args:
+        outputs: What each output channel means.
+        folder: Where the network is or will be, for the error.
+
+    Raises:
+        CheckpointError: If they are anything else.
+    """
+    names = [output.name for output in outputs if output.kind in ("class", "synthetic")]
+    if len(names) < 2 or len(names) < len(outputs) or names[0] != "background":
+        raise CheckpointError(
+            "the network must segment: background, then classes",
+            file=folder,
+            found=", ".join(map(str, outputs)) or "no decoder",
+            remedy=f"fine-tune it first: hilum finetune init_from={folder}",
+        )
+    return names
 
 
 def _status(config: NetworkConfig) -> dict[str, str]:

@@ -22,6 +22,7 @@ from hilum.finetune import ready as finetuning
 from hilum.finetune.settings import FinetuneSettings
 from hilum.pretrain import ready as pretraining
 from hilum.pretrain.settings import PretrainSettings
+from hilum.segmenter.proposals import check_segments
 
 from .cells import Cell
 
@@ -78,7 +79,11 @@ def _check_finetuning(
         return
     settings = validate(FinetuneSettings, values)
     store = stores(str(settings.store))
-    if settings.baseline is None and network in known:
+    planned = values is not cell.settings
+    if settings.split.labels == 0 and first is not None and planned:
+        split = finetuning.patients_of(settings, store).split
+        check_segments(first.module.task.outputs(), cell.settings["init_from"])
+    elif settings.baseline is None and network in known:
         split = finetuning.patients_of(settings, store).split
     else:
         split = finetuning.check(settings, store).split
