@@ -19,6 +19,8 @@ class Batch(TypedDict):
     float32 `[B, M, 2]`, 0 and 1 for the others.
     `annotated` is there if the label of some case leaves classes out: whether each was looked for,
     bool `[B, classes]`, the background included.
+    `targets` is there if labels hold mixtures of several raters' answers: the share of each class
+    that a number of the label stands for, float32 `[B, 256, classes]`.
     `maps` and `parts` are what a loss must know of the whole label (`losses.base.Maps`), if it asks
     its loader. `host` repeats seed and availability of each sample: whoever draws by them need not
     wait for a GPU to give them back.
@@ -34,6 +36,7 @@ class Batch(TypedDict):
     shift: NotRequired[Tensor]
     moments: NotRequired[Tensor]
     annotated: NotRequired[Tensor]
+    targets: NotRequired[Tensor]
     maps: NotRequired[Tensor]
     parts: NotRequired[int]
     host: NotRequired[list[tuple[int, list[bool]]]]
@@ -55,6 +58,7 @@ class Sample(TypedDict):
     shift: NotRequired[Tensor]
     moments: NotRequired[Tensor]
     annotated: NotRequired[Tensor]
+    targets: NotRequired[Tensor]
 
 
 def on_host(batch: Batch) -> list[tuple[int, list[bool]]]:
@@ -95,6 +99,9 @@ def collate(samples: Sequence[Sample], dtype: torch.dtype = torch.float32) -> Ba
     annotated = [sample["annotated"] for sample in samples if "annotated" in sample]
     if annotated:
         batch["annotated"] = torch.stack(annotated)
+    targets = [sample["targets"] for sample in samples if "targets" in sample]
+    if targets:
+        batch["targets"] = torch.stack(targets)
     shifts = [sample["shift"] for sample in samples if "shift" in sample]
     if augmented:
         batch["augmented"] = True

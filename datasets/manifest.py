@@ -15,6 +15,8 @@ from hilum.core.modality import modality
 
 OTHER = ("case", "patient", "label", "site", "split", "partial", "annotated", "anatomy")
 """Columns that are no modality."""
+RATER = "label_"
+"""Begins the name of the column of a rater's labels, as in `label_anna`."""
 
 _SPLITS = ("", "train", "test")
 _PARTIAL = {
@@ -83,15 +85,18 @@ def scan_manifest(path: str | Path) -> tuple[list[Case], list[DataError]]:
 def write_manifest(path: str | Path, cases: Sequence[Case]) -> Path:
     """Write cases; paths inside the manifest's folder become relative, so that it can move.
 
-    The columns `partial`, `annotated` and `anatomy` are there only if a case has it.
+    The columns `partial`, `annotated`, `anatomy` and those of raters are there only if a case has
+    it.
     """
     path = Path(path)
+    raters = list(dict.fromkeys(name for case in cases for name in case.raters))
     modalities = list(dict.fromkeys(name for case in cases for name in case.volumes))
     extra = ("partial", "annotated", "anatomy")
     last = [name for name in extra if any(getattr(case, name) for case in cases)]
     with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["case", "patient", *modalities, "label", "site", "split", *last])
+        more = [*last, *(RATER + name for name in raters)]
+        writer.writerow(["case", "patient", *modalities, "label", "site", "split", *more])
         for case in cases:
             files = [case.volumes.get(name) for name in modalities]
             row = [_relative(file, path.parent) for file in [*files, case.label]]
@@ -101,6 +106,7 @@ def write_manifest(path: str | Path, cases: Sequence[Case]) -> Path:
                 "anatomy": _relative(case.anatomy, path.parent),
             }
             rest = [more[name] for name in last]
+            rest += [_relative(case.raters.get(name), path.parent) for name in raters]
             writer.writerow([case.id, case.patient, *row, case.site, case.split, *rest])
     return path
 
@@ -173,7 +179,11 @@ def _columns(names: Sequence[str], path: Path) -> list[str]:
         )
     if len(set(columns)) < len(columns):
         raise DataError("a column may stand once only", file=path, found=found)
-    modalities = [name for name in columns if name not in OTHER]
+    if RATER in columns:
+        raise DataError(
+            f"a column {RATER} must name a rater", file=path, found=found, remedy="as in label_anna"
+        )
+    modalities = [name for name in columns if name not in OTHER and not name.startswith(RATER)]
     for name in modalities:
         try:
             modality(name)
@@ -211,7 +221,7 @@ def case_of_row(row: dict[str, str], where: str, folder: Path) -> Case:
     volumes = {
         key: _absolute(cell, folder)
         for key, cell in row.items()
-        if cell and key and key not in OTHER
+        if cell and key and key not in OTHER and not key.startswith(RATER)
     }
     if not volumes:
         raise DataError(
@@ -241,13 +251,19 @@ def case_of_row(row: dict[str, str], where: str, folder: Path) -> Case:
         partial=_PARTIAL[partial],
         annotated=_annotated(row, name, where),
         anatomy=_absolute(row["anatomy"], folder) if row.get("anatomy") else None,
+        raters={
+            key.removeprefix(RATER): _absolute(cell, folder)
+            for key, cell in row.items()
+            if cell and key.startswith(RATER)
+        },
     )
 
 
 def _annotated(row: dict[str, str], name: str, where: str) -> tuple[int, ...]:
     """Return the classes that a label was drawn for, as in `1 3`."""
     words = row.get("annotated", "").replace(";", " ").split()
-    if words and not row.get("label"):
+    drawn = any(row.get(key) for key in row if key == "label" or key.startswith(RATER))
+    if words and not drawn:
         raise DataError("annotated needs a label", case=name, file=where, found="no label")
     if not all(word.isdigit() and 0 < int(word) < IGNORE for word in words):
         raise DataError(

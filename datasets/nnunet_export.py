@@ -22,10 +22,11 @@ from hilum.core.spread import spread
 
 from .conversion import why_not
 from .io.lattice import drawn_on, place_mask
-from .io.nifti import Volume, read_grid, read_label, read_volume, write_volume
+from .io.nifti import Volume, read_grid, read_volume, write_volume
 from .io.resampling import resample
 from .manifest import read_manifest
 from .nnunet_dataset import describe, make_folds
+from .raters.reading import label_file, read_case_label
 from .source import LeftOut, Progress
 
 ENDING = ".nii.gz"
@@ -174,11 +175,12 @@ def _look(job: _Job) -> _Looked:
     lacking = [name for name in job.modalities if name not in case.volumes]
     if settings.missing == "leave_out" and lacking:
         return _Looked(case.id, reason=f"case {case.id}: it has no {lacking[0]}")
-    if case.label is None:
+    if not case.labelled:
         reason = "" if case.split == "test" else f"case {case.id}: it has no label to train with"
         return _Looked(case.id, reason=reason)
     try:
-        values = np.unique(read_label(case.label, case.id).array)
+        label = read_case_label(case)
+        values = np.unique(label.array if label else [])
     except DataError as error:
         return _Looked(case.id, reason=str(error))
     highest = int(values[values != IGNORE].max(initial=0))
@@ -196,7 +198,7 @@ def _write(job: _Job) -> tuple[str, str | None]:
 
 def _write_case(job: _Job) -> None:
     case, part = job.case, "Ts" if job.case.split == "test" else "Tr"
-    label = read_label(case.label, case.id) if case.label else None
+    label = read_case_label(case)
     grid, label = _reference(case, label, job.settings)
     images = []
     for name in job.modalities:
@@ -233,7 +235,7 @@ def _reference(
         name = drawn_on(label.grid, grids)
         # The scan that it was drawn on may be the one that the case lacks.
         grid = grids[name] if name else label.grid
-        return grid, place_mask(label, grid, case=case.id, file=case.label)[0]
+        return grid, place_mask(label, grid, case=case.id, file=label_file(case))[0]
     order = [settings.reference or "", "ct", *case.volumes]
     first = next(name for name in order if name in case.volumes)
     return read_grid(case.volumes[first], case.id), None

@@ -35,6 +35,7 @@ from .modality_dropout import chance, hide, lesson
 from .semi_supervised.mean_teacher import MeanTeacher
 from .settings import FinetuneSettings
 from .synthetic_nodes import NodePasting
+from .targets import targets_of
 from .transfer.adaptation import Adaptation
 from .unannotated import marginal
 
@@ -164,7 +165,8 @@ class FinetuneModule(pl.LightningModule):
             logits = [marginal(level, annotated) for level in logits]
         made = batch.get("maps")
         maps = None if made is None else Maps(made, batch.get("parts", 0))
-        loss, terms = self.criterion(logits, cast(Tensor, batch.get("label")), maps)
+        label, targets = cast(Tensor, batch.get("label")), targets_of(batch)
+        loss, terms = self.criterion(logits, label, maps, targets)
         if self.segmenter.config.organs:
             apart = organ_loss(every, self._organs)
             loss = loss + self.settings.organs.weight * apart

@@ -34,6 +34,7 @@ from .semi_supervised.kept_classes import known_classes
 from .semi_supervised.pseudo_labels import check_labeller
 from .semi_supervised.unlabelled import UnlabelledToo, unlabelled_patches
 from .settings import FinetuneSettings
+from .targets import learns_shares
 from .transfer.load import TransferReport
 
 
@@ -210,6 +211,7 @@ def patches_of(
             organs=tuple(settings.organs.numbers),
             zscored=segmenter.config.zscored,
             copies=settings.copies,
+            soft=learns_shares(settings, store, split),
         ),
         augmentation=augmentation,
         batch_size=trainer.batch_size,

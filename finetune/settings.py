@@ -104,6 +104,11 @@ class FinetuneSettings(Settings):
     loss: dict[str, Any] = Field(
         {"name": "dice_ce"}, description="name and parameters; without a name, Dice and CE"
     )
+    soft: bool = Field(
+        True,
+        description="whether training learns soft labels, the fraction of raters for each class, "
+        "where the store was prepared with raters=mean; otherwise their majority",
+    )
     augmentation: AugmentationSettings = Field(
         default_factory=lambda: validate(AugmentationSettings, {}), description="augmentation"
     )

@@ -14,6 +14,7 @@ from hilum.core.geometry import Grid
 
 from ..io.nifti import Volume, read_grid, read_label, read_volume
 from ..prepare.partial_labels import check_anatomy, organ_names
+from ..raters.reading import read_case_label
 from .alignment import alignment_problems
 from .geometry import grid_problems, header_problems, orientation, overlap_problems
 from .label import label_facts, label_problems, on_scan
@@ -55,7 +56,7 @@ def check_case(case: Case, show: tuple[str, ...] = ()) -> CaseFindings:
         "patient": case.patient,
         "site": case.site,
         "split": case.split,
-        "labelled": case.label is not None,
+        "labelled": case.labelled,
         "modalities": {name: {} for name in case.volumes},
     }
     try:
@@ -77,9 +78,9 @@ def _examine(case: Case, findings: CaseFindings, show: tuple[str, ...]) -> None:
     volumes = _read_volumes(case, grids, findings)
     label = None
     reference = "ct" if "ct" in grids else next(iter(grids), "")
-    if case.label:
+    if case.labelled:
         try:
-            label = read_label(case.label, case.id)
+            label = read_case_label(case)
         except UserError as error:
             problems.append(Problem.of(error, case.id))
     if label is not None:

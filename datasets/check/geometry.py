@@ -42,7 +42,8 @@ def grid_problems(case: str, name: str, grid: Grid) -> Iterator[Problem]:
 
 def header_problems(case: Case) -> Iterator[Problem]:
     """Yield what is odd in the headers of files, such as a position that is left open."""
-    for file in (*case.volumes.values(), *([case.label] if case.label else [])):
+    labels = [file for file in (case.label, *case.raters.values()) if file]
+    for file in [*case.volumes.values(), *labels]:
         try:
             read_grid(file, case.id)
         except UserError:

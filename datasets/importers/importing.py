@@ -20,7 +20,7 @@ from hilum.core.registry import Table, find
 
 from ..io.nifti import read_grid
 from ..io.nifti_header import notes_on_header
-from ..manifest import OTHER, check_id, notes_file, write_manifest
+from ..manifest import OTHER, RATER, check_id, notes_file, write_manifest
 from ..source import SKIP, Imported, LeftOut, Progress, Source
 from .masks import judged
 from .unknown_names import unused_files
@@ -152,7 +152,7 @@ def _import(
     )
     found = read_layout(format, source)
     if partial:
-        found = replace(found, cases=[replace(c, partial=c.label is not None) for c in found.cases])
+        found = replace(found, cases=[replace(c, partial=c.labelled) for c in found.cases])
     write_manifest(file, found.cases)
     write_notes(notes_file(file), found.notes)
     write_json(file.with_name(RECORD), _record(format, source, found))
@@ -171,7 +171,7 @@ def read_layout(format: str, source: Source) -> Imported:  # noqa: A002
     if source.options and not entry.options:
         raise SettingsError(f"format {format} has no settings", found=" ".join(source.options))
     for name in source.names.values():
-        if name and name not in {*OTHER, SKIP}:
+        if name and name not in {*OTHER, SKIP} and not name.startswith(RATER):
             modality(name)
     try:
         found = judged(_sound(entry.importer(format)(source), source), source)
@@ -206,7 +206,7 @@ def read_scans(cases: Imported, source: Source, *, of_folders: bool) -> Imported
 
 def _names_without_files(cases: Sequence[Case], source: Source) -> list[Note]:
     """Return a note for each name of the user that asks for what no case has."""
-    had = {name for case in cases for name in case.volumes} | {*OTHER, SKIP, ""}
+    had = {name for case in cases for name in case.files} | {*OTHER, SKIP, ""}
     if not any(case.label for case in cases):
         had.discard("label")
     return [
@@ -251,7 +251,8 @@ def _judged(case: Case) -> tuple[str, list[Note]]:
     notes: list[Note] = []
     try:
         check_id(case.id)
-        for file in [*case.volumes.values(), *([case.label] if case.label else [])]:
+        labels = [file for file in (case.label, *case.raters.values()) if file]
+        for file in [*case.volumes.values(), *labels]:
             read_grid(file, case.id)
             notes += notes_on_header(file, case.id)
     except DataError as error:
@@ -286,7 +287,7 @@ def _summary(file: Path, found: Imported, most: int = 10) -> list[str]:
     lines = [
         f"wrote {file}: {len(cases)} cases of {len({case.patient for case in cases})} patients; "
         + ", ".join(f"{name} {count}" for name, count in sorted(volumes.items()))
-        + f"; labelled {sum(case.label is not None for case in cases)}"
+        + f"; labelled {sum(case.labelled for case in cases)}"
         + (f", {partial} of them in part" if partial else "")
     ]
     lines += grouped(found.notes)

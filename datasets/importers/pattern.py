@@ -20,7 +20,7 @@ from hilum.core.settings import Settings
 from ..source import Imported, Source, collect, stem_of, volumes_of
 from .folder import is_scan_or_label
 
-FIELDS = ("case", "patient", "modality", "site", "split")
+FIELDS = ("case", "patient", "modality", "site", "split", "rater")
 SPLITS = {"tr": "train", "train": "train", "training": "train"} | {
     "ts": "test",
     "test": "test",
@@ -36,7 +36,10 @@ class Pattern(Settings):
         ...,
         description="path of a scan with {case} or {patient}, and {modality}, {site}, {split}",
     )
-    label: str = Field("", description="path of a label, if `pattern` does not lead to it")
+    label: str = Field(
+        "",
+        description="path of a label, if `pattern` does not lead to it; {rater}: one of several",
+    )
     modality: str = Field("", description="modality of every scan, if `pattern` has none")
 
     @field_validator("pattern", "label")
@@ -50,6 +53,13 @@ class Pattern(Settings):
             raise ValueError("a pattern must hold {case} or {patient}")
         return text
 
+    @field_validator("pattern")
+    @classmethod
+    def _of_scans(cls, text: str) -> str:
+        if "{rater}" in text:
+            raise ValueError("{rater} belongs into label=: no rater draws a scan")
+        return text
+
 
 @dataclass
 class _Found:
@@ -57,6 +67,7 @@ class _Found:
 
     files: dict[str, Path] = field(default_factory=dict)
     values: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    raters: dict[str, Path] = field(default_factory=dict)
     twice: str = ""
 
 
@@ -102,9 +113,10 @@ def import_pattern(source: Source) -> Imported:
                 "one file may fit", case=case, found=entry.twice, remedy="narrow the pattern"
             )
         volumes, label = volumes_of(entry.files, known, case)
+        raters = dict(sorted(entry.raters.items()))
         site, split = (_one(case, name, entry.values[name]) for name in ("site", "split"))
         split = words.get(split.lower(), SPLITS.get(split.lower(), ""))
-        return Case(case, patient, volumes, label, site, split)
+        return Case(case, patient, volumes, label, site, split, raters=raters)
 
     result = collect(items, make)
     if passed:
@@ -134,9 +146,11 @@ def _match(
             continue
         case = values.get("case") or values["patient"]
         entry = found.setdefault((values.get("patient") or case, case), _Found())
-        if word in entry.files:
-            entry.twice = f"{entry.files[word].name} and {file.name} for {word}"
-        entry.files[word] = file
+        rater = (values.get("rater") or "").lower()
+        files, word = (entry.raters, rater) if rater else (entry.files, word)
+        if word in files:
+            entry.twice = f"{files[word].name} and {file.name} for {word}"
+        files[word] = file
         for name in ("site", "split"):
             entry.values[name] |= {values[name]} if values.get(name) else set()
     return found, passed

@@ -52,7 +52,8 @@ def import_table(source: Source) -> Imported:
     """Read one case from each row, or of a table of series, one from each visit.
 
     Names map columns to modalities, `label`, `case`, `patient`, `site`, `split` or `partial`, as in
-    `--name "CT file=ct"`; columns called so already need none, and all others are passed over.
+    `--name "CT file=ct"`, and those of several raters to `label_<rater>`; columns called so already
+    (but for raters') need none, and all others are passed over.
     Without a column for the case, the patient names it, with the study, date or session of the row
     if a patient has several. Cells that name DICOM are converted; settings of the DICOM importer
     (`suv=`, `assume=`, `labels=`) are for them.

@@ -19,6 +19,7 @@ from ..augmentation.plan import Plan
 from ..batch import Sample
 from ..store.case_store import CaseStore, StoredCase
 from ..store.organs import with_organs
+from ..store.raters import is_soft, mixed_label, targets_of
 from .node_copies import Copy, NodeCopies, paste
 from .settings import PatchSettings
 
@@ -72,6 +73,7 @@ class PatchDataset(Dataset[Sample]):
         self.with_nodes = self._having("nodes") if self.foreground > 0 else ()
         self.with_uptake = self._having("hot_spots") if settings.labelled and settings.hard else ()
         self.some = settings.labelled and bool(self._having("annotated"))
+        self.soft = settings.labelled and settings.soft and bool(self._having("soft"))
         self.copies = (
             NodeCopies(store, self.ids, self.modalities, settings.copies)
             if settings.copies is not None and settings.copies.p and settings.labelled
@@ -170,6 +172,8 @@ class PatchDataset(Dataset[Sample]):
     ) -> Sample:
         """Read a box as it is stored, and paste what is drawn."""
         patch = case.read(start.tolist(), sides, self.modalities)
+        if self.soft and is_soft(case) and patch.label is not None:
+            patch = patch._replace(label=mixed_label(case, start.tolist(), sides))
         if copy is not None:
             paste(patch, start.tolist(), copy)
         sample: Sample = {
@@ -183,6 +187,9 @@ class PatchDataset(Dataset[Sample]):
             sample["moments"] = self._moments(case)
         if self.some:
             sample["annotated"] = self._annotated(case)
+        if self.soft:
+            table = targets_of(case, max(self.store.classes, 2))
+            sample["targets"] = torch.from_numpy(table)
         if self.settings.labelled:
             label = patch.label
             if label is None:

@@ -29,6 +29,8 @@ class PatchSettings:
         zscored: Modalities whose mean and deviation over the whole volume go with each patch.
 
         copies: Nodes of other patients to paste; none if not given. Only with labels.
+        soft: Whether the label of a case whose raters' shares are kept holds numbers of mixtures
+            (`raters.shares`); `targets` of each patch then says what a number means.
 
     Raises:
         SettingsError: If a value is out of bounds.
@@ -43,12 +45,18 @@ class PatchSettings:
     organs: tuple[int, ...] = ()
     zscored: tuple[str, ...] = ()
     copies: CopySettings | None = None
+    soft: bool = False
 
     def __post_init__(self) -> None:
         if len(self.sides) != 3 or min(self.sides) < 1:
             raise SettingsError("a patch must have three sides of at least 1", found=self.sides)
         for name in self.modalities:
             modality(name)
+        if self.soft and self.organs:
+            raise SettingsError(
+                "organs do not go with soft labels, which take their numbers in the label",
+                remedy="leave out organs.numbers, or set soft=false",
+            )
         if not 0 <= self.foreground <= 1 or not 0 <= self.jitter <= 0.5:
             raise SettingsError(
                 "foreground must be within 0 and 1, jitter within 0 and 0.5",

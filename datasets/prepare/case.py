@@ -20,10 +20,12 @@ from hilum.core.settings import Settings
 from ..io.boxes import box_of
 from ..io.content import hash_of_scan
 from ..io.lattice import place_mask, scan_of
-from ..io.nifti import Volume, read_grid, read_label, read_volume
+from ..io.nifti import Volume, read_grid, read_volume
 from ..io.nifti_header import notes_on_header
 from ..io.resampling import field_of_view, resample, slabs
 from ..io.scratch import empty
+from ..raters.fusing import Fusion
+from ..raters.reading import label_file
 from ..store.case_store import PreparedCase, Storage
 from .acceptance import Limits
 from .body import Body, find_body
@@ -38,6 +40,7 @@ from .checks import (
     label_notes,
 )
 from .partial_labels import anatomy_on, check_anatomy, with_unknown
+from .several_raters import label_and_raters, on_crop
 
 
 class PrepareSettings(Settings):
@@ -75,6 +78,11 @@ class PrepareSettings(Settings):
         description="minimum gain in correlation of the bodies' outlines for a registration, "
         "compared with small random shifts, no unit",
     )
+    raters: Fusion = Field(
+        "staple",
+        description="how the labels of several raters (columns label_<rater>) become one: staple, "
+        "majority, or mean (training learns soft labels; all else reads the majority)",
+    )
     storage: Storage = Field(
         "npy",
         description="npy: memory maps; b2nd: compressed by Blosc2, for slow or shared disks",
@@ -104,12 +112,12 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
             found=", ".join(case.volumes),
             remedy=f"the settings ask for {', '.join(settings.modalities or ())}",
         )
-    label = read_label(case.label, case.id) if case.label and with_label else None
+    label, raters = label_and_raters(case, settings.raters) if with_label else (None, None)
     volumes = {name: read_volume(case.volumes[name], case.id) for name in wanted}
     scans = {name: hash_of_scan(volume) for name, volume in volumes.items()}
     name = _reference(case, settings, {m: v.grid for m, v in volumes.items()}, label)
     files = [case.volumes[name] for name in wanted]
-    files += [case.label] if label is not None and case.label else []
+    files += [file for file in (case.label, *case.raters.values()) if file and with_label]
     notes: list[Note] = [note for file in files for note in notes_on_header(file, case.id)]
     for modality_name, volume in volumes.items():
         notes.extend(check_values(case, modality_name, volume))
@@ -118,8 +126,8 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
     source = volumes[name].grid
     check_anatomy(case, source)
     if label is not None:
-        label, told = place_mask(label, source, case=case.id, file=case.label)
-        notes.extend(told)
+        label, told = place_mask(label, source, case=case.id, file=label_file(case))
+        notes.extend([*told, *(raters.notes if raters else ())])
     moved: dict[str, list[list[float]]] = {}
     if settings.registration == "rigid":
         from .registration import register_all
@@ -142,6 +150,9 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
     if mask is not None and case.partial:
         ct = images[list(volumes).index("ct")] if "ct" in volumes else None
         mask = with_unknown(mask, (regions & 1).astype(bool), ct, organs)
+    drawn = None
+    if raters is not None and mask is not None:
+        drawn = on_crop(case, raters, source, crop, mask, settings.raters == "mean")
     return PreparedCase(
         id=case.id,
         patient=case.patient,
@@ -161,6 +172,7 @@ def prepare_case(case: Case, settings: PrepareSettings, *, with_label: bool = Tr
         notes=tuple(notes),
         moved=moved,
         anatomy=organs,
+        raters=drawn,
     )
 
 
@@ -214,7 +226,7 @@ def _reference(
     if label is not None:
         others = {m: read_grid(f, case.id) for m, f in case.volumes.items() if m not in grids}
         every = {**grids, **others}
-        drawn_on = scan_of(label.grid, every, case=case.id, file=case.label)
+        drawn_on = scan_of(label.grid, every, case=case.id, file=label_file(case))
         asked = settings.reference
         if asked in grids and lattice_match(grids[asked], label.grid).same_lattice:
             return asked

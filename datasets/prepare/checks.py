@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from hilum.core.notes import Note
 from ..io.boxes import box_of
 from ..io.mask_values import how, refuse_sentinels, remedy_for
 from ..io.nifti import Volume
+from ..raters.shares import MOST_CLASSES
 
-MOST_CLASSES = 20
 STORED = {
     "HU": (-1024.0, 3071.0),
     "SUV": (0.0, 1000.0),
@@ -80,15 +81,22 @@ def check_overlap(case: Case, name: str, grid: Grid, reference: Grid, least: flo
         )
 
 
-def check_classes(case: Case, label: Volume) -> None:
-    """Raise an error if the values of a label are no classes, or mark nothing but unknown."""
-    refuse_sentinels(label.array, case.id, case.label)
+def check_classes(case: Case, label: Volume, file: Path | None = None) -> None:
+    """Raise an error if the values of a label are no classes, or mark nothing but unknown.
+
+    Args:
+        case: Whose label it is.
+        label: To be checked.
+        file: It is from; the case's if not given.
+    """
+    file = file or case.label
+    refuse_sentinels(label.array, case.id, file)
     high = int(label.array.max(initial=0, where=label.array != IGNORE))
     if high > MOST_CLASSES:
         raise DataError(
             "label values must be 0, classes from 1 on, or 255 for unknown",
             case=case.id,
-            file=case.label,
+            file=file,
             found=high,
             remedy=how(remedy_for(_beyond(label.array)), "if they mark classes"),
         )
@@ -99,7 +107,7 @@ def check_classes(case: Case, label: Volume) -> None:
             raise DataError(
                 "a label must hold only the classes that it was annotated for",
                 case=case.id,
-                file=case.label,
+                file=file,
                 found=", ".join(map(str, others)),
                 remedy="add them to the column annotated of the manifest, or mend the mask",
             )

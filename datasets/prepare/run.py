@@ -75,6 +75,8 @@ def _prepare(
 ) -> CaseStore:
     imported = read_notes(notes_file(manifest))
     recipe = {"version": VERSION, **settings.model_dump(mode="json")}
+    if settings.raters == "staple":
+        del recipe["raters"]  # so that stores of before there were raters are still the same
     _claim(out, recipe)
     gone = _no_more(out, cases)
     if gone and say:

@@ -25,6 +25,7 @@ from ..io.boxes import box_of, overlap, reorder
 from .compressed import Voxels, open_array, write_array
 from .foreground import Foreground
 from .moments import moments
+from .raters import PreparedRaters
 from .shapes import CaseAbout, StoreAbout, check_array, check_classes, read_about, read_points
 from .uptake import hot_spots
 
@@ -66,6 +67,7 @@ class PreparedCase:
         moved: 4 x 4 matrix in RAS mm of each modality that was registered to the reference.
         anatomy: uint8 `[D, H, W]`, number of the organ, or `None`.
         scans: Hash of each scan's voxels, as `io.content` makes it.
+        raters: What each rater said, or `None`.
     """
 
     id: str
@@ -86,6 +88,7 @@ class PreparedCase:
     moved: dict[str, list[list[float]]] = field(default_factory=dict)
     anatomy: np.ndarray | None = None
     scans: dict[str, str] = field(default_factory=dict)
+    raters: PreparedRaters | None = None
 
 
 class StoredCase:
@@ -262,14 +265,9 @@ def write_case(
         for name, array in arrays.items():
             if array is not None:
                 write_array(part / f"{name}.{storage}", array)
-        np.savez(
-            part / POINTS,
-            points=points.points,
-            node=points.node,
-            label=points.label,
-            hot=hot,
-            spot=spot,
-        )
+        drawn = {} if case.raters is None else case.raters.write(part, storage)
+        of_nodes = {name: getattr(points, name) for name in ("points", "node", "label")}
+        np.savez(part / POINTS, **of_nodes, hot=hot, spot=spot)
         write_json(
             part / "case.json",
             {
@@ -289,6 +287,7 @@ def write_case(
                 "scans": case.scans,
                 "partial": case.partial,
                 "annotated": case.annotated,
+                **drawn,
                 "notes": [note.as_json() for note in case.notes],
                 "moved": case.moved,
                 "nodes": nodes,

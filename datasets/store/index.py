@@ -25,8 +25,15 @@ def index_row(about: dict[str, Any]) -> dict[str, Any]:
         "notes": len(about.get("notes", ())),
         "nodes": len(about["nodes"]),
         "hot_spots": about.get("hot_spots", 0),
-        "classes": max((node["class"] for node in about["nodes"]), default=0),
+        "classes": max(
+            [node["class"] for node in about["nodes"]]
+            # A class that the label has lost may be left in a rater's share.
+            + [len(row) - 1 for row in about.get("shares", ())],
+            default=0,
+        ),
         "shape": about["grid"]["shape"],
+        **({"raters": about["raters"]} if about.get("raters") else {}),
+        **({"soft": True} if "shares" in about else {}),
         **_hashes(about),
     }
 

@@ -74,6 +74,8 @@ class CaseAbout(TypedDict):
     inputs: NotRequired[dict[str, str]]
     scans: NotRequired[dict[str, str]]
     factors: NotRequired[dict[str, Finite]]
+    raters: NotRequired[Names]
+    shares: NotRequired[list[list[Finite]]]
     hot_spots: NotRequired[Index]
 
 
@@ -92,6 +94,8 @@ class RowAbout(TypedDict):
     classes: NotRequired[Index]
     partial: NotRequired[bool]
     notes: NotRequired[Index]
+    raters: NotRequired[list[str]]
+    soft: NotRequired[bool]
     hot_spots: NotRequired[Index]
     scans: NotRequired[list[str]]
 

@@ -52,5 +52,7 @@ def write_relabelled(
             hot=spots[0],
             spot=spots[1],
         )
-        write_json(part / "case.json", {**case.about, "nodes": nodes, "pseudo": True, **about})
+        # What raters said is of the label of before.
+        kept = {key: one for key, one in case.about.items() if key not in ("raters", "shares")}
+        write_json(part / "case.json", {**kept, "nodes": nodes, "pseudo": True, **about})
         (part / mark).touch()

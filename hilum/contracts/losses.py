@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from hilum.core.registry import build
 from hilum.losses import LOSSES
-from hilum.losses.base import Loss, at_resolution
+from hilum.losses.base import Loss, Targets, at_resolution
 
 from .host_reads import host_reads, pretended_gpu
 
@@ -157,12 +157,52 @@ def test_its_weights_are_checked(name: str) -> None:
         made(name, **{key: -1.0})
 
 
+def one_class_each(classes: int) -> Tensor:
+    """Return the table of a label whose numbers are classes."""
+    table = torch.zeros(256, classes)
+    table[:classes] = torch.eye(classes)
+    return table
+
+
+def test_targets_that_are_one_class_each_change_nothing(name: str) -> None:
+    loss, levels, label = made(name), logits(), patches()
+    label[:, :, 1:3, 1:3, 3:] = 255
+    if not loss.any_targets:
+        pytest.skip("its targets are one class each anyway")
+    table = one_class_each(3)
+    expected = loss(levels, label)[0]
+    assert_close(loss(levels, label, None, Targets(table))[0], expected)
+    assert_close(loss(levels, label, None, Targets(table.repeat(2, 1, 1)))[0], expected)
+    two = logits(2)
+    where = torch.where(label == 2, torch.ones_like(label), label)
+    overlapping = Targets(one_class_each(2), overlapping=True)
+    assert_close(loss(two, where, None, overlapping)[0], loss(two, where)[0])
+
+
+def test_the_share_itself_is_the_best_prediction_of_a_share(name: str) -> None:
+    loss, label = made(name), torch.full((1, 1, 4, 4, 4), 21, dtype=torch.uint8)
+    if not loss.any_targets:
+        pytest.skip("it needs one class for each voxel")
+    table = one_class_each(2)
+    table[21] = torch.tensor([0.7, 0.3])
+    for overlapping in (False, True):
+        costs = {}
+        for p in (0.1, 0.25, 0.3, 0.35, 0.6):
+            scores = torch.tensor([0.0, p]).logit(eps=0.0)[1] * torch.tensor([0.0, 1.0])
+            level = scores.view(1, 2, 1, 1, 1).expand(1, 2, 4, 4, 4)
+            costs[p] = float(loss([level], label, None, Targets(table, overlapping))[0])
+        assert min(costs, key=lambda p: costs[p]) == 0.3
+
+
 def test_a_step_reads_nothing_on_the_host(name: str) -> None:
     """But for the maps of the label, which loaders make."""
     loss, levels, label = made(name), logits(), patches()
     maps = loss.maps(label, 3)
     with host_reads() as found:
         loss(levels, label, maps)[0].backward()
+        if loss.any_targets:
+            table = Targets(torch.full((2, 256, 3), 1 / 3), overlapping=True)
+            loss(levels, label, None, table)[0].backward()
     assert not found
 
 

@@ -24,6 +24,8 @@ class Case:
         annotated: Classes that were looked for when the label was drawn; empty: all. Voxels of the
             background may be of any other class.
         anatomy: File of a mask that numbers organs, where no node can be; any grid.
+        raters: Files of labels by the names of those who drew them. Without `label` they are fused
+            to one; with it, `label` is what counts and they say how raters differ.
     """
 
     id: str
@@ -35,9 +37,16 @@ class Case:
     partial: bool = False
     annotated: tuple[int, ...] = ()
     anatomy: Path | None = None
+    raters: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it has a label, or those of raters."""
+        return self.label is not None or bool(self.raters)
 
     @property
     def files(self) -> dict[str, Path]:
-        """All files by modality, `label` and `anatomy`."""
-        more = {"label": self.label, "anatomy": self.anatomy}
+        """All files by modality, `label`, `label_<rater>` and `anatomy`."""
+        raters = {f"label_{name}": file for name, file in self.raters.items()}
+        more = {"label": self.label, **raters, "anatomy": self.anatomy}
         return self.volumes | {name: file for name, file in more.items() if file is not None}

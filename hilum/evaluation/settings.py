@@ -41,6 +41,11 @@ class EvaluationSettings(Settings):
         description="named unions of class numbers, measured in addition to the classes, as in "
         "{GTV: [1, 2]}",
     )
+    raters: Literal["staple", "majority", "mean"] = Field(
+        "staple",
+        description="how the labels of several raters (columns label_<rater>) become the reference "
+        "of a case without a label of its own; mean is the majority here",
+    )
     instances: Literal["none", "both", "reference", "prediction"] = Field(
         "none",
         description="masks whose values are instance numbers of one class instead of classes",

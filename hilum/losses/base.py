@@ -29,6 +29,21 @@ class Maps(NamedTuple):
     parts: int = 0
 
 
+class Targets(NamedTuple):
+    """What the numbers of a label mean, where they are more than one class each.
+
+    Attributes:
+        table: Target of each number of the label, float32 `[B, 256, classes]` or, alike for all
+            patches, `[256, classes]`: the share of each class, 0 to 1; its first column is the
+            background's.
+        overlapping: Whether a voxel may be of several classes (regions): each is then decided by
+            itself, and the background's column is not looked at. Else shares sum to 1.
+    """
+
+    table: Tensor
+    overlapping: bool = False
+
+
 @dataclass(frozen=True)
 class Level:
     """One level of deep supervision, as the terms of a loss see it. Final.
@@ -40,6 +55,9 @@ class Level:
         known: bool `[B, 1, d, h, w]`.
         maps: What `Loss.maps` made of the label, at this resolution.
         parts: Largest number in `maps`, where they are numbers.
+        shares: Target of each class `[B, classes, d, h, w]`, 0 where unknown, if `target` is not
+            all that there is to say.
+        overlapping: Whether a voxel may be of several classes.
     """
 
     scores: Tensor
@@ -47,23 +65,48 @@ class Level:
     known: Tensor
     maps: Tensor | None = None
     parts: int = 0
+    shares: Tensor | None = None
+    overlapping: bool = False
 
     @cached_property
     def probability(self) -> Tensor:
-        """Softmax of each foreground class `[B, classes - 1, d, h, w]`; 0 where unknown."""
-        probability = self.scores.softmax(1)[:, 1:]
+        """Probability of each foreground class `[B, classes - 1, d, h, w]`; 0 where unknown.
+
+        The softmax; where classes overlap the sigmoid of how far each is above the background.
+        """
+        scores = self.scores
+        if self.overlapping:
+            probability = (scores[:, 1:] - scores[:, :1]).sigmoid()
+        else:
+            probability = scores.softmax(1)[:, 1:]
         return torch.where(self.known, probability, probability.new_zeros(()))
 
     @cached_property
     def reference(self) -> Tensor:
-        """Whether a voxel is of each foreground class, bool `[B, classes - 1, d, h, w]`."""
+        """Whether a voxel is of each foreground class `[B, classes - 1, d, h, w]`.
+
+        Booleans; shares from 0 to 1 where the target is not one class.
+        """
+        if self.shares is not None:
+            return self.shares[:, 1:]
         count, device = self.scores.shape[1], self.scores.device
         return self.target[:, None] == torch.arange(1, count, device=device).view(1, -1, 1, 1, 1)
 
     @cached_property
     def surprise(self) -> Tensor:
-        """Minus the log of the probability of the true class `[B, 1, d, h, w]`; 0 where unknown."""
-        voxelwise = F.cross_entropy(self.scores, self.target, reduction="none")[:, None]
+        """Minus the log of the probability of the true class `[B, 1, d, h, w]`; 0 where unknown.
+
+        Of shares its mean by share; of overlapping classes the mean over these, each against the
+        background.
+        """
+        if self.shares is None:
+            voxelwise = F.cross_entropy(self.scores, self.target, reduction="none")[:, None]
+        elif self.overlapping:
+            above = self.scores[:, 1:] - self.scores[:, :1]
+            each = F.binary_cross_entropy_with_logits(above, self.reference, reduction="none")
+            voxelwise = each.mean(1, keepdim=True)
+        else:
+            voxelwise = -(self.shares * self.scores.log_softmax(1)).sum(1, keepdim=True)
         return torch.where(self.known, voxelwise, voxelwise.new_zeros(()))
 
 
@@ -84,10 +127,13 @@ class Loss(ABC):
         citation: Authors, title, venue, year, and `arXiv:...` or `doi:...`, as in `core.citation`;
             a literal, so that a listing need not import the class.
         small: Parameters without a default, which the contract tests give it.
+        any_targets: Whether its terms ask a level for `probability`, `reference` and `surprise`
+            alone, and so hold for shares of classes and for classes that overlap, too.
     """
 
     citation: ClassVar[tuple[str, str, str, int, str] | None] = None
     small: ClassVar[Mapping[str, Any]] = {}
+    any_targets: ClassVar[bool] = False
 
     def __init__(self, **weights: float) -> None:
         for name, weight in weights.items():
@@ -97,7 +143,11 @@ class Loss(ABC):
         self.weights = weights
 
     def __call__(
-        self, logits: Sequence[Tensor], label: Tensor, maps: Maps | None = None
+        self,
+        logits: Sequence[Tensor],
+        label: Tensor,
+        maps: Maps | None = None,
+        targets: Targets | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar to minimise, and its terms at full resolution, detached.
 
@@ -106,26 +156,35 @@ class Loss(ABC):
             label: uint8 `[B, 1, D, H, W]`; 255 is unknown.
             maps: What `maps` made of the label, if the loader has asked; making them here brings a
                 label on a GPU to the host.
+            targets: What the numbers of the label mean, if not one class each; only of a loss of
+                `any_targets`.
         """
         if maps is None:
             maps = self.maps(label, logits[0].shape[1])
         shares = [0.5**level for level in range(len(logits))]
         total, named = logits[0].new_zeros((), dtype=torch.float32), {}
         for level, (share, scores) in enumerate(zip(shares, logits, strict=True)):
-            terms = self.named(scores, label, maps)
+            terms = self.named(scores, label, maps, targets)
             one = sum((self.weights[name] * term for name, term in terms.items()), 0.0)
             total = total + share / sum(shares) * one
             if level == 0:
                 named = {name: term.detach() for name, term in terms.items()}
         return total, named
 
-    def named(self, scores: Tensor, label: Tensor, maps: Maps | None = None) -> dict[str, Tensor]:
+    def named(
+        self,
+        scores: Tensor,
+        label: Tensor,
+        maps: Maps | None = None,
+        targets: Targets | None = None,
+    ) -> dict[str, Tensor]:
         """Return the terms of one level, not weighted.
 
         Args:
             scores: Logits of the level.
             label: At full resolution.
             maps: What `maps` made of it.
+            targets: What its numbers mean.
         """
         # Sums over a volume need float32.
         with torch.autocast(scores.device.type, enabled=False):
@@ -133,13 +192,16 @@ class Loss(ABC):
             coarse = at_resolution(label, sides)
             known = coarse != IGNORE
             exact = scores if scores.dtype == torch.float64 else scores.float()
+            target = torch.where(known, coarse, torch.zeros_like(coarse))[:, 0].long()
             level = Level(
                 # Before any arithmetic: so not even NaN at an unknown voxel gets through.
                 torch.where(known, exact, exact.new_zeros(())),
-                torch.where(known, coarse, torch.zeros_like(coarse))[:, 0].long(),
+                target,
                 known,
                 None if maps is None else at_resolution(maps.values, sides),
                 0 if maps is None else maps.parts,
+                None if targets is None else _shares(targets.table.to(exact), target, known),
+                targets is not None and targets.overlapping,
             )
             return self.terms(level)
 
@@ -183,9 +245,26 @@ def cross_entropy(level: Level) -> Tensor:
 
 
 def overlap_of(level: Level) -> Tensor:
-    """Return the probability of each class inside its reference, 0 outside."""
+    """Return the probability of each class inside its reference, 0 outside.
+
+    Of a share the smaller of both, so that the best prediction of a share is the share itself
+    (Wang et al., "Dice Semimetric Losses", MICCAI 2023, arXiv:2303.16296: the same on hard labels).
+    """
     probability = level.probability
+    if level.shares is not None:
+        return torch.minimum(probability, level.reference)
     return torch.where(level.reference, probability, probability.new_zeros(()))
+
+
+def _shares(table: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Return the target of each class `[B, classes, d, h, w]`, 0 where unknown."""
+    if table.ndim == 2:
+        found = table[target]
+    else:
+        batch, count = len(target), table.shape[2]
+        rows = target.flatten(1)[..., None].expand(-1, -1, count)
+        found = table.gather(1, rows).view(batch, *target.shape[1:], count)
+    return torch.where(known, found.movedim(-1, 1), found.new_zeros(()))
 
 
 def mean_of_held(losses: Tensor, held: Tensor) -> Tensor:

@@ -35,6 +35,8 @@ class DiceCeLoss(Loss):
         "arXiv:1606.04797",
     )
 
+    any_targets = True
+
     def __init__(
         self, *, dice: float = 1.0, cross_entropy: float = 1.0, batch_dice: bool = True
     ) -> None:

@@ -43,6 +43,8 @@ class FocalTverskyLoss(Loss):
         "arXiv:1810.07842",
     )
 
+    any_targets = True
+
     def __init__(
         self,
         *,

@@ -38,6 +38,8 @@ class TverskyLoss(Loss):
         "arXiv:1706.05721",
     )
 
+    any_targets = True
+
     def __init__(
         self,
         *,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from hilum.core.errors import SettingsError
-from hilum.losses.base import at_resolution
+from hilum.losses.base import Targets, at_resolution
 from hilum.losses.dice_ce import DiceCeLoss
 
 SIDES = (4, 6, 5)
@@ -165,3 +165,37 @@ def test_a_coarse_label_takes_whole_voxels_so_that_unknown_stays_unknown() -> No
 def test_a_wrong_weight_is_an_error(changes: dict[str, float]) -> None:
     with pytest.raises(SettingsError):
         loss(**changes)
+
+
+def test_shares_and_regions_equal_their_formulas_voxel_by_voxel(
+    sample: tuple[Tensor, Tensor],
+) -> None:
+    logits, label = sample
+    label = label.clone()
+    label[0, 0, 1, 2:4] = 255
+    generator = torch.Generator().manual_seed(1)
+    table = torch.rand(2, 256, 3, generator=generator)
+    table = table / table.sum(2, keepdim=True)
+    for overlapping in (False, True):
+        named = loss(batch_dice=True).named(logits, label, None, Targets(table, overlapping))
+        ce, count = 0.0, 0
+        dice = torch.zeros(2, 2, dtype=torch.float64)
+        for b, d, h, w in torch.cartesian_prod(*map(torch.arange, (2, *SIDES))).tolist():
+            number = int(label[b, 0, d, h, w])
+            if number == 255:
+                continue
+            count += 1
+            share, z = table[b, number].double(), logits[b, :, d, h, w]
+            if overlapping:
+                p = 1 / (1 + torch.exp(z[0] - z[1:]))
+                each = -(share[1:] * p.log() + (1 - share[1:]) * (1 - p).log())
+                ce += float(each.sum()) / 2
+            else:
+                p = z.exp() / z.exp().sum()
+                ce -= float((share * p.log()).sum())
+                p = p[1:]
+            dice[0] += 2 * torch.minimum(p, share[1:])
+            dice[1] += p + share[1:]
+        assert float(named["cross_entropy"]) == pytest.approx(ce / count, rel=1e-6)
+        expected = float((1 - dice[0] / dice[1]).mean())
+        assert float(named["dice_loss"]) == pytest.approx(expected, rel=1e-6)

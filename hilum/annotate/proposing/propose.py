@@ -133,7 +133,7 @@ def _cases(manifest: Path, plan: str | Path | None, say: Callable[[str], None]) 
     every = read_manifest(manifest)
     tested = {case.patient for case in every if case.split == "test"}
     if plan is None:
-        cases = [c for c in every if c.label is None and c.patient not in tested]
+        cases = [c for c in every if not c.labelled and c.patient not in tested]
         say(f"{len(cases)} cases without a label that do not test")
     else:
         names = read_choice(plan)

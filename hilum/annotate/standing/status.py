@@ -66,7 +66,7 @@ def status(
     path = Path(manifest)
     cases = read_manifest(path)
     tested = {case.patient for case in cases if case.split == "test"}
-    labelled = {case.patient for case in cases if case.label is not None} - tested
+    labelled = {case.patient for case in cases if case.labelled} - tested
     rest = {case.patient for case in cases} - tested - labelled
     place = path.parent / "labels" if labels is None else Path(labels)
     curve, tables = curve_of(runs_in(runs, {case.id: case.patient for case in cases}))

@@ -24,6 +24,7 @@ from .known import known_mask
 from .matching import match
 from .reviewed import Reviewed, read_reviewed
 from .settings import TakeSettings
+from .several import counts, with_label
 from .stale import Stale, lines, stale
 from .update import check_store, update
 from .versions import Version, check_rater, next_number, write_version
@@ -130,13 +131,16 @@ def take(
             found="\n  " + "\n  ".join(bad),
             remedy="\nmend them, or move them elsewhere, and run the same command again",
         )
+    together = settings.raters == "together"
     result.missing = sorted(set(known) - set(found.masks))
     files = {one.case: write_version(place, one.version, one.mask, known[one.case].grid)
              for one in good}  # fmt: skip
     for one in good:
-        mine = use or _is_free(cases[one.case], place, rater)
+        mine = counts(cases[one.case], place, rater, together, use)
         (result.labels if mine else result.apart)[one.case] = one.version
-    new = {case: files[case] for case in result.labels}
+    new = {
+        case: with_label(cases[case], place, rater, files[case], together) for case in result.labels
+    }
     if new:
         update(manifest, cases, new, store, settings.workers, say)
     result.stale = stale(runs, set(new))
@@ -223,13 +227,6 @@ def _version(
     )
 
 
-def _is_free(case: Case, labels: Path, rater: str) -> bool:
-    """Tell whether a rater's label may count: the case has none, or one of this rater."""
-    return (
-        case.label is None or (labels / case.id / rater).absolute() in case.label.absolute().parents
-    )
-
-
 def _lines(result: Taken, rater: str) -> list[str]:
     """Return what happened, for a terminal."""
     told = [
@@ -239,7 +236,7 @@ def _lines(result: Taken, rater: str) -> list[str]:
     ]
     told += [
         f"{case}: version {one.number} of {rater} is kept apart: the case has a label of somebody "
-        "else, which still counts; --use changes that"
+        "else, which still counts; --use changes that, raters=together lets both count"
         for case, one in result.apart.items()
     ]
     for names, why in (

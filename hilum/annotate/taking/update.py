@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from hilum.core.case import Case
@@ -41,7 +40,7 @@ def check_store(store: str | Path, cases: Mapping[str, Case]) -> None:
 def update(
     manifest: Path,
     cases: Mapping[str, Case],
-    labels: Mapping[str, Path],
+    labelled: Mapping[str, Case],
     store: str | Path | None,
     workers: int,
     say: Callable[[str], None],
@@ -51,18 +50,21 @@ def update(
     The manifest of before is kept as `<name>.before-<n>.csv`. Cases whose files did not change are
     not read again. If a case cannot be prepared with its new label, the manifest is put back.
 
+    Args:
+        manifest: To be changed.
+        cases: All of it, as they were.
+        labelled: Those with a new label.
+        store: Made from it, if there is one.
+        workers: Processes that prepare.
+        say: Gets what was done.
+
     Raises:
         UserError: If a case cannot be prepared; manifest and store are as before then.
     """
     kept = _kept(manifest)
     shutil.copyfile(manifest, kept)
-    # A whole review replaces a partial label; what is unknown stands in the mask as 255.
-    rows = [
-        replace(case, label=labels[name], partial=False) if name in labels else case
-        for name, case in cases.items()
-    ]
-    write_manifest(manifest, rows)
-    say(f"{manifest} names {len(labels)} new labels; before: {kept.name}")
+    write_manifest(manifest, [labelled.get(name, case) for name, case in cases.items()])
+    say(f"{manifest} names {len(labelled)} new labels; before: {kept.name}")
     if store is None:
         say(f"prepare the store again: hilum prepare {manifest} --out STORE")
         return
@@ -76,7 +78,7 @@ def update(
         shutil.copyfile(kept, manifest)
         prepare(manifest, store, settings, workers, skip_bad=skip)
         raise
-    say(f"{store} is up to date: {', '.join(labels)} prepared anew")
+    say(f"{store} is up to date: {', '.join(labelled)} prepared anew")
 
 
 def _kept(manifest: Path) -> Path:

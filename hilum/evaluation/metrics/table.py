@@ -209,6 +209,28 @@ _OURS = {
         "neither",
         pet=True,
     ),
+    "rater_dice": Metric(
+        "Dice between raters",
+        "mean of Dice over the pairs of raters of a case: what a prediction can be compared with",
+        "two raters who mark nothing: undefined",
+    ),
+    "rater_dice_prediction": Metric(
+        "Dice with each rater",
+        "mean over raters of the Dice of prediction and rater",
+        "both empty: undefined; else as defined",
+    ),
+    "rater_disagreement_ml": Metric(
+        "Disagreement of raters (ml)",
+        "volume that some raters marked, and others who knew did not",
+        "as defined",
+        "neither",
+    ),
+    "rater_errors": Metric(
+        "Errors where raters differ",
+        "fraction of the wrongly predicted voxels at which raters differ",
+        "no error: undefined",
+        "neither",
+    ),
     "sensitivity_lt5": Metric(
         "< 5 mm", "sensitivity of lesions with a short axis below 5 mm", "no lesion: undefined"
     ),

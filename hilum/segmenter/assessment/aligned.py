@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,11 @@ from hilum.core.types import IGNORE
 from hilum.datasets.io.lattice import place_mask
 from hilum.datasets.io.mask_values import refuse_sentinels
 from hilum.datasets.io.masks import read_mask
-from hilum.datasets.io.nifti import read_volume
+from hilum.datasets.io.nifti import Volume, read_volume
 from hilum.datasets.io.resampling import resample
 from hilum.datasets.prepare.body import find_body
 from hilum.datasets.prepare.partial_labels import anatomy_on, with_unknown
+from hilum.datasets.raters.reading import label_file, read_case_label, read_raters
 from hilum.evaluation.settings import EvaluationSettings
 
 from .unannotated import of_annotated
@@ -36,6 +37,7 @@ class Aligned:
         grid: Of all three.
         stored: Of the file of the reference.
         notes: What was done to bring them together.
+        raters: What each rater said, by name, if the case has several raters' labels.
     """
 
     prediction: np.ndarray
@@ -44,6 +46,7 @@ class Aligned:
     grid: Grid
     stored: Grid
     notes: tuple[Note, ...]
+    raters: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def aligned(case: Case, file: Path, settings: EvaluationSettings | None = None) -> Aligned:
@@ -57,9 +60,10 @@ def aligned(case: Case, file: Path, settings: EvaluationSettings | None = None) 
     Raises:
         DataError: If the mask lies on another lattice, or values of a mask cannot be meant.
     """
-    assert case.label is not None
-    reference, drawn = read_mask(case.label, case.id), read_mask(file, case.id)
-    refuse_sentinels(reference.array, case.id, case.label)
+    how = "staple" if settings is None else settings.raters
+    reference, drawn = read_case_label(case, how), read_mask(file, case.id)
+    assert reference is not None
+    refuse_sentinels(reference.array, case.id, label_file(case))
     refuse_sentinels(drawn.array, case.id, file, "the prediction")
     _check_decided(case, file, drawn.array)
     if settings is not None and settings.instances in ("both", "reference"):
@@ -70,6 +74,8 @@ def aligned(case: Case, file: Path, settings: EvaluationSettings | None = None) 
     grid, axes, flips = reference.grid.canonical()
     backwards = tuple(axis for axis in range(3) if flips[axis])
     whole, truth = (np.flip(x.array.transpose(axes), backwards) for x in (prediction, reference))
+    raters = _raters(case, reference.grid)
+    drawn_by = {name: np.flip(x.transpose(axes), backwards) for name, x in raters.items()}
     if case.partial:
         truth = _partial(case, truth, grid)
     if settings is None or settings.instances == "none":
@@ -77,7 +83,21 @@ def aligned(case: Case, file: Path, settings: EvaluationSettings | None = None) 
     known = truth != IGNORE
     # What is unknown counts on neither side: not as voxels, not as nodes, not as uptake.
     ours = whole if known.all() else np.where(known, whole, 0)
-    return Aligned(ours, truth, whole, grid, reference.grid, tuple(notes))
+    return Aligned(ours, truth, whole, grid, reference.grid, tuple(notes), drawn_by)
+
+
+def _raters(case: Case, grid: Grid) -> dict[str, np.ndarray]:
+    """Return what each rater said on the grid of the reference."""
+    raters = read_raters(case)
+    if raters is None:
+        return {}
+    return {
+        name: place_mask(
+            Volume(mask, raters.volume.grid), grid, case=case.id, file=case.raters[name],
+            what=f"the label of {name}", scan="the label",
+        )[0].array
+        for name, mask in zip(raters.names, raters.masks, strict=True)
+    }  # fmt: skip
 
 
 def _partial(case: Case, truth: np.ndarray, grid: Grid) -> np.ndarray:
@@ -97,7 +117,7 @@ def _check_numbers(case: Case, mask: np.ndarray) -> None:
         raise DataError(
             f"a reference must number its nodes from 1 to {IGNORE - 1}; {IGNORE} means unknown",
             case=case.id,
-            file=case.label,
+            file=label_file(case),
             found=int(mask.max()),
             remedy="number the nodes without gaps",
         )

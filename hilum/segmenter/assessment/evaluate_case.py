@@ -23,6 +23,7 @@ from hilum.evaluation.metrics.node_record import NodeRecord, csv_row
 from hilum.evaluation.metrics.node_status import burden_metrics
 from hilum.evaluation.metrics.nodes import Image, node_table
 from hilum.evaluation.metrics.pairs import Pair, pairs_of
+from hilum.evaluation.metrics.raters import rater_metrics
 from hilum.evaluation.metrics.scores import CaseScores
 from hilum.evaluation.metrics.stations import by_station
 from hilum.evaluation.metrics.uptake import uptake_metrics
@@ -146,6 +147,7 @@ def _numbers(
     )
     unknown = bool((view.reference == IGNORE).any())
     numbers |= burden_metrics(*tables, settings, unknown=unknown)
+    numbers |= rater_metrics(view.prediction, view.reference, view.raters, value, grid.voxel_ml)
     return numbers | (uptake_metrics(*tables) if "pet" in volumes else {})
 
 

@@ -28,7 +28,7 @@ def labelled_cases(manifest: Path, names: Sequence[str] | None = None) -> list[C
         raise DataError(
             "the manifest must hold the case", case=", ".join(sorted(unknown)), file=manifest
         )
-    chosen = [c for c in cases if c.label is not None and (names is None or c.id in names)]
+    chosen = [c for c in cases if c.labelled and (names is None or c.id in names)]
     if not chosen:
         raise DataError(
             "the manifest must have a case with a label",

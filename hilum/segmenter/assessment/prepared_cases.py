@@ -15,9 +15,11 @@ from hilum.core.geometry import Grid
 from hilum.core.modality import modality
 from hilum.core.types import IGNORE
 from hilum.datasets.store.case_store import CaseStore, StoredCase
+from hilum.datasets.store.raters import raters_of
 from hilum.evaluation.charts.pictures import case_picture
 from hilum.evaluation.metrics.case import case_metrics
 from hilum.evaluation.metrics.empty import settled, state_of
+from hilum.evaluation.metrics.raters import rater_metrics
 from hilum.evaluation.metrics.scores import CaseScores, score_case, summary
 from hilum.evaluation.metrics.voxel_average_precision import voxel_average_precision
 from hilum.evaluation.settings import EvaluationSettings
@@ -211,6 +213,9 @@ def _metrics(case: StoredCase, mask: np.ndarray, classes: int) -> Numbers:
     physical = {m: x for m, x in images.items() if modality(m).unit == "SUV"}
     reference = np.asarray(case.label)
     found = measure(mask, reference, case.grid, physical, range(1, classes))
+    raters = raters_of(case)
+    for c, numbers in found.items():
+        numbers |= rater_metrics(mask, reference, raters, c, case.grid.voxel_ml)
     rows = {c: n if looked_for(case.annotated, c) else unknown(n) for c, n in found.items()}
     return {
         name if c == 1 else f"{name}_class{c}": value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,12 +26,14 @@ class View:
         prediction: Whole numbers `[D, H, W]`, 0 where the reference is unknown.
         reference: The same; 255 is unknown.
         nodes: Of both.
+        raters: The same masks of each rater, by name, if there are several.
     """
 
     region: str
     prediction: np.ndarray
     reference: np.ndarray
     nodes: tuple[Instances, Instances]
+    raters: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[int]:
@@ -58,14 +60,16 @@ def views_of(both: Aligned, settings: EvaluationSettings) -> Iterator[View]:
         masks = (_union(mask, values) for mask in (both.prediction, both.reference))
         prediction, reference = masks
         nodes = Instances.of(prediction), Instances.of(reference)
-        yield View(name, prediction, reference, nodes)
+        raters = {rater: _union(mask, values) for rater, mask in both.raters.items()}
+        yield View(name, prediction, reference, nodes, raters)
 
 
 def classes_of(both: Aligned, settings: EvaluationSettings) -> View:
     """Return the view of the classes; of one class where a mask numbers its nodes."""
     masks = both.prediction, both.reference
     if settings.instances == "none":
-        return View("", *masks, (Instances.of(masks[0]), Instances.of(masks[1])))
+        nodes = Instances.of(masks[0]), Instances.of(masks[1])
+        return View("", *masks, nodes, both.raters)
     one, other = (_union(mask, values_of(mask)) for mask in masks)
     nodes = tuple(
         Instances.by_value(mask) if settings.instances in ("both", side) else Instances.of(union)

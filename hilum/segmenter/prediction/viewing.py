@@ -19,6 +19,7 @@ from hilum.datasets.io.lattice import place_mask
 from hilum.datasets.io.nifti import read_label, read_volume
 from hilum.datasets.io.resampling import resample
 from hilum.datasets.manifest import read_manifest
+from hilum.datasets.raters.reading import label_file, read_case_label
 from hilum.datasets.source import stem_of
 from hilum.evaluation.metrics.node_record import NodeRecord, read_nodes
 from hilum.evaluation.viewer.case import PRESETS, Layer, Marked, Shown, Window, mark
@@ -109,8 +110,9 @@ def show(found: Found) -> Shown:
         DataError: If a file is missing or damaged, or masks lie on different grids.
     """
     masks = {"prediction": read_label(found.mask, found.case.id)}
-    if found.case.label is not None:
-        masks["reference"] = read_label(found.case.label, found.case.id)
+    reference = read_case_label(found.case)
+    if reference is not None:
+        masks["reference"] = reference
     first = masks["prediction"]
     grid, axes, flips = first.grid.canonical()
     over = tuple(axis for axis in range(3) if flips[axis])
@@ -118,7 +120,7 @@ def show(found: Found) -> Shown:
     marked: dict[str, Marked] = {}
     for number, (who, volume) in enumerate(masks.items()):
         if number:
-            label = found.case.label
+            label = label_file(found.case)
             volume, _ = place_mask(volume, first.grid, case=found.case.id, file=label)
         turned = np.flip(np.where(volume.array == 255, 0, volume.array).transpose(axes), over)
         marked[who] = mark(turned, grid, rows if number == 0 else ())

@@ -19,13 +19,16 @@ from hilum.annotate.formats.slicer import (
     read_segmentation,
     write_segmentation,
 )
+from hilum.annotate.taking.settings import TakeSettings
 from hilum.annotate.taking.versions import versions
 from hilum.cli.app import app
 from hilum.core.errors import UserError
 from hilum.core.geometry import Grid
+from hilum.core.settings import validate
 from hilum.datasets.io.nifti import read_label, write_volume
 from hilum.datasets.manifest import read_manifest
 from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.raters import raters_of
 
 from .conftest import Loop
 
@@ -168,6 +171,31 @@ def test_versions_and_raters_are_kept_apart(loop: Loop) -> None:
     np.testing.assert_array_equal(read_label(folder / "ana" / "1.nii.gz").array, first)
     np.testing.assert_array_equal(read_label(folder / "ana" / "2.nii.gz").array, second)
     assert loop.label() == folder / "ben" / "2.nii.gz"
+
+
+def test_raters_together_are_made_one_by_preparing(loop: Loop) -> None:
+    together = validate(TakeSettings, {"raters": "together"})
+    masks = {"ana": loop.corrected(), "Ben": loop.corrected(), "carl": loop.corrected()}
+    masks["Ben"][1:3, 1:3, 1:3] = 0
+    for rater, mask in masks.items():
+        loop.give("case_0.nii.gz", mask)
+        assert list(loop.take(rater=rater, settings=together).labels) == ["case_0"]
+    case = {one.id: one for one in read_manifest(loop.manifest)}["case_0"]
+    folder = loop.folder / "labels" / "case_0"
+    assert case.label is None
+    assert case.raters == {name.lower(): folder / name / "1.nii.gz" for name in masks}
+    stored = CaseStore(loop.store)["case_0"]
+    assert list(raters_of(stored)) == ["ana", "ben", "carl"]
+    # Two of three drew the node at the corner.
+    assert np.asarray(stored.label).sum() == np.asarray(raters_of(stored)["ana"]).sum()
+    # One of them draws again: his column changes, the others' stay.
+    loop.give("case_0.nii.gz", masks["ana"])
+    loop.take(rater="Ben")
+    case = {one.id: one for one in read_manifest(loop.manifest)}["case_0"]
+    assert case.raters["ben"] == folder / "Ben" / "2.nii.gz"
+    assert case.raters["ana"] == folder / "ana" / "1.nii.gz"
+    # Who has no column stays apart unless asked for.
+    assert list(loop.take(rater="dora").apart) == ["case_0"]
 
 
 @pytest.mark.parametrize("form", ["nifti", "slicer", "in place"])
