@@ -32,7 +32,8 @@ class SyntheticNodes(PretextTask):
     tissues, as dense as the case's soft tissue and as noisy as its scan, their uptake at its
     resolution and a few mm away. Decoys (nodules without uptake, uptake without a nodule, real foci
     copied elsewhere or erased) are background. Uptake that nobody pasted is unknown. The loss is
-    cross-entropy plus Dice over known voxels. Encoder, decoder and head can be handed on: a pasted
+    cross-entropy plus Dice over known voxels; with `unpasted` the unknown ones count as background in
+    a cross-entropy of that weight: most of them are organs, and few are nodes. Encoder, decoder and head can be handed on: a pasted
     node is a node.
 
     Source:
@@ -59,6 +60,7 @@ class SyntheticNodes(PretextTask):
         family: Shapes of real nodes; or, as a control, `box` or `spiculated`.
         foreign: Whether density and uptake have rings, as a control.
         control: `shuffled` (uptake of another patch) or `noise` (noise in place of nodes).
+        unpasted: Weight of unknown voxels as background; 0 leaves them out.
         deep_supervision: Whether coarser maps predict, too, as in fine-tuning.
     """
 
@@ -92,6 +94,7 @@ class SyntheticNodes(PretextTask):
         family: str = USUAL.family,
         foreign: bool = USUAL.foreign,
         control: str = USUAL.control,
+        unpasted: float = 0.0,
         deep_supervision: bool = True,
     ) -> None:
         super().__init__()
@@ -116,6 +119,9 @@ class SyntheticNodes(PretextTask):
                 "control": control,
             },
         )
+        if not 0 <= unpasted <= 1:
+            raise SettingsError("unpasted must be a weight of 0 to 1", found=unpasted)
+        self.unpasted = unpasted
         check_voxels(self.recipe, self.spacing)
         if control == "shuffled":
             self.least_batch = 2
@@ -126,7 +132,11 @@ class SyntheticNodes(PretextTask):
     def loss(self, batch: PretextBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, its two terms, and the shares of voxels that are node and unknown."""
         pasted = self.paste(batch)
-        loss, terms = self.criterion(self.decoder(self.encoder(pasted.image)), pasted.label)
+        found = self.decoder(self.encoder(pasted.image))
+        loss, terms = self.criterion(found, pasted.label)
+        if self.unpasted:
+            terms["unpasted"] = self.unpasted * as_background(found[0], pasted.label)
+            loss = loss + terms["unpasted"]
         return loss, terms | {
             "pasted_share": (pasted.label == 1).float().mean(),
             "unknown_share": (pasted.label == IGNORE).float().mean(),
@@ -179,6 +189,21 @@ class SyntheticNodes(PretextTask):
     def _is_paired(self, modalities: Sequence[str]) -> bool:
         scales = {modality(name).scale for name in modalities if name in self.modalities}
         return scales >= {"linear", "log"}
+
+
+def as_background(scores: Tensor, label: Tensor) -> Tensor:
+    """Return the cross-entropy of unknown voxels as background, over the number of known ones.
+
+    So an unknown voxel weighs as much as a known one in the criterion's cross-entropy.
+
+    Args:
+        scores: Logits `[B, 2, D, H, W]`.
+        label: `[B, 1, D, H, W]`, 255 where unknown.
+    """
+    surprise = -scores.float().log_softmax(1)[:, :1]
+    unknown = label == IGNORE
+    held = torch.where(unknown, surprise, surprise.new_zeros(()))
+    return held.sum() / (~unknown).sum().clamp(min=1)
 
 
 def _triple(values: Sequence[float]) -> Triple:

@@ -197,6 +197,26 @@ def test_real_foci_are_unknown_unless_covered_or_erased(made: Any) -> None:
     assert erased > 0
 
 
+def test_unpasted_uptake_counts_as_background_with_its_weight(made: Any) -> None:
+    _, pet, _ = patient()
+    pet[14:17, 12:15, 12:15] = 6
+    losses: dict[float, Tensor] = {}
+    terms: dict[float, dict[str, Tensor]] = {}
+    for weight in (0.0, 0.25):
+        torch.manual_seed(0)
+        one = task(made, **PLAIN, nodes=1, short_mm=(4, 8), unpasted=weight)
+        with torch.no_grad():
+            losses[weight], terms[weight] = one.loss(batch(pet=pet))
+            pasted = one.paste(batch(pet=pet))
+            odds = one.decoder(one.encoder(pasted.image))[0].double().softmax(1)[:, 0]
+    unknown = (pasted.label == 255)[:, 0].numpy()
+    slow = -float(np.log(odds.numpy()[unknown]).sum()) / float((~unknown).sum())
+    assert unknown.sum() > 20
+    assert float(terms[0.25]["unpasted"]) == pytest.approx(0.25 * slow, rel=1e-4)
+    assert float(losses[0.25] - losses[0.0]) == pytest.approx(0.25 * slow, rel=1e-3)
+    assert "unpasted" not in terms[0.0]
+
+
 @pytest.mark.parametrize("value", [-700.0, 40.0, 800.0])
 def test_a_patch_of_lung_organ_or_bone_alone_gets_no_node(made: Any, value: float) -> None:
     pasted = task(made, nodes=6, decoys=0).paste(batch(ct=torch.full(SIDES, value)))
@@ -251,6 +271,7 @@ def test_a_step_reads_nothing_of_the_device(made: Any) -> None:
         ({"long_mm": 20}, "long axis"),
         ({"hilum": 0.7, "necrosis": 0.6}, "hilum and necrosis must be fractions"),
         ({"unknown": 0}, "unknown: .*greater than 0"),
+        ({"unpasted": 1.5}, "unpasted must be a weight"),
         ({"spread_mm": -1}, "spread_mm: .*greater than or equal to 0"),
     ],
 )
