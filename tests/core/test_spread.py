@@ -42,6 +42,10 @@ def die(number):
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 """
+WITHOUT_LOOKING = """
+from hilum.core import spread
+spread.PAUSE_S = 1000
+"""
 WITHOUT_THE_SYSTEM = """
 sys.platform = "another"
 from hilum.core import spread
@@ -107,7 +111,17 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("more", ["", WITHOUT_THE_SYSTEM], ids=["the system tells", "by looking"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param(
+            WITHOUT_LOOKING,
+            id="the system tells",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells"),
+        ),
+        pytest.param(WITHOUT_THE_SYSTEM, id="by looking"),
+    ],
+)
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path, more: str) -> None:
     """SIGKILL, as by a user or for want of memory: the parent can say nothing."""
     if not Path("/proc/self/stat").exists():

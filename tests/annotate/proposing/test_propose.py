@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hilum.annotate.formats.slicer import read_segmentation
-from hilum.annotate.proposing.numbering import numbered
+from hilum.annotate.proposing.numbering import numbered, segments_of
 from hilum.annotate.proposing.propose import propose, sensitive
 from hilum.annotate.proposing.record import proposals_in
 from hilum.annotate.proposing.settings import ProposalSettings
@@ -144,6 +144,20 @@ def test_with_all_labelled_there_is_nothing_to_propose(
 ) -> None:
     with pytest.raises(DataError, match="must be a case to propose for"):
         propose(threshold, manifest, tmp_path / "out")
+
+
+def test_segments_say_what_they_are_and_how_sure() -> None:
+    mask = np.zeros((4, 6, 6), np.uint8)
+    mask[1:3, 1:4, 1:3] = 2
+    (node,) = node_table(mask, Grid.from_spacing(mask.shape, (3, 2, 2)))
+    sure, doubtful, unknown = segments_of(
+        [replace(node, id=n, probability=p) for n, p in ((4, 0.9), (7, 0.1), (8, None))],
+        ["node", "lesion"],
+    )
+    assert (sure.name, sure.number, sure.value) == ("4 lesion, 4 mm, p 0.90", 4, 2)
+    assert sure.colour == pytest.approx((0.1, 0.79, 0.2)), "green"
+    assert doubtful.colour == pytest.approx((0.9, 0.31, 0.2)), "red"
+    assert unknown.colour == pytest.approx((1.0, 0.25, 0.2)), "nothing is known of it"
 
 
 def test_numbers_lie_on_their_nodes_however_the_scan_is_turned() -> None:

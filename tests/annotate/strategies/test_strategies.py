@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,6 +53,20 @@ def test_typical_takes_the_middle_of_each_cluster_the_largest_first() -> None:
         apart = np.linalg.norm(vectors[own, None] - vectors[own][None], axis=-1)
         mean = np.sort(apart, 1)[:, 1:21].mean(1)
         assert index == own[np.argmin(mean)]
+
+
+def test_typical_says_of_which_cluster() -> None:
+    vectors, group = blobs()
+    pool = Pool([f"p{i}" for i in range(len(vectors))], np.random.default_rng(0), vectors)
+    picks = STRATEGIES["typical"]().pick(pool, 3, anyone(len(vectors)))
+    told = [
+        re.fullmatch(r"most typical of cluster (\d) of 3 \((\d+) patients\)", p.reason)
+        for p in picks
+    ]
+    assert all(told)
+    assert sorted(int(one[1]) for one in told if one) == [1, 2, 3]
+    sizes = [int((group == group[pick.who]).sum()) for pick in picks]
+    assert [int(one[2]) for one in told if one] == sizes
 
 
 def test_typical_leaves_clusters_that_have_labels_to_the_last() -> None:
