@@ -32,9 +32,9 @@ class SyntheticNodes(PretextTask):
     tissues, as dense as the case's soft tissue and as noisy as its scan, their uptake at its
     resolution and a few mm away. Decoys (nodules without uptake, uptake without a nodule, real foci
     copied elsewhere or erased) are background. Uptake that nobody pasted is unknown. The loss is
-    cross-entropy plus Dice over known voxels; with `unpasted` the unknown ones count as background in
-    a cross-entropy of that weight: most of them are organs, and few are nodes. Encoder, decoder and head can be handed on: a pasted
-    node is a node.
+    cross-entropy plus Dice over known voxels; with `unpasted` the unknown ones count as background
+    in a cross-entropy of that weight: most of them are organs, and few are nodes. Encoder, decoder
+    and head can be handed on: a pasted node is a node.
 
     Source:
         Pasted lesions: Hu et al., "Label-Free Liver Tumor Segmentation", CVPR 2023,
