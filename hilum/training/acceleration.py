@@ -35,7 +35,7 @@ def accelerate(module: pl.LightningModule, settings: TrainerSettings) -> None:
     """
     networks: Iterable[nn.Module] = getattr(module, "networks", tuple)()
     for network in networks:
-        if settings.channels_last:
+        if _wanted(network, settings):
             _channels_last(network)
         if settings.compile != "off":
             allow_recompiles(RECOMPILES)
@@ -47,6 +47,18 @@ def fused(parameters: Iterable[Tensor]) -> bool:
     """Say whether an optimiser should take its step in one kernel: where all is on a GPU."""
     devices = {parameter.device.type for parameter in parameters}
     return devices == {"cuda"}
+
+
+def _wanted(network: nn.Module, settings: TrainerSettings) -> bool:
+    """Say whether a network gets channels last: as asked, else on a GPU if it is convolutional.
+
+    cuDNN's kernels for tensor cores take maps so, and would turn others at every layer.
+    """
+    if settings.channels_last is not None:
+        return settings.channels_last
+    sizes = [(p.ndim == 5, p.numel()) for p in network.parameters()]
+    kernels = sum(size for kernel, size in sizes if kernel)
+    return torch.cuda.is_available() and 2 * kernels > sum(size for _, size in sizes)
 
 
 def _channels_last(network: nn.Module) -> None:

@@ -178,9 +178,7 @@ def advice(found: Bench, trainer: TrainerSettings) -> list[str]:
                 "a larger batch, patch or encoder fits (`hilum plan`)"
             )
         if trainer.compile == "off":
-            lines.append(
-                "compile: try trainer.compile=on and trainer.channels_last=true, and compare"
-            )
+            lines.append("compile: try trainer.compile=on, and compare")
     elif torch.get_num_threads() < cores and trainer.threads is None:
         lines.append(
             f"threads: {torch.get_num_threads()} of {cores} cores; trainer.threads={cores}"

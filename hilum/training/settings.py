@@ -59,8 +59,10 @@ class TrainerSettings(Settings):
         description="on: torch.compile, a minute at the start; graphs: with CUDA graphs, for small "
         "networks on a GPU",
     )
-    channels_last: bool = Field(
-        False, description="3D maps with channels last in memory; for convolutions on a GPU"
+    channels_last: bool | None = Field(
+        None,
+        description="3D maps with channels last in memory; empty: on a GPU, for networks most of "
+        "whose weights are 3D kernels",
     )
     threads: int | None = Field(None, ge=1, description="processor threads; empty: all free cores")
     devices: int = Field(

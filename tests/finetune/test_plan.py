@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,53 @@ def test_a_step_of_the_plan_fits_the_memory(store: CaseStore, memory: float) -> 
     if batch < 8:
         assert needed(strategy, patch, batch + 1) > memory * GIB, "as large as it can be"
     validate(FinetuneSettings, values | {"store": "x"})
+
+
+PEAK = """
+import ctypes, sys
+from pathlib import Path
+import torch
+from hilum.core.settings import validate
+from hilum.losses.dice_ce import DiceCeLoss
+from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.segmenter import Segmenter
+
+def step(side, batch):
+    values = {"modalities": ("ct", "pet"), "encoder": {"name": "resenc", "size": "tiny"},
+              "fusion": {"name": "early"}, "patch": (side,) * 3, "spacing": (3, 2, 2)}
+    segmenter = Segmenter(validate(SegmenterConfig, values))
+    optimiser = torch.optim.AdamW(segmenter.parameters())
+    image = torch.randn(batch, 2, side, side, side)
+    label = (torch.rand(batch, 1, side, side, side) < 0.01).byte()
+    for _ in range(2):
+        logits = segmenter(image, torch.ones(batch, 2, dtype=torch.bool))
+        DiceCeLoss()(logits, label)[0].backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+def status(what):
+    text = Path("/proc/self/status").read_text()
+    return int(text.split(what + ":")[1].split()[0]) * 1024
+
+torch.set_num_threads(1)
+step(32, 2)  # libraries and kernels are there
+ctypes.CDLL("libc.so.6").malloc_trim(0)
+before = status("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")
+step(64, 2)
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="asks Linux for the peak")
+def test_the_memory_of_a_step_is_what_the_system_says_it_takes() -> None:
+    done = subprocess.run([sys.executable, "-P", "-W", "ignore", "-c", PEAK], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    values = {"modalities": ("ct", "pet"), "encoder": {"name": "resenc", "size": "tiny"}}
+    strategy = strategy_of(values | {"fusion": {"name": "early"}, "patch": [64, 64, 64]})
+    found = needed(strategy, (64, 64, 64), 2)
+    assert 0.75 * found < int(done.stdout) < 1.15 * found
 
 
 def test_what_is_asked_for_is_taken(store: CaseStore) -> None:

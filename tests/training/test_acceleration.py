@@ -86,6 +86,37 @@ def test_channels_last_holds_for_kernels_but_not_for_what_is_saved() -> None:
     assert all(tensor.is_contiguous() for tensor in state_of(module).values())
 
 
+class Tokens(pl.LightningModule):
+    """Most of its weights are no kernels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Conv3d(2, 8, 2, 2), nn.Flatten(2), nn.Linear(64, 64))
+
+    def networks(self) -> tuple[nn.Module, ...]:
+        return (self.network,)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "asked", "kind", "expected"),
+    [
+        (True, None, Module, True),
+        (True, None, Tokens, False),
+        (True, False, Module, False),
+        (False, None, Module, False),
+        (False, True, Tokens, True),
+    ],
+)
+def test_convolutional_networks_on_a_gpu_get_channels_last_unless_asked_otherwise(
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, asked: bool | None, kind: Any, expected: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    module = kind()
+    accelerate(module, settings(channels_last=asked))
+    [kernel] = [p for p in module.parameters() if p.ndim == 5][:1]
+    assert kernel.is_contiguous(memory_format=torch.channels_last_3d) == expected
+
+
 def test_nothing_is_compiled_unless_asked_for() -> None:
     module = Module()
     accelerate(module, settings())
