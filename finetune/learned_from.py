@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hilum.core.seen import Seen, read_seen, tested_by, together
-from hilum.datasets.leakage import check_unseen, check_unspent, seen_in
+from hilum.datasets.leakage import check_unseen, check_unspent, seen_cases, seen_in
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.segmenter import Segmenter
@@ -32,8 +33,7 @@ def learned_from(
     if unlabelled or settings.pseudo.segmenter is not None:
         own |= set(split.pool)
     start = [] if settings.init_from is None else [*folders_of(settings.init_from)]
-    pseudo, other = settings.pseudo, settings.transfer.other_cohort
-    sources = [*start, *(one for one in (pseudo.segmenter, pseudo.keep) if one is not None)]
+    other, sources = settings.transfer.other_cohort, _sources(settings)
     for folder in start if not settings.transfer.spend_test else ():
         check_unspent(folder, store, sorted(own), other_cohort=other)
     notes = [
@@ -42,6 +42,13 @@ def learned_from(
         for note in check_unseen(source, store, split.test, other_cohort=other)
     ]
     return together(seen_in(store, own), *map(read_seen, sources)), notes
+
+
+def _sources(settings: FinetuneSettings) -> list[Path]:
+    """Return the folders of weights that a run learns from."""
+    start = [] if settings.init_from is None else [*folders_of(settings.init_from)]
+    labellers = (settings.pseudo.segmenter, settings.pseudo.keep)
+    return [*start, *(one for one in labellers if one is not None)]
 
 
 def note(
@@ -67,5 +74,8 @@ def note(
         "patients": tuple(p for p in tested.patients if p not in seen.patients),
         "scans": tuple(s for s in tested.scans if s not in seen.scans),
     }
+    earlier = together(*map(read_seen, _sources(settings)))
+    new = set(split.validation) - set(seen_cases(earlier, store, split.validation))
     changes = {"extra": extra, "seen": seen, "tested": tested.model_copy(update=left)}
+    changes["chose"] = seen_in(store, sorted(new))
     segmenter.config = segmenter.config.model_copy(update=changes)

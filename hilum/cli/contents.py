@@ -98,5 +98,5 @@ def _describe_weights(folder: Path) -> Iterable[str]:
     seen = read_seen(folder)
     yield f"patients learned from: {seen_in_words(seen)}"
     for key, value in config.items():
-        if key not in ("seen", "tested"):
+        if key not in ("seen", "tested", "chose"):
             yield f"{key}: {value}"

@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from hilum.core.settings import validate
+from hilum.encoders.decoders.base import Decoder
 from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.resenc import ResencEncoder
 from hilum.fusion import STRATEGIES
 from hilum.fusion.base import FusionStrategy
 from hilum.fusion.cost import cost
 from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.prior_rule import start_at_zero
 from hilum.segmenter.segmenter import Segmenter
 
 from .graph_breaks import captured
@@ -32,6 +34,15 @@ TABLE = STRATEGIES
 
 def make(name: str, modalities: tuple[str, ...] = MODALITIES) -> FusionStrategy:
     """Build a strategy that has left its start, as after some training."""
+    strategy = fresh(name, modalities)
+    for parameter in strategy.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    # In training a strategy may sample; what it predicts is one answer.
+    return strategy.eval()
+
+
+def fresh(name: str, modalities: tuple[str, ...] = MODALITIES) -> FusionStrategy:
+    """Build a strategy as fine-tuning does."""
     torch.manual_seed(0)
     cls = STRATEGIES[name]
     parameters = cls.small
@@ -39,16 +50,12 @@ def make(name: str, modalities: tuple[str, ...] = MODALITIES) -> FusionStrategy:
         key: ResencEncoder(in_channels=len(seen), features=[4, 8], blocks=[1, 1])
         for key, seen in cls.inputs(modalities, **parameters).items()
     }
-    strategy = cls(
+    return cls(
         modalities=modalities,
         encoders=encoders,
         make_decoder=lambda channels, strides: PyramidDecoder(channels, strides, 2),
         **parameters,
     ).double()
-    for parameter in strategy.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    # In training a strategy may sample; what it predicts is one answer.
-    return strategy.eval()
 
 
 def test_every_modality_that_it_is_said_to_see_reaches_the_prediction(name: str) -> None:
@@ -153,6 +160,19 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
             # A bias in front of an instance norm has no effect, so no gradient.
             assert parameter.grad is not None, key
             assert parameter.grad.abs().sum() > 0, key
+
+
+def test_heads_of_zeros_mean_the_same_for_every_class_once_the_prior_is_forgotten(
+    name: str,
+) -> None:
+    """What a segmenter that begins as a rule relies on: all that it says at first is the rule."""
+    strategy = fresh(name).eval()
+    strategy.forget_prior()
+    decoders = [part for part in strategy.modules() if isinstance(part, Decoder)]
+    start_at_zero(decoders, 2, 0.01)
+    levels = strategy(volumes(), torch.tensor(SUBSETS))
+    for logits in levels:
+        assert_close(logits[:, 1], logits[:, 0], rtol=0, atol=1e-9)
 
 
 def test_a_case_without_any_modality_is_an_error(name: str) -> None:

@@ -83,7 +83,8 @@ def average(
     tests = [tested_by(paths[index]) for index in chosen]
     tested = together(*(one for one in tests if one is not None))
     changes = {"extra": noted, "seen": seen, "tested": tested, "operating_point": ARGMAX}
-    config = config.model_copy(update=changes)
+    # Who chose for one may have trained another.
+    config = config.model_copy(update={**changes, "chose": None})
     return _filled(config, mean_of([weights[index] for index in chosen])).save(
         out, beside=owned_by("average")
     )

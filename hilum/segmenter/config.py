@@ -72,6 +72,11 @@ class SegmenterConfig(Settings):
     seen: Seen | None = Field(
         None, description="patients and scans that the weights learned from; empty: not known"
     )
+    chose: Seen | None = Field(
+        None,
+        description="of those that are seen, who chose weights or operating point and trained "
+        "nothing; they may choose again",
+    )
     tested: Seen | None = Field(
         None, description="patients and scans that tested it, or what it went on from"
     )

@@ -11,7 +11,7 @@ import torch
 from hilum.core.errors import DataError, did_you_mean
 from hilum.core.files import read_json, write_json
 from hilum.core.outputs import output
-from hilum.core.seen import Seen, read_seen, together
+from hilum.core.seen import Seen, read_seen, tested_by, together
 from hilum.core.settings import validate
 from hilum.datasets.leakage import seen_cases, seen_in
 from hilum.datasets.store.case_store import CaseStore
@@ -46,7 +46,7 @@ def calibrate(
     (`hilum finetune --folds`) every patient chooses, predicted by the fold that did not learn from
     them, and every fold gets the point: test these patients no more with it; the gain that is told
     is that of points chosen without the patient. Whoever chose is added to the patients that the
-    segmenter has seen. Writes `operating_point.json` and `.html` to `out`.
+    segmenter has seen, and may choose again. Writes `operating_point.json` and `.html` to `out`.
 
     Args:
         segmenter: Segmenter folder, run folder, or folder of folds.
@@ -96,9 +96,13 @@ def _calibrate(
         about = read_json(folder / "config.json")
         config = read_segmenter_config(folder)
         seen = together(config.seen, seen_in(held, names))
+        chose = config.chose or validate(Seen, {})
+        before = seen_cases(config.seen or validate(Seen, {}), held, names)
+        new = [name for name in names if name not in before]
         about |= {
             "operating_point": choice.point.model_dump(mode="json"),
             "seen": seen.model_dump(mode="json"),
+            "chose": together(chose, seen_in(held, new)).model_dump(mode="json"),
         }
         write_json(folder / "config.json", about)
     for line in lines(choice):
@@ -180,7 +184,10 @@ def _choosing(
         return [name for name in split["test"] if store.row(name)["labelled"]]
     names = list(asked if asked is not None else split.get("validation", ()))
     trained = set(split.get("train", ()))
-    known = seen_cases(read_seen(folder) or validate(Seen, {}), store, store.ids)
+    nobody = validate(Seen, {})
+    known = seen_cases(read_seen(folder) or nobody, store, store.ids)
+    again = seen_cases(read_segmenter_config(folder).chose or nobody, store, store.ids)
+    tested = seen_cases(tested_by(folder) or nobody, store, store.ids)
     for name in names:
         if name not in store.rows:
             raise DataError(f"the store has no case {name}{did_you_mean(name, store.ids)}")
@@ -192,14 +199,15 @@ def _choosing(
             raise DataError(
                 "a case that chooses must have a label of every class", case=name, file=store.path
             )
-        if patient in tests or (row.get("split") == "test" and not split):
+        spared = row.get("split") == "test" and not split
+        if patient in tests or name in tested or spared:
             raise DataError(
                 "no patient that tests may choose the operating point",
                 case=name,
                 file=folder,
                 remedy="take validation patients",
             )
-        if patient in learns or (not split and name in known):
+        if patient in learns or (not split and name in known and name not in again):
             raise DataError(
                 "no patient that trained may choose the operating point",
                 case=name,

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from hilum.cli.app import app
 from hilum.core.errors import DataError, SettingsError
-from hilum.core.files import write_json
+from hilum.core.files import read_json, write_json
 from hilum.core.settings import validate
+from hilum.datasets.leakage import check_unseen, seen_in
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.calibration.calibrate import calibrate
 from hilum.segmenter.calibration.choose import LOGITS, ChoiceSettings, choose, dice_of_case
@@ -134,6 +135,32 @@ def test_validation_patients_choose_and_are_seen(run: Path, store: CaseStore) ->
     assert config.seen is not None
     assert len(config.seen.patients) == 2
     assert "<svg" in (out / "operating_point.html").read_text()
+
+
+def test_who_chose_may_choose_again_and_who_trained_or_tested_may_not(
+    run: Path, store: CaseStore
+) -> None:
+    """Of a folder that was moved away from its run, which knows no split."""
+    about = read_json(run / "config.json")
+    about |= {
+        "seen": seen_in(store, ["case_0"]).model_dump(mode="json"),
+        "tested": seen_in(store, ["case_5"]).model_dump(mode="json"),
+    }
+    write_json(run / "config.json", about)
+    (run.parent / "split.json").unlink()
+    for number in (1, 2):
+        calibrate(run, store.path, run.parent / f"out{number}", cases=["case_1", "case_2"])
+    config = read_segmenter_config(run)
+    assert config.seen is not None
+    assert config.chose is not None
+    assert len(config.seen.patients) == 3
+    assert set(config.chose.patients) == set(seen_in(store, ["case_1", "case_2"]).patients)
+    for name, why in (("case_0", "trained"), ("case_5", "tests"), ("case_4", "tests")):
+        with pytest.raises(DataError, match=why):
+            calibrate(run, store.path, run.parent / "out3", cases=[name])
+    # Whoever chose still cannot test it.
+    with pytest.raises(DataError, match="no test patient may have been learned from"):
+        check_unseen(run, store, ["case_1"])
 
 
 @pytest.mark.parametrize(
