@@ -80,8 +80,10 @@ def intervals(
 ) -> Markup:
     """Draw curves of points with intervals over a logarithmic x axis, with a legend below.
 
+    If one lies at 0, the axis is logarithmic in x + 1.
+
     Args:
-        series: Name and points (x above 0, value, lower and upper end) of each curve.
+        series: Name and points (x of 0 or more, value, lower and upper end) of each curve.
         x_label: Below the axis.
         y_label: Title.
     """
@@ -93,10 +95,11 @@ def intervals(
     y0 = min(finite(p[2], p[1]) for p in points)
     y1 = max(finite(p[3], p[1]) for p in points)
     y1 = y1 if y1 > y0 else y0 + 1
-    span = math.log(xs[-1] / xs[0]) or 1.0
+    more = 0 if xs[0] > 0 else 1
+    span = math.log((xs[-1] + more) / (xs[0] + more)) or 1.0
 
     def place(x: float, y: float) -> tuple[float, float]:
-        across = math.log(x / xs[0]) / span if len(xs) > 1 else 0.5
+        across = math.log((x + more) / (xs[0] + more)) / span if len(xs) > 1 else 0.5
         return (
             left + 30 + across * (WIDTH - left - 70),
             10 + (1 - (y - y0) / (y1 - y0)) * (height - bottom - 10),

@@ -51,7 +51,7 @@ def labels_needed(
     """Return how many labelled patients `arm` needs to reach the mean of `other`.
 
     The means of the arm are made to rise with the labels (isotonic regression) and joined by
-    straight lines over the logarithm of their number. The interval holds every number of labels at
+    straight lines over the logarithm of their number (of one more if none, 0, is among them). The interval holds every number of labels at
     which the arm does not differ significantly from the other one, patient by patient and run by
     run, by the random effects of a study's comparisons: with few patients and runs percentiles of a
     bootstrap are far too narrow for it (`benchmarks/study_statistics.py`).
@@ -102,7 +102,7 @@ def _not_different(numbers: list[int], cube: np.ndarray) -> tuple[float, float]:
         for share in np.linspace(0, 1, STEPS + 1):
             table = (1 - share) * cube[i] + share * cube[i + 1] - cube[-1]
             found = estimate(table, study, float((1 - share) ** 2 + share**2 + 1))
-            place = numbers[i] * (numbers[i + 1] / numbers[i]) ** float(share)
+            place = _between(numbers, i, float(share))
             if found.high >= -TINY:
                 low = min(low, place)
             if found.low <= TINY:
@@ -121,5 +121,14 @@ def _cross(numbers: list[int], means: np.ndarray, target: float) -> float:
         return math.inf
     i = int(above[0])
     share = (target - curve[i - 1]) / (curve[i] - curve[i - 1])
-    start, end = math.log(numbers[i - 1]), math.log(numbers[i])
-    return math.exp(start + share * (end - start))
+    return _between(numbers, i - 1, float(share))
+
+
+def _between(numbers: list[int], i: int, share: float) -> float:
+    """Return the number a share of the way to the next one, over the logarithm.
+
+    With none (0) among the numbers, over the logarithm of one more.
+    """
+    more = 0 if numbers[0] > 0 else 1
+    start, end = math.log(numbers[i] + more), math.log(numbers[i + 1] + more)
+    return math.exp(start + share * (end - start)) - more

@@ -22,6 +22,13 @@ def test_it_is_the_crossing_over_the_logarithm() -> None:
     assert (found.target, found.reached) == (pytest.approx(0.4), 1.0)
 
 
+def test_none_is_a_number_of_labels_too() -> None:
+    """Over the logarithm of one more: 0 and 3 are at 1 and 4, half way lies 2, so 1 label."""
+    found = labels_needed({0: flat(0.2), 3: flat(0.6)}, flat(0.4))
+    assert (found.needed, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0))
+    assert labels_needed({0: flat(0.5), 3: flat(0.6)}, flat(0.4)).needed == 0
+
+
 def test_a_curve_that_falls_is_made_to_rise() -> None:
     curve = {1: flat(0.2), 2: flat(0.5), 4: flat(0.3), 8: flat(0.8)}
     found = labels_needed(curve, flat(0.6))
