@@ -51,10 +51,11 @@ def labels_needed(
     """Return how many labelled patients `arm` needs to reach the mean of `other`.
 
     The means of the arm are made to rise with the labels (isotonic regression) and joined by
-    straight lines over the logarithm of their number (of one more if none, 0, is among them). The interval holds every number of labels at
-    which the arm does not differ significantly from the other one, patient by patient and run by
-    run, by the random effects of a study's comparisons: with few patients and runs percentiles of a
-    bootstrap are far too narrow for it (`benchmarks/study_statistics.py`).
+    straight lines over the logarithm of their number (of one more if none, 0, is among them). The
+    interval holds every number of labels at which the arm does not differ significantly from the
+    other one, patient by patient and run by run, by the random effects of a study's comparisons:
+    with few patients and runs percentiles of a bootstrap are far too narrow for it
+    (`benchmarks/study_statistics.py`).
 
     Source:
         Interval by inversion of a test, as Fieller's: Fieller, J R Stat Soc B 1954, 16:175.
