@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from hilum.core.errors import SettingsError, Stopped, UserError
+from hilum.core.waiting import bound_waiting
 
 from .annotate import annotate
 from .average import average
@@ -74,6 +75,7 @@ USAGE: type[Exception] = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
+    bound_waiting()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that knows few characters still shows the others, by their numbers.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from hilum.core.waiting import waiting_line
 
 from .settings import TrainerSettings
 
@@ -26,6 +28,12 @@ def readers(settings: TrainerSettings) -> int:
     if not torch.cuda.is_available():
         return 0
     return max(1, min(MOST_READERS, _cores() // settings.devices - 1))
+
+
+def say_waiting(say: Callable[[str], None]) -> None:
+    """Say how waiting threads were bound, where the processor computes."""
+    if waiting_line() and not torch.cuda.is_available():
+        say(waiting_line())
 
 
 @contextmanager

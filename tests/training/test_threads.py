@@ -33,6 +33,15 @@ def test_what_is_asked_for_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert readers(trainer_settings(steps=1, workers=9)) == 9
 
 
+def test_a_run_on_the_processor_says_how_its_threads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    for line, gpu in (("", False), ("bounded", False), ("bounded", True)):
+        monkeypatch.setattr(threads, "waiting_line", lambda line=line: line)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        threads.say_waiting(lines.append)
+    assert lines == ["bounded"]
+
+
 def test_readers_leave_the_other_cores_to_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(threads, "_cores", lambda: 2)
