@@ -30,8 +30,7 @@ LEAST_MAP = 4
 SCRATCH = 1.2
 """What a step takes over what its tensors do: kernels' own memory, and what the allocator keeps.
 
-Measured on a processor as 1.1 to 1.2 for batches of two and more (`tests/finetune/test_plan.py`);
-not measured on a GPU. In bfloat16 a step takes less: 0.9 of the tensors in float32.
+Measured on a processor: 1.1 to 1.2 for batches of two and more, 0.9 in bfloat16; on no GPU.
 """
 LEAST_SIDE = 24
 """Voxels below which a side does not shrink to save time."""
