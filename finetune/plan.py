@@ -13,6 +13,7 @@ from pydantic import Field
 
 from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple, Triple
+from hilum.core.gpu import smallest_gpu
 from hilum.core.settings import Settings, validate
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders.resenc import SIZES
@@ -164,8 +165,7 @@ def _budget(settings: PlanSettings) -> tuple[float, str]:
     if settings.memory is not None:
         return settings.memory * GIB, f"the {settings.memory:g} GiB asked for"
     if torch.cuda.is_available():
-        total = torch.cuda.get_device_properties(0).total_memory
-        return 0.8 * total, f"80 % of the GPU's {total / GIB:.0f} GiB"
+        return 0.8 * smallest_gpu(), f"80 % of the GPU's {smallest_gpu() / GIB:.0f} GiB"
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return 0.5 * total, f"half of the machine's {total / GIB:.0f} GiB"
 

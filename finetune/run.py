@@ -23,7 +23,7 @@ from hilum.segmenter.inference.out_of_memory import training_advice
 from hilum.segmenter.inference.predict_case import steps
 from hilum.segmenter.segmenter import Segmenter
 from hilum.training.processes import follows
-from hilum.training.threads import say_waiting
+from hilum.training.threads import say_machine
 from hilum.training.tracking import Tracker, tracked
 from hilum.training.trainer import fit
 
@@ -89,7 +89,7 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
         if run.checkpoint is None:
             _say_start(run, report, found.notes, say)
         say(start_line(settings, store, split, segmenter.config, run.path))
-        say_waiting(say)
+        say_machine(say)
         tracking = settings.trainer.tracking
         config = read_yaml(run.path / "config.yaml")
         with tracked(run.path, tracking, config, run.command) as tracker:

@@ -22,7 +22,7 @@ from hilum.encoders.decoders.base import Decoder
 from hilum.encoders.networks import NetworkConfig, save_network
 from hilum.training.checkpoints import write_weights
 from hilum.training.processes import follows
-from hilum.training.threads import say_waiting
+from hilum.training.threads import say_machine
 from hilum.training.tracking import tracked
 from hilum.training.trainer import fit
 
@@ -79,7 +79,7 @@ def pretrain(settings: PretrainSettings, out: str | Path, *, say: Say = print) -
             for note in found.notes:
                 say(f"note: {note}")
         say(start_line(settings, store, found.modalities, found.cases, run.path))
-        say_waiting(say)
+        say_machine(say)
         tracking = settings.trainer.tracking
         config = read_yaml(run.path / "config.yaml")
         with tracked(run.path, tracking, config, run.command) as tracker:

@@ -57,6 +57,7 @@ def _hardware() -> list[str]:
     try:
         import torch
 
+        from hilum.core.gpu import gpu_notes
         from hilum.core.precision import autocast_dtype
     except ImportError as error:
         return [f"torch        does not import: {error}"]
@@ -68,6 +69,7 @@ def _hardware() -> list[str]:
         f"processor    {os.cpu_count()} cores, {torch.get_num_threads()} torch threads",
         f"gpu          {gpu}",
         f"precision    {precision} on {device}",
+        *(f"note         {line}" for line in gpu_notes()),
     ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from hilum.core.gpu import gpu_notes
 from hilum.core.waiting import waiting_line
 
 from .settings import TrainerSettings
@@ -30,8 +31,10 @@ def readers(settings: TrainerSettings) -> int:
     return max(1, min(MOST_READERS, _cores() // settings.devices - 1))
 
 
-def say_waiting(say: Callable[[str], None]) -> None:
-    """Say how waiting threads were bound, where the processor computes."""
+def say_machine(say: Callable[[str], None]) -> None:
+    """Say what GPU does not compute, and where none does how waiting threads were bound."""
+    for line in gpu_notes():
+        say(f"note: {line}")
     if waiting_line() and not torch.cuda.is_available():
         say(waiting_line())
 

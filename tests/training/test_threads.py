@@ -38,8 +38,9 @@ def test_a_run_on_the_processor_says_how_its_threads_wait(monkeypatch: pytest.Mo
     for line, gpu in (("", False), ("bounded", False), ("bounded", True)):
         monkeypatch.setattr(threads, "waiting_line", lambda line=line: line)
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
-        threads.say_waiting(lines.append)
-    assert lines == ["bounded"]
+        monkeypatch.setattr(threads, "gpu_notes", lambda gpu=gpu: ["why"] * gpu)
+        threads.say_machine(lines.append)
+    assert lines == ["bounded", "note: why"]
 
 
 def test_readers_leave_the_other_cores_to_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
