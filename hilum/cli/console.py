@@ -21,7 +21,11 @@ Progress = Callable[[int, int, str], None]
 
 @contextmanager
 def progress(what: str) -> Iterator[Progress]:
-    """Show how far a loop over cases is, and when it will end."""
+    """Show how far a loop over cases is, and when it will end.
+
+    A command may count twice, as an import does: headers, then cases. The time of the first says
+    nothing about the second, so it is measured again from there.
+    """
     if sys.stderr.isatty():
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
@@ -35,13 +39,26 @@ def progress(what: str) -> Iterator[Progress]:
         )
         with Bar(*columns, transient=True) as bar:
             task = bar.add_task(what, total=None, now="")
-            yield lambda done, total, name: bar.update(task, completed=done, total=total, now=name)
+            counted = 0
+
+            def move(done: int, total: int, name: str) -> None:
+                nonlocal counted
+                if done < counted:
+                    bar.reset(task)
+                counted = done
+                bar.update(task, completed=done, total=total, now=name)
+
+            yield move
         return
     began = last = time.monotonic()
+    before = 0
 
     def line(done: int, total: int, name: str) -> None:
-        nonlocal last
+        nonlocal began, last, before
         now = time.monotonic()
+        if done < before:
+            began = last
+        before = done
         if done and (done == total or now - last >= 10):
             last = now
             left = (now - began) / done * (total - done)
