@@ -97,6 +97,10 @@ class FinetuneModule(pl.LightningModule):
         # By validation case and class: voxels that both have, each has, and that are unknown.
         self._counts: dict[str, np.ndarray] = {}
 
+    def began_with(self, steps: int) -> None:
+        """Keep the phases of a run that began with so many steps."""
+        self.adaptation.began_with(steps)
+
     def networks(self) -> tuple[nn.Module, ...]:
         """Return what takes the time of a step."""
         return (self.segmenter.strategy,)

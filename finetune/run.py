@@ -22,6 +22,7 @@ from hilum.segmenter.flops import flops
 from hilum.segmenter.inference.out_of_memory import training_advice
 from hilum.segmenter.inference.predict_case import steps
 from hilum.segmenter.segmenter import Segmenter
+from hilum.training.continuing import begin
 from hilum.training.processes import follows
 from hilum.training.threads import say_machine
 from hilum.training.tracking import Tracker, tracked
@@ -88,6 +89,8 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
         write_json(run.path / "split.json", split.as_json())
         if run.checkpoint is None:
             _say_start(run, report, found.notes, say)
+        for line in begin(run, settings.trainer)[1]:
+            say(line)
         say(start_line(settings, store, split, segmenter.config, run.path))
         say_machine(say)
         tracking = settings.trainer.tracking

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from hilum.core.geometry import IntTriple
 from hilum.core.input_scale import ScaleName
+from hilum.core.methods import Method
 from hilum.core.registry import build
 from hilum.core.settings import Settings, validate
 from hilum.datasets.augmentation.settings import AugmentationSettings
@@ -44,10 +45,10 @@ class FinetuneSettings(Settings):
     modalities: tuple[str, ...] | None = Field(
         None, min_length=1, description="modalities to use, in this order; empty: the store's"
     )
-    encoder: dict[str, Any] | None = Field(
+    encoder: Annotated[dict[str, Any], Method("encoders")] | None = Field(
         None, description="name and parameters; empty: as in init_from, else resenc"
     )
-    decoder: dict[str, Any] | None = Field(
+    decoder: Annotated[dict[str, Any], Method("decoders")] | None = Field(
         None, description="name and parameters; empty: as in init_from, else pyramid"
     )
     scale: dict[str, ScaleName] = Field(
@@ -55,7 +56,9 @@ class FinetuneSettings(Settings):
         description="scale of a modality's input, window or zscore (of the whole volume); empty: "
         "as in init_from, else window",
     )
-    fusion: dict[str, Any] = Field({"name": "early"}, description="name and parameters")
+    fusion: Annotated[dict[str, Any], Method("fusion")] = Field(
+        {"name": "early"}, description="name and parameters"
+    )
     names: tuple[str, ...] | None = Field(
         None,
         description="name of each class but the background; empty: as in init_from if that is a "
@@ -101,7 +104,7 @@ class FinetuneSettings(Settings):
         description="rule to begin as, which the network corrects: SUV above a limit, as in "
         "prior_rule.limit=auto; empty: as in init_from if its heads are taken, else none",
     )
-    loss: dict[str, Any] = Field(
+    loss: Annotated[dict[str, Any], Method("losses")] = Field(
         {"name": "dice_ce"}, description="name and parameters; without a name, Dice and CE"
     )
     soft: bool = Field(

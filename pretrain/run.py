@@ -21,6 +21,7 @@ from hilum.datasets.store.recipe import preparation_of
 from hilum.encoders.decoders.base import Decoder
 from hilum.encoders.networks import NetworkConfig, save_network
 from hilum.training.checkpoints import write_weights
+from hilum.training.continuing import begin
 from hilum.training.processes import follows
 from hilum.training.threads import say_machine
 from hilum.training.tracking import tracked
@@ -78,6 +79,8 @@ def pretrain(settings: PretrainSettings, out: str | Path, *, say: Say = print) -
                 say(f"{settings.init_from}: {report.lines()[0]}")
             for note in found.notes:
                 say(f"note: {note}")
+        for line in begin(run, settings.trainer)[1]:
+            say(line)
         say(start_line(settings, store, found.modalities, found.cases, run.path))
         say_machine(say)
         tracking = settings.trainer.tracking

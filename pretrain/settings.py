@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from hilum.core.geometry import IntTriple
+from hilum.core.methods import Method
 from hilum.core.settings import Settings
 from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.datasets.splits import SplitSettings
@@ -66,11 +67,11 @@ class PretrainSettings(Settings):
     modalities: tuple[str, ...] | None = Field(
         None, min_length=1, description="input channels in this order; empty: all of the store"
     )
-    encoder: dict[str, Any] = Field(
+    encoder: Annotated[dict[str, Any], Method("encoders")] = Field(
         default_factory=lambda: {"name": "resenc"},
         description="name and parameters of the encoder; `hilum list encoders`",
     )
-    task: dict[str, Any] = Field(
+    task: Annotated[dict[str, Any], Method("pretext")] = Field(
         default_factory=lambda: {"name": "masked_autoencoder"},
         description="name and parameters of the pretext task; `hilum list pretext`",
     )

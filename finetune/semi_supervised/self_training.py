@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hilum.core.errors import SettingsError
+from hilum.core.continued import LONGER, OTHER
+from hilum.core.errors import RunError, SettingsError
 from hilum.core.outputs import check_output, mark
-from hilum.core.settings import validate
+from hilum.core.settings import read_yaml, validate
 from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore
 
@@ -49,6 +50,7 @@ def self_train(
     names = settings.modalities or store.modalities
     # No round may begin if there is nothing to label.
     unlabelled_cases(store, make_split(store, settings.split), names)
+    _not_longer(settings, out)
     mark(out, "finetune --rounds")
     folder = None
     for number in range(rounds + 1):
@@ -63,3 +65,23 @@ def self_train(
         folder = finetune(run, out / f"round_{number}", say=say)
     assert folder is not None
     return folder
+
+
+def _not_longer(settings: FinetuneSettings, out: Path) -> None:
+    """Raise an error if rounds that began would go on with more steps or another rate.
+
+    A longer round labels anew, and the next would have learned from labels that are gone.
+    """
+    config = out / "round_0" / "config.yaml"
+    if not config.is_file():
+        return
+    before, now = read_yaml(config).get("trainer", {}), settings.trainer.model_dump(mode="json")
+    changed = [key.partition(".")[2] for key in (*LONGER, *OTHER)]
+    changed = [key for key in changed if before.get(key) != now[key]]
+    if changed:
+        raise RunError(
+            "rounds cannot go on with other settings, since each labels for the next",
+            file=out,
+            found=f"trainer.{changed[0]} was {before.get(changed[0])}, now {now[changed[0]]}",
+            remedy="choose another output folder",
+        )

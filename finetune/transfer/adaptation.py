@@ -48,6 +48,10 @@ class Adaptation:
         self._pulled = self._pretrained() if transfer.pull else []
         self._start = [p.detach().clone() for p in self._pulled]
 
+    def began_with(self, steps: int) -> None:
+        """Let the encoders begin where they did in a run of so many steps, which is longer now."""
+        self.thawing = round(self.transfer.decoder_first * steps)
+
     def parts(self) -> Parts:
         """Return what trains, by the name of its learning rate, with its factor on the rate.
 

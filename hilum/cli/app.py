@@ -236,12 +236,16 @@ def list_(
 @app.command("settings")
 def settings_(
     command: Annotated[str, typer.Argument(help="As in prepare, import-pattern or finetune.")],
+    methods: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=METHOD]...", help="Its parameters, as in loss=tversky."),
+    ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="JSON schema for editors.")] = False,
 ) -> None:
     """List the settings of a command with their meaning, unit and default."""
     from .inventory import settings_of
 
-    for line in settings_of(command, schema):
+    for line in settings_of(command, schema, methods or ()):
         say(line)
 
 

@@ -8,7 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hilum.core.errors import SettingsError, did_you_mean
+from hilum.core.methods import methods_of
 from hilum.core.registry import Table
+
+from .parameters import parameters
 
 TABLES: dict[str, tuple[str, str]] = {
     "encoders": ("hilum.encoders", "ENCODERS"),
@@ -100,12 +103,46 @@ def _encoders(cost: bool) -> Iterable[str]:
         yield "one patch of two channels, sides 32 or the next that fit, one thread, this machine"
 
 
-def settings_of(command: str, schema: bool = False) -> list[str]:
-    """Return the settings of a command as text, or its JSON schema."""
+def settings_of(command: str, schema: bool = False, methods: Sequence[str] = ()) -> list[str]:
+    """Return the settings of a command as text, or its JSON schema, or parameters of methods."""
+    if methods and schema:
+        raise SettingsError("the schema is that of a command", remedy="leave out --schema")
+    if methods:
+        return method_settings(command, methods)
     if schema:
         schema_text = json.dumps(_model(command).model_json_schema(), indent=1)
         return [schema_text.replace(" of the {group}", "")]
     rows = setting_rows(command)
+    width = max(len(key) for key, _, _ in rows)
+    return [f"{key:<{width}}  {text} [{default}]" for key, text, default in rows]
+
+
+def method_settings(command: str, asked: Sequence[str]) -> list[str]:
+    """Return the parameters of methods, each with its meaning and default, a line each.
+
+    Args:
+        command: Whose settings name the methods.
+        asked: Settings and methods, as in `loss=tversky`.
+
+    Raises:
+        SettingsError: If a setting is no method, or there is none of the name.
+    """
+    kinds = methods_of(_model(command))
+    rows: list[tuple[str, str, str]] = []
+    for text in asked:
+        key, sign, name = text.partition("=")
+        if not sign or key not in kinds:
+            raise SettingsError(
+                "a method must be written SETTING=NAME" + did_you_mean(key, kinds),
+                found=text,
+                remedy=f"methods of {command}: {', '.join(kinds) or 'none'}",
+            )
+        module, attribute = TABLES[kinds[key]]
+        table: Table = getattr(importlib.import_module(module), attribute)
+        name = _known(name, table)
+        rows.append((f"{key}.name", purpose(table, name), name))
+        own = parameters(table[name], kinds[key])
+        rows += [(f"{key}.{one}", meaning, default) for one, meaning, default in own]
     width = max(len(key) for key, _, _ in rows)
     return [f"{key:<{width}}  {text} [{default}]" for key, text, default in rows]
 

@@ -19,6 +19,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from .continued import (
+    LONGER,
+    OTHER,
+    Changes,
+    check_continuation,
+    in_words,
+    legs_of,
+    note_continuation,
+)
 from .errors import RunError, Stopped, StoreError
 from .files import read_json, write_json, write_text
 from .locks import Lock, Watch, take
@@ -69,7 +78,8 @@ class RunFolder:
 
         Args:
             path: Folder of the run; made if absent.
-            settings: Resolved settings; a folder that holds others is an error.
+            settings: Resolved settings. A folder that holds others is an error, but for those of
+                `continued`, with which the run goes on.
             command: Name of the command.
             data: Fingerprint of the case store. A run goes on with the same data wherever the store
                 lies now, and with no other data.
@@ -86,12 +96,15 @@ class RunFolder:
             yield run
             return
         run.path.mkdir(parents=True, exist_ok=True)
-        run._claim(settings, data)
+        changes = run._claim(settings, data)
         (run.path / "stop").unlink(missing_ok=True)
         run._lock = take(run.path / "lock", WATCH)
         run._lock.keep(run._obey)
         sweep(run.path)
         try:
+            if changes:
+                note_continuation(run.path, changes)
+                (run.path / "DONE").unlink(missing_ok=True)
             write_yaml(run.path / "config.yaml", settings)
             if data:
                 run.note_data(fingerprint=data)
@@ -153,11 +166,13 @@ class RunFolder:
     def finish(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, then `DONE` as the very last thing."""
         self._own()
-        write_json(self.path / "summary.json", summary)
+        legs = legs_of(self.path)
+        write_json(self.path / "summary.json", summary | ({"continued": legs} if legs else {}))
         self._state("done")
         write_text(self.path / "DONE", time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
 
-    def _claim(self, settings: Settings, data: str) -> None:
+    def _claim(self, settings: Settings, data: str) -> Changes:
+        """Check that the folder may be used; return what the run is to go on with, if anything."""
         config = self.path / "config.yaml"
         if not config.exists():
             names = [p.name for p in self.path.iterdir()]
@@ -170,9 +185,9 @@ class RunFolder:
                     found=", ".join(sorted(strangers)[:3]),
                     remedy="choose another output folder",
                 )
-            return
+            return {}
         if self._never_began():
-            return
+            return {}
         before = self.data.get("fingerprint", "")
         if data and before and data != before:
             raise StoreError(
@@ -183,19 +198,25 @@ class RunFolder:
             )
         free = RUNTIME_ONLY | ({"store"} if data and data == before else set())
         old, new = _flat(_filled(config, settings)), _flat(json.loads(settings.model_dump_json()))
-        changed = [
-            f"{key} was {old.get(key)!r}, now {new.get(key)!r}"
+        changed: Changes = {
+            key: (old.get(key), new.get(key))
             for key in sorted(old.keys() | new.keys())
             if old.get(key) != new.get(key) and not free & set(key.split("."))
-        ]
+        }
+        if changed and set(changed) <= {*LONGER, *OTHER}:
+            check_continuation(
+                self.path, changed, self.summary.get("ended_by") if self.done else None
+            )
+            return changed
         if changed:
             raise RunError(
                 "the folder holds a run with other settings",
                 file=self.path,
-                found="; ".join(changed[:4]),
+                found=in_words(dict([*changed.items()][:4])),
                 remedy="choose another output folder, or repeat it with -c "
                 f"{self.path / 'config.yaml'}",
             )
+        return changed
 
     def _never_began(self) -> bool:
         """Forget a run that failed before its first step, as on a misspelt name; say whether so.

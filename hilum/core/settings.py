@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from .errors import SettingsError, did_you_mean
 from .files import write_text
+from .methods import methods_of, spelled_out
 from .plain import PlainError, yaml_of
 from .recipes import find_recipe
 
@@ -54,9 +55,10 @@ def load(
         SettingsError: One line per mistake, with the nearest known key.
     """
     merged: dict[str, Any] = {}
+    methods = methods_of(cls)
     for file in files:
-        _merge(merged, read_yaml(find_recipe(file, _room(cls))))
-    _merge(merged, values)
+        _merge(merged, spelled_out(read_yaml(find_recipe(file, _room(cls))), methods))
+    _merge(merged, spelled_out(values, methods))
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign or not key:
@@ -73,7 +75,7 @@ def load(
             ) from error
         for part in reversed(key.split(".")):
             value = {part: value}
-        _merge(merged, value)  # pyright: ignore[reportArgumentType]
+        _merge(merged, spelled_out(value, methods))  # pyright: ignore[reportArgumentType]
     return validate(cls, merged)
 
 

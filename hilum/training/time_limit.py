@@ -26,14 +26,17 @@ class TimeBudget(pl.Callback):
     Args:
         settings: Steps and minutes.
         keeper: Knows what is validated.
+        first: Step from which a run goes on that was made longer: its schedules follow the share
+            of what is left since then.
 
     Attributes:
         share: Of the run that is used, 0 to 1.
         spent: Whether the time ended the run.
     """
 
-    def __init__(self, settings: TrainerSettings, keeper: Checkpoints) -> None:
-        self.settings, self.keeper = settings, keeper
+    def __init__(self, settings: TrainerSettings, keeper: Checkpoints, first: int = 0) -> None:
+        self.settings, self.keeper, self.first = settings, keeper, first
+        self._from = 0.0
         self.share, self.spent = 0.0, False
         self._step, self._seconds, self._began = 0, 0.0, time.monotonic()
 
@@ -42,10 +45,17 @@ class TimeBudget(pl.Callback):
         """Seconds of training in all sessions."""
         return self._seconds + time.monotonic() - self._began
 
+    @property
+    def place(self) -> float:
+        """Step that fits the share of the run that is used."""
+        return self.first + self.share * (self.settings.steps - self.first)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """End a resumed run whose time is over, with the validation that may be missing."""
         self._step, self._began = trainer.global_step, time.monotonic()
         step = self._step
+        if self.first and step == self.first:
+            self._from = self._seconds
         self._look(trainer)
         if step and self.spent:
             if self.keeper.validated < step:
@@ -59,7 +69,7 @@ class TimeBudget(pl.Callback):
         if batch_idx % self.settings.accumulate:
             return
         self._look(trainer)
-        place = self.share * self.settings.steps
+        place = self.place
         for config in trainer.lr_scheduler_configs:
             schedule = config.scheduler
             if not isinstance(schedule, LambdaLR):
@@ -87,24 +97,28 @@ class TimeBudget(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the time that is used."""
-        return {"seconds": self.elapsed}
+        return {"seconds": self.elapsed, "from": self._from}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved time."""
         self._seconds = float(state_dict["seconds"])
+        self._from = float(state_dict.get("from", 0))
 
     def _look(self, trainer: pl.Trainer) -> None:
         """Look at the clock; all processes go by that of the first."""
-        used = self.elapsed / (60 * (self.settings.minutes or float("inf")))
+        limit = 60 * (self.settings.minutes or float("inf"))
+        elapsed = self.elapsed
         if trainer.world_size > 1:
-            used = float(trainer.strategy.broadcast(used))
-        self.spent = used >= 1 and trainer.global_step < self.settings.steps
-        self.share = min(max(used, trainer.global_step / self.settings.steps), 1.0)
+            elapsed = float(trainer.strategy.broadcast(elapsed))
+        step, left = trainer.global_step, self.settings.steps - self.first
+        self.spent = elapsed >= limit and step < self.settings.steps
+        used = (elapsed - self._from) / max(limit - self._from, 1e-9)
+        self.share = min(max(used, (step - self.first) / max(left, 1)), 1.0)
 
 
 def place(trainer: pl.Trainer, settings: TrainerSettings) -> int:
     """Return the step that a schedule is at: the step itself, or the one that fits the time."""
     for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
         if isinstance(callback, TimeBudget):
-            return int(callback.share * settings.steps)
+            return int(callback.place)
     return int(trainer.global_step)

@@ -16,7 +16,6 @@ from pytorch_lightning.utilities.warnings import PossibleUserWarning  # pyright:
 
 from hilum.core.checkpoints import load_weights
 from hilum.core.conv3d_cpu_workaround import halved_small_maps
-from hilum.core.errors import CheckpointError
 from hilum.core.precision import autocast_dtype, guard_bf16_conv3d
 from hilum.core.runs import RunFolder
 from hilum.core.settings import read_yaml
@@ -24,6 +23,7 @@ from hilum.core.settings import read_yaml
 from .acceleration import accelerate
 from .callbacks import Draws, Pace
 from .checkpoints import AtomicCheckpoints, Checkpoints, best_weights
+from .continuing import Continuing, begin
 from .ema import AveragedWeights
 from .guard import StepGuard
 from .jsonl_logger import JsonLines, Rows
@@ -31,6 +31,7 @@ from .processes import environment, strategy, together
 from .progress import WholeRunProgress
 from .settings import TrainerSettings
 from .signals import StopRequest
+from .step_of import step_of
 from .threads import threads
 from .time_limit import TimeBudget
 from .tracking import Tracker, tracked
@@ -93,12 +94,14 @@ def fit(
             if own is None:
                 config = read_yaml(run.path / "config.yaml")
                 own = stack.enter_context(tracked(run.path, settings.tracking, config, run.command))
-            journal = JsonLines(run.path / "metrics.jsonl", _step_of(checkpoint))
+            journal = JsonLines(run.path / "metrics.jsonl", step_of(checkpoint))
             loggers += [journal] if own is None else [journal, own]
             stack.enter_context(together(run, settings))
         keeper = Checkpoints(run, settings, monitor, mode, stop, lambda: _flush(loggers))
         average = AveragedWeights(settings.ema) if settings.ema else None
-        trainer = _trainer(run, settings, seed, keeper, average, callbacks, loggers)
+        leg, _ = begin(run, settings)
+        both = [Continuing(run, settings, leg, keeper), *callbacks]
+        trainer = _trainer(run, settings, seed, keeper, average, both, loggers)
         for rows in _rows(loggers):
             rows.clock = lambda: trainer.global_step
         if trainer.precision != "32-true":
@@ -157,7 +160,7 @@ def _trainer(
         Pace(settings, guard, run),  # first, so that no other callback counts as waiting
         Draws(seed, settings.accumulate),
         guard,
-        *([TimeBudget(settings, keeper)] if settings.minutes else []),
+        *([TimeBudget(settings, keeper, _first(callbacks))] if settings.minutes else []),
         *callbacks,
         keeper,  # in front of the average, so that the best weights are averaged ones
         *([average] if average else []),
@@ -186,6 +189,11 @@ def _trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
+
+
+def _first(callbacks: Sequence[pl.Callback]) -> int:
+    """Return the step at which the run went on with other settings, 0 if it did not."""
+    return next((one.first or 0 for one in callbacks if isinstance(one, Continuing)), 0)
 
 
 def _precision(settings: TrainerSettings, device: str) -> Literal["32-true", "bf16-mixed"]:
@@ -245,21 +253,6 @@ def _rows(loggers: Sequence[Logger]) -> list[Rows]:
 def _flush(loggers: Sequence[Logger]) -> None:
     for rows in _rows(loggers):
         rows.flush()
-
-
-def _step_of(checkpoint: Path | None) -> int:
-    """Return the step of a checkpoint, and check that it can be read at all."""
-    if checkpoint is None:
-        return 0
-    try:
-        return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
-    except Exception as error:
-        raise CheckpointError(
-            "the checkpoint must be whole and made by this command",
-            file=checkpoint,
-            found=" ".join(str(error).split())[:200],
-            remedy="delete it to begin again",
-        ) from None
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from hilum.core.errors import SettingsError
 
 from ..command import hilum
 
@@ -87,6 +90,33 @@ def test_a_setting_inside_a_group_shows_the_default_of_the_group() -> None:
     lines = settings_of("finetune")
     assert any(line.startswith("augmentation.scale.high ") and "[1.25]" in line for line in lines)
     assert [line.split()[0] for line in lines if line.endswith("[required]")] == ["store"]
+
+
+@pytest.mark.parametrize("kind", ["encoders", "decoders", "fusion", "pretext", "losses"])
+def test_every_parameter_of_every_method_is_told(kind: str) -> None:
+    from hilum.cli.inventory import TABLES
+    from hilum.cli.parameters import parameters
+
+    module, attribute = TABLES[kind]
+    table = getattr(importlib.import_module(module), attribute)
+    for name in table.ours:
+        for parameter, meaning, _ in parameters(table[name], kind):
+            assert len(meaning) > 3, f"{kind} {name}: {parameter} is not in the docstring"
+
+
+def test_the_parameters_of_methods_are_listed_with_their_defaults() -> None:
+    from hilum.cli.inventory import settings_of
+
+    lines = settings_of("finetune", methods=["loss=tversky", "fusion=cross_attention"])
+    assert [line.split()[0] for line in lines[:4]] == [
+        "loss.name", "loss.alpha", "loss.beta", "loss.tversky"
+    ]  # fmt: skip
+    assert lines[1].split(maxsplit=1)[1] == "Weight of false positives. [0.3]"
+    assert any(line.startswith("fusion.window ") and line.endswith("[8]") for line in lines)
+    with pytest.raises(SettingsError, match=r"SETTING=NAME.*loss.*found seed=1"):
+        settings_of("finetune", methods=["seed=1"])
+    with pytest.raises(SettingsError, match=r"'tverskyy', did you mean 'tversky'"):
+        settings_of("finetune", methods=["loss=tverskyy"])
 
 
 def test_the_version_is_the_package_s() -> None:

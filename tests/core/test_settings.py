@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field
 
 from hilum.core.errors import SettingsError
+from hilum.core.methods import Method, methods_of
 from hilum.core.settings import Settings, load, read_yaml, write_yaml
 
 
@@ -36,6 +37,32 @@ def test_later_sources_win(tmp_path: Path) -> None:
 def test_naming_another_method_drops_the_parameters_of_the_first() -> None:
     settings = load(Train, [], ["spec.name=b"], spec={"name": "a", "depth": 3})
     assert settings.spec == {"name": "b"}
+
+
+class WithMethod(Settings):
+    """A method, and a word of the same name."""
+
+    loss: Annotated[dict[str, Any], Method("losses")] = Field({"name": "a"})
+    network: Annotated[dict[str, Any], Method("encoders")] | None = None
+    word: str = ""
+
+
+@pytest.mark.parametrize("key", ["loss", "network"])
+def test_a_name_is_short_for_a_method(tmp_path: Path, key: str) -> None:
+    (tmp_path / "a.yaml").write_text(f"{key}: b\nword: b\n")
+    file = [tmp_path / "a.yaml"]
+    assert getattr(load(WithMethod, file), key) == {"name": "b"}
+    assert getattr(load(WithMethod, file, [f"{key}.x=1"]), key) == {"name": "b", "x": 1}
+    assert getattr(load(WithMethod, file, [f"{key}.x=1", f"{key}=b"]), key) == {"name": "b", "x": 1}
+    assert getattr(load(WithMethod, file, [f"{key}.x=1", f"{key}=c"]), key) == {"name": "c"}
+    assert getattr(load(WithMethod, [], [], **{key: "b"}), key) == {"name": "b"}
+    assert getattr(WithMethod.model_validate({key: "b"}), key) == {"name": "b"}
+    assert load(WithMethod, file).word == "b"
+    assert methods_of(WithMethod) == {"loss": "losses", "network": "encoders"}
+    with pytest.raises(SettingsError, match=f"^{key}: input should be a valid dictionary"):
+        load(WithMethod, [], [f"{key}=3"])
+    jsonschema = WithMethod.model_json_schema()["properties"][key]
+    assert "'string'" in str(jsonschema)
 
 
 def test_written_settings_read_back_equal(tmp_path: Path) -> None:

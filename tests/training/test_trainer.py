@@ -386,9 +386,10 @@ def test_bfloat16_trains_and_the_weights_stay_float32(toy: ModuleType, tmp_path:
     assert {p.dtype for p in module.parameters()} == {torch.float32}
 
 
-def test_other_settings_do_not_resume(toy: ModuleType, whole: Any) -> None:
+def test_a_shorter_run_does_not_resume(toy: ModuleType, whole: Any) -> None:
     from hilum.core.errors import RunError
 
-    with pytest.raises(RunError, match=r"trainer.steps was 12, now 13"):
-        toy.train(whole[2], toy.trainer_settings(steps=13))
+    with pytest.raises(RunError, match=r"not shorter: trainer.steps, found 12 .* now 11"):
+        toy.train(whole[2], toy.trainer_settings(steps=11))
+    assert RunFolder(whole[2], "toy").done is False
     assert isinstance(RunFolder(whole[2], "toy").checkpoint, Path)

@@ -12,11 +12,13 @@ from typing import Any, Literal
 
 from hilum.core.errors import SettingsError
 from hilum.core.files import hash_of
+from hilum.core.methods import spelled_out
 from hilum.core.registry import Table
 from hilum.core.runs import RUNTIME_ONLY
 from hilum.core.settings import S, load
 from hilum.datasets.labelling import read_choice
 from hilum.encoders import ENCODERS
+from hilum.encoders.decoders import DECODERS
 from hilum.fusion import STRATEGIES
 from hilum.losses import LOSSES
 from hilum.pretrain import TASKS
@@ -28,6 +30,7 @@ STAGES: tuple[Stage, ...] = ("pretrain", "finetune")
 
 METHODS: dict[str, Table] = {
     "encoder": ENCODERS,
+    "decoder": DECODERS,
     "fusion": STRATEGIES,
     "task": TASKS,
     "loss": LOSSES,
@@ -222,7 +225,7 @@ def _nested(flat: dict[str, Any]) -> dict[str, Any]:
     A cell that set a key of a shared group would set it for every other cell, too.
     """
     nested: dict[str, Any] = {}
-    for key, value in _copy(flat).items():
+    for key, value in spelled_out(_copy(flat), METHODS).items():
         *groups, last = key.split(".")
         here = nested
         for group in groups:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hilum.core.errors import DataError
+from hilum.core.errors import DataError, RunError
 from hilum.core.files import hash_of, hash_of_file, read_json
 from hilum.core.settings import read_yaml, validate
 from hilum.datasets.store.case_store import CaseStore
@@ -56,6 +56,10 @@ def test_each_round_trains_on_labels_of_the_one_before(store: CaseStore, tmp_pat
     before = hash_of_file(last / "model.safetensors")
     assert self_train(settings(store), out, 2, say=lambda text: None) == last
     assert hash_of_file(last / "model.safetensors") == before
+    longer = settings(store)
+    longer = longer.model_copy(update={"trainer": longer.trainer.model_copy(update={"steps": 9})})
+    with pytest.raises(RunError, match=r"rounds cannot go on .* trainer.steps was \d, now 9"):
+        self_train(longer, out, 2, say=lambda text: None)
 
 
 def test_without_anything_to_label_no_round_begins(store: CaseStore, tmp_path: Path) -> None:

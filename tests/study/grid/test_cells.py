@@ -46,6 +46,26 @@ def test_the_grid_is_complete_and_pretraining_comes_first_and_once() -> None:
     }
 
 
+def test_a_method_s_name_alone_makes_the_same_cells() -> None:
+    short = {
+        "pretext": {
+            "scratch": {"trainer.learning_rate": 0.003},
+            "mae": {"pretrain": {"task": "masked_autoencoder"}},
+        },
+        "fusion": {"early": {"fusion": "early"}, "late": {"fusion": "late"}},
+        "seed": [0, 1],
+    }
+    cells = expand(study(factors=short, reference={"fusion": "early"}), OUT, "data")
+    assert [cell.key for cell in cells] == [cell.key for cell in expand(study(), OUT, "data")]
+    (one, *_) = expand(
+        study(finetune={"loss": "tversky", "loss.alpha": 0.2}, factors={"fusion": ["early"]}),
+        OUT,
+        "data",
+    )
+    assert one.settings["loss"] == {"name": "tversky", "alpha": 0.2}
+    assert one.settings["fusion"] == {"name": "early"}
+
+
 def test_settings_come_from_constants_and_levels() -> None:
     cells = expand(study(), OUT, "data")
     assert cells[0].settings == {
