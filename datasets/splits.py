@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from hilum.core.errors import DataError, SettingsError
+from hilum.core.errors import DataError, SettingsError, did_you_mean
 from hilum.core.seeds import numpy_generator
 from hilum.core.settings import Settings
 
 from .labelling import chosen_patients
+from .split import Split as Split
+from .split import check_leakage as check_leakage
+from .split import counted as counted
+from .split import left_out_line as left_out_line
 from .store.case_store import CaseStore
 
 
@@ -45,39 +48,12 @@ class SplitSettings(Settings):
         description="labelling.csv of `hilum annotate plan`: its patients train, in its order, the "
         "first `labels` of them; `draw` and `balance_sites` do not matter then",
     )
-    seed: int = Field(0, ge=0, description="seed of the split; keep it fixed over a study")
-
-
-@dataclass(frozen=True)
-class Split:
-    """Names of cases. `pool` is every case that may be seen without its label."""
-
-    pool: tuple[str, ...]
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
-
-    def as_json(self) -> dict[str, list[str]]:
-        """Return plain lists."""
-        return {name: list(cases) for name, cases in asdict(self).items()}
-
-    @staticmethod
-    def from_json(value: dict[str, Any]) -> Split:
-        """Read what `as_json` wrote."""
-        return Split(**{name: tuple(cases) for name, cases in value.items()})
-
-
-def counted(store: CaseStore, split: Split) -> str:
-    """Return in words how many patients, and cases where they are more, do what."""
-
-    def count(cases: Sequence[str]) -> str:
-        patients = len({store.row(name)["patient"] for name in cases})
-        return f"{patients}" if patients == len(cases) else f"{patients} ({len(cases)} cases)"
-
-    return (
-        f"{count(split.train)} train, {count(split.validation)} validate, {count(split.test)} "
-        f"test; {count(split.pool)} in the pool"
+    leave_out: tuple[str, ...] = Field(
+        (),
+        description="cases to use for nothing, as if the store did not hold them; they are noted "
+        "in split.json",
     )
+    seed: int = Field(0, ge=0, description="seed of the split; keep it fixed over a study")
 
 
 def make_split(store: CaseStore, settings: SplitSettings) -> Split:
@@ -92,8 +68,10 @@ def make_split(store: CaseStore, settings: SplitSettings) -> Split:
         DataError: If there are too few patients for what is asked.
     """
     patients: dict[str, list[str]] = defaultdict(list)
+    left_out = _left_out(store, settings)
     for name, row in sorted(store.rows.items(), key=lambda item: (item[1]["patient"], item[0])):
-        patients[row["patient"]].append(name)
+        if name not in left_out:
+            patients[row["patient"]].append(name)
     test = _test_patients(store, patients, settings)
     rest = [patient for patient in patients if patient not in test]
     labelled = [p for p in rest if any(store.rows[c]["labelled"] for c in patients[p])]
@@ -121,10 +99,33 @@ def make_split(store: CaseStore, settings: SplitSettings) -> Split:
         return tuple(name for name in names if not labels or store.rows[name]["labelled"])
 
     split = Split(
-        cases(set(rest), False), cases(train, True), cases(validation, True), cases(test, True)
+        cases(set(rest), False),
+        cases(train, True),
+        cases(validation, True),
+        cases(test, True),
+        left_out,
     )
     check_leakage(store, split)
     return split
+
+
+def _left_out(store: CaseStore, settings: SplitSettings) -> tuple[str, ...]:
+    """Return the cases to leave out, each once.
+
+    Raises:
+        SettingsError: If the store has no such case, or nothing would be left.
+    """
+    names = tuple(dict.fromkeys(settings.leave_out))
+    for name in names:
+        if name not in store.rows:
+            raise SettingsError(
+                "split.leave_out must name cases of the store",
+                found=f"{name!r}{did_you_mean(name, store.rows)}",
+                remedy=f"as in {next(iter(store.rows), 'case_1')}",
+            )
+    if names and len(names) == len(store.rows):
+        raise SettingsError("split.leave_out must leave some case", found=f"all {len(names)}")
+    return names
 
 
 def _drawn(
@@ -141,27 +142,6 @@ def _drawn(
     # A draw of patients without any node would teach nothing: the first one drawn has some.
     first = [p for p in ordered if any(store.rows[case].get("nodes") for case in patients[p])][:1]
     return [*first, *(p for p in ordered if p not in first)]
-
-
-def check_leakage(store: CaseStore, split: Split) -> None:
-    """Raise an error if a test patient is in any other part, or a training patient validates."""
-    patients = {
-        name: {store.rows[case]["patient"] for case in cases}
-        for name, cases in split.as_json().items()
-    }
-    for one, other in (
-        ("test", "pool"),
-        ("test", "train"),
-        ("test", "validation"),
-        ("validation", "train"),
-    ):
-        both = patients[one] & patients[other]
-        if both:
-            raise DataError(
-                f"no patient may be in {one} and {other}",
-                found=", ".join(sorted(both)[:3]),
-                remedy="mend the split",
-            )
 
 
 def as_nnunet(store: CaseStore, settings: SplitSettings) -> list[dict[str, list[str]]]:

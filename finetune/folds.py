@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hilum.core.errors import SettingsError
-from hilum.core.files import read_json
 from hilum.core.outputs import check_output, mark
 from hilum.core.settings import validate
+from hilum.core.side_files import read_side
 from hilum.datasets.splits import SplitSettings, make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.assessment.prepared_cases import Numbers, Results, dice_of, write_results
@@ -70,7 +70,7 @@ def pooled(out: Path, folds: int) -> tuple[Results, dict[str, str]]:
     patients: dict[str, str] = {}
     for fold in range(folds):
         file = out / f"fold_{fold}" / "test" / "metrics.json"
-        found = read_json(file) if file.is_file() else {}
+        found = read_side(file) if file.is_file() else {}
         for condition, cases in found.items():
             own: dict[str, Numbers] = results.setdefault(condition, {})
             for name, row in cases.items():

@@ -51,6 +51,18 @@ def _sources(settings: FinetuneSettings) -> list[Path]:
     return [*start, *(one for one in labellers if one is not None)]
 
 
+def chosen_by(summary: Mapping[str, Any]) -> str:
+    """Return in words how the weights of a run were chosen, and by how many patients."""
+    if summary.get("best") is None:
+        return "nothing: the last or averaged weights"
+    patients = int(summary.get("val/patients", 0))
+    return (
+        f"val/dice of {patients} validation patient{'' if patients == 1 else 's'}: "
+        f"{summary['best']:.4f} at step {summary['best_step']}, the best of "
+        f"{summary['validations']} validations"
+    )
+
+
 def note(
     segmenter: Segmenter,
     settings: FinetuneSettings,
@@ -66,7 +78,10 @@ def note(
         "labelled_patients": len({store.rows[name]["patient"] for name in split.train}),
         "steps": summary["steps"],
         "validation_dice": "not validated" if best is None else round(float(best), 4),
+        "chosen_by": chosen_by(summary),
     }
+    if split.left_out:
+        extra["left_out_cases"] = len(split.left_out)  # not their names: this is handed on
     before = [] if settings.init_from is None else folders_of(settings.init_from)
     tests = [tested_by(folder) for folder in before]
     tested = together(seen_in(store, split.test), *(one for one in tests if one is not None))

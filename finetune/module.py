@@ -21,12 +21,12 @@ from hilum.datasets.batch import Batch
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.organs import split_organs
 from hilum.evaluation.charts.pictures import case_picture
-from hilum.evaluation.metrics.empty import settled, state_of
 from hilum.losses import LOSSES
 from hilum.losses.base import Maps
 from hilum.segmenter.inference.predict_case import predict_case
 from hilum.segmenter.organ_head import folded, organ_loss
 from hilum.segmenter.segmenter import Segmenter
+from hilum.training.interval_means import log_terms
 from hilum.training.optimisation import LightningOptimiser, adamw, parameter_groups
 from hilum.training.time_limit import place
 from hilum.training.tracking import log_pictures
@@ -38,13 +38,15 @@ from .synthetic_nodes import NodePasting
 from .targets import targets_of
 from .transfer.adaptation import Adaptation
 from .unannotated import marginal
+from .validation_dice import dice_of
 
 
 class FinetuneModule(pl.LightningModule):
     """Has a segmenter and trains it. Final.
 
     Validation logs `val/dice`: the mean over the validation cases of the Dice of each, which is
-    the mean over its classes, and `val/dice_class<n>` where there are several. Empty masks count
+    the mean over its classes, `val/dice_class<n>` where there are several, and `val/patients`, the
+    patients that it is the mean of: they choose the weights. Empty masks count
     as `evaluation.metrics.empty` says: two count 1, and a case of which nothing is known counts
     nowhere.
 
@@ -118,7 +120,7 @@ class FinetuneModule(pl.LightningModule):
             progress = self._place() / self.settings.trainer.steps
             apart = self.teacher.loss(self.segmenter, unlabelled, progress)
             loss, named["train/consistency"] = loss + apart, apart.detach()
-        self.log_dict(named, batch_size=len(batch["image"]))
+        log_terms(self.trainer, named)
         return loss
 
     def _pasted(self, batch: Batch, unlabelled: Batch | None, batch_idx: int) -> Batch:
@@ -220,7 +222,7 @@ class FinetuneModule(pl.LightningModule):
         Raises:
             DataError: If nothing is known of any case: no weights could be chosen.
         """
-        scores = np.array([_dice(counts) for counts in self._counts.values()])
+        scores = np.array([dice_of(counts) for counts in self._counts.values()])
         names = list(self._counts)
         self._counts.clear()
         if np.isnan(scores).all():
@@ -233,6 +235,9 @@ class FinetuneModule(pl.LightningModule):
         cases = known.any(1)
         own = np.where(known, scores, 0).sum(1)[cases] / known.sum(1)[cases]
         self.log("val/dice", float(own.mean()), prog_bar=True)
+        rows = [self.store.rows.get(names[i], {}) for i in np.flatnonzero(cases)]
+        chose = {row.get("patient", number) for number, row in enumerate(rows)}
+        self.log("val/patients", float(len(chose)))
         if scores.shape[1] > 1:
             for value, (column, there) in enumerate(zip(scores.T, known.T, strict=True), 1):
                 mean = float(column[there].mean()) if there.any() else float("nan")
@@ -290,13 +295,3 @@ class FinetuneModule(pl.LightningModule):
             rows.append(torch.stack([x.sum() for x in (ours & truth, ours, truth, ~known)]))
         counts = torch.stack(rows).cpu().numpy().astype(float)
         self._counts[name] = self._counts.get(name, np.zeros_like(counts)) + counts
-
-
-def _dice(counts: np.ndarray) -> list[float]:
-    """Return the Dice of each class of a case from its counts."""
-    found = []
-    for both, ours, truth, unknown in counts:
-        numbers = {"dice": 2 * both / (ours + truth) if ours + truth else float("nan")}
-        state = state_of(bool(ours), bool(truth), bool(unknown))
-        found.append(settled(numbers, state, float("nan"), "1")["dice"])
-    return found

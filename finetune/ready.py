@@ -5,18 +5,22 @@ The run itself, `--dry-run` and the plan of a study come through this file, so t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytorch_lightning as pl
 
+from hilum.core.errors import SettingsError
 from hilum.core.registry import build
 from hilum.core.seen import Seen
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.loading.datamodule import PatchData
 from hilum.datasets.loading.settings import PatchSettings
-from hilum.datasets.splits import Split, counted, make_split
+from hilum.datasets.loading.sources import check_weights
+from hilum.datasets.splits import Split, counted, left_out_line, make_split
 from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.recipe import differences
 from hilum.losses import LOSSES
 from hilum.segmenter.assessment.prepared_cases import check_conditions
 from hilum.segmenter.segmenter import Segmenter
@@ -151,13 +155,26 @@ def patients_of(settings: FinetuneSettings, store: CaseStore | None = None) -> P
         UserError: If the store lacks what is asked of it, or a test patient was learned from.
     """
     store = store or CaseStore(settings.store)
+    check_pool(store, settings)
     split = make_split(store, settings.split)
     asked = modalities_of(store, settings)
     conditions = check_conditions(settings.conditions, asked)
     seen, notes = learned_from(settings, store, split)
+    notes = [*left_out_line(split), *differences(store), *notes]
     if settings.pseudo.segmenter is not None:
         check_labeller(store, split, settings)
     return Patients(store, split, asked, tuple(conditions), seen, tuple(notes))
+
+
+def check_pool(store: CaseStore, settings: FinetuneSettings) -> None:
+    """Raise an error if a pool of stores has wrong weights, or shall get labels of its own."""
+    check_weights(store, settings.weights)
+    if isinstance(settings.store, Mapping) and settings.pseudo.makes_labels:
+        raise SettingsError(
+            "labels can be made for one store only, not for a pool of several",
+            found=", ".join(settings.store),
+            remedy="write one manifest of all and prepare it, or leave out pseudo-labels",
+        )
 
 
 def parts_of(settings: FinetuneSettings) -> tuple[FinetuneModule, PatchData]:
@@ -212,6 +229,7 @@ def patches_of(
             zscored=segmenter.config.zscored,
             copies=settings.copies,
             soft=learns_shares(settings, store, split),
+            weights=settings.weights,
         ),
         augmentation=augmentation,
         batch_size=trainer.batch_size,

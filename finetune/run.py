@@ -18,7 +18,7 @@ from hilum.datasets.store.changed import changed_since
 from hilum.segmenter.assessment.wandb_summary import show
 from hilum.segmenter.calibration.calibrate import choose_for, lines
 from hilum.segmenter.calibration.page import write_choice
-from hilum.segmenter.flops import flops
+from hilum.segmenter.flops import flops, training_flops
 from hilum.segmenter.inference.out_of_memory import training_advice
 from hilum.segmenter.inference.predict_case import steps
 from hilum.segmenter.segmenter import Segmenter
@@ -31,7 +31,7 @@ from hilum.training.trainer import fit
 from .assessing import assess_run
 from .baseline import run_baseline
 from .building import start_line
-from .learned_from import note
+from .learned_from import chosen_by, note
 from .module import FinetuneModule
 from .no_labels import run_network
 from .ready import data_of, ready
@@ -98,7 +98,9 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
         with tracked(run.path, tracking, config, run.command) as tracker:
             summary = _fit(module, data, run, settings, split, tracker)
             summary["flops"] = flops(segmenter)
+            summary |= _operations(segmenter, summary["patches"], say)
             _choose_point(segmenter, settings, store, split, run, say)
+            say(f"weights chosen by {chosen_by(summary)}")
             note(segmenter, settings, summary, store, split, found.patients.seen)
             segmenter.save(folder)
             if settings.evaluate_test and split.test:
@@ -151,6 +153,15 @@ def _fit(
             seed=settings.seed,
             tracker=tracker,
         )
+
+
+def _operations(segmenter: Segmenter, patches: int, say: Say) -> dict[str, int]:
+    """Return the operations of the training; a network that cannot be counted ends no run."""
+    try:
+        return {"training_flops": training_flops(segmenter) * patches}
+    except RuntimeError as error:  # torch's counter, or the device has no room left
+        say(f"note: operations of training were not counted: {' '.join(str(error).split())[:200]}")
+        return {}
 
 
 def _choose_point(

@@ -37,7 +37,15 @@ TRAINER: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.1, "ema": 0.99}
 class FinetuneSettings(Settings):
     """A segmenter from n labelled patients."""
 
-    store: Path = Field(description="case store, made by `hilum prepare`")
+    store: Path | dict[str, Path] = Field(
+        description="case store, made by `hilum prepare`; or several as one pool, as in "
+        "store.lung=FOLDER store.neck=FOLDER"
+    )
+    weights: dict[str, float] = Field(
+        default_factory=dict,
+        description="patches from each store of a pool relative to the others, no unit; empty: "
+        "by the number of cases",
+    )
     seed: int = Field(0, ge=0, description="seed of weights, patches and augmentation")
     split: SplitSettings = Field(
         default_factory=lambda: validate(SplitSettings, {}), description="patients"

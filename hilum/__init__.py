@@ -2,8 +2,8 @@
 
 Every command of `hilum` is a function of its name here, with `_` for `-` (`import` is
 `import_cohort`), and so are the objects that one holds: `Segmenter`, `Encoder`, `CaseStore`, and
-for a network of one's own `Patches` (a torch dataset) and `PatchesData` (for Lightning). Settings
-are read by `load(PretrainSettings, files, ["seed=1"])`.
+for a network of one's own `Patches` (a torch dataset), `Epochs` (its sampler) and `PatchesData`
+(for Lightning). Settings are read by `load(PretrainSettings, files, ["seed=1"])`.
 
 Importing `hilum` imports none of them, so that the command line answers at once; what is asked for
 is imported then.
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hilum.core.settings import load as load
     from hilum.datasets.check.run import check as check
     from hilum.datasets.importers.importing import import_cohort as import_cohort
+    from hilum.datasets.loading.own_network import Epochs as Epochs
     from hilum.datasets.loading.own_network import Patches as Patches
     from hilum.datasets.loading.own_network import PatchesData as PatchesData
     from hilum.datasets.nnunet_export import export_nnunet as export_nnunet
@@ -62,6 +63,7 @@ __version__ = version("hilum")
 _PLACES = {
     "CaseStore": "hilum.datasets.store.case_store:CaseStore",
     "Encoder": "hilum.encoders.base:Encoder",
+    "Epochs": "hilum.datasets.loading.own_network:Epochs",
     "Patches": "hilum.datasets.loading.own_network:Patches",
     "PatchesData": "hilum.datasets.loading.own_network:PatchesData",
     "Segmenter": "hilum.segmenter.segmenter:Segmenter",

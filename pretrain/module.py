@@ -16,6 +16,7 @@ from hilum.core.seeds import derive, numpy_generator, torch_generator
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.batch import Batch, on_host
 from hilum.training.fsdp import shard, touch, whole_state
+from hilum.training.interval_means import log_terms
 from hilum.training.optimisation import LightningOptimiser, configure
 from hilum.training.settings import TrainerSettings
 from hilum.training.tracking import log_pictures
@@ -90,7 +91,7 @@ class PretrainModule(pl.LightningModule):
         loss, terms = self.task.loss(
             self.view(batch, True, "train", int(self.trainer.global_step), part)
         )
-        self._log("train", terms, batch)
+        log_terms(self.trainer, {f"train/{name}": value for name, value in terms.items()})
         return touch(self, loss) if self._whole else loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -104,7 +105,9 @@ class PretrainModule(pl.LightningModule):
         loss, terms = self.task.loss(view)
         # Here nothing is lost by reading: a term of nothing would make the mean nan.
         there = {name: value for name, value in terms.items() if not bool(value.isnan())}
-        self._log("val", {"loss": loss.detach(), **there}, batch)
+        values = {"loss": loss.detach(), **there}
+        named: dict[str, Any] = {f"val/{name}": value for name, value in values.items()}
+        self.log_dict(named, batch_size=len(batch["case"]))
         if self.monitors is not None:
             self.monitors.add(self.task, view, terms, batch)
         if batch_idx == 0 and self.folder is not None and self.trainer.is_global_zero:
@@ -164,10 +167,6 @@ class PretrainModule(pl.LightningModule):
             cases=tuple(batch["case"]),
             there=[have for _, have in on_host(ready)],
         )
-
-    def _log(self, stage: str, terms: dict[str, Tensor], batch: Batch) -> None:
-        values: dict[str, Any] = {f"{stage}/{name}": value for name, value in terms.items()}
-        self.log_dict(values, batch_size=len(batch["case"]))
 
     def _draw(self, batch: Batch, folder: Path) -> None:
         view = self.view(batch, self._many, "validation", 0)

@@ -23,8 +23,10 @@ from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.leakage import check_unseen, seen_in
 from hilum.datasets.loading.datamodule import PatchData
 from hilum.datasets.loading.settings import PatchSettings
-from hilum.datasets.splits import make_split
+from hilum.datasets.loading.sources import check_weights
+from hilum.datasets.splits import left_out_line, make_split
 from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.recipe import differences
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 from hilum.training.threads import readers
@@ -105,6 +107,7 @@ def ready(
         UserError: If settings, store and weights do not fit together.
     """
     store = store or CaseStore(settings.store)
+    check_weights(store, settings.weights)
     names = channels(store, settings)
     chosen = cases(store, settings, names)
     task, report = make_task(settings, names, store.spacing)
@@ -124,7 +127,9 @@ def ready(
     data = PatchData(
         store,
         *chosen,
-        patches=PatchSettings(settings.patch, tuple(names), labelled=False),
+        patches=PatchSettings(
+            settings.patch, tuple(names), labelled=False, weights=settings.weights
+        ),
         augmentation=augmentation,
         late=task.views > 1,
         batch_size=settings.trainer.batch_size,
@@ -154,10 +159,12 @@ def _seen(
     Validation patients count: the loss on them is looked at to choose settings.
     """
     seen, source, notes = seen_in(store, {*chosen[0], *chosen[1]}), settings.init_from, []
+    split = make_split(store, settings.split)
     if source is not None:
-        test = make_split(store, settings.split).test
-        seen, notes = together(read_seen(source), seen), check_unseen(source, store, test)
-    return seen, [*notes, *task.pool_notes(store, chosen[0])]
+        seen = together(read_seen(source), seen)
+        notes = check_unseen(source, store, split.test)
+    told = [*left_out_line(split), *differences(store)]
+    return seen, [*told, *notes, *task.pool_notes(store, chosen[0])]
 
 
 def make_task(

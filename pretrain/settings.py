@@ -53,7 +53,15 @@ class ProbeSettings(Settings):
 class PretrainSettings(Settings):
     """What to learn from, how, and how long."""
 
-    store: Path = Field(description="case store, made by `hilum prepare`")
+    store: Path | dict[str, Path] = Field(
+        description="case store, made by `hilum prepare`; or several as one pool, as in "
+        "store.lung=FOLDER store.neck=FOLDER"
+    )
+    weights: dict[str, float] = Field(
+        default_factory=dict,
+        description="patches from each store of a pool relative to the others, no unit; empty: "
+        "by the number of cases",
+    )
     seed: int = Field(0, ge=0, description="seed of weights, patches, masks and augmentation")
     split: SplitSettings = Field(
         default_factory=lambda: SplitSettings.model_validate({}),

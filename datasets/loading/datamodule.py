@@ -64,7 +64,8 @@ class PatchData(pl.LightningDataModule):
             ids: Training cases.
             validation: Cases of the validation patches; none for no validation.
             patches: Which patches. Half of the validation patches lie on nodes, none on uptake;
-                their labels have no organs and no shares, and nothing is pasted into them.
+                their labels have no organs and no shares, nothing is pasted into them, and stores
+                of a pool have no weight.
             augmentation: Changes the training patches. Without one, patches are given as they are
                 stored.
             late: Whether the module makes several views of a patch, or shows it to a teacher, too.
@@ -198,7 +199,15 @@ class PatchData(pl.LightningDataModule):
         return PatchDataset(
             self.store,
             self.validation,
-            replace(self.patches, foreground=0.5, hard=0.0, organs=(), copies=None, soft=False),
+            replace(
+                self.patches,
+                foreground=0.5,
+                hard=0.0,
+                organs=(),
+                copies=None,
+                soft=False,
+                weights={},
+            ),
             self.validation_batches * self.batch_size,
             VALIDATION_SEED,
             box=self._box() if self.late else None,

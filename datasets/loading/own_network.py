@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple
@@ -30,8 +30,11 @@ class Patches(Dataset[Sample]):
 
     An item is a dictionary as in docs/data-model.md: `image` float32 `[M, D, H, W]` on the scale of
     a network (0 where a modality is absent), `available` `[M]`, `regions` and `label`
-    `[1, D, H, W]`, 255 where the label is not known. Draws come from torch's generator, so
-    `torch.manual_seed` repeats a run, and each worker of a `DataLoader` has its own.
+    `[1, D, H, W]`, 255 where the label is not known.
+
+    Draws come from torch's generator, so `torch.manual_seed` repeats a run, and each worker of a
+    `DataLoader` has its own. After `set_epoch` they are a function of the seed, the epoch and the
+    index alone: the same for any number of workers and processes, and after a restart.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class Patches(Dataset[Sample]):
             augmentation: Random changes; none if not given.
             physical: Whether `image` is float16 in HU or SUV as stored, not for a network.
             fixed: Whether item `i` is always the same, as for validation.
-            seed: Of what is not left to torch's generator.
+            seed: Of what is not left to torch's generator, and of the epochs of `set_epoch`.
         """
         own = store if isinstance(store, CaseStore) else CaseStore(store)
         if physical and augmentation is not None:
@@ -71,6 +74,8 @@ class Patches(Dataset[Sample]):
         scale = None if physical else PairedAugmentation(names, patch, own.spacing, augmentation)
         chosen = cases or [n for n in own.ids if own.rows[n]["labelled"] or not labelled]
         self.length, self.fixed = length, fixed
+        # In shared memory, so that workers that outlive an epoch hear of the next.
+        self._epoch = torch.full((), -1, dtype=torch.int64).share_memory_()
         self.patches = PatchDataset(
             own,
             chosen,
@@ -90,8 +95,51 @@ class Patches(Dataset[Sample]):
         if self.fixed:
             return self.patches[index]
         # Consecutive items of one turn keep the shares of nodes and background.
-        turn = int(torch.randint(DRAWS // max(self.length, 1), ()))
+        turns, epoch = DRAWS // max(self.length, 1), int(self._epoch)
+        turn = int(torch.randint(turns, ())) if epoch < 0 else epoch % turns
         return self.patches[turn * self.length + index]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw by the number of an epoch from now on; call it before each, in every process.
+
+        Args:
+            epoch: From 0 on.
+
+        Raises:
+            SettingsError: If it is negative.
+        """
+        if epoch < 0:
+            raise SettingsError("an epoch must be 0 or more", found=epoch)
+        self._epoch.fill_(epoch)
+
+
+class Epochs(DistributedSampler[Sample]):
+    """The order of each epoch, and its number for `Patches`. Final.
+
+    A sampler for a loader of one's own: `DataLoader(patches, 2, sampler=Epochs(patches))`.
+    Lightning calls `set_epoch` by itself, other loops call it before each epoch. Several processes
+    share the items of an epoch; each makes the sampler after `torch.distributed` is set up.
+    """
+
+    def __init__(self, patches: Patches, *, shuffle: bool = True, seed: int = 0) -> None:
+        """Say what to order.
+
+        Args:
+            patches: All of them come once in an epoch.
+            shuffle: Whether in another order each time.
+            seed: Of the orders.
+        """
+        there = torch.distributed.is_available() and torch.distributed.is_initialized()
+        world = torch.distributed.get_world_size() if there else 1
+        rank = torch.distributed.get_rank() if there else 0
+        super().__init__(patches, world, rank, shuffle=shuffle, seed=seed)
+        self.patches = patches
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch."""
+        super().set_epoch(epoch)
+        self.patches.set_epoch(epoch)
 
 
 class PatchesData(pl.LightningDataModule):
@@ -117,6 +165,7 @@ class PatchesData(pl.LightningDataModule):
     ) -> None:
         """Say what to draw; `split` is made by `make_split`, all else as in `Patches`."""
         super().__init__()
+        self.seed = seed
         self.store = store if isinstance(store, CaseStore) else CaseStore(store)
         self.split = make_split(self.store, split or SplitSettings.model_validate({}))
         self.batch_size, self.workers = batch_size, workers
@@ -147,7 +196,9 @@ class PatchesData(pl.LightningDataModule):
         return DataLoader(
             patches,
             batch_size=self.batch_size,
-            shuffle=shuffle,
+            # Lightning tells it the epoch, the same after a restart.
+            sampler=Epochs(patches, seed=self.seed) if shuffle else None,
             num_workers=self.workers,
+            persistent_workers=bool(self.workers),
             collate_fn=collate,
         )

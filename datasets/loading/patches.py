@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from ..store.organs import with_organs
 from ..store.raters import is_soft, mixed_label, targets_of
 from .node_copies import Copy, NodeCopies, paste
 from .settings import PatchSettings
+from .sources import sources
 
 
 class PatchDataset(Dataset[Sample]):
@@ -69,6 +70,7 @@ class PatchDataset(Dataset[Sample]):
         self.augmentation, self.augment = augmentation, augment
         self._check_settings()
         self._check_cases()
+        self._sources = lru_cache(maxsize=8)(partial(sources, store, settings.weights))
         self.foreground = settings.foreground if settings.labelled else 0.0
         self.with_nodes = self._having("nodes") if self.foreground > 0 else ()
         self.with_uptake = self._having("hot_spots") if settings.labelled and settings.hard else ()
@@ -99,9 +101,9 @@ class PatchDataset(Dataset[Sample]):
             raise DataError(
                 "the prepared case must be readable",
                 case=name,
-                file=self.store.path / name,
+                file=self.store.folders[name],
                 found=f"{type(error).__name__}: {error}",
-                remedy="run `hilum prepare` again",
+                remedy=f"run `hilum prepare` again, or leave it out: split.leave_out=[{name}]",
             ) from error
 
     def _having(self, what: str) -> tuple[str, ...]:
@@ -120,8 +122,14 @@ class PatchDataset(Dataset[Sample]):
         return self._pick("body", self.ids, rank), "body"
 
     def _pick(self, kind: str, cases: tuple[str, ...], rank: int) -> str:
+        stream = f"{kind} rounds"
+        for source, share, own in self._sources(cases):
+            taken, rank = _turn(rank, share, self._phase)
+            if taken:
+                stream, cases = f"{stream} {source}", own
+                break
         turn, place = divmod(rank, len(cases))
-        return cases[int(_round(self.seed, f"{kind} rounds", turn, len(cases))[place])]
+        return cases[int(_round(self.seed, stream, turn, len(cases))[place])]
 
     def _centre(self, case: StoredCase, kind: str, generator: np.random.Generator) -> np.ndarray:
         if kind == "body":

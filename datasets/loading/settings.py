@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple
@@ -27,7 +28,8 @@ class PatchSettings:
             gets a label of 255 (unknown) everywhere.
         organs: Numbers of organs to have in the label above its classes; see `organs.with_organs`.
         zscored: Modalities whose mean and deviation over the whole volume go with each patch.
-
+        weights: Of stores that are used as one: how many patches come from each, relative to the
+            others; empty: by the number of cases.
         copies: Nodes of other patients to paste; none if not given. Only with labels.
         soft: Whether the label of a case whose raters' shares are kept holds numbers of mixtures
             (`raters.shares`); `targets` of each patch then says what a number means.
@@ -46,6 +48,7 @@ class PatchSettings:
     zscored: tuple[str, ...] = ()
     copies: CopySettings | None = None
     soft: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.sides) != 3 or min(self.sides) < 1:

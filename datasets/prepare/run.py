@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from hilum.core.case import Case
-from hilum.core.errors import DataError, DiskError, StoreError, UserError
+from hilum.core.errors import DataError, DiskError, StoreError, UserError, did_you_mean
 from hilum.core.files import hash_of, hash_of_file, read_json, write_json
 from hilum.core.notes import Note, grouped, read_notes
 from hilum.core.outputs import output
+from hilum.core.side_files import read_side
 from hilum.core.spread import spread
 
 from ..io.mask_values import pasted
@@ -23,12 +24,15 @@ from ..manifest import notes_file, read_manifest
 from ..store.case_store import VERSION, CaseStore, StoredCase, write_case
 from ..store.foreground import nodes_of
 from ..store.index import index_row
+from ..store.shapes import CaseAbout, read_about
 from .case import PrepareSettings, prepare_case
 
 __all__ = ["PrepareSettings", "prepare", "prepare_case"]
 
 Progress = Callable[[int, int, str], None]
 RECIPE = "prepare.json"
+ASKED = "as asked for"
+"""Why a case is left out that somebody named."""
 
 
 def prepare(
@@ -39,6 +43,7 @@ def prepare(
     progress: Progress | None = None,
     *,
     skip_bad: bool = False,
+    leave_out: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
 ) -> CaseStore:
     """Write the case store of a manifest; cases that are there and fresh are left alone.
@@ -52,15 +57,38 @@ def prepare(
         workers: Processes.
         progress: Gets how many are done, how many there are, and the case.
         skip_bad: Leave bad cases out of the store instead of raising an error.
+        leave_out: Cases that are not read and not in the store; `store.json` notes them.
         say: Gets what the user should know of the cases, a line per kind of note.
 
     Raises:
         DataError: If cases were bad; everything else is prepared.
         StoreError: If the folder holds a store made with other settings.
     """
-    cases = read_manifest(manifest)
+    cases, asked = _kept(read_manifest(manifest), leave_out)
+    if asked and say:
+        say(f"left out, as asked for: {', '.join(asked)}; store.json notes it")
     with output(out, "prepare", earlier=RECIPE) as folder:
-        return _prepare(manifest, cases, folder, settings, workers, progress, skip_bad, say)
+        return _prepare(manifest, cases, folder, settings, workers, progress, skip_bad, asked, say)
+
+
+def _kept(cases: Sequence[Case], leave_out: Sequence[str]) -> tuple[list[Case], dict[str, str]]:
+    """Return the cases that are not left out, and why the others are.
+
+    Raises:
+        DataError: If the manifest has no such case, or nothing would be left.
+    """
+    known = [case.id for case in cases]
+    for name in leave_out:
+        if name not in known:
+            raise DataError(
+                "a case to leave out must be in the manifest",
+                found=f"{name!r}{did_you_mean(name, known)}",
+                remedy="name it as in the column case",
+            )
+    if cases and set(known) <= set(leave_out):
+        raise DataError("some case must be left", found=f"all {len(known)} left out")
+    rest = [case for case in cases if case.id not in leave_out]
+    return rest, dict.fromkeys(leave_out, ASKED)
 
 
 def _prepare(
@@ -71,6 +99,7 @@ def _prepare(
     workers: int,
     progress: Progress | None,
     skip_bad: bool,
+    asked: dict[str, str],
     say: Callable[[str], None] | None,
 ) -> CaseStore:
     imported = read_notes(notes_file(manifest))
@@ -96,9 +125,10 @@ def _prepare(
         raise DataError(
             f"every case must be good; {len(cases) - len(bad)} of {len(cases)} are prepared",
             found="\n  " + "\n  ".join(bad.values()),
-            remedy="\nmend them and run the same command again, or leave them out of the manifest",
+            remedy="\nmend them and run the same command again, or leave them out: "
+            + " ".join(f"--leave-out {name}" for name in bad),
         )
-    _write_index(out, good, settings, recipe, bad, notes)
+    _write_index(out, good, settings, recipe, bad | asked, notes)
     return CaseStore(out)
 
 
@@ -146,7 +176,7 @@ def _stamps(case: Case) -> dict[str, list[object]]:
 def _inputs(case: Case, noted: Path, seen: dict[str, list[object]]) -> dict[str, str]:
     """Return the hash of each file; files that were not touched since are not read again."""
     if noted.exists():
-        before = read_json(noted)
+        before = read_side(noted)
         if before["seen"] == seen:
             return before["hashes"]
     return {name: hash_of_file(file) for name, file in case.files.items()}
@@ -199,7 +229,7 @@ def _notes_in(out: Path, cases: Sequence[Case]) -> list[Note]:
     """Return what was noted of prepared cases, whether by this call or an earlier one."""
     found = []
     for case in cases:
-        entries = read_json(out / case.id / "case.json")["notes"]
+        entries = read_about(out / case.id / "case.json", CaseAbout, VERSION).get("notes", ())
         found += [replace(Note.from_json(entry), case=case.id) for entry in entries]
     return found
 
@@ -215,7 +245,7 @@ def _write_index(
     """Write `store.json`: one small row per case, so that opening never walks the folders."""
     rows, hashes = [], []
     for case in cases:
-        about = read_json(out / case.id / "case.json")
+        about = read_about(out / case.id / "case.json", CaseAbout, VERSION)
         hashes.append([case.id, about["inputs"], case.patient, case.split])
         rows.append(index_row(about))
     asked = list(settings.modalities or dict.fromkeys(m for row in rows for m in row["modalities"]))

@@ -25,8 +25,9 @@ from ..io.boxes import box_of, overlap, reorder
 from .compressed import Voxels, open_array, write_array
 from .foreground import Foreground
 from .moments import moments
+from .places import Place, path_of, read_index
 from .raters import PreparedRaters
-from .shapes import CaseAbout, StoreAbout, check_array, check_classes, read_about, read_points
+from .shapes import CaseAbout, check_array, check_classes, read_about, read_points
 from .uptake import hot_spots
 
 VERSION = 1
@@ -94,10 +95,10 @@ class PreparedCase:
 class StoredCase:
     """One case of a store; arrays are memory maps that are opened when first used."""
 
-    def __init__(self, folder: Path, classes: int = IGNORE) -> None:
+    def __init__(self, folder: Path, classes: int = IGNORE, name: str = "") -> None:
         self.folder, self.classes = folder, classes
         self.about: dict[str, Any] = read_about(folder / "case.json", CaseAbout, VERSION)
-        self.id: str = self.about["id"]
+        self.id: str = name or self.about["id"]
         self.patient: str = self.about["patient"]
         self.site: str = self.about["site"]
         self.split: str = self.about["split"]
@@ -185,10 +186,12 @@ class StoredCase:
 
 
 class CaseStore:
-    """A folder of prepared cases.
+    """A folder of prepared cases, or several such folders as one: `CaseStore({"a": A, "b": B})`.
 
     Attributes:
-        path: The folder.
+        place: The folder, or that of each store by its name.
+        path: The folder; of several stores the one that all of them lie in.
+        folders: Folder of each case.
         modalities: Every modality that some case has.
         spacing: mm along depth, height, width.
         fingerprint: Hash of settings and inputs; changes when anything in the store does.
@@ -197,15 +200,9 @@ class CaseStore:
         notes: What import and preparation noted of the cases.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if not (self.path / "store.json").exists():
-            raise StoreError(
-                "a case store must hold store.json",
-                file=self.path,
-                remedy="make one with `hilum prepare MANIFEST --out FOLDER`, or let it finish",
-            )
-        about = read_about(self.path / "store.json", StoreAbout, VERSION)
+    def __init__(self, place: Place) -> None:
+        self.place, self.path = place, path_of(place)
+        about, self.folders = read_index(place, VERSION)
         self.about: dict[str, Any] = about
         self.modalities: tuple[str, ...] = tuple(about["modalities"])
         d, h, w = about["spacing"]
@@ -216,7 +213,9 @@ class CaseStore:
         self.classes: int = about["classes"]
         self.notes = [Note.from_json(entry) for entry in about.get("notes", ())]
         # Maps stay open, since opening costs as much as a patch; 1024 files are a common limit.
-        self._case = lru_cache(maxsize=200)(lambda name: StoredCase(self.path / name, self.classes))
+        self._case = lru_cache(maxsize=200)(
+            lambda name: StoredCase(self.folders[name], self.classes, name)
+        )
         self._moments: dict[tuple[str, str], tuple[float, float]] = {}
 
     def __getitem__(self, name: str) -> StoredCase:
@@ -246,9 +245,9 @@ class CaseStore:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __reduce__(self) -> tuple[type[CaseStore], tuple[Path]]:
+    def __reduce__(self) -> tuple[type[CaseStore], tuple[Place]]:
         """Cross to a worker process as a path; maps are opened there."""
-        return CaseStore, (self.path,)
+        return CaseStore, (self.place,)
 
 
 def write_case(

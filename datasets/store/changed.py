@@ -16,7 +16,7 @@ def changed_since(store: CaseStore, say: Callable[[str], None]) -> dict[str, str
         For the run's summary: the fingerprint that the store has now, if it is another one.
     """
     try:
-        now = CaseStore(store.path).fingerprint
+        now = CaseStore(store.place).fingerprint
     except UserError as error:
         now = f"unreadable: {error}"
     if now == store.fingerprint:

@@ -101,7 +101,11 @@ def unlabelled_patches(
         store,
         unlabelled_cases(store, split, modalities),
         patches=PatchSettings(
-            settings.patch, tuple(modalities), labelled=False, zscored=tuple(zscored)
+            settings.patch,
+            tuple(modalities),
+            labelled=False,
+            zscored=tuple(zscored),
+            weights=settings.weights,
         ),
         augmentation=PairedAugmentation(
             modalities, settings.patch, store.spacing, settings.augmentation, zscored

@@ -28,7 +28,7 @@ from .embed import embed
 from .evaluate import evaluate
 from .explain import explain
 from .export import export
-from .options import Config, DryRun, KeyValues, Workers
+from .options import Config, DryRun, KeyValues, MethodNames, Workers
 from .plan import plan
 from .predict import predict
 from .robustness import robustness
@@ -236,10 +236,7 @@ def list_(
 @app.command("settings")
 def settings_(
     command: Annotated[str, typer.Argument(help="As in prepare, import-pattern or finetune.")],
-    methods: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=METHOD]...", help="Its parameters, as in loss=tversky."),
-    ] = None,
+    methods: MethodNames = None,
     schema: Annotated[bool, typer.Option("--schema", help="JSON schema for editors.")] = False,
 ) -> None:
     """List the settings of a command with their meaning, unit and default."""

@@ -76,11 +76,15 @@ def choosing_cases(folders: Sequence[Path], store: CaseStore, asked: Sequence[st
         SettingsError: If a case is unknown, unlabelled, or trained or tests a run; or if there
             are none.
     """
-    from hilum.core.files import read_json
+    from hilum.core.side_files import read_side
 
     files = [folder.parent / "split.json" for folder in folders]
-    splits = [read_json(file) for file in files if file.is_file()]
-    shared = set.intersection(*(set(split["validation"]) for split in splits)) if splits else set()
+    splits = [read_side(file) for file in files if file.is_file()]
+    shared = (
+        set.intersection(*(set(split.get("validation", ())) for split in splits))
+        if splits
+        else set()
+    )
     names = list(asked) or [name for name in store.ids if name in shared]
     for name in names:
         if name not in store.rows:
@@ -88,7 +92,7 @@ def choosing_cases(folders: Sequence[Path], store: CaseStore, asked: Sequence[st
         if not store.rows[name]["labelled"]:
             raise SettingsError("a case that chooses must have a label", found=name)
         for part in ("train", "test"):
-            if any(name in split[part] for split in splits):
+            if any(name in split.get(part, ()) for split in splits):
                 raise SettingsError(
                     f"a case that chooses must not {part} any of the runs",
                     found=name,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hilum.core.errors import UserError
-from hilum.core.files import read_json
+from hilum.core.files import read_object
+from hilum.core.side_files import read_side
 
 OURS = ("store.json", "status.json")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
@@ -27,13 +28,11 @@ def describe_any(path: Path) -> Iterable[str]:
 
 def _foreign(folder: Path) -> bool:
     """Return whether a folder is of another tool: weights without our configuration."""
-    from hilum.core.files import read_json
-
     if any((folder / name).exists() for name in OURS):
         return False
     if not any((folder / name).exists() for name in WEIGHTS):
         return False
-    config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
+    config = read_object(folder / "config.json") if (folder / "config.json").exists() else {}
     ours = "fusion" in config or config.get("kind") == "network"
     return not (isinstance(config.get("architecture"), dict) or ours)
 
@@ -65,15 +64,17 @@ def _describe_store(folder: Path) -> Iterable[str]:
     yield f"case store: {len(cases)} cases of {len({case.patient for case in cases})} patients"
     yield f"modalities: {', '.join(store.modalities)}"
     yield f"spacing (mm): {store.spacing}; fingerprint {store.fingerprint}"
+    if left_out := store.about.get("left_out"):
+        yield "left out: " + "; ".join(f"{name} ({why})" for name, why in left_out.items())
     yield f"labelled: {sum(case.labelled for case in cases)}"
     yield f"nodes: {sum(len(case.nodes) for case in cases)}"
 
 
 def _describe_run(folder: Path) -> Iterable[str]:
-    status = read_json(folder / "status.json")
+    status = read_side(folder / "status.json")
     yield f"run of `hilum {status['command']}`: {status['state']}"
     if (folder / "summary.json").exists():
-        for key, value in read_json(folder / "summary.json").items():
+        for key, value in read_side(folder / "summary.json").items():
             yield f"{key}: {value}"
     elif "step" in status:
         yield f"step {status['step']} of {status['steps']}"
@@ -85,7 +86,7 @@ def _describe_weights(folder: Path) -> Iterable[str]:
     from hilum.core.weights import read_weights
     from hilum.encoders.networks import Output
 
-    config = read_json(folder / "config.json")
+    config = read_object(folder / "config.json")
     weights = read_weights(folder)
     count = sum(tensor.numel() for tensor in weights.values())
     kind = "segmenter" if "fusion" in config or "segmenter" in config else "encoder"

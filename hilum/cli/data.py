@@ -94,6 +94,10 @@ def prepare(
     settings: KeyValues = None,
     config: Config = None,
     workers: Workers = 1,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CASE", help="Case that the store shall not have; may repeat."),
+    ] = None,
 ) -> None:
     """Bring every case to one grid, crop the body, and write the case store."""
     from hilum.core.settings import load
@@ -102,7 +106,7 @@ def prepare(
 
     resolved = load(PrepareSettings, config or [], settings or [])
     with progress("prepare") as show:
-        store = run(manifest, out, resolved, workers, show, say=say)
+        store = run(manifest, out, resolved, workers, show, leave_out=leave_out or (), say=say)
     say(f"{store.path}: {len(store.ids)} cases, {', '.join(store.modalities)}, {store.fingerprint}")
 
 

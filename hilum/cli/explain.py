@@ -21,14 +21,14 @@ def explain(
 ) -> None:
     """Attribute each prediction to CT, PET or both, per voxel and per node."""
     from hilum.core.errors import DataError, did_you_mean
-    from hilum.core.files import read_json
+    from hilum.core.side_files import read_side
     from hilum.datasets.store.case_store import CaseStore
     from hilum.segmenter.assessment.explain import explain as run
     from hilum.segmenter.segmenter import Segmenter
 
     cases = CaseStore(store)
     split = segmenter.parent / "split.json"
-    ids = case or (read_json(split)["test"] if split.exists() else cases.ids)
+    ids = case or (split.exists() and read_side(split).get("test")) or cases.ids
     for name in ids:
         if name not in cases.rows:
             raise DataError(

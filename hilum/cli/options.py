@@ -14,6 +14,10 @@ KeyValues = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Settings; `hilum settings COMMAND` lists them."),
 ]
+MethodNames = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=METHOD]...", help="Its parameters, as in loss=tversky."),
+]
 Config = Annotated[
     list[Path] | None,
     typer.Option(

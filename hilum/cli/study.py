@@ -57,7 +57,10 @@ def study_run(
     settings: KeyValues = None,
     workers: Workers = 1,
     engine: Annotated[
-        str, typer.Option(help="local, print or sbatch; all but local return at once.")
+        str,
+        typer.Option(
+            help="local, sbatch, script (sbatch's, printed) or print; all but local return at once."
+        ),
     ] = "local",
 ) -> None:
     """Run every cell that is not done, then write the report; or hand the cells to a cluster."""

@@ -1,8 +1,9 @@
 """YAML and JSON that may come from anywhere: plain values within limits, or one clear error.
 
 Every YAML and JSON text goes through here. What a text may hold is what both can: mappings with
-words as keys, lists, words, numbers of 64 bits, truth values and nothing. Dates stay words, as they
-are written; sets, binaries and objects are refused; a text of a kilobyte cannot grow to gigabytes.
+words as keys, lists, words, numbers of 64 bits, truth values and nothing. Dates and times stay
+words, as they are written; sets, binaries and objects are refused; a text of a kilobyte cannot grow
+to gigabytes.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def yaml_of(text: str) -> Any:
         PlainError: If it is no YAML, or not plain.
 
     Examples:
-        >>> yaml_of("{10: 2024-01-31, x: [1, 2.5, yes]}")
-        {'10': '2024-01-31', 'x': [1, 2.5, True]}
+        >>> yaml_of("{10: 2024-01-31, x: [1, 2.5, yes], t: 8:00:00}")
+        {'10': '2024-01-31', 'x': [1, 2.5, True], 't': '8:00:00'}
     """
     loader = None
     try:
@@ -113,18 +114,18 @@ def rows_of(
 
 def check_shape(
     value: Any,
-    shape: type,
+    shape: Any,
     *,
     file: str | Path,
     what: str,
     remedy: str | None = None,
     error: type[UserError] = UserError,
 ) -> None:
-    """Raise an error unless the fields of a value have the types that a `TypedDict` asks for.
+    """Raise an error unless the fields of a value have the types that a type asks for.
 
     Args:
         value: As read.
-        shape: The type.
+        shape: The type, such as a `TypedDict` or a list of them.
         file: Where it was read; stands in the message.
         what: What the file is, as in `a case store`.
         remedy: What the user can do.
@@ -154,7 +155,7 @@ def _adapter(shape: Any) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's loader without dates, with limits while it composes, and with words as keys."""
+    """PyYAML's loader without dates and times, with limits, and with words as keys."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -167,6 +168,12 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+    def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
+        """Leave times as they are written: 8:00:00 is no number of seconds, as YAML 1.1 has it."""
+        tag = super().resolve(kind, value, implicit)
+        timed = kind is ScalarNode and ":" in str(value) and tag in _PLAIN[2:4]
+        return _PLAIN[-1] if timed else tag
 
     def construct_mapping(self, node: Node, deep: bool = False) -> dict[Hashable, Any]:
         if isinstance(node, MappingNode):

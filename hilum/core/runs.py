@@ -29,10 +29,11 @@ from .continued import (
     note_continuation,
 )
 from .errors import RunError, Stopped, StoreError
-from .files import read_json, write_json, write_text
+from .files import write_json, write_text
 from .locks import Lock, Watch, take
 from .parts import is_part, sweep
 from .settings import Settings, read_yaml, write_yaml
+from .side_files import read_side
 
 RUNTIME_ONLY = {"workers", "threads", "tracking"}
 """Settings that may differ when a run resumes: they change where and how fast, not what."""
@@ -141,13 +142,13 @@ class RunFolder:
     @property
     def summary(self) -> dict[str, Any]:
         """What a done run gave to `finish`."""
-        return read_json(self.path / "summary.json")
+        return read_side(self.path / "summary.json")
 
     @property
     def data(self) -> dict[str, Any]:
         """What is noted of the data that the run began with."""
         file = self.path / "data.json"
-        return read_json(file) if file.exists() else {}
+        return read_side(file) if file.exists() else {}
 
     def note_data(self, **about: Any) -> None:
         """Add to what is noted of the run's data."""
@@ -224,7 +225,7 @@ class RunFolder:
         Nothing is lost, and the corrected command may use the folder.
         """
         status = self.path / "status.json"
-        if not status.exists() or read_json(status).get("state") != "failed":
+        if not status.exists() or read_side(status).get("state") != "failed":
             return False
         if {p.name for p in self.path.iterdir()} - BEFORE_A_STEP - BESIDE:
             return False

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
-from hilum.core.errors import SettingsError, did_you_mean
+from hilum.core.callable_module import find
+from hilum.core.errors import CheckpointError, SettingsError, did_you_mean
 from hilum.core.geometry import IntTriple
 
 P = TypeVar("P")
@@ -53,6 +55,27 @@ class Encoder(nn.Module, ABC):
 
         Sides must be divisible by the last stride; `check_sides` tells the user so.
         """
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Encoder:
+        """Build the encoder of a folder and fill it, as `encoders.folders.read_encoder` does.
+
+        Args:
+            folder: Such as `run/encoder` of `hilum pretrain`.
+
+        Raises:
+            CheckpointError: If the folder holds no encoder, damaged weights, or another class.
+        """
+        # By its address: the table of encoders needs this file first.
+        found = find("hilum.encoders.folders:read_encoder")(folder)
+        if not isinstance(found, cls):
+            raise CheckpointError(
+                f"the folder must hold a {cls.__name__}",
+                file=folder,
+                found=type(found).__name__,
+                remedy="read it with hilum.Encoder.from_pretrained",
+            )
+        return found
 
     def check_sides(self, sides: IntTriple) -> None:
         """Raise an error with the nearest sides that work if `sides` do not fit the strides."""

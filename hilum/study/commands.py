@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from hilum.core.errors import UserError
 from hilum.core.outputs import check_output, mark
 from hilum.core.settings import load, write_yaml
+from hilum.datasets.store.places import Place
 
 from .grid.cells import STAGES, Cell, expand
 from .grid.checking import check
@@ -183,7 +184,15 @@ def read(file: Path, out: Path, settings: Sequence[str] = ()) -> tuple[StudySett
     """
     study = load(StudySettings, [file], settings)
     check_output(out, "study", earlier=_is_study)
-    return study, expand(study, out, functools.cache(fingerprint))
+    known: dict[str, str] = {}
+
+    def mark_of(place: Place) -> str:
+        key = json.dumps(place, sort_keys=True)
+        if key not in known:
+            known[key] = fingerprint(place)
+        return known[key]
+
+    return study, expand(study, out, mark_of)
 
 
 def _is_study(folder: Path) -> bool:

@@ -26,7 +26,9 @@ class StudySettings(Settings):
 
     name: str = Field(description="name of the study; W&B project", pattern=r"^[\w.-]+$")
     question: str = Field("", description="one sentence that the report opens with")
-    store: str = Field(description="case store")
+    store: str | dict[str, str] = Field(
+        description="case store, or several as one pool: {lung: FOLDER, neck: FOLDER}"
+    )
     factors: dict[str, dict[str, Overrides] | list[Any]] = Field(
         description="factors with their levels"
     )

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from hilum.core.conv3d_cpu_workaround import halved_small_maps
-from hilum.core.files import read_rows
 from hilum.core.precision import autocast_dtype, guard_bf16_conv3d
 
 from .acceleration import accelerate
+from .metrics_file import read_metrics
 from .settings import TrainerSettings
 from .threads import readers
 
@@ -254,7 +254,7 @@ def _timed(spent: dict[str, float], phase: str) -> Iterator[None]:
 def real(run: Callable[[Path], object], folder: Path) -> float:
     """Return seconds per step of a real run of `short` length, after the steps that warm up."""
     run(folder)
-    rows = read_rows(folder / "metrics.jsonl")
+    rows = read_metrics(folder / "metrics.jsonl")
     speeds = [row["time/steps_per_second"] for row in rows if "time/steps_per_second" in row]
     return 1 / speeds[-1]
 

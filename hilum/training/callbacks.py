@@ -13,6 +13,7 @@ from hilum.core.runs import RunFolder
 from hilum.core.seeds import derive
 
 from .guard import StepGuard
+from .interval_means import IntervalMeans
 from .settings import TrainerSettings
 
 try:
@@ -53,16 +54,21 @@ class Draws(pl.Callback):
 
 
 class Pace(pl.Callback):
-    """Logs loss, learning rates, gradient norm, throughput, time spent waiting for data, memory.
+    """Logs loss and its terms, learning rates, gradient norm, throughput, waiting, memory.
+
+    What a step computes is logged as its mean over the steps since the last line.
 
     Args:
         settings: How often, and the size of a batch.
         guard: Knows the loss and the gradient.
         run: Gets a heartbeat.
+        terms: Knows the terms of the loss.
     """
 
-    def __init__(self, settings: TrainerSettings, guard: StepGuard, run: RunFolder) -> None:
-        self.settings, self.guard, self.run = settings, guard, run
+    def __init__(
+        self, settings: TrainerSettings, guard: StepGuard, run: RunFolder, terms: IntervalMeans
+    ) -> None:
+        self.settings, self.guard, self.run, self.terms = settings, guard, run, terms
         self._mark = self._ended = time.monotonic()
         self._waited = self._paused = 0.0
         self._steps = 0
@@ -116,6 +122,7 @@ class Pace(pl.Callback):
         patches *= self.settings.processes
         row = {
             **self.guard.means(),
+            **self.terms.take(),
             "time/steps_per_second": self._steps / spent,
             "time/patches_per_second": patches / spent,
             "time/data_wait_share": self._waited / spent,

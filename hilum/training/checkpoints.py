@@ -74,7 +74,9 @@ class Checkpoints(pl.Callback):
         best_step: Its step.
         stopped_early: Whether the patience ran out.
         validation: Metrics of the last validation.
+        validations: How many there were: the best is chosen from as many.
         seconds: Time spent in earlier sessions.
+        cpu_seconds: Time that processors worked in them, over all threads of the process.
     """
 
     def __init__(
@@ -93,13 +95,20 @@ class Checkpoints(pl.Callback):
         self.best_hash = ""
         self.stopped_early = False
         self.validation: dict[str, float] = {}
+        self.validations = 0
         self.seconds, self._began = 0.0, time.monotonic()
+        self.cpu_seconds, self._cpu_began = 0.0, time.process_time()
         self._saved = 0
 
     @property
     def elapsed(self) -> float:
         """Seconds of all sessions of this run."""
         return self.seconds + time.monotonic() - self._began
+
+    @property
+    def worked(self) -> float:
+        """Seconds that processors worked, over all threads and sessions."""
+        return self.cpu_seconds + time.process_time() - self._cpu_began
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make up for what the last session left open."""
@@ -152,6 +161,7 @@ class Checkpoints(pl.Callback):
         """Keep the weights if they are the best so far; count those that are not."""
         self.validated = trainer.global_step
         self.validation = _numbers(trainer)
+        self.validations += 1
         if self.monitor is None:
             return
         if self.monitor not in trainer.callback_metrics:
@@ -189,8 +199,10 @@ class Checkpoints(pl.Callback):
             "waited": self.waited,
             "validated": self.validated,
             "validation": self.validation,
+            "validations": self.validations,
             "stopped_early": self.stopped_early,
             "seconds": self.elapsed,
+            "cpu_seconds": self.worked,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -13,7 +13,8 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from hilum.core.files import write_text
-from hilum.core.plain import json_of
+
+from .metrics_file import read_metrics
 
 
 class Rows:
@@ -50,16 +51,20 @@ class JsonLines(Logger):
     """Writes `metrics.jsonl`: one JSON object per logged step, NaN as `null`.
 
     Args:
-        path: The file; rows after `step` are left from a session that was killed, and go.
+        path: The file; rows after `step` are left from a session that was killed, and go, and so
+            does a last line that was cut off.
         step: Step from which the run resumes.
+
+    Raises:
+        UserError: If another line is no row of numbers with its step.
     """
 
     def __init__(self, path: Path, step: int = 0) -> None:
         super().__init__()
         self.path, self.rows = path, Rows(self._append)
         if path.exists():
-            kept = [line for line in path.read_text("utf-8").splitlines() if _before(line, step)]
-            write_text(path, "".join(f"{line}\n" for line in kept))
+            kept = [row for row in read_metrics(path) if row["step"] <= step]
+            write_text(path, "".join(f"{json.dumps(row)}\n" for row in kept))
 
     @property
     def name(self) -> str:
@@ -89,11 +94,3 @@ class JsonLines(Logger):
         plain = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, **plain}) + "\n")
-
-
-def _before(line: str, step: int) -> bool:
-    """Say whether a line of `metrics.jsonl` is whole and not after the step."""
-    try:
-        return int(json_of(line)["step"]) <= step
-    except (ValueError, KeyError, TypeError):
-        return False

@@ -26,6 +26,7 @@ from .checkpoints import AtomicCheckpoints, Checkpoints, best_weights
 from .continuing import Continuing, begin
 from .ema import AveragedWeights
 from .guard import StepGuard
+from .interval_means import IntervalMeans
 from .jsonl_logger import JsonLines, Rows
 from .processes import environment, strategy, together
 from .progress import WholeRunProgress
@@ -76,8 +77,10 @@ def fit(
             made from the settings if not given.
 
     Returns:
-        `steps`, `seconds` (of all sessions), `parameters`, `stopped_early`, `ended_by`, the last
-        validation's metrics, and with a monitor `best` and `best_step`.
+        `steps`, `patches`, `seconds` (of all sessions), `cpu_seconds` and `gpu_seconds` (of all
+        processes), `parameters`, `stopped_early`, `ended_by`, the last
+        validation's metrics, and with a monitor `best`, `best_step`, and `validations`, of which it
+        is the best.
 
     Raises:
         Stopped: After SIGTERM, SIGUSR1 or Ctrl-C, with the state saved.
@@ -147,7 +150,7 @@ def _trainer(
     callbacks: Sequence[pl.Callback],
     loggers: list[Logger],
 ) -> pl.Trainer:
-    guard = StepGuard(run, settings.clip)
+    guard, terms = StepGuard(run, settings.clip), IntervalMeans()
     progress = WholeRunProgress(
         f"{run.command} {run.path.name}",
         settings.steps,
@@ -157,7 +160,9 @@ def _trainer(
         validate_every=settings.validate_every,
     )
     ordered = [
-        Pace(settings, guard, run),  # first, so that no other callback counts as waiting
+        # First, so that no other callback counts as waiting.
+        Pace(settings, guard, run, terms),
+        terms,
         Draws(seed, settings.accumulate),
         guard,
         *([TimeBudget(settings, keeper, _first(callbacks))] if settings.minutes else []),
@@ -218,9 +223,16 @@ def _choose_weights(
 def _summary(
     trainer: pl.Trainer, module: pl.LightningModule, keeper: Checkpoints
 ) -> dict[str, Any]:
+    settings = keeper.settings
+    per_step = settings.batch_size * settings.accumulate * settings.processes
+    on_gpu = trainer.strategy.root_device.type == "cuda"
     summary: dict[str, Any] = {
         "steps": trainer.global_step,
+        "patches": trainer.global_step * per_step,
         "seconds": round(keeper.elapsed, 3),
+        # Of this process; the others of the run work as much.
+        "cpu_seconds": round(keeper.worked * settings.processes, 3),
+        "gpu_seconds": round(keeper.elapsed * settings.processes, 3) if on_gpu else 0.0,
         "parameters": sum(p.numel() for p in module.parameters()),
         "stopped_early": keeper.stopped_early,
         "ended_by": _end(trainer, keeper),
@@ -228,6 +240,7 @@ def _summary(
     }
     if keeper.monitor is not None:
         summary |= {"best": keeper.best, "best_step": keeper.best_step}
+        summary |= {"validations": keeper.validations}
     return summary
 
 

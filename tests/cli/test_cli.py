@@ -113,7 +113,9 @@ def test_the_parameters_of_methods_are_listed_with_their_defaults() -> None:
     ]  # fmt: skip
     assert lines[1].split(maxsplit=1)[1] == "Weight of false positives. [0.3]"
     assert any(line.startswith("fusion.window ") and line.endswith("[8]") for line in lines)
-    with pytest.raises(SettingsError, match=r"SETTING=NAME.*loss.*found seed=1"):
+    with pytest.raises(
+        SettingsError, match=r"SETTING=NAME, found seed=1; methods of finetune: enc"
+    ):
         settings_of("finetune", methods=["seed=1"])
     with pytest.raises(SettingsError, match=r"'tverskyy', did you mean 'tversky'"):
         settings_of("finetune", methods=["loss=tverskyy"])

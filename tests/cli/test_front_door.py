@@ -19,7 +19,8 @@ COMMANDS = GROUP.commands  # pyright: ignore[reportAttributeAccessIssue]
 GROUPS = {"study": hilum.study, "annotate": hilum.annotate}
 """Commands with commands of their own, and the rooms that offer these as functions."""
 INSIDE = [(group, command) for group in GROUPS for command in sorted(COMMANDS[group].commands)]
-OBJECTS = {"Segmenter", "Encoder", "CaseStore", "Patches", "PatchesData", "read_encoder", "load"}
+OBJECTS = {"Segmenter", "Encoder", "CaseStore", "Epochs", "Patches", "PatchesData"}
+OBJECTS |= {"read_encoder", "load"}
 OTHERWISE = {"import": "import_cohort"}
 """Commands whose name no function can have."""
 ROOT = Path(hilum.__file__).parent

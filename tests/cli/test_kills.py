@@ -20,6 +20,7 @@ from .test_outputs import COMMANDS, places, run
 __all__ = ["manifest", "places", "run", "store"]
 
 KILLED = ("phantom", "import", "check", "prepare", "export-nnunet", "average", "export")
+KILLED += ("predict", "evaluate", "import-weights")
 EVERY = int(os.environ.get("HILUM_KILL_EVERY", "0"))
 """Try points at this distance; 0 tries three of them."""
 

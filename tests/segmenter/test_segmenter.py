@@ -17,7 +17,7 @@ from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.files import read_json, write_json
 from hilum.fusion import STRATEGIES
 from hilum.segmenter.config import SegmenterConfig, read_segmenter_config, scale_of
-from hilum.segmenter.flops import flops
+from hilum.segmenter.flops import flops, training_flops
 from hilum.segmenter.segmenter import Segmenter
 
 from ..weights_files import put_weights
@@ -55,6 +55,8 @@ def test_the_operations_of_every_strategy_are_counted(name: str, config: Make) -
     next(segmenter.parameters()).requires_grad_(False)
     before = [(weight, weight.requires_grad) for weight in segmenter.parameters()]
     assert least < flops(segmenter) < 10_000 * least
+    # A layer costs once more for the gradient of its input, and for that of its weights.
+    assert 2 * flops(segmenter) < training_flops(segmenter) <= 3 * flops(segmenter)
     after = [(weight, weight.requires_grad) for weight in segmenter.parameters()]
     assert all(a[0] is b[0] and a[1] == b[1] for a, b in zip(before, after, strict=True))
 

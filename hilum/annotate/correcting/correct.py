@@ -15,7 +15,7 @@ import numpy as np
 
 from hilum.core.case import Case
 from hilum.core.errors import DataError, SettingsError
-from hilum.core.files import read_json, write_json
+from hilum.core.files import read_object, write_json
 from hilum.core.geometry import Grid
 from hilum.core.outputs import check_output
 from hilum.core.outputs import mark as mark_folder
@@ -230,7 +230,17 @@ def _go_on(editor: Editor, out: Path) -> None:
     file, record = out / f"{editor.case}.seg.nrrd", out / f"{editor.case}.json"
     if not file.is_file() or not record.is_file():
         return
-    about = read_json(record)
+    about = read_object(record)
+    try:
+        pieces = {
+            int(n): Piece(**{**piece, "seed": tuple(piece["seed"])})
+            for n, piece in about["pieces"].items()
+        }
+        rejected, done = list(about["rejected"]), list(about["steps"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        rule = "what is said of a correction must be as it was written"
+        remedy = "move it and the mask beside it away to correct the case anew"
+        raise DataError(rule, file=record, found=error, remedy=remedy) from None
     found = read_segmentation(file, editor.case)
     editor.labels[:] = 0
     if not found.empty:
@@ -238,11 +248,7 @@ def _go_on(editor: Editor, out: Path) -> None:
         sides = found.layers.shape[1:]
         box = tuple(slice(int(a), int(a) + n) for a, n in zip(start, sides, strict=True))
         editor.labels[box] = found.layers[0]
-    editor.pieces = {
-        int(n): Piece(**{**piece, "seed": tuple(piece["seed"])})
-        for n, piece in about["pieces"].items()
-    }
-    editor.rejected, editor.done = list(about["rejected"]), list(about["steps"])
+    editor.pieces, editor.rejected, editor.done = pieces, rejected, done
 
 
 def _piece(own: np.ndarray, probability: np.ndarray, value: int) -> Piece:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from hilum.core.errors import DataError, did_you_mean
-from hilum.core.files import atomic_path, read_json, write_array, write_json
+from hilum.core.files import atomic_path, read_object, write_array, write_json
 
 Kind = Literal["case", "patch", "node", "background"]
 COLUMNS = (
@@ -150,7 +150,7 @@ class Embeddings:
                 found=f"{len(vectors)} and {len(rows)}",
                 remedy="copy the whole folder again, or make it again with `hilum embed`",
             )
-        return cls(vectors, rows, read_json(place / "embeddings.json"))
+        return cls(vectors, rows, read_object(place / "embeddings.json"))
 
 
 def units(vectors: np.ndarray) -> np.ndarray:

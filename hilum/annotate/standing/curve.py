@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hilum.core.files import read_json
+from hilum.core.side_files import read_side
 from hilum.evaluation.statistics.intervals import interval
 
 DEEPEST = 4
@@ -77,17 +77,17 @@ def runs_in(places: Sequence[str | Path], patients: Mapping[str, str]) -> list[R
     """
     found = []
     for folder in sorted({f for place in places for f in _folders(Path(place), DEEPEST)}):
-        split = read_json(folder / "split.json")
-        metrics: dict[str, dict[str, Any]] = read_json(folder / "test" / "metrics.json")
+        split = read_side(folder / "split.json")
+        metrics: dict[str, dict[str, Any]] = read_side(folder / "test" / "metrics.json")
         cases = next(iter(metrics.values()), {})
-        if not cases or any(name not in patients for name in [*split["train"], *cases]):
+        if not cases or any(name not in patients for name in [*split.get("train", ()), *cases]):
             continue
         of: dict[str, list[float]] = {}
         for name, one in cases.items():
             value = one["metrics"].get("dice")
             of.setdefault(patients[name], []).append(math.nan if value is None else float(value))
         dice = {patient: float(np.mean(values)) for patient, values in of.items()}
-        found.append(Run(folder, len({patients[name] for name in split["train"]}), dice))
+        found.append(Run(folder, len({patients[name] for name in split.get("train", ())}), dice))
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.core.files import read_json
+from hilum.core.side_files import read_side
 
 DEEPEST = 4
 """How many folders down runs are searched for."""
@@ -37,7 +37,7 @@ def stale(places: Sequence[str | Path], cases: Collection[str]) -> list[Stale]:
     """
     found = []
     for file in sorted({file for place in places for file in _splits(Path(place), DEEPEST)}):
-        split = read_json(file)
+        split = read_side(file)
         parts = {
             words: [name for name in split.get(part, ()) if name in cases]
             for part, words in PARTS.items()
@@ -45,7 +45,7 @@ def stale(places: Sequence[str | Path], cases: Collection[str]) -> list[Stale]:
         told = [f"{words} {', '.join(own)}" for words, own in parts.items() if own]
         if told:
             state = file.parent / "status.json"
-            running = state.is_file() and read_json(state).get("state") == "running"
+            running = state.is_file() and read_side(state).get("state") == "running"
             found.append(Stale(file.parent, "; ".join(told), running))
     return found
 

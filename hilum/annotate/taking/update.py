@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from hilum.core.case import Case
@@ -12,7 +13,7 @@ from hilum.core.files import read_json
 from hilum.core.settings import validate
 from hilum.datasets.manifest import write_manifest
 from hilum.datasets.prepare.case import PrepareSettings
-from hilum.datasets.prepare.run import prepare
+from hilum.datasets.prepare.run import ASKED, prepare
 from hilum.datasets.store.case_store import CaseStore
 
 
@@ -71,12 +72,16 @@ def update(
     recipe = read_json(Path(store) / "prepare.json")
     recipe.pop("version", None)
     settings = validate(PrepareSettings, recipe)
-    skip = bool(CaseStore(store).about.get("left_out"))
+    left_out = CaseStore(store).about.get("left_out", {})
+    asked = [name for name, why in left_out.items() if why == ASKED]
+    again = partial(
+        prepare, manifest, store, settings, workers, skip_bad=bool(left_out), leave_out=asked
+    )
     try:
-        prepare(manifest, store, settings, workers, skip_bad=skip)
+        again()
     except UserError:
         shutil.copyfile(kept, manifest)
-        prepare(manifest, store, settings, workers, skip_bad=skip)
+        again()
         raise
     say(f"{store} is up to date: {', '.join(labelled)} prepared anew")
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..metrics.table import METRICS, SIZE_BANDS, nsd_metrics, nsd_tolerances
 from .bootstrap import Pool
 from .bounds import bounds
-from .intervals import interval
+from .intervals import few_interval, interval
 from .pseudovalues import pseudovalues
 from .runs import Run, draw_of, models, row_means
 
@@ -149,6 +149,9 @@ POOLS: dict[str, Pool] = {
 
 def _row(metric: str, value: float, table: np.ndarray, n: int) -> dict[str, float]:
     low, high = interval(value, table, bounds(metric))
+    if metric.startswith("sensitivity_") and not (low <= high):
+        # Few nodes, all found or none: no interval at all would look like certainty.
+        low, high = few_interval(value, n)
     return {"value": value, "ci_low": low, "ci_high": high, "n": n}
 
 

@@ -53,6 +53,35 @@ def interval(
     return float(first), float(last)
 
 
+def few_interval(value: float, patients: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the interval of a fraction of which the data show no spread: few nodes, all found.
+
+    Nodes of one patient are no independent observations, so a patient counts as one, found or
+    missed, and the interval is the exact one: of three patients whose nodes were all found, 0.29
+    to 1. A fraction between the bounds of one patient may be anything.
+
+    Source:
+        Clopper and Pearson, Biometrika 1934, 26:404.
+
+    Args:
+        value: 0 to 1.
+        patients: Who have such nodes.
+        level: Of the interval.
+
+    Examples:
+        >>> [round(end, 2) for end in few_interval(1.0, 3)]
+        [0.29, 1.0]
+        >>> few_interval(0.5, 1)
+        (0.0, 1.0)
+    """
+    if patients < 1 or not 0 <= value <= 1:
+        return math.nan, math.nan
+    far = ((1 - level) / 2) ** (1 / patients)
+    if value == 1:
+        return far, 1.0
+    return 0.0, 1 - far if value == 0 else 1.0
+
+
 def logit_interval(
     value: np.ndarray, reach: np.ndarray, bounds: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:

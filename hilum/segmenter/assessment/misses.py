@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from hilum.core.case import Case
-from hilum.core.files import read_json, write_json
+from hilum.core.files import write_json
 from hilum.core.modality import modality
+from hilum.core.side_files import read_side
 from hilum.core.types import IGNORE
 from hilum.datasets.io.nifti import read_volume
 from hilum.datasets.io.resampling import resample
@@ -76,7 +77,7 @@ def remove_pictures(out: Path) -> None:
     index = folder / INDEX
     if not index.is_file():
         return
-    for name in read_json(index):
+    for name in read_side(index):
         (folder / Path(name).name).unlink(missing_ok=True)
     index.unlink()
     with contextlib.suppress(OSError):

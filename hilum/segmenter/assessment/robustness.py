@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from hilum.core.errors import DataError
-from hilum.core.files import read_json
 from hilum.core.outputs import output
 from hilum.core.seen import Seen, read_seen
 from hilum.core.settings import validate
+from hilum.core.side_files import read_side
 from hilum.datasets.leakage import seen_cases
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.evaluation.statistics.cohort import cohort_metrics
@@ -112,7 +112,7 @@ def cases_to_measure(
         DataError: If there is none, or one of them trained the segmenter.
     """
     file = folder.parent / "split.json"
-    split = read_json(file) if file.exists() else {}
+    split = read_side(file) if file.exists() else {}
     seen = seen_cases(read_seen(folder) or validate(Seen, {}), store, store.ids)
     labelled = [n for n in store.ids if store.rows[n]["labelled"] and n not in seen]
     chosen = settings.cases or tuple(split.get("test") or labelled)

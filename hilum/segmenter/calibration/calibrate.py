@@ -13,6 +13,7 @@ from hilum.core.files import read_json, write_json
 from hilum.core.outputs import output
 from hilum.core.seen import Seen, read_seen, tested_by, together
 from hilum.core.settings import validate
+from hilum.core.side_files import read_side
 from hilum.datasets.leakage import seen_cases, seen_in
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.index import complete
@@ -173,7 +174,7 @@ def _choosing(
 ) -> list[str]:
     """Return the cases that choose for one segmenter, checked."""
     file = folder.parent / "split.json"
-    split = read_json(file) if file.is_file() else {}
+    split = read_side(file) if file.is_file() else {}
     if folds and asked is None:
         if not split.get("test"):
             raise DataError(

@@ -17,6 +17,7 @@ from hilum.core.registry import Table
 from hilum.core.runs import RUNTIME_ONLY
 from hilum.core.settings import S, load
 from hilum.datasets.labelling import read_choice
+from hilum.datasets.store.places import Place
 from hilum.encoders import ENCODERS
 from hilum.encoders.decoders import DECODERS
 from hilum.fusion import STRATEGIES
@@ -37,7 +38,7 @@ METHODS: dict[str, Table] = {
 }
 """Settings that name a method, and the table that it is from."""
 
-Data = str | Callable[[str], str]
+Data = str | Callable[[Place], str]
 
 _PLACES = RUNTIME_ONLY | {"store"}
 
@@ -126,7 +127,7 @@ class _Plan:
 
     study: StudySettings
     out: Path
-    data: Callable[[str], str]
+    data: Callable[[Place], str]
     known: dict[str, str]
 
     def cell(

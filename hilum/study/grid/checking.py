@@ -7,7 +7,6 @@ the pretraining cell, and whom that will see is asked instead of the folder.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from hilum.core.errors import SettingsError, UserError
 from hilum.core.settings import validate
 from hilum.datasets.leakage import refuse_seen
 from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.places import Place
 from hilum.finetune import ready as finetuning
 from hilum.finetune.settings import FinetuneSettings
 from hilum.pretrain import ready as pretraining
@@ -28,7 +28,10 @@ from .cells import Cell
 
 ANY_NETWORK = ("seed", "split", "conditions", "evaluate_test", "pictures")
 """Settings of a fine-tuning cell that its network does not depend on."""
-PATIENTS = ("store", "split", "conditions", "init_from", "modalities", "pseudo", "transfer")
+PATIENTS = (
+    *("store", "weights", "split", "conditions"),
+    *("init_from", "modalities", "pseudo", "transfer"),
+)
 """Those that decide who takes part, and who must not."""
 
 
@@ -51,7 +54,14 @@ def check(cells: Sequence[Cell]) -> None:
         UserError: What the run would raise, with the cell's levels in front.
     """
     check_settings(cells)
-    stores = functools.cache(lambda path: CaseStore(Path(path)))
+    opened: dict[str, CaseStore] = {}
+
+    def stores(place: Place) -> CaseStore:
+        mark = json.dumps(place, default=str)
+        if mark not in opened:
+            opened[mark] = CaseStore(place)
+        return opened[mark]
+
     firsts: dict[Path, pretraining.Ready] = {}
     made: dict[str, pretraining.Ready] = {}
     known: set[str] = set()
@@ -61,7 +71,7 @@ def check(cells: Sequence[Cell]) -> None:
                 mark = _mark(cell.settings, without=("seed",))
                 if mark not in made:
                     settings = validate(PretrainSettings, cell.settings)
-                    made[mark] = pretraining.ready(settings, store=stores(str(settings.store)))
+                    made[mark] = pretraining.ready(settings, store=stores(settings.store))
                 firsts[cell.folder] = made[mark]
             else:
                 _check_finetuning(cell, firsts.get(cell.needs or Path()), stores, known)
@@ -78,7 +88,7 @@ def _check_finetuning(
     if people in known and network in known:
         return
     settings = validate(FinetuneSettings, values)
-    store = stores(str(settings.store))
+    store = stores(settings.store)
     planned = values is not cell.settings
     if settings.split.labels == 0 and first is not None and planned:
         split = finetuning.patients_of(settings, store).split

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
-from hilum.core.errors import UserError
-from hilum.core.files import read_json, read_rows
+from hilum.core.side_files import read_side
 from hilum.evaluation.charts import svg as charts
+from hilum.training.metrics_file import read_metrics
 
 from ..grid.arms import arm
 from .compare import ArmSummary, higher_is_better
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
 
 OVERLAYS = 3
 """Cases shown: the worst, the middle one and the best."""
+FEW_CHOOSE = 5
+"""Validation patients below which the report warns of the choice of the weights."""
 RECONSTRUCTIONS = 3
 """Pretraining runs shown."""
+
+
+COSTS = ("parameters (M)", "GFLOPs per patch", "training (PFLOPs)", "CPU (s)", "GPU (s)")
+"""What `Cost.texts` tells."""
 
 
 class Cost(NamedTuple):
@@ -32,20 +39,26 @@ class Cost(NamedTuple):
 
     Attributes:
         parameters: Of the segmenter.
-        flops: Of one patch with every modality.
-        seconds: Of fine-tuning, mean over runs.
+        flops: Of one patch with every modality, forward.
+        training: Operations of fine-tuning: those of the forward and backward pass of a patch,
+            counted, times the patches of all steps; mean over runs.
+        cpu: Seconds that processors worked in fine-tuning, over all threads; mean over runs.
+        gpu: Seconds that GPUs were held; mean over runs.
     """
 
     parameters: float
     flops: float
-    seconds: float
+    training: float
+    cpu: float
+    gpu: float
 
     def texts(self) -> list[str]:
-        """Return millions of parameters, GFLOPs and seconds as text."""
+        """Return the numbers under `COSTS` as text."""
         return [
             _number(self.parameters / 1e6, ".2f"),
             _number(self.flops / 1e9, ".1f"),
-            _number(self.seconds, ".0f" if self.seconds >= 10 else ".1f"),
+            _number(self.training / 1e15, ".3g"),
+            *(_number(own, ".0f" if own >= 10 else ".1f") for own in (self.cpu, self.gpu)),
         ]
 
 
@@ -132,22 +145,43 @@ def curves(found: Findings) -> list[tuple[Markup, str]]:
 
 
 def cost_of(found: Findings, name: str) -> Cost:
-    """Return parameters, FLOPs and training time of an arm."""
+    """Return parameters, operations and processor time of an arm; means are over its runs."""
     summaries: list[dict[str, Any]] = [
-        read_json(file)
+        read_side(file)
         for e in _finetuned(found)
         if arm(e.cell.levels) == name
         for file in [e.cell.folder / "summary.json"]
         if file.exists()
     ]
-    if not summaries:
-        return Cost(math.nan, math.nan, math.nan)
-    seconds = [s["seconds"] for s in summaries if s.get("seconds")]
-    return Cost(
-        float(summaries[0].get("parameters") or math.nan),
-        float(summaries[0].get("flops") or math.nan),
-        sum(seconds) / len(seconds) if seconds else math.nan,
-    )
+
+    def mean(key: str) -> float:
+        known = [s[key] for s in summaries if isinstance(s.get(key), int | float)]
+        return sum(known) / len(known) if known else math.nan
+
+    return Cost(*map(mean, ("parameters", "flops", "training_flops", "cpu_seconds", "gpu_seconds")))
+
+
+def chosen_by(found: Findings) -> list[str]:
+    """Return in sentences how many validation patients chose the weights of the cells."""
+    counts: Counter[tuple[int, int]] = Counter()
+    unchosen = 0
+    for entry in _finetuned(found):
+        file = entry.cell.folder / "summary.json"
+        about = read_side(file) if file.exists() else {}
+        patients, validations = about.get("val/patients"), about.get("validations")
+        if about.get("best") is None or not patients or not validations:
+            unchosen += "steps" in about
+        else:
+            counts[int(patients), int(validations)] += 1
+    lines = [
+        f"The weights of {cells} cell{'' if cells == 1 else 's'} are the best of {validations} "
+        f"validations on {patients} validation patient{'' if patients == 1 else 's'}"
+        + (": few, so chance chooses, too." if patients < FEW_CHOOSE else ".")
+        for (patients, validations), cells in sorted(counts.items())
+    ]
+    if unchosen:
+        lines.append(f"Those of {unchosen} are the last or averaged ones: nobody chose them.")
+    return lines
 
 
 def bases(found: Findings) -> dict[str, ArmSummary]:
@@ -180,16 +214,8 @@ def _series(file: Path, key: str) -> list[tuple[float, float]]:
     if not file.exists():
         return []
     # Most lines are of training steps; parsing them all takes seconds.
-    rows = read_rows(file, lambda line: f'"{key}"' in line)
-    points = []
-    for row in rows:
-        step, value = row.get("step"), row.get(key)
-        if value is None:
-            continue
-        if not isinstance(step, int) or not isinstance(value, int | float):
-            raise UserError(f"step and {key} must be numbers", file=file, found=[step, value])
-        points.append((float(step), float(value)))
-    return points
+    rows = read_metrics(file, lambda line: f'"{key}"' in line)
+    return [(float(row["step"]), float(row[key])) for row in rows if row.get(key) is not None]
 
 
 def _known(value: float | None) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from hilum.core.files import atomic_path, read_json
+from hilum.core.files import atomic_path
+from hilum.core.side_files import read_side
 from hilum.evaluation.statistics.cohort import POOLS, SUMS
 from hilum.evaluation.statistics.pseudovalues import pseudovalues
 from hilum.evaluation.statistics.runs import Run, align
@@ -50,7 +51,7 @@ def collect(entries: Sequence[Entry]) -> list[Row]:
     for entry in entries:
         if entry.state != "done" or entry.cell.stage != "finetune":
             continue
-        for condition, cases in read_json(entry.cell.folder / "test" / "metrics.json").items():
+        for condition, cases in read_side(entry.cell.folder / "test" / "metrics.json").items():
             rows += [
                 Row(entry.cell.levels, condition, name, case["patient"], case["metrics"])
                 for name, case in cases.items()

@@ -125,21 +125,38 @@ def sizes(found: Findings) -> Markup:
         return Markup()
     rows = [[arm.arm, *(cell(arm, name, 2) for name in names)] for arm in arms]
     counts = nodes_by_size(found)
-    head = [f"{label(n)} ({counts.get(n.removeprefix('sensitivity_'), 0)} nodes)" for n in names]
-    return table(["arm", *head], rows, "Sensitivity per node by short axis, all test patients")
+    head = [f"{label(n)} ({_of(*counts[n.removeprefix('sensitivity_')])})" for n in names]
+    text = (
+        "Sensitivity per node by short axis, all test patients. Where all nodes or none were "
+        "found, the interval is the exact one with a patient as one observation"
+    )
+    return table(["arm", *head], rows, text)
 
 
-def nodes_by_size(found: Findings) -> dict[str, int]:
-    """Return how many nodes of the test patients each band of the short axis holds."""
-    cases = {row.case: row.metrics for row in found.rows if row.condition == found.full}
-    return {
-        band: int(sum(metrics.get(f"lesions_{band}", 0) for metrics in cases.values()))
-        for band in SIZE_BANDS
-    }
+def nodes_by_size(found: Findings) -> dict[str, tuple[int, int]]:
+    """Return how many nodes, of how many test patients, each band of the short axis holds."""
+    cases = {row.case: row for row in found.rows if row.condition == found.full}
+    counts = {}
+    for band in SIZE_BANDS:
+        own = {c: int(row.metrics.get(f"lesions_{band}", 0)) for c, row in cases.items()}
+        patients = {cases[case].patient for case, nodes in own.items() if nodes}
+        counts[band] = sum(own.values()), len(patients)
+    return counts
+
+
+def _of(nodes: int, patients: int) -> str:
+    return f"{nodes} nodes of {patients} patient{'' if patients == 1 else 's'}"
+
+
+ENDS = ("value", "ci_low", "ci_high")
 
 
 def cost(found: Findings) -> Markup:
-    """Show what each arm costs beside what it gains."""
+    """Show what each arm costs beside what it gains.
+
+    Operations are counted and seconds are those that processors and GPUs worked: time by the clock
+    is that of the machine and of whatever else ran on it.
+    """
     arms, metric = found.ranked(), found.study.metric
     if not arms:
         return Markup()
@@ -152,14 +169,14 @@ def cost(found: Findings) -> Markup:
         other = base.get(arm.arm)
         gain = f"{value['value'] - other.metrics[metric]['value']:+.3f}" if other else "–"
         rows.append([f"{number}. {arm.arm}", *own.texts(), cell(arm, metric), gain])
-        spots.append((arm.arm, own.seconds, value["value"], value["ci_low"], value["ci_high"]))
-    head = ["arm", "parameters (M)", "GFLOPs per patch", "training (s)", label(metric)]
+        spots.append((arm.arm, own.training / 1e15, *(value[k] for k in ENDS)))
+    head = ["arm", *figures.COSTS, label(metric)]
     reference = ", ".join(f"{k} = {v}" for k, v in found.study.reference.items()) or "none named"
     against = f"Gain over the arm at the reference ({reference}) and else the same"
-    x_label = "seconds of fine-tuning, mean over runs"
+    x_label = "counted operations of fine-tuning (10^15), mean over runs"
     better = higher_is_better(metric)
     chart = scatter(spots, x_label, label(metric), higher_is_better=better)
-    caption = f"{label(metric)} against training time; numbers as in the table"
+    caption = f"{label(metric)} against operations of training; numbers as in the table"
     if len(spots) > FEW:
         caption += ", for arms that no other beats in both"
     return drawing(chart, caption) + table([*head, "gain"], rows, against)
@@ -175,5 +192,7 @@ def pictures(found: Findings) -> Markup:
 
 
 def training(found: Findings) -> Markup:
-    """Show the curves that the cells logged."""
-    return joined(drawing(svg, text) for svg, text in figures.curves(found))
+    """Show the curves that the cells logged, and say who chose the weights."""
+    shown = joined(drawing(svg, text) for svg, text in figures.curves(found))
+    lines = figures.chosen_by(found)
+    return shown + (paragraph(" ".join(lines)) if lines else "")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum.evaluation.statistics.bounds import reach
 from hilum.evaluation.statistics.random_effects import Estimate, estimate
 from hilum.evaluation.statistics.runs import align, models, row_means
 
@@ -57,7 +58,8 @@ def matrix(entries: Sequence[Entry]) -> list[Disturbed]:
         for row, own in rows.items():
             aligned = align([own, plain])
             delta = models(aligned.cube[0] - aligned.cube[1], aligned.draws)
-            change = estimate(delta) if own is not plain and delta.size else None
+            paired = own is not plain and delta.size
+            change = estimate(delta).clipped(reach("dice")) if paired else None
             means = row_means(align([own]).cube[0])
             found.append(Disturbed(name, row, float(means.mean()), change, len(own)))
     return found

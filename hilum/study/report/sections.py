@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from hilum.core.files import read_json
+from hilum.core.side_files import read_side
 from hilum.datasets.splits import Split, check_leakage
 from hilum.datasets.store.case_store import CaseStore
 from hilum.evaluation.html.parts import bullets, code, interval, note, paragraph, table
@@ -66,15 +66,16 @@ def cohort(found: Findings) -> Markup:
     """Describe the data and show that no test patient was seen in training."""
     store = CaseStore(found.study.store)
     rows: dict[tuple[str, ...], int] = {}
-    checked = 0
+    checked, left_out = 0, dict.fromkeys(store.about.get("left_out", {}))
     for entry in found.entries:
         file = entry.cell.folder / "split.json"
         if entry.cell.stage != "finetune" or not file.exists():
             continue
-        split = Split.from_json(read_json(file))
+        split = Split.from_json(read_side(file))
         check_leakage(store, split)
         checked += 1
-        parts = split.as_json().values()
+        left_out |= dict.fromkeys(split.left_out)
+        parts = (split.pool, split.train, split.validation, split.test)
         row = [str(len({store.rows[c]["patient"] for c in part})) for part in parts]
         row += [
             str(sum(store.rows[c]["nodes"] for c in part)) for part in (split.train, split.test)
@@ -89,6 +90,7 @@ def cohort(found: Findings) -> Markup:
             f"{len(store)} cases with {', '.join(store.modalities)} at {spacing} mm; "
             f"store {store.fingerprint}."
         )
+        + (paragraph(f"Left out on purpose: {', '.join(left_out)}.") if left_out else "")
         + table(head, [[*row, str(count)] for row, count in rows.items()], "Patients of each part")
         + paragraph(
             f"Leakage check on each of the {checked} cells: {leaks}."

@@ -216,7 +216,7 @@ def cost(found: Findings) -> Table:
         row: dict[str, Any] = {"arm": arm.arm, **own._asdict()}
         rows.append(row | _ends(found.study.metric, value))
         shown.append([arm.arm, *own.texts(), _metric(value)])
-    head = ["arm", "parameters (M)", "GFLOPs per patch", "training (s)", found.study.metric]
+    head = ["arm", *figures.COSTS, found.study.metric]
     return Table(rows, head, shown, f"{found.study.name}: cost of each arm and what it reaches.")
 
 

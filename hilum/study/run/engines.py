@@ -19,6 +19,7 @@ def print_commands(order: Order) -> None:
 ENGINES: dict[str, Callable[[Order], object]] = {
     "print": print_commands,
     "sbatch": slurm.submit,
+    "script": slurm.show,
 }
 """Engines that hand cells over and return; `local`, the default, runs them and waits."""
 

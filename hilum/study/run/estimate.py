@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hilum.core.files import read_json, write_json
+from hilum.core.files import write_json
+from hilum.core.side_files import read_side
 from hilum.training.settings import TrainerSettings
 
 from ..grid.cells import STAGES, Cell, Stage, merge
@@ -57,7 +58,7 @@ def estimate(entries: Sequence[Entry], out: Path) -> Estimate:
         out: Folder of the study; may hold `calibration.json`.
     """
     file = out / "calibration.json"
-    calibration: dict[str, Any] = read_json(file) if file.exists() else {}
+    calibration: dict[str, Any] = read_side(file) if file.exists() else {}
     known, done = _known(entries)
     seconds: dict[str, float] = defaultdict(float)
     size, unknown, by_calibration = 0.0, 0, False

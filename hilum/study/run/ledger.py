@@ -11,6 +11,7 @@ from typing import Any
 
 from hilum.core.locks import looks_dead
 from hilum.core.plain import json_of
+from hilum.core.side_files import check_side
 
 from ..grid.cells import Cell
 from .run_cell import busy, claim
@@ -116,9 +117,14 @@ def read_notes(folder: Path) -> dict[str, Any]:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    """Read what another runner may be replacing, or removing, at this moment."""
+    """Read what another runner may be replacing, or removing, at this moment: then it is nothing.
+
+    Raises:
+        UserError: If it is whole, and holds something else.
+    """
     try:
         value = json_of(file.read_bytes())
     except (OSError, ValueError):
         return {}
-    return value if isinstance(value, dict) else {}
+    check_side(file, value)
+    return value

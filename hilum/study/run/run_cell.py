@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from hilum.core.errors import RunError, Stopped, StoreError, UserError
-from hilum.core.files import hash_of_file, read_json, write_json
+from hilum.core.files import hash_of_file, write_json
 from hilum.core.locks import take
 from hilum.core.parts import sweep
 from hilum.core.runs import WATCH
+from hilum.core.side_files import read_side
+from hilum.datasets.store.places import Place
 
 from ..grid.arms import arm
 from ..grid.cells import Cell, resolve
@@ -118,7 +120,7 @@ def taken(error: BaseException) -> bool:
 def failure(cell: Cell) -> str:
     """Return why the last attempt failed; empty if it did not, or since `study retry`."""
     file = cell.folder / "failed.json"
-    return str(read_json(file).get("message", "")) or "unknown" if file.exists() else ""
+    return str(read_side(file).get("message", "")) or "unknown" if file.exists() else ""
 
 
 def no_room(error: BaseException) -> bool:
@@ -133,7 +135,7 @@ def no_room(error: BaseException) -> bool:
 def notes(folder: Path) -> dict[str, Any]:
     """Return `cell.json` of a cell's folder, or nothing."""
     file = folder / "cell.json"
-    return read_json(file) if file.exists() else {}
+    return read_side(file) if file.exists() else {}
 
 
 def check_data(cell: Cell) -> None:
@@ -150,11 +152,11 @@ def check_data(cell: Cell) -> None:
         )
 
 
-def fingerprint(store: str) -> str:
+def fingerprint(store: Place) -> str:
     """Return the fingerprint of a case store."""
     from hilum.datasets.store.case_store import CaseStore
 
-    return CaseStore(Path(store)).fingerprint
+    return CaseStore(store).fingerprint
 
 
 def encoder_mark(folder: Path) -> dict[str, Any]:

@@ -14,12 +14,13 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hilum.core.errors import SettingsError, UserError
-from hilum.core.files import read_json, write_json, write_text
+from hilum.core.files import write_json, write_text
+from hilum.core.side_files import read_side
 
 from ..grid.cells import STAGES, Cell, Stage
 from .order import Order, command, this_python
@@ -80,12 +81,38 @@ def submit(order: Order) -> None:
         write_json(order.out / "slurm" / "jobs.json", jobs)
 
 
+def show(order: Order) -> None:
+    """Write what `submit` would hand over, and print it: script by script, and `submit.sh`.
+
+    No SLURM is needed; `sh submit.sh`, where jobs are submitted, gives the commands that `submit`
+    gives. `hilum study cancel` knows nothing of such jobs, but for those that run.
+    """
+    folder = _new_folder(order.out / "slurm")
+    tasks: dict[Path, str] = {}
+    lines: list[str] = []
+    for stage in STAGES:
+        own = [cell for cell in order.cells if cell.stage == stage]
+        if not own:
+            continue
+        script = folder / f"{stage}.sbatch"
+        groups = _write_stage(order, stage, own, folder)
+        order.say(f"# {script}\n{script.read_text('utf-8').rstrip()}")
+        for arguments, part in _arrays(groups, tasks, script):
+            job = f"job{len(lines) + 1}"
+            tasks |= {c.folder: f"${{{job}%%;*}}_{number}" for number, c in enumerate(part, 1)}
+            # Only what waits for a job holds a dollar sign of ours.
+            words = [f'"{w}"' if w.startswith("--dep") else shlex.quote(w) for w in arguments]
+            lines.append(f"{job}=$(sbatch --parsable {' '.join(words)}) || exit 1")
+    write_text(folder / "submit.sh", "\n".join(["#!/bin/sh", *lines]) + "\n")
+    order.say("\n".join([f"# sh {shlex.quote(str(folder / 'submit.sh'))}", *lines]))
+
+
 def queued(out: Path) -> list[str]:
     """Return the jobs of a study that SLURM still has; none where it cannot be asked."""
     file = out / "slurm" / "jobs.json"
     if not file.exists() or shutil.which("squeue") is None:
         return []
-    ours = {str(job["id"]) for job in read_json(file)}
+    ours = {str(job["id"]) for job in read_side(file)}
     asked = subprocess.run(
         ["squeue", "--noheader", "--user", getpass.getuser(), "--format", "%F"],
         capture_output=True,
@@ -113,28 +140,47 @@ def _submit_stage(
     tasks: dict[Path, str],
 ) -> None:
     """Submit the arrays of one stage; cells that start from the same encoder wait together."""
-    groups = {
-        needs: list(own)
-        for needs, own in itertools.groupby(
-            sorted(cells, key=lambda cell: str(cell.needs or "")), key=lambda cell: cell.needs
+    groups = _write_stage(order, stage, cells, folder)
+    for arguments, part in _arrays(groups, tasks, folder / f"{stage}.sbatch"):
+        job = _sbatch(arguments)
+        after = next((a.split(":")[1] for a in arguments if a.startswith("--dependency")), "")
+        tasks.update({cell.folder: f"{job}_{number}" for number, cell in enumerate(part, 1)})
+        jobs.append({"id": job, "stage": stage, "cells": [cell.key for cell in part]})
+        order.say(
+            f"submitted {job}: {len(part)} {stage} cells" + (f", after {after}" if after else "")
         )
-    }
-    keys = [cell.key for own in groups.values() for cell in own]
+
+
+def _write_stage(
+    order: Order, stage: Stage, cells: Sequence[Cell], folder: Path
+) -> list[list[Cell]]:
+    """Write script and keys of a stage; return its cells by what they start from, in that order."""
+    ordered = sorted(cells, key=lambda cell: str(cell.needs or ""))
+    groups = [list(own) for _, own in itertools.groupby(ordered, key=lambda cell: cell.needs)]
+    keys = [cell.key for own in groups for cell in own]
     write_text(folder / f"{stage}.keys", "\n".join(keys) + "\n")
-    script = folder / f"{stage}.sbatch"
-    write_text(script, _script(order, stage, folder))
+    write_text(folder / f"{stage}.sbatch", _script(order, stage, folder))
+    return groups
+
+
+def _arrays(
+    groups: Sequence[Sequence[Cell]], tasks: Mapping[Path, str], script: Path
+) -> Iterator[tuple[list[str], Sequence[Cell]]]:
+    """Yield the arguments of `sbatch` for each array of a stage, and its cells.
+
+    Args:
+        groups: As of `_write_stage`.
+        tasks: Job and task that makes each folder.
+        script: Of the stage.
+    """
     first = 0
-    for needs, own in groups.items():
-        after = [f"--dependency=afterok:{tasks[needs]}"] if needs in tasks else []
+    for own in groups:
+        needs = own[0].needs
+        task = None if needs is None else tasks.get(needs)
+        after = [] if task is None else [f"--dependency=afterok:{task}"]
         for start in range(0, len(own), LONGEST):
             part = own[start : start + LONGEST]
-            job = _sbatch([f"--array=1-{len(part)}", *after, str(script), str(first)])
-            tasks.update({cell.folder: f"{job}_{number}" for number, cell in enumerate(part, 1)})
-            jobs.append({"id": job, "stage": stage, "cells": [cell.key for cell in part]})
-            order.say(
-                f"submitted {job}: {len(part)} {stage} cells"
-                + (f", after {tasks[needs]}" if needs in tasks else "")
-            )
+            yield [f"--array=1-{len(part)}", *after, str(script), str(first)], part
             first += len(part)
 
 
@@ -191,7 +237,7 @@ def _require(program: str) -> None:
     if shutil.which(program) is None:
         raise UserError(
             f"SLURM's {program} must be on the PATH",
-            remedy="run this where jobs are submitted, or take --engine local or print",
+            remedy="run this where jobs are submitted, or take --engine local, print or script",
         )
 
 

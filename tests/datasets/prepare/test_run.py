@@ -198,3 +198,20 @@ def test_several_workers_write_the_same_store(make: Maker, tmp_path: Path) -> No
     for name in stores[0].ids:
         assert_array_equal(stores[0][name].images, stores[1][name].images)
         assert_array_equal(stores[0][name].foreground.points, stores[1][name].foreground.points)
+
+
+def test_a_bad_case_that_is_left_out_stops_nobody_and_is_noted(make: Maker, tmp_path: Path) -> None:
+    manifest = cohort(tmp_path, make("a"), make("b"), make("c", pet=1e6))
+    said: list[str] = []
+    with pytest.raises(DataError, match=r"leave them out: --leave-out c$"):
+        prepare(manifest, tmp_path / "store", PrepareSettings())
+    store = prepare(
+        manifest, tmp_path / "store", PrepareSettings(), leave_out=["c"], say=said.append
+    )
+    assert store.ids == ["a", "b"]
+    assert store.about["left_out"] == {"c": "as asked for"}
+    assert said[0] == "left out, as asked for: c; store.json notes it"
+    with pytest.raises(DataError, match=r"must be in the manifest, found 'C'"):
+        prepare(manifest, tmp_path / "store", PrepareSettings(), leave_out=["C"])
+    with pytest.raises(DataError, match="some case must be left"):
+        prepare(manifest, tmp_path / "store", PrepareSettings(), leave_out=["a", "b", "c"])

@@ -110,7 +110,7 @@ def test_draws_count_alike_however_many_seeds_they_have() -> None:
 def test_a_sensitivity_counts_its_lesions_and_the_patients_that_have_some() -> None:
     got = cohort_metrics(CASES)["sensitivity_lt5"]
     assert (got["n"], got["lesions"]) == (1, 2)
-    assert math.isnan(got["ci_low"])
+    assert (got["ci_low"], got["ci_high"]) == (0.0, 1.0), "one patient says nothing of others"
     none = cohort_metrics(CASES)["sensitivity_ge15"]
     assert (none["n"], none["lesions"]) == (0, 0)
     assert math.isnan(none["value"])
@@ -148,3 +148,17 @@ def test_one_patient_has_no_interval() -> None:
 
 def test_no_cases_give_no_metrics() -> None:
     assert cohort_metrics({}) == {}
+
+
+def test_few_nodes_that_were_all_found_have_the_interval_of_as_many_patients() -> None:
+    """The ends are those of scipy's exact test; a patient's many nodes count as one."""
+    cases = {f"c{n}": {"found_lt5": 4.0, "lesions_lt5": 4.0} for n in range(3)}
+    got = cohort_metrics(cases)["sensitivity_lt5"]
+    exact = stats.binomtest(3, 3).proportion_ci(method="exact")
+    assert (got["ci_low"], got["ci_high"]) == pytest.approx((exact.low, exact.high))
+    none = {name: {**case, "found_lt5": 0.0} for name, case in cases.items()}
+    got = cohort_metrics(none)["sensitivity_lt5"]
+    exact = stats.binomtest(0, 3).proportion_ci(method="exact")
+    assert (got["ci_low"], got["ci_high"]) == pytest.approx((exact.low, exact.high))
+    one = cohort_metrics({"c": {"found_lt5": 1.0, "lesions_lt5": 2.0}})["sensitivity_lt5"]
+    assert (one["value"], one["ci_low"], one["ci_high"]) == (0.5, 0.0, 1.0)

@@ -46,7 +46,10 @@ def finish(cell: Cell) -> None:
         "test": ["case_4"],
     }
     write_json(cell.folder / "split.json", split)
-    write_json(cell.folder / "summary.json", {"seconds": 20, "parameters": 5e6, "flops": 3e9})
+    about = {"seconds": 20, "parameters": 5e6, "flops": 3e9, "training_flops": 7e15}
+    about |= {"cpu_seconds": 41, "gpu_seconds": 0.0, "best": 0.5, "best_step": 4}
+    about |= {"steps": 8, "validations": 8, "val/patients": 2.0}
+    write_json(cell.folder / "summary.json", about)
     test, matrix = {}, ["row,case,patient,dice"]
     for number in range(6):
         dice = 0.3 + gain + 0.02 * number + 0.01 * level["seed"]
@@ -182,6 +185,24 @@ def test_text_and_marks_stand_out(name: str) -> None:
 def test_the_robustness_matrix_is_paired_with_the_undisturbed_row(html: str) -> None:
     assert "ct+pet, shift 5 mm" in html
     assert "(-0.100 <small>[-0.100, -0.100]</small>)" in html
+
+
+def test_cost_is_counted_operations_and_the_time_that_processors_worked(html: str) -> None:
+    text = re.sub(r"<[^>]+>", " ", html)
+    assert "training (PFLOPs)" in text
+    assert re.search(r"5\.00\s+3\.0\s+7\s+41\s+0\.0", text)
+    assert "training (s)" not in text
+    assert "counted operations of fine-tuning" in text
+
+
+def test_it_says_how_many_patients_chose_the_weights(html: str) -> None:
+    assert "are the best of 8 validations on 2 validation patients: few, so chance" in html
+
+
+def test_node_sizes_say_of_how_many_patients_and_few_nodes_admit_it(html: str) -> None:
+    assert "(6 nodes of 6 patients)" in html
+    low = (0.05 / 2) ** (1 / 6)
+    assert f"1.00 <small>[{low:.2f}, 1.00]</small>" in html
 
 
 def test_strips_place_values_by_their_share_of_the_width() -> None:

@@ -80,8 +80,45 @@ def test_engines_that_are_not_here_are_named_with_what_is(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SettingsError, match=r"local, print, sbatch.*did you mean"):
         submit(file, tmp_path / "out", engine="sbach")
-    with pytest.raises(UserError, match=r"sbatch must be on the PATH.*--engine local or print"):
+    with pytest.raises(UserError, match=r"sbatch must be on the PATH.*local, print or script"):
         submit(file, tmp_path / "out", engine="sbatch")
+
+
+SBATCH = """#!/bin/sh
+# Notes its arguments but for the script, which each call has of its own, and gives a number.
+shift
+for word in "$@"; do case $word in *.sbatch) echo script;; *) echo "$word";; esac; done >> calls
+echo >> calls
+grep -c '^$' calls
+"""
+
+
+def test_scripts_are_printed_without_slurm_and_submit_what_would_be_submitted(
+    short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, lines = tmp_path / "with a space", []
+    submit(short, out, ["sbatch.time=8:00:00"], engine="script", say=lines.append)
+    shown = "\n".join(lines)
+    for stage in ("pretrain", "finetune"):
+        script = (out / "slurm" / "001" / f"{stage}.sbatch").read_text("utf-8")
+        assert script.rstrip() in shown
+        assert "#SBATCH --time=8:00:00" in script
+        assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+    assert not (out / "slurm" / "jobs.json").exists()
+    calls = []
+    write_text(tmp_path / "bin" / "sbatch", SBATCH)
+    (tmp_path / "bin" / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    for name in ("by hand", "by hilum"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        if name == "by hand":
+            subprocess.run(["sh", out / "slurm" / "001" / "submit.sh"], check=True)
+        else:
+            submit(short, out, ["sbatch.time=8:00:00"], engine="sbatch", say=lines.append)
+        calls.append((tmp_path / name / "calls").read_text())
+    assert calls[0] == calls[1]
+    assert "--dependency=afterok:1_1" in calls[0]
 
 
 def test_a_cell_is_named_by_its_key_or_by_a_level_of_every_factor(
