@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -128,7 +129,12 @@ def write_case(plan: Plan, folder: Path) -> list[Note]:
         write_volume(
             folder / f"{name}.nii.gz", array, slices.grid, np.int16 if whole else np.float32
         )
-        about["volumes"][name] = {"notes": [note.text for note in found], **record}
+        about["volumes"][name] = {
+            "series": plan.uids[name],
+            "folder": os.path.commonpath([file.absolute().parent for file in files]),
+            "notes": [note.text for note in found],
+            **record,
+        }
         notes += [replace(note, text=f"{name}: {note.text}") for note in found]
         there[plan.uids[name]] = (name, slices.grid, slices.headers)
     if plan.labels:

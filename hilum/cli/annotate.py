@@ -69,7 +69,7 @@ def annotate_propose(
     ] = None,
     dicom: Annotated[
         list[str] | None,
-        typer.Option(help="CASE=FOLDER with the DICOM series of the scan; may repeat."),
+        typer.Option(help="CASE=FOLDER with another DICOM series than the imported; may repeat."),
     ] = None,
     config: Config = None,
 ) -> None:

@@ -6,7 +6,6 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,9 @@ from ..embedding.table import Embeddings
 from ..strategies import STRATEGIES
 from ..strategies.base import Allowed, Pool
 from .candidates import Candidates, candidates_of, vectors_of
+from .choice import Choice
 from .costs import Cost, Expected, expect, usual_cost
+from .page import write_plan_page
 from .settings import LabellingSettings
 
 Progress = Callable[[int, int, str], None]
@@ -36,25 +37,6 @@ COLUMNS = (
 )
 BETWEEN = " | "
 """Between the names of the cases of a patient."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A patient to label.
-
-    Attributes:
-        patient: Name.
-        cases: All of the patient's.
-        site: Centre or scanner.
-        reason: Why, in words.
-        cost: What labelling will take.
-    """
-
-    patient: str
-    cases: tuple[str, ...]
-    site: str
-    reason: str
-    cost: Cost
 
 
 def plan(
@@ -73,7 +55,8 @@ def plan(
 
     Args:
         store: Case store.
-        out: The file; beside it `<name>.json` says from what it was made.
+        out: The file; beside it `<name>.json` says from what it was made, and `<name>.html` shows
+            the choice on a map of the patients.
         labels: How many patients.
         strategy: See `hilum list labelling`.
         encoder: Folder of a network, or of `hilum embed`, whose embeddings count; the segmenter's
@@ -142,6 +125,10 @@ def plan(
     )
     for line in rows(choices, found):
         say(line)
+    page = path.with_suffix(".html")
+    say(
+        f"map, reasons and costs: {write_plan_page(page, choices, found, strategy, vectors, known)}"
+    )
     return choices
 
 

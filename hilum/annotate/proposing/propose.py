@@ -35,6 +35,7 @@ from ..formats.itksnap import write_workspace
 from ..formats.slicer import write_segmentation
 from .numbering import by_doubt, numbered, segments_of
 from .record import NAME, PROPOSED, Proposal, read_proposal
+from .series import Origin, origin_of, say_without
 from .settings import ProposalSettings
 
 Progress = Callable[[int, int, str], None]
@@ -64,7 +65,8 @@ def propose(
         manifest: Names the scans.
         out: A folder per case.
         plan: `labelling.csv`.
-        dicom: Folder with the DICOM series of a case's scan, by case, for DICOM SEG.
+        dicom: Folder with the DICOM series of a case's scan, by case, for DICOM SEG; by default
+            the one that the case was imported from.
         settings: How sensitive, and which formats.
         say: Gets what is left out, and where the rest is.
         progress: Told after each case.
@@ -89,14 +91,14 @@ def propose(
         for number, case in enumerate(cases, 1):
             try:
                 series = (dicom or {}).get(case.id)
-                found.append(_one(model, by, case, Path(out), point, settings, series))
+                origin = None if series is None else Origin(series)
+                found.append(_one(model, by, case, Path(out), point, settings, origin))
             except UserError as error:
                 bad[case.id] = str(error)
             if progress:
                 progress(number, len(cases), case.id)
-    without = [case.id for case in cases if case.id not in (dicom or {})]
-    if "dicom" in settings.formats and without:
-        say(f"no DICOM SEG for {len(without)} cases whose series is not named: --dicom CASE=FOLDER")
+    if "dicom" in settings.formats:
+        say_without(cases, dicom or {}, say)
     if bad:
         raise DataError(
             f"every case must be good; {len(found)} of {len(cases)} have proposals",
@@ -163,7 +165,7 @@ def _one(
     out: Path,
     point: OperatingPoint,
     settings: ProposalSettings,
-    series: Path | None,
+    origin: Origin | None,
 ) -> Proposal:
     how = PredictSettings(model.config.inference, point)
     key = hash_of([key_of(case, by["identity"], how), settings.formats, settings.scans])
@@ -187,6 +189,7 @@ def _one(
     total = maps.foreground.sum(0)
     classes = class_names(model)
     reference = _reference(case, mask.shape, grid.affine)
+    origin = origin or origin_of(case, reference)
     found = Proposal(
         case=case.id,
         folder=folder,
@@ -209,7 +212,7 @@ def _one(
         scans = dict(case.volumes)
         if settings.scans:
             scans = {name: _copied(file, part, case.id, name) for name, file in scans.items()}
-        _formats(part, found, mask, nodes, scans, settings, series)
+        _formats(part, found, mask, nodes, scans, settings, origin)
         write_nodes(part, case.id, nodes)
         volumes = {name: prepared.images[i] for i, name in enumerate(prepared.modalities)}
         write_page(
@@ -234,7 +237,7 @@ def _formats(
     nodes: Sequence[NodeRecord],
     scans: Mapping[str, Path],
     settings: ProposalSettings,
-    series: Path | None,
+    origin: Origin | None,
 ) -> None:
     """Write what labelling programs open, into the part of the folder that is being made."""
     case, grid = proposal.case, proposal.grid
@@ -251,9 +254,16 @@ def _formats(
         write_workspace(
             part / f"{case}.itksnap", beside, part / f"{case}.nii.gz", table, proposal.folder
         )
-    if "dicom" in settings.formats and series is not None and mask.any():
-        names = dict(enumerate(proposal.names, 1))
-        write_seg(mask, grid, series, part / f"{case}.dcm", names=names, algorithm="hilum proposal")
+    if "dicom" in settings.formats and origin is not None and mask.any():
+        write_seg(
+            mask,
+            grid,
+            origin.folder,
+            part / f"{case}.dcm",
+            names=dict(enumerate(proposal.names, 1)),
+            algorithm="hilum proposal",
+            series=origin.series,
+        )
 
 
 def _copied(file: Path, part: Path, case: str, name: str) -> Path:

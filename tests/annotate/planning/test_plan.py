@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,11 @@ def test_the_command_writes_whom_to_label_and_why(
     about = json.loads(file.with_suffix(".json").read_text())
     assert about["left_out_for_testing"] == 2
     assert about["candidates"] == 4
+    page = file.with_suffix(".html").read_text("utf-8")
+    assert str(file.with_suffix(".html")) in done.output
+    assert all(row["patient"] in page and row["reason"] in unescape(page) for row in rows)
+    points = re.findall(r"<title>(patient_\d)</title>", page)
+    assert sorted(points) == ([f"patient_{n}" for n in range(4)] if strategy != "random" else [])
     again = CliRunner().invoke(app, words)
     assert isinstance(again.exception, UserError)
     assert "must be a new file" in str(again.exception)

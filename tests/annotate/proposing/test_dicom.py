@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,13 +10,16 @@ import numpy as np
 import pytest
 
 from hilum.annotate.proposing.propose import propose
+from hilum.annotate.proposing.series import Origin, origin_of
 from hilum.annotate.proposing.settings import ProposalSettings
 from hilum.annotate.taking.reviewed import read_reviewed
 from hilum.core.case import Case
 from hilum.core.settings import validate
+from hilum.datasets.dicom.headers import crawl
 from hilum.datasets.dicom.volume import read_slices
-from hilum.datasets.io.nifti import read_label, write_volume
-from hilum.datasets.manifest import write_manifest
+from hilum.datasets.importers.importing import import_cohort
+from hilum.datasets.io.nifti import read_label, read_volume, write_volume
+from hilum.datasets.manifest import read_manifest, write_manifest
 from hilum.segmenter.segmenter import Segmenter
 
 from ..conftest import soft
@@ -53,4 +57,31 @@ def test_a_seg_on_the_named_series_holds_the_proposals(
     found = read_reviewed(one.folder / "a.dcm", one)
     np.testing.assert_array_equal(found.mask, mask)
     assert not (other.folder / "b.dcm").exists()
+    assert any("no DICOM SEG for 1 cases" in line and "--dicom b=" in line for line in said)
+
+
+def test_the_series_of_an_imported_case_is_found_by_itself(
+    threshold: Segmenter, tmp_path: Path
+) -> None:
+    pytest.importorskip("highdicom")
+    archive = tmp_path / "archive"
+    dicom_ct.write_ct(archive / "one")
+    manifest = import_cohort("dicom", archive, tmp_path / "work", say=None)
+    [case] = read_manifest(manifest)
+    uid = next(iter(crawl(archive).headers))["SeriesInstanceUID"]
+    assert origin_of(case, "ct") == Origin(archive / "one", uid)
+    array = np.full(read_volume(case.volumes["ct"], case.id).array.shape, 30, np.float32)
+    array[2:4, 3:7, 4:9] = 90
+    write_volume(case.volumes["ct"], array, read_volume(case.volumes["ct"], case.id).grid)
+    settings = validate(ProposalSettings, {"threshold": 0.5, "formats": ["dicom"]})
+    said: list[str] = []
+    words = {"settings": settings, "say": said.append}
+    [found] = propose(soft(threshold), manifest, tmp_path / "out", **words)
+    mask = read_label(found.mask_file).array
+    assert mask.any()
+    np.testing.assert_array_equal(read_reviewed(found.folder / f"{case.id}.dcm", found).mask, mask)
+    assert not any("no DICOM SEG" in line for line in said)
+    shutil.move(archive, tmp_path / "moved")
+    assert origin_of(case, "ct") is None
+    propose(soft(threshold), manifest, tmp_path / "again", **words)
     assert any("no DICOM SEG for 1 cases" in line for line in said)
