@@ -19,8 +19,8 @@ class Batch(TypedDict):
     float32 `[B, M, 2]`, 0 and 1 for the others.
     `annotated` is there if the label of some case leaves classes out: whether each was looked for,
     bool `[B, classes]`, the background included.
-    `targets` is there if labels hold mixtures of several raters' answers: the share of each class
-    that a number of the label stands for, float32 `[B, 256, classes]`.
+    `targets` is there if labels hold mixtures of several raters' answers: the fraction of each
+    class that a number of the label stands for, float32 `[B, 256, classes]`.
     `maps` and `parts` are what a loss must know of the whole label (`losses.base.Maps`), if it asks
     its loader. `host` repeats seed and availability of each sample: whoever draws by them need not
     wait for a GPU to give them back.

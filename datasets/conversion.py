@@ -25,11 +25,11 @@ class Conversion:
 
     Attributes:
         case: As it will stand in the manifest; its new files lie in `folder_of(source, case.id)`.
-        inputs: Every file that `write` reads: a change of size or time writes the case anew.
+        inputs: Every file that `write` reads: a change of size or time writes the case again.
         write: Writes the files into the folder it gets, and returns what the user should know of
             them, if anything; a rerun that finds them done gives the same notes. Goes to another
             process: a function at the top of a file, or a `functools.partial` of one.
-        key: Of the settings; another one writes the case anew.
+        key: Of the settings; another one writes the case again.
     """
 
     case: Case

@@ -112,7 +112,7 @@ def write_manifest(path: str | Path, cases: Sequence[Case]) -> Path:
 
 
 def notes_file(manifest: str | Path) -> Path:
-    """Return where what the user should know of a manifest's cases is kept, beside it."""
+    """Return where what the user should know of a manifest's cases is kept, next to it."""
     manifest = Path(manifest)
     return manifest.with_name(f"{manifest.stem}.notes.json")
 

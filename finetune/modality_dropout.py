@@ -37,7 +37,7 @@ class MissingSettings(Settings):
 
 
 def chance(settings: MissingSettings, step: int, steps: int) -> float:
-    """Return the chance of a modality to be hidden at a step, counted from 0.
+    """Return the probability of a modality to be hidden at a step, counted from 0.
 
     It is 0 before `start`, rises in a straight line over `ramp`, and stays.
 
@@ -53,13 +53,13 @@ def chance(settings: MissingSettings, step: int, steps: int) -> float:
 
 
 def hide(available: Available, p: float, generator: torch.Generator) -> Available:
-    """Hide each modality with a chance, but never the last one that a case has.
+    """Mask each modality at random, but never the last one that a case has.
 
-    Where all would go, the one with the luckiest draw stays.
+    Where all would go, the one with the highest draw stays.
 
     Args:
         available: `[B, M]`.
-        p: Chance.
+        p: Probability.
         generator: On the CPU, so that a run draws the same wherever it computes.
     """
     luck = torch.rand(available.shape, generator=generator).to(available.device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""What the numbers of a label mean to the loss: classes, or shares of them by several raters."""
+"""What the numbers of a label mean to the loss: classes, or fractions of them by several raters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .settings import FinetuneSettings
 
 
 def learns_shares(settings: FinetuneSettings, store: CaseStore, split: Split) -> bool:
-    """Return whether training cases have shares of several raters, and the run learns them.
+    """Return whether training cases have fractions of several raters, and the run learns them.
 
     Raises:
         SettingsError: If something in the settings needs one class for each voxel.

@@ -1,4 +1,4 @@
-"""Gated fusion: at every level a learned share of each modality, per channel or per voxel."""
+"""Gated fusion: at every level a learned fraction of each modality, per channel or per voxel."""
 
 from __future__ import annotations
 

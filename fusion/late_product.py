@@ -27,7 +27,7 @@ class LateProductFusion(FusionStrategy):
         divided out as in naive Bayes.
 
     Args:
-        prior: Expected share of each foreground class at the start.
+        prior: Expected fraction of each foreground class at the start.
     """
 
     def __init__(

@@ -91,7 +91,7 @@ class PretextTask(nn.Module, ABC):
         """Return the scalar to minimise and its named terms, detached, for the log."""
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
-        """Return named volumes like `batch.image` to look at, such as input, masked, rebuilt.
+        """Return named volumes like `batch.image` to look at, such as input, masked, reconstructed.
 
         NaN marks what was hidden from the network. By default, the views that the network gets.
         """
@@ -107,7 +107,7 @@ class PretextTask(nn.Module, ABC):
         """
 
     def networks(self) -> dict[str, nn.Module]:
-        """Return further networks to save beside the encoder.
+        """Return further networks to save next to the encoder.
 
         One named `teacher` is an encoder like the task's own, and gets an encoder folder. What
         `outputs` describes is in the network folder, and not named here.

@@ -114,7 +114,7 @@ class PretrainModule(pl.LightningModule):
             self._draw(batch, self.folder)
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to watch anew."""
+        """Begin to watch again."""
         if self.monitors is not None:
             self.monitors.begin()
 
@@ -134,7 +134,7 @@ class PretrainModule(pl.LightningModule):
         Args:
             batch: As it comes from the loader.
             augment: Whether to change it at random.
-            *keys: What the draws of this batch depend on, beside the seed.
+            *keys: What the draws of this batch depend on, next to the seed.
         """
         device = str(batch["image"].device)
         # Each process of a run has draws of its own; the first has those of a run with one.

@@ -31,8 +31,8 @@ class Monitors:
     - `monitor/voxel_rank`: the same of single voxels inside the body, some of each patch.
     - `monitor/feature_std`: spread of these on the unit sphere; 1 if they point everywhere, 0 if
       all point to one place.
-    - `monitor/teacher_entropy`: of tasks with a teacher that assigns prototypes, as a share of the
-      largest: near 1 it says nothing, near 0 always the same.
+    - `monitor/teacher_entropy`: of tasks with a teacher that assigns prototypes, as a fraction of
+      the largest: near 1 it says nothing, near 0 always the same.
 
     An alarm is given once when a value leaves its range, and again if it comes back and leaves
     again. The first patches are kept as `replay/collapse-step-<n>.safetensors`, cases included.

@@ -40,8 +40,8 @@ class VoxelProbe(pl.Callback):
     - `probe/dice`: Dice of the linear map on whole patches of other patients, cut where it is best
       on the patches that it was fitted to; the mean over the classes (each as
       `probe/dice/class_<n>` if there are several).
-    - `probe/knn_accuracy`: share of voxels, each class counting the same, that their nearest
-      neighbours among the fitted voxels name right; chance is one over the classes.
+    - `probe/knn_accuracy`: fraction of voxels, each class counting the same, that their nearest
+      neighbours among the fitted voxels name right; at random it is one over the classes.
 
     Patches and voxels are the same each time. Nothing flows back into the encoder, but who picks
     the steps of a pretraining by it has used these labels.

@@ -34,7 +34,7 @@ def low_resolution(image: Tensor, zoom: float) -> Tensor:
 
 
 def window_noise(image: Tensor, rule: Modality, level: float, generator: torch.Generator) -> Tensor:
-    """Add white Gaussian noise; `level` is its standard deviation as a share of the window."""
+    """Add white Gaussian noise; `level` is its standard deviation as a fraction of the window."""
     return image + _normal(image, generator) * (level * (rule.high - rule.low))
 
 
@@ -77,7 +77,7 @@ def tone(
         image: One channel.
         rule: The modality, for its window.
         contrast: Factor about the middle of the window.
-        brightness: Shift as a share of the window.
+        brightness: Shift as a fraction of the window.
         gamma: Power on the window scaled to 0..1.
         inverted: Apply the power from the bright end.
     """

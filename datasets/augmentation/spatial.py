@@ -171,7 +171,7 @@ def coarse(n: int, zoom: float) -> Tensor:
 
     Args:
         n: Side in voxels.
-        zoom: Share of the voxels along an axis that is left, in (0, 1].
+        zoom: Fraction of the voxels along an axis that is left, in (0, 1].
     """
     few = max(round(n * zoom), 1)
     if few == n:

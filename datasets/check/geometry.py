@@ -58,7 +58,7 @@ def header_problems(case: Case) -> Iterator[Problem]:
 def overlap_problems(case: str, grids: dict[str, Grid], reference: str) -> Iterator[Problem]:
     """Yield scans that miss the reference, or leave much of it uncovered.
 
-    A scan that lies inside the reference is fine however small it is: an MR of a knee beside a
+    A scan that lies inside the reference is fine however small it is: an MR of a knee next to a
     whole-body CT.
     """
     whole = grids[reference]
@@ -86,7 +86,7 @@ def overlap_problems(case: str, grids: dict[str, Grid], reference: str) -> Itera
 
 
 def covered(grid: Grid, other: Grid) -> float:
-    """Return the share of the box of `grid`, as a fraction, that lies inside `other`'s.
+    """Return the fraction of the box of `grid`, as a fraction, that lies inside `other`'s.
 
     Counted at 32^3 points in the middle of as many parts, so to within 2 % per side.
     """

@@ -73,7 +73,7 @@ class CheckReport:
 
     @property
     def blocking(self) -> bool:
-        """Whether something must be mended first."""
+        """Whether something must be fixed first."""
         stops = {"block", "warn"} if self.strict else {"block"}
         return any(problem.severity in stops for problem in self.problems)
 

@@ -1,4 +1,4 @@
-"""Compare the label of a case with others beside it, such as `label_pet` drawn on the PET."""
+"""Compare the label of a case with others next to it, such as `label_pet` drawn on the PET."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ LEAST_DICE = 0.5
 def two_label_problems(case: Case, label: Volume, facts: dict[str, object]) -> Iterator[Problem]:
     """Yield other labels of the case that mark another place.
 
-    A file `label_*.nii.gz` beside the label is brought to its grid (nearest voxel), and Dice of all
-    that is marked is taken.
+    A file `label_*.nii.gz` next to the label is brought to its grid (nearest voxel), and Dice of
+    all that is marked is taken.
 
     Args:
         case: Names the label.

@@ -150,7 +150,7 @@ def _fill(
 def slices_of(depth: np.ndarray) -> np.ndarray:
     """Return the slice of each plane, from its place in slices.
 
-    Planes as far apart as slices are keep their distances: if they lie beside the slices by one
+    Planes as far apart as slices are keep their distances: if they lie next to the slices by one
     common shift, it is rounded once for all, so that noise in the coordinates neither doubles a
     slice nor leaves one out. Others take the nearest slice each. Halves go up.
     """

@@ -58,7 +58,7 @@ class _Outline:
 
     @cached_property
     def ends(self) -> np.ndarray:
-        """The least and the largest row and column, `[2, 2]`."""
+        """The smallest and the largest row and column, `[2, 2]`."""
         return np.stack([self.corners.min(0), self.corners.max(0)])
 
 

@@ -83,7 +83,7 @@ def read_segments(
         numbers: Segments wanted.
         grid: Of the scan that was segmented; rows, columns and slices may run the other way.
         notes: Gets one for all that was not as it should be: another grid (the nearest voxel
-            is taken), frames between slices (the nearest takes them), voxels beside the scan.
+            is taken), frames between slices (the nearest takes them), voxels next to the scan.
         file: For messages.
         case: For messages.
 

@@ -135,7 +135,7 @@ def group(headers: Iterable[Header]) -> list[Series]:
 
 
 def overlap(one: Series, other: Series) -> float:
-    """Return the share of the smaller box that lies in the larger one, 0 if a place is unknown."""
+    """Return the fraction of the smaller box inside the larger one, 0 if a place is unknown."""
     a, b = one.box(), other.box()
     if a is None or b is None:
         return 0.0

@@ -97,9 +97,9 @@ def import_cohort(
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Read a layout; write `manifest.csv` and, beside it, `import.json` and `manifest.notes.json`.
+    """Read a layout; write `manifest.csv` and, next to it, `import.json` and `manifest.notes.json`.
 
-    Files stay where they are; what has to be converted goes to `cases/` beside the manifest and is
+    Files stay where they are; what has to be converted goes to `cases/` next to the manifest and is
     not converted again. A case that cannot be read is left out, and named with the reason in
     `import.json`.
 
@@ -194,7 +194,7 @@ def read_scans(cases: Imported, source: Source, *, of_folders: bool) -> Imported
     Args:
         cases: As they were found.
         source: The request.
-        of_folders: Whether files beside those of a case count as passed over.
+        of_folders: Whether files next to those of a case count as passed over.
     """
     scans = [replace(case, label=None) for case in cases.cases]
     found = _sound(replace(cases, cases=scans), source)

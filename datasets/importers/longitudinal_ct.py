@@ -1,7 +1,7 @@
 """Import Longitudinal-CT, task 2 of autoPET/CT IV: CT of melanoma before and under treatment.
 
 `inputsTr/<id>_{BL,FU}_img_{BL,FU}_img_<NN>.nii.gz` (or `<id>_{BL,FU}_img_<NN>.nii.gz`), masks of
-the baseline `<id>_BL_mask_BL_img_<NN>.nii.gz` beside them, those of the follow-up in `targetsTr`.
+the baseline `<id>_BL_mask_BL_img_<NN>.nii.gz` next to them, those of the follow-up in `targetsTr`.
 """
 
 from __future__ import annotations

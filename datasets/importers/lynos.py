@@ -1,7 +1,7 @@
 """Import LyNoS: 15 contrast CT of the chest with every visible node, organs, and node stations.
 
 `LyNoS/PatN/patN_{data,labels_LymphNodes,labels_Azygos,labels_Esophagus,labels_SubCarArt}.nii.gz`,
-in it or beside it `stations_sto.csv`; the node mask numbers each node.
+in it or next to it `stations_sto.csv`; the node mask numbers each node.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def import_lynos(source: Source) -> Imported:
     """Read the CT in place and write one class of node.
 
     The numbers of the nodes stay in the original mask; the table that gives the stations of each is
-    copied to `stations.csv` beside the manifest. `--name labels_azygos=label --name
+    copied to `stations.csv` next to the manifest. `--name labels_azygos=label --name
     labels_lymphnodes=` takes an organ instead.
     """
     root = find_root(source.root, lambda path: bool(_patients(path)), _EXPECTED)

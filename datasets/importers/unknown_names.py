@@ -1,4 +1,4 @@
-"""Name the files beside the scans of a case that no case uses: a modality or label may be lost.
+"""Name the files next to the scans of a case that no case uses: a modality or label may be lost.
 
 `label_<scan>`, on the grid of another scan of a case that has its label, is known: `hilum check`
 compares it with the label, and the note is for information.

@@ -51,7 +51,7 @@ def read_values(texts: Iterable[str]) -> dict[float, int]:
 def with_values(array: np.ndarray, values: Values) -> np.ndarray:
     """Return a mask with its values replaced, all at once.
 
-    255 is replaced only in a mask that marks nothing else: beside classes it means unknown.
+    255 is replaced only in a mask that marks nothing else: next to classes it means unknown.
     """
     if not values:
         return array

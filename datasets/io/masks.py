@@ -33,7 +33,7 @@ def read_mask(path: Path, case: str | None = None) -> Volume:
 def masks_in(folder: Path, *, what: str = "prediction") -> dict[str, Path]:
     """Return the mask of each case in a folder by the name of the case, `<case>.<ending>`.
 
-    Maps beside a mask (`<case>_probability`, `<case>_uncertainty`) are none of their own.
+    Maps next to a mask (`<case>_probability`, `<case>_uncertainty`) are none of their own.
 
     Args:
         folder: Where they lie.

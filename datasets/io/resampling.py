@@ -38,7 +38,7 @@ def resample(
     """Return `array` on `target`.
 
     Large targets are made in slabs of slices, each from the part of the source that it needs: the
-    memory beside source and result stays the same however long the scan.
+    memory next to source and result stays the same however long the scan.
 
     Args:
         array: `[D, H, W]` on `grid`.

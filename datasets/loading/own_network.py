@@ -26,7 +26,7 @@ DRAWS = 2**40
 
 
 class Patches(Dataset[Sample]):
-    """Patches of a case store as a torch dataset, drawn anew whenever an item is asked for. Final.
+    """Patches of a case store as a torch dataset, drawn again whenever an item is asked for. Final.
 
     An item is a dictionary as in docs/data-model.md: `image` float32 `[M, D, H, W]` on the scale of
     a network (0 where a modality is absent), `available` `[M]`, `regions` and `label`
@@ -143,7 +143,7 @@ class Epochs(DistributedSampler[Sample]):
 
 
 class PatchesData(pl.LightningDataModule):
-    """Training patches drawn anew each epoch and fixed validation patches, for Lightning. Final.
+    """Training patches drawn again each epoch and fixed validation patches, for Lightning. Final.
 
     Test patients are those of `split`, and are in neither.
     """

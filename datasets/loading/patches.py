@@ -28,11 +28,11 @@ from .sources import sources
 class PatchDataset(Dataset[Sample]):
     """Patches on nodes, on uptake that is no node, and anywhere in the body.
 
-    A share of `foreground` of the items lies on nodes, and a share of `hard` on uptake outside of
-    the label, each spread evenly over the items (systematic sampling), so a batch of two at 0.5
-    always holds one on a node. Cases come in shuffled rounds, so each is seen equally often. Within
-    a case every node is equally likely, whatever its size, then each of its stored voxels; so is
-    every spot of uptake, be it a bladder or a piece of brown fat.
+    A fraction of `foreground` of the items lies on nodes, and a fraction of `hard` on uptake
+    outside of the label, each spread evenly over the items (systematic sampling), so a batch of two
+    at 0.5 always holds one on a node. Cases come in shuffled rounds, so each is seen equally often.
+    Within a case every node is equally likely, whatever its size, then each of its stored voxels;
+    so is every spot of uptake, be it a bladder or a piece of brown fat.
 
     The patch stays inside the volume where it fits, which never pushes the node out; along a
     shorter axis it is centred and padded. A case without nodes serves for background only.

@@ -19,10 +19,10 @@ class PatchSettings:
     Attributes:
         sides: Of the patch that the network sees, in voxels.
         modalities: Channels in this order; all of the store if empty.
-        foreground: Share of the patches that lie on a node, 0 to 1.
-        hard: Share of the patches that lie on uptake outside of the label (`uptake.hot_spots`),
+        foreground: Fraction of the patches that lie on a node, 0 to 1.
+        hard: Fraction of the patches that lie on uptake outside of the label (`uptake.hot_spots`),
             0 to 1; these are anywhere in the body where no case has any.
-        jitter: Largest distance of the node's voxel from the centre, as a share of `sides`.
+        jitter: Largest distance of the node's voxel from the centre, as a fraction of `sides`.
         labelled: Whether to read labels. If not, nothing that was derived from a label is used
             either: `foreground` and `hard` count as 0. A case without a label among labelled ones
             gets a label of 255 (unknown) everywhere.

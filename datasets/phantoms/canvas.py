@@ -45,7 +45,7 @@ class Tissue(IntEnum):
 
 
 class Region(NamedTuple):
-    """A painted shape: the box it lies in, and the share of each voxel that it fills."""
+    """A painted shape: the box it lies in, and the fraction of each voxel that it fills."""
 
     box: Slices
     share: Floats
@@ -112,7 +112,7 @@ class Canvas:
         return found[0], found[1], found[2]
 
     def edge(self, distance: Floats) -> Floats:
-        """Return the share of each voxel inside a surface; `distance` is negative inside."""
+        """Return the fraction of each voxel inside a surface; `distance` is negative inside."""
         return np.clip(0.5 - distance / np.float32(self.soft), 0, 1)
 
     def ellipsoid(

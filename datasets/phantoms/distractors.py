@@ -72,7 +72,7 @@ def paint_distractors(
         canvas: The painted patient.
         mean: Expected number; how much of it is brown fat differs between patients.
         rng: Source.
-        stations: Where nodes lie, and these beside them.
+        stations: Where nodes lie, and these next to them.
         draw_shape: Draws a shape of a short axis in mm.
     """
     rooms = {

@@ -16,7 +16,7 @@ class Patient:
         fat_mm: Thickness of the fat under the skin, atlas mm.
         contrast: HU that venous contrast adds to blood; 0 for a plain CT.
         blood, liver, heart, brain, kidney, bladder, bowel, marrow, muscle: SUV.
-        gas: Share of the bowel that holds gas.
+        gas: Fraction of the bowel that holds gas.
     """
 
     female: bool

@@ -84,7 +84,7 @@ def short_axis(mask: NDArray[np.bool_], grid: Grid) -> float:
 
     Of the axial slice with the longest diameter: the extent at right angles to that diameter.
     Extents are between voxel centres plus half a voxel (as a smooth outline loses on average), at
-    least one voxel, in 60 directions.
+    smallest one voxel, in 60 directions.
 
     Source:
         RECIST 1.1 (Eisenhauer et al. 2009) in the discrete form of node measures; callipers

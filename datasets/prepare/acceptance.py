@@ -1,4 +1,4 @@
-"""Accept a registration only if it is plausible, and better than chance: else the scanner's frame.
+"""Accept a registration if it is plausible and better than noise, else keep the scanner's frame.
 
 An optimiser always returns something. On hybrid scanners CT and PET lie together to a few
 millimetres, and mutual information has optima that far off, each time the same: a higher value
@@ -37,7 +37,7 @@ class Limits:
     Attributes:
         mm: Longest translation of the scan's middle.
         degrees: Largest rotation.
-        gain: Least gain of the agreement of the bodies' outlines (correlation) over the best of
+        gain: Smallest gain of the agreement of the bodies' outlines (correlation) over the best of
             the small random moves.
     """
 

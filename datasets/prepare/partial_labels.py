@@ -49,7 +49,7 @@ def with_unknown(
 
 
 def check_anatomy(case: Case, grid: Grid) -> None:
-    """Raise an error if the mask of organs, if there is one, lies beside a scan.
+    """Raise an error if the mask of organs, if there is one, lies next to a scan.
 
     It may have any grid of its own.
     """
@@ -89,8 +89,8 @@ def anatomy_on(case: Case, grid: Grid) -> np.ndarray | None:
 def organ_names(file: Path) -> dict[int, str]:
     """Return the names of the numbers in a mask of organs.
 
-    They are in `<mask>.json` beside it, else in `names.json` of its folder, for all masks there. It
-    holds `{"1": "aorta", ...}` or the reverse; without it there are none.
+    They are in `<mask>.json` next to it, else in `names.json` of its folder, for all masks there.
+    It holds `{"1": "aorta", ...}` or the reverse; without it there are none.
 
     Raises:
         DataError: If it holds something else.

@@ -45,7 +45,7 @@ def on_crop(
         source: Of the reference scan.
         crop: The prepared grid.
         label: uint8 `[D, H, W]` on it, which says what is unknown.
-        soft: Whether the shares of answers are kept, too.
+        soft: Whether the fractions of answers are kept, too.
     """
     masks = np.empty((len(raters.names), *crop.shape), np.uint8)
     for row, (name, mask) in enumerate(zip(raters.names, raters.masks, strict=True)):

@@ -48,7 +48,7 @@ def staple(
     """Return the probability of each class given what raters said, and how each rater errs.
 
     Expectation maximisation over the combinations of answers that occur, which is the same as over
-    voxels, and much less work. The prior of a class is the share of the answers that name it.
+    voxels, and much less work. The prior of a class is the fraction of the answers that name it.
 
     Source:
         Warfield et al., "Simultaneous truth and performance level estimation (STAPLE)", IEEE TMI

@@ -28,7 +28,7 @@ def shares_of(masks: np.ndarray, case: str = "") -> tuple[np.ndarray, list[list[
 
     Returns:
         uint8 `[D, H, W]`: a class where all raters who know agree, `FIRST + i` where they do not,
-        255 where nobody knows; and of each mixture the share of the raters who know that said
+        255 where nobody knows; and of each mixture the fraction of the raters who know that said
         background, class 1, class 2, ...
 
     Raises:

@@ -1,4 +1,4 @@
-"""Organs of a prepared case beside its label, in one array, so that both are augmented alike."""
+"""Organs of a prepared case next to its label, in one array, so that both are augmented alike."""
 
 from __future__ import annotations
 

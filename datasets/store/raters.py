@@ -1,4 +1,4 @@
-"""What several raters said of a prepared case, beside its label."""
+"""What several raters said of a prepared case, next to its label."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PreparedRaters:
         names: Of the raters.
         masks: uint8 `[R, D, H, W]`, a class or 255.
         mixed: uint8 `[D, H, W]`, numbers of `raters.shares`, where training is to learn shares.
-        shares: Of each mixture the share of every class, the background first.
+        shares: Of each mixture the fraction of every class, the background first.
     """
 
     names: tuple[str, ...]
@@ -57,7 +57,7 @@ def raters_of(case: StoredCase) -> dict[str, np.ndarray]:
 
 
 def is_soft(case: StoredCase) -> bool:
-    """Tell whether the shares of the raters' answers are kept."""
+    """Tell whether the fractions of the raters' answers are kept."""
     return "shares" in case.about
 
 
@@ -79,7 +79,7 @@ def targets_of(case: StoredCase, classes: int) -> np.ndarray:
     """Return the target of each number of a label, float32 `[256, classes]`.
 
     Raises:
-        StoreError: If the case has shares of classes that the store does not know.
+        StoreError: If the case has fractions of classes that the store does not know.
     """
     shares = case.about.get("shares", [])
     if any(len(row) > classes for row in shares):

@@ -150,11 +150,11 @@ def check_array(
 
 
 def read_points(file: Path, names: Sequence[str], shape: IntTriple, case: str) -> list[np.ndarray]:
-    """Read voxels of a case, and the numbers beside them.
+    """Read voxels of a case, and the numbers next to them.
 
     Args:
         file: As `write_case` writes it.
-        names: Of the voxels, then of each array beside them.
+        names: Of the voxels, then of each array next to them.
         shape: Sides of the case.
         case: Its name.
 
@@ -179,7 +179,7 @@ def read_points(file: Path, names: Sequence[str], shape: IntTriple, case: str) -
 def check_points(
     points: np.ndarray, shape: IntTriple, case: str, file: Path, **beside: np.ndarray
 ) -> None:
-    """Raise an error unless voxels lie inside a case, each with its number in the arrays beside."""
+    """Raise an error unless voxels lie inside a case, with a number each in the other arrays."""
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "iu":
         found = f"{points.dtype} of {points.shape}"
     elif len(points) and (points.min() < 0 or (points.max(0) >= shape).any()):

@@ -1,1 +1,1 @@
-"""Learn from unlabelled cases beside the labelled ones."""
+"""Learn from unlabelled cases next to the labelled ones."""

@@ -110,7 +110,7 @@ def completed(
         old: Knows the classes.
         case: Its label leaves some of them out.
         known: The run's number of each of its classes.
-        threshold: Least probability to be sure.
+        threshold: Smallest probability to be sure.
         precision: Of the network.
     """
     probability = predict_case(old, case, precision=precision)

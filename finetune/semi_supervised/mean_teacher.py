@@ -22,7 +22,7 @@ class MeanTeacher:
     r"""Averaged weights that predict what a segmenter should say to a patch without a label. Final.
 
     Both see the same unlabelled patch, moved alike. The student sees the augmentation of the run
-    with hidden modalities; the teacher sees the patch with every modality and its intensities as
+    with masked modalities; the teacher sees the patch with every modality and its intensities as
     they are. The loss is
 
     $$w \, e^{-5 (1 - t)^2} \operatorname{mean}_{v, c} (p_c - q_c)^2,$$
@@ -69,7 +69,7 @@ class MeanTeacher:
         Args:
             student: In training.
             batch: As it was read, not augmented.
-            progress: Share of the run that is over.
+            progress: Fraction of the run that is over.
         """
         ours, theirs = self.strong(batch), self.weak(batch)
         self.network.to(ours["image"].device)
@@ -110,7 +110,7 @@ def disagreement(said: Tensor, taught: Tensor, where: Tensor) -> Tensor:
 
 
 def rise(progress: float, ramp: float) -> float:
-    """Return the share of the full weight: an S-shaped rise over the first `ramp` of the run.
+    """Return the fraction of the full weight: an S-shaped rise over the first `ramp` of the run.
 
     Examples:
         >>> [round(rise(share, 0.5), 3) for share in (0.0, 0.25, 0.5, 1.0)]

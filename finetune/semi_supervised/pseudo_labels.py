@@ -77,7 +77,7 @@ def pseudo_labelled(
         split: Of the run.
         settings: Of the run, with `pseudo.segmenter`.
         out: Folder of the new store.
-        progress: Told after each case.
+        progress: Called after each case.
 
     Raises:
         RunError: If the folder holds labels of another segmenter.

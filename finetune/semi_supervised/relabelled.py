@@ -1,4 +1,4 @@
-"""A case with another label beside links to its scans, as a folder of a case store."""
+"""A case with another label next to links to its scans, as a folder of a case store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of labelled patches, each with a batch of unlabelled ones beside it."""
+"""Batches of labelled patches, each with a batch of unlabelled ones next to it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class BothLoaders:
 
 
 class UnlabelledToo(pl.LightningDataModule):
-    """The patches of a run with unlabelled ones beside them. Final.
+    """The patches of a run with unlabelled ones next to them. Final.
 
     Args:
         labelled: What the run trains on and validates with.

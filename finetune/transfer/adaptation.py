@@ -92,7 +92,7 @@ class Adaptation:
         """Keep still what must not move in this step; call it before every training step.
 
         A frozen encoder is in evaluation mode: no running statistic moves and nothing drops out.
-        Beside adapters only layers with running statistics are.
+        Next to adapters only layers with running statistics are.
         """
         if self.transfer.method in ("full", "first_layers", "norms") and not self.thawing:
             return

@@ -58,7 +58,7 @@ def carry(
         source: Pretrained, its outputs those that `pairs` points to.
         pairs: Their channel for each of ours, of `matches`.
         ours: Outputs of `decoder`.
-        prior: Expected share of a new class.
+        prior: Expected fraction of a new class.
         report: Gets a line for each tensor.
     """
     fresh = [channel for channel in range(len(ours)) if channel not in pairs]

@@ -28,7 +28,7 @@ class TransferReport:
         source: The folders.
         encoders: Report of each encoder.
         decoders: Report of each decoder; empty if none was asked for.
-        rest: Report of what a fusion strategy has beside them; none if another strategy was read.
+        rest: Report of what a fusion strategy has next to them; none if another strategy was read.
         notes: Differences that do not stop the transfer but may lower its worth.
     """
 
@@ -40,7 +40,7 @@ class TransferReport:
 
     @property
     def covered(self) -> float:
-        """Least share of the parameters that any encoder got."""
+        """Smallest fraction of the parameters that any encoder got."""
         return min(report.covered for report in self.encoders.values())
 
     @property

@@ -71,7 +71,7 @@ def sawtooth_at(step: float, first: int, late: bool, trainer: TrainerSettings) -
     """Return the factor on the learning rate in the sawtooth schedule.
 
     Up to step `first` the decoder trains alone, its rate rising to the full one. Then all begin
-    anew with the warm-up and schedule of the run, over the steps that are left.
+    again with the warm-up and schedule of the run, over the steps that are left.
 
     Source:
         Wald et al., "OpenMind", ICCV 2025, arXiv:2412.17041 (fine-tuning schedules): sawtooth was

@@ -68,7 +68,7 @@ def choosing_cases(folders: Sequence[Path], store: CaseStore, asked: Sequence[st
     """Return the labelled cases that may choose between runs: none trained or tests any of them.
 
     Args:
-        folders: Segmenter folders; beside each its run may have written `split.json`.
+        folders: Segmenter folders; next to each its run may have written `split.json`.
         store: Holds the cases.
         asked: Cases to take; the validation cases that all runs share if empty.
 

@@ -58,7 +58,7 @@ class LoadReport:
         missing: Names of the network that stayed as they were, with the reason.
         unexpected: Names of the file that no part of the network wants.
         fresh: Names of the network that the source has no counterpart of, by its design.
-        covered: Share of the network's numbers, those of `fresh` apart, that came from the file,
+        covered: Fraction of the network's numbers, those of `fresh` apart, that came from the file,
             0 to 1.
     """
 
@@ -180,7 +180,7 @@ def load_weights(
         stem: Names of the parameters with an input-channel axis (the second).
         fresh: Beginnings of names that the source has no counterpart of: they stay as they are,
             and do not count.
-        threshold: Least share of the module's parameters that must be covered.
+        threshold: Smallest fraction of the module's parameters that must be covered.
 
     Raises:
         CheckpointError: If less is covered.

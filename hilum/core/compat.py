@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def lerp_all(old: Sequence[Tensor], new: Sequence[Tensor], weight: float) -> None:
-    """Move every tensor towards another by a share of the way, in place and in few kernels."""
+    """Move every tensor towards another by a fraction of the way, in place and in few kernels."""
     torch._foreach_lerp_(list(old), list(new), weight)  # pyright: ignore[reportPrivateImportUsage]
 
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written beside their place, then renamed into it."""
+"""Files that are either whole or absent: written next to their place, then renamed into it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .plain import PlainError, json_of, rows_of
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary file beside `path`; it takes the place of `path` when the block succeeds.
+    """Give a temporary file next to `path`; it takes the place of `path` when the block succeeds.
 
     A reader therefore sees the old file or the new one, never a part. When the block fails, a full
     disk included, the temporary file is removed and the old one stays. A link stays a link.
@@ -39,7 +39,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; it replaces `path` when the block succeeds.
+    """Give a temporary folder next to `path`; it replaces `path` when the block succeeds.
 
     There is a whole folder under the name at any time, once there was one; see `parts`. What a
     killed writer of this folder left is removed first. A link to a folder stays a link.

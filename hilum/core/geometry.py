@@ -135,7 +135,7 @@ class Grid:
         return bool(distance.max() <= tolerance_mm)
 
     def overlap(self, other: Grid) -> float:
-        """Return the share of this grid's box, as a fraction, that lies inside `other`'s.
+        """Return the fraction of this grid's box, as a fraction, that lies inside `other`'s.
 
         Counted at the middles of 16^3 equal parts of this grid's box.
         """

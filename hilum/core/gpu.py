@@ -24,7 +24,7 @@ def gpu_notes() -> list[str]:
 
 
 def smallest_gpu() -> float:
-    """Return the bytes of the visible GPU with the least memory: a run may land on any."""
+    """Return the bytes of the visible GPU with the smallest memory: a run may land on any."""
     count = torch.cuda.device_count()
     return min(torch.cuda.get_device_properties(n).total_memory for n in range(count))
 

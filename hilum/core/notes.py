@@ -1,7 +1,7 @@
 """What the user should know of the data: records with a severity, shown where the user looks.
 
 A note travels from where it arises (an importer, a conversion, `prepare`) to the terminal, to the
-notes beside the manifest, to `hilum check` and to the case store. A JSON file alone is silence.
+notes next to the manifest, to `hilum check` and to the case store. A JSON file alone is silence.
 """
 
 from __future__ import annotations

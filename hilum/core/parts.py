@@ -1,4 +1,4 @@
-"""Parts: what is written beside its place, then renamed into it; and what a killed writer left.
+"""Parts: what is written next to its place, then renamed into it; and what a killed writer left.
 
 A part is called `.part-<place>-<chance>`, where `place` is a hash of the name that it will have.
 Its writer holds an advisory lock on it for as long as it lives, so that whoever comes next can tell
@@ -46,7 +46,7 @@ def place_of(path: str | Path) -> Path:
 
 @contextmanager
 def part_of(path: Path, ending: str = "", *, folder: bool = False) -> Iterator[Path]:
-    """Give an empty file or folder beside `path`, held until the block ends, then removed."""
+    """Give an empty file or folder next to `path`, held until the block ends, then removed."""
     part = _name(path, PART, ending)
     if folder:
         part.mkdir()
@@ -93,7 +93,7 @@ def put_folder(part: Path, path: Path) -> None:
 
 
 def mend(path: Path) -> None:
-    """Remove what dead writers of `path` left beside it; put back what they were replacing."""
+    """Remove what dead writers of `path` left next to it; put back what they were replacing."""
     for entry in _beside(path.parent):
         if f"-{_key(path.name)}-" not in entry.name:
             continue

@@ -1,4 +1,4 @@
-"""Files beside a result that commands read back: the type of every field, or one clear error.
+"""Files next to a result that commands read back: the type of every field, or one clear error.
 
 A file that was edited, cut off or written by something else is named with the first field that is
 wrong, before anything is computed from it. Fields that others add are let through.

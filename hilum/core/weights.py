@@ -24,7 +24,7 @@ def read_weights(
     Args:
         folder: The folder or the file.
         checksums: SHA-256 of files by name, from the configuration that the weights are read for;
-            by default those that `config.json` beside the file holds now, if any.
+            by default those that `config.json` next to the file holds now, if any.
 
     Raises:
         CheckpointError: If the file is missing, damaged, another than the one that was saved, or

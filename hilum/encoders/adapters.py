@@ -1,4 +1,4 @@
-"""Low-rank adapters: learn a small correction beside the layers of a frozen network."""
+"""Low-rank adapters: learn a small correction next to the layers of a frozen network."""
 
 from __future__ import annotations
 

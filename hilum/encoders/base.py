@@ -21,7 +21,7 @@ class Encoder(nn.Module, ABC):
 
     Subclasses are final. They set the four attributes in their constructor, take only keyword
     arguments that JSON can hold, and keep them all in the constructor, so that an encoder folder
-    can rebuild them.
+    can build them again.
 
     Attributes:
         in_channels: Channels of the image, one per modality.

@@ -57,7 +57,7 @@ class GlobalResponseNorm3d(nn.Module):
         self.last = flat.channel_dim == -1
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale channels by the share of their norm, and add the input."""
+        """Scale channels by the fraction of their norm, and add the input."""
         axes, channel = ((1, 2, 3), -1) if self.last else ((2, 3, 4), 1)
         shape = (1, 1, 1, 1, -1) if self.last else (1, -1, 1, 1, 1)
         size = x.norm(p=2, dim=axes, keepdim=True)

@@ -79,7 +79,7 @@ def classes_of(*names: str) -> tuple[Output, ...]:
 
 
 def reconstructions_of(modalities: Sequence[str]) -> tuple[Output, ...]:
-    """Return the outputs of a network that rebuilds each modality."""
+    """Return the outputs of a network that reconstructs each modality."""
     return tuple(Output(kind="reconstruction", name=name) for name in modalities)
 
 

@@ -59,7 +59,7 @@ class PrimusEncoder(Encoder):
         depth: Blocks; replaces the size's.
         heads: Attention heads; replaces the size's. A head has a multiple of 6 channels.
         features: Channels of the levels finer than the tokens; replaces the size's.
-        drop_path: Share of the residual branches that training leaves out in the last block.
+        drop_path: Fraction of the residual branches that training leaves out in the last block.
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """
 

@@ -93,7 +93,7 @@ class StunetEncoder(Encoder):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with norms beside the input, or beside a projection of it."""
+    """Two convolutions with norms next to the input, or next to a projection of it."""
 
     def __init__(
         self, before: int, here: int, step: IntTriple = (1, 1, 1), project: bool = False

@@ -47,7 +47,7 @@ class SwinEncoder(Encoder):
         v2: Whether each stage begins with a residual convolution, as in VoCo v2.
         fine: Channels of a level at full resolution; 0 for none; `block` for Swin UNETR's residual
             block of the image, as wide as the first stage.
-        drop_path: Share of the residual branches that training leaves out in the last block.
+        drop_path: Fraction of the residual branches that training leaves out in the last block.
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """
 

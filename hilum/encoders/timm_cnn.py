@@ -69,7 +69,7 @@ class TimmCnnEncoder(Encoder):
         size: `tiny`, `small` or `base`: one of `SIZES`.
         model: Name in timm, one of `MODELS`; replaces the size's.
         kernels: `mean` repeats a 2D kernel along the depth and divides it by the depth; `centre`
-            puts it into the middle, zeros beside it, so that slices do not mix at first.
+            puts it into the middle, zeros next to it, so that slices do not mix at first.
         weights: Local file with 2D weights, or none for a random start.
         checkpoint_activations: Whether to compute stages again in the backward pass, for memory.
     """

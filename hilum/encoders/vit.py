@@ -62,7 +62,7 @@ class VitEncoder(Encoder):
         depth: Blocks; replaces the size's.
         heads: Attention heads; replaces the size's.
         features: Channels of the levels finer than the tokens; replaces the size's.
-        drop_path: Share of the residual branches that training leaves out in the last block.
+        drop_path: Fraction of the residual branches that training leaves out in the last block.
         layer_scale: Start of a factor per channel on each branch, as in DINOv2; 0 for none.
         weights: Local `.safetensors` file of a 2D ViT with timm's names, or none.
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.

@@ -48,7 +48,7 @@ class VitSlicesEncoder(Encoder):
             published DINOv2. Other sides are interpolated.
         features: Channels of the levels at strides 1, 4, 8, 16; replaces the size's.
         weights: Local folder of a DINOv2 in HuggingFace's format (safetensors), or none. The other
-            parameters must say what it holds, so that they alone can rebuild the encoder.
+            parameters must say what it holds, so that they alone can build the encoder again.
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """
 

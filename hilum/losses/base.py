@@ -34,7 +34,7 @@ class Targets(NamedTuple):
 
     Attributes:
         table: Target of each number of the label, float32 `[B, 256, classes]` or, alike for all
-            patches, `[256, classes]`: the share of each class, 0 to 1; its first column is the
+            patches, `[256, classes]`: the fraction of each class, 0 to 1; its first column is the
             background's.
         overlapping: Whether a voxel may be of several classes (regions): each is then decided by
             itself, and the background's column is not looked at. Else shares sum to 1.
@@ -128,7 +128,7 @@ class Loss(ABC):
             a literal, so that a listing need not import the class.
         small: Parameters without a default, which the contract tests give it.
         any_targets: Whether its terms ask a level for `probability`, `reference` and `surprise`
-            alone, and so hold for shares of classes and for classes that overlap, too.
+            alone, and so hold for fractions of classes and for classes that overlap, too.
     """
 
     citation: ClassVar[tuple[str, str, str, int, str] | None] = None

@@ -27,7 +27,7 @@ class CcLoss(Loss):
     Args:
         dice: Weight of the Dice of cells.
         cross_entropy: Weight of the cross-entropy of cells.
-        whole: Weight of Dice and of cross-entropy of the patch, beside the cells.
+        whole: Weight of Dice and of cross-entropy of the patch, next to the cells.
     """
 
     citation = (

@@ -27,7 +27,7 @@ class UnifiedFocalLoss(Loss):
         classes. Absent classes are left out, and several foreground classes count alike.
 
     Args:
-        weight: Share of the focal part, lambda.
+        weight: Fraction of the focal part, lambda.
         delta: Weight of nodes, and of what is missed.
         gamma: Suppression of background, and enhancement of nodes; below 1.
         batch: One index over the batch, not one per patch.

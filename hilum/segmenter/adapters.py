@@ -17,7 +17,7 @@ from .layer_groups import called_modules
 def add_adapters(
     module: nn.Module, inputs: Sequence[tuple[nn.Module, torch.Tensor]], rank: int, alpha: float
 ) -> list[str]:
-    """Put a low-rank correction beside linear and convolution layers, in place; the rest freezes.
+    """Put a low-rank correction next to linear and convolution layers, in place; the rest freezes.
 
     Grouped convolutions (their correction cannot be merged) and layers whose weights are read
     without calling them (their correction would never be seen) get none.

@@ -28,7 +28,7 @@ def flops(segmenter: Segmenter) -> int:
 def training_flops(segmenter: Segmenter) -> int:
     """Return the operations of one patch forward and backward, through what learns.
 
-    Those of the network: the loss, augmentation and optimiser are a small part beside it.
+    Those of the network: the loss, augmentation and optimiser are a small part next to it.
     """
     learning = [weight for weight in segmenter.parameters() if weight.requires_grad]
     with evaluating(segmenter), torch.enable_grad(), FlopCounterMode(display=False) as counter:

@@ -30,7 +30,7 @@ def layers_of(encoder: Encoder, sides: IntTriple) -> list[list[nn.Parameter]]:
 
     A layer is a stage of a pyramid or a block of a transformer: the members of the encoder, once
     wrappers around one member are taken off. Lists of modules stand for their members, and so does
-    a chain (`nn.Sequential`) that has no other chain beside it. Parameters of the encoder itself,
+    a chain (`nn.Sequential`) that has no other chain next to it. Parameters of the encoder itself,
     such as position embeddings, belong to the first layer, and a norm to the layer before it.
 
     Args:

@@ -8,7 +8,7 @@ from hilum.core.settings import Settings
 
 
 class OrganSettings(Settings):
-    """Whether the network learns organs beside the nodes; prediction calls them background."""
+    """Whether the network learns organs next to the nodes; prediction calls them background."""
 
     numbers: tuple[int, ...] = Field(
         (), max_length=64, description="organ numbers in the anatomy masks to learn; empty: none"

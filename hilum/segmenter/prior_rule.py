@@ -66,7 +66,7 @@ class PriorRule(nn.Module):
         modalities: Channels of the image.
         zscored: Those among them that have no fixed scale.
         names: Of the classes but the background.
-        prior: Expected share of each class.
+        prior: Expected fraction of each class.
 
     Attributes:
         limit: $t_c$ of each class, in log(1 + SUV).

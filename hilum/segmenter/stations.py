@@ -21,7 +21,7 @@ STEP_MM = 3.0
 def name_stations(nodes: Sequence[NodeRecord], case: Case) -> list[NodeRecord]:
     """Return nodes with `station` and `station_distance_mm`, from the case's mask of places.
 
-    The mask numbers organs (as TotalSegmentator does) or node stations; `<mask>.json` beside it
+    The mask numbers organs (as TotalSegmentator does) or node stations; `<mask>.json` next to it
     names the numbers. A node is in the place at its centroid, with distance 0, else near the
     closest. Without a mask nodes stay as they are.
 

@@ -1,7 +1,7 @@
 """Save, resume, keep the best, stop early, stop on request: all at places where nothing is lost.
 
 `last.ckpt` holds everything that an exact resume needs; `best.safetensors` the best weights. Both
-are written beside their place and renamed, so a kill at any moment leaves the old file. The state
+are written next to their place and renamed, so a kill at any moment leaves the old file. The state
 is saved between two steps, when the metrics of the first are logged and its validation is over, or
 in front of a validation that the resumed run then makes up for.
 """

@@ -21,7 +21,7 @@ Rate = Callable[[float], float]
 
 @runtime_checkable
 class HasPhases(Protocol):
-    """A module some of whose phases are shares of the steps of a run."""
+    """A module some of whose phases are fractions of the steps of a run."""
 
     def began_with(self, steps: int) -> None:
         """Keep the phases of a run that began with so many steps, however long it is now."""
@@ -34,7 +34,7 @@ class Continuing(pl.Callback):
     Weights, moments of the optimiser and averages are those of the checkpoint. The learning rate
     begins again, since at the end of a schedule it is 0: it rises to the settings' rate during the
     first `warmup` of the steps that are left, and falls to 0 at the last by `schedule`. Whatever
-    else follows the share of the run that is over follows the longer run.
+    else follows the fraction of the run that is over follows the longer run.
 
     Args:
         run: Folder of the run.

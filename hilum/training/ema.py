@@ -16,12 +16,12 @@ from .fsdp import like, whole
 
 @torch.no_grad()
 def move(average: Iterable[Tensor], new: Iterable[Tensor], keep: float) -> None:
-    """Let each tensor of an average keep a share of itself and take the rest, in place.
+    """Let each tensor of an average keep a fraction of itself and take the rest, in place.
 
     Args:
         average: Tensors of any shapes.
         new: The same, of what is averaged.
-        keep: Share of the old average that stays, within 0 and 1.
+        keep: Fraction of the old average that stays, within 0 and 1.
     """
     old, own = [t.detach() for t in average], [t.detach() for t in new]
     lerp_all(old, own, 1 - keep)
@@ -58,7 +58,7 @@ class AveragedWeights(pl.Callback):
         Polyak and Juditsky 1992.
 
     Args:
-        decay: Share of the old average that stays, per step, in `[0, 1)`.
+        decay: Fraction of the old average that stays, per step, in `[0, 1)`.
     """
 
     def __init__(self, decay: float) -> None:

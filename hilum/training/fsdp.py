@@ -39,7 +39,7 @@ def shard(module: nn.Module, mesh: DeviceMesh, *steps: str) -> None:
 def touch(module: nn.Module, loss: Tensor) -> Tensor:
     """Return the loss with a gradient, if only zero, for every parameter that trains.
 
-    A hidden modality leaves parameters without one. Processes exchange their gradients in one
+    A masked modality leaves parameters without one. Processes exchange their gradients in one
     piece, which must hold the same parameters everywhere. The loss itself does not change.
     """
     return loss + 0.0 * sum(p.flatten()[:1].sum() for p in module.parameters() if p.requires_grad)

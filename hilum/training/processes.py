@@ -56,7 +56,7 @@ def environment(settings: TrainerSettings) -> ClusterEnvironment:
 def strategy(settings: TrainerSettings) -> Strategy | str:
     """Return how gradients are shared: data-parallel, sharded too, or not at all.
 
-    A hidden modality leaves its parameters without a gradient in that step, hence the search for
+    A masked modality leaves its parameters without a gradient in that step, hence the search for
     unused ones.
     """
     if settings.processes == 1:

@@ -1,4 +1,4 @@
-"""The W&B run of a whole study, beside those of its cells."""
+"""The W&B run of a whole study, next to those of its cells."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def readers(settings: TrainerSettings) -> int:
     """Return how many threads read patches ahead: what is asked for, else what suits the device.
 
     A GPU leaves the processor free to read, but for one core that drives it; each of several
-    processes of a machine has its share of the cores.
+    processes of a machine has its fraction of the cores.
     """
     if settings.workers is not None:
         return settings.workers

@@ -19,7 +19,7 @@ class TimeBudget(pl.Callback):
     killed session did after its last checkpoint does not count, and is done again. The run ends
     behind the first step that is beyond the budget, with a validation.
 
-    Learning rates follow the share of the run that is used, of its steps or of its minutes,
+    Learning rates follow the fraction of the run that is used, of its steps or of its minutes,
     whichever is larger: they fall to zero at the end, wherever it comes. How far a run comes in a
     time differs from machine to machine, so such a run cannot be repeated to the bit.
 
@@ -47,7 +47,7 @@ class TimeBudget(pl.Callback):
 
     @property
     def place(self) -> float:
-        """Step that fits the share of the run that is used."""
+        """Step that fits the fraction of the run that is used."""
         return self.first + self.share * (self.settings.steps - self.first)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

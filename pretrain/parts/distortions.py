@@ -80,7 +80,7 @@ def boxes(
     Args:
         sides: Of the volume.
         count: Of the boxes.
-        low: Shortest side of a box as a share of the volume's.
+        low: Shortest side of a box as a fraction of the volume's.
         high: Longest.
         generator: Of every draw.
     """

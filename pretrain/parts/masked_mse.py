@@ -50,7 +50,7 @@ def defined(values: Tensor, count: Tensor) -> Tensor:
 
 
 def with_holes(image: Tensor, hidden: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
-    """Return, to look at, the image, what was seen of it, and the image with its holes rebuilt."""
+    """Return, to look at, the image, what was seen of it, and the image with its holes filled."""
     return {
         "input": image,
         "masked": image.masked_fill(hidden, float("nan")),

@@ -80,7 +80,7 @@ def hide_share(
     Args:
         shape: `[B, M, D, H, W]` of the images.
         block: Sides of a block in voxels.
-        ratio: Share of the blocks to hide.
+        ratio: Fraction of the blocks to hide.
         shared: Whether the modalities of a sample hide the same places.
         generator: Draws; on the device of the images.
 
@@ -131,7 +131,7 @@ def keep_some(available: Tensor, drop: float, generator: torch.Generator) -> Ten
 
 
 def dirichlet_shares(kept: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
-    """Draw each sample's shares of what is visible from a symmetric Dirichlet over what it has.
+    """Draw each sample's fractions of what is visible from a symmetric Dirichlet over what it has.
 
     A Dirichlet over some of the modalities is independent gamma draws over their sum.
 
@@ -151,7 +151,7 @@ def split_visible(
     The seats are given as Sainte-Lague gives them: block of rank `r` in a modality with share `p`
     gets the quotient `(r + 1/2) / p`, and the smallest quotients win. So the numbers are within
     one of `p` times the total for two modalities, have exactly the sum, and a modality that has
-    no block left passes the rest on. A share of 0 gets nothing, even if blocks are left over.
+    no block left passes the rest on. A fraction of 0 gets nothing, even if blocks are left over.
 
     Args:
         shares: `[B, M]`.
@@ -191,7 +191,7 @@ def hide_by_dirichlet(
     Args:
         available: `[B, M]`.
         blocks: Blocks of one volume.
-        ratio: Share of the blocks to hide, over all modalities of a sample.
+        ratio: Fraction of the blocks to hide, over all modalities of a sample.
         alpha: Concentration: 1 makes every split as likely, larger ones make even splits likelier.
         drop: Probability to hide a modality in full; never all of a sample.
         generator: On the device of `available`.

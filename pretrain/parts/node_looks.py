@@ -81,7 +81,7 @@ def density(
         body: Inside the patient, alike.
         looks: What was drawn.
         places: `[B, K, 3]` in whole voxels.
-        inside: Share of hilum and of dead middle in each voxel `[B, K, d, h, w]`.
+        inside: Fraction of hilum and of dead middle in each voxel `[B, K, d, h, w]`.
         spacing: mm along depth, height, width.
     """
     hilum, dead = inside
@@ -122,7 +122,7 @@ def contrast(
         looks: What was drawn.
         shapes: For their sizes.
         places: `[B, K, 3]` in whole voxels.
-        inside: Share of hilum and of dead middle in each voxel `[B, K, d, h, w]`.
+        inside: Fraction of hilum and of dead middle in each voxel `[B, K, d, h, w]`.
         own: Place of each voxel in a node's half axes `[B, K, 3, d, h, w]`.
         spacing: mm along depth, height, width.
     """
@@ -142,7 +142,7 @@ def contrast(
 
 
 def insides(form: Tensor, own: Tensor, looks: Looks) -> tuple[Tensor, Tensor]:
-    """Return the share of fatty hilum and of dead middle in each voxel `[B, K, d, h, w]`."""
+    """Return the fraction of fatty hilum and of dead middle in each voxel `[B, K, d, h, w]`."""
     half = own.new_tensor([0.45, 0.7, 0.6])[:, None, None, None]
     off = own.new_tensor([0.0, 0.4, 0.0])[:, None, None, None]
     hilum = (2.5 - 2.5 * ((own - off) / half).square().sum(2).sqrt()).clamp(0, 1)
@@ -178,7 +178,7 @@ def point_spread(
     Args:
         value: Uptake `[B, D, H, W]`.
         counted: Where to measure, alike.
-        bounds_fwhm_mm: Least and greatest resolution; structure makes the measure too wide.
+        bounds_fwhm_mm: Smallest and largest resolution; structure makes the measure too wide.
         spacing: mm along depth, height, width.
 
     Returns:

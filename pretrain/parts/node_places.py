@@ -43,7 +43,7 @@ def tissues(hu: Tensor, rule: Modality) -> tuple[Tensor, Tensor]:
 def by_tissue(hu: Tensor, rule: Modality, body: Tensor, spacing: Triple) -> Tensor:
     """Return how plausible a node is at each voxel of a CT, `[B, D, H, W]`, 0 to 1.
 
-    The square of four times the product of the shares of fat and of soft tissue around, so that
+    The square of four times the product of the fractions of fat and of soft tissue around, so that
     thin sheets of fat in a muscle count little, times 1 minus how one-sided their border is: 1 in
     fat with soft tissue on all sides, 0 on the even border of a muscle (as under the skin), in the
     depth of an organ or of a pad of fat. 0 in lung, air and bone, near much of them, just under
@@ -129,11 +129,11 @@ def plausible(
 
 
 def choose(worth: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw voxels with a chance in proportion to their worth, none twice.
+    """Draw voxels in proportion to their worth, none twice.
 
     Source:
         Efraimidis and Spirakis, "Weighted random sampling with a reservoir", Information
-        Processing Letters 2006, doi:10.1016/j.ipl.2005.11.003: the greatest of log(u) / worth.
+        Processing Letters 2006, doi:10.1016/j.ipl.2005.11.003: the largest of log(u) / worth.
 
     Returns:
         Indices `[B, count, 3]`, and whether each has a worth above 0 `[B, count]`.

@@ -82,7 +82,7 @@ USUAL = validate(Recipe, {})
 
 
 def check_voxels(recipe: Recipe, spacing: Triple, where: str = "task") -> None:
-    """Refuse voxels that the greatest node is not two of wide; `where` is in settings."""
+    """Refuse voxels that the largest node is not two of wide; `where` is in settings."""
     if recipe.short_mm[1] < 2 * max(spacing):
         raise SettingsError(
             "the greatest node must be two voxels wide",
@@ -92,7 +92,7 @@ def check_voxels(recipe: Recipe, spacing: Triple, where: str = "task") -> None:
 
 
 def check_sides(recipe: Recipe, patch: Sequence[int], spacing: Triple, where: str = "task") -> None:
-    """Refuse patches that cannot hold the greatest node across."""
+    """Refuse patches that cannot hold the largest node across."""
     sides = [side * step for side, step in zip(patch, spacing, strict=True)]
     if recipe.short_mm[1] > min(sides):
         raise SettingsError(

@@ -67,8 +67,8 @@ def draw_shapes(
     Args:
         batch: Samples.
         count: Shapes of each.
-        short_mm: Least and greatest short axis.
-        long_mm: Greatest long axis.
+        short_mm: Smallest and largest short axis.
+        long_mm: Largest long axis.
         generator: Of every draw; its device is that of the result.
         family: What kind of shapes.
 

@@ -33,7 +33,7 @@ class Centre(nn.Module):
 
     Args:
         prototypes: Scores of a sample.
-        momentum: Share of the old mean that stays.
+        momentum: Fraction of the old mean that stays.
     """
 
     def __init__(self, prototypes: int, momentum: float = 0.9) -> None:
@@ -68,6 +68,6 @@ def cross_entropy(target: Tensor, scores: Tensor, temperature: float) -> Tensor:
 
 
 def entropy(probability: Tensor) -> Tensor:
-    """Return the mean entropy of rows as a share of the largest there is: 0 one-hot, 1 uniform."""
+    """Return the mean entropy of rows as a fraction of the largest: 0 one-hot, 1 uniform."""
     each = -(probability * probability.clamp(min=1e-12).log()).sum(-1)
     return each.mean() / math.log(probability.shape[-1])

@@ -28,7 +28,7 @@ class Teacher(nn.Module):
             return self.network(*inputs)
 
     def follow(self, student: nn.Module, momentum: float) -> None:
-        """Keep a share of `momentum`, take the rest from the student, and its buffers whole."""
+        """Keep a fraction of `momentum`, take the rest from the student, and its buffers whole."""
         follow(self.network, student, momentum)
 
 

@@ -49,7 +49,7 @@ def joint_tokens(
     Args:
         available: `[B, M]`.
         count: Places of a volume.
-        ratio: Share of the places to leave out.
+        ratio: Fraction of the places to leave out.
         alpha: Concentration of the Dirichlet.
         drop: Probability to leave out a modality everywhere; never all of a sample.
         generator: On the device of `available`.
@@ -87,7 +87,7 @@ def separate_tokens(
     Args:
         available: `[B, M]`.
         count: Places of a volume.
-        ratio: Share of the patches to leave out, over all modalities of a sample.
+        ratio: Fraction of the patches to leave out, over all modalities of a sample.
         alpha: Concentration of the Dirichlet over modalities.
         drop: Probability to leave out a modality everywhere; never all of a sample.
         generator: On the device of `available`.

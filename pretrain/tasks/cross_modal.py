@@ -39,20 +39,20 @@ class CrossModal(PretextTask):
     Source:
         Rui et al., "Multi-modal Vision Pre-training for Medical Image Analysis" (BrainMVP), CVPR
         2025, arXiv:2410.10604 (cross-modal reconstruction: masked parts of one
-        sequence are rebuilt with another's help), on the masking of Bachmann et al., "MultiMAE",
-        ECCV 2022, arXiv:2204.01678. Ours: one target per sample, hidden by a ratio of up to 1,
-        nothing of the other modality is pasted into the holes, and only the body counts. No source
-        tests CT to PET as a pretext for segmentation: take it as an arm of a study.
+        sequence are reconstructed with another's help), on the masking of Bachmann et al.,
+        "MultiMAE", ECCV 2022, arXiv:2204.01678. Ours: one target per sample, hidden by a ratio of
+        up to 1, nothing of the other modality is pasted into the holes, and only the body counts.
+        No source tests CT to PET as a pretext for segmentation: take it as an arm of a study.
 
     Args:
         encoder: Encoder with one input channel per modality.
         modalities: Name of each channel.
-        ratio: Share of the target's blocks to hide, above 0; a number, or lowest and highest of
+        ratio: Fraction of the target's blocks to hide, above 0; a number, or lowest and highest of
             what each sample draws.
-        context: Share of the blocks to hide in the modalities that are no target, below 1.
-        alone: Share of the blocks to hide in a sample with one modality, above 0 and below 1.
+        context: Fraction of the blocks to hide in the modalities that are no target, below 1.
+        alone: Fraction of the blocks to hide in a sample with one modality, above 0 and below 1.
         block: Side of a block in voxels, or three.
-        directions: Chance of a modality to be the target, against the others', 1 if not named.
+        directions: Probability of a modality to be the target, against the others', 1 if not named.
         token: `zero` hides with 0, `learned` with one learned value per modality, which tells what
             is hidden from what is absent.
         weights: Weight of a modality as the target in the loss, 1 if not named.
@@ -126,16 +126,16 @@ class CrossModal(PretextTask):
         return target, hidden & have[:, :, None, None, None]
 
     def rebuild(self, image: Tensor, hidden: Tensor) -> Tensor:
-        """Return the image as the network rebuilds it from what is not hidden."""
+        """Return the image as the network reconstructs it from what is not hidden."""
         token = image.new_zeros(()) if self.token is None else self.token.view(-1, 1, 1, 1)
         return self.decoder(self.encoder(torch.where(hidden, token.to(image.dtype), image)))[0]
 
     def outputs(self) -> tuple[Output, ...]:
-        """Return that each channel rebuilds its modality."""
+        """Return that each channel reconstructs its modality."""
         return reconstructions_of(self.modalities)
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
-        """Return, for each modality as the target of all, the input without it and it rebuilt."""
+        """Return, for each modality as the target, the input without it and its reconstruction."""
         volumes = {"input": batch.image}
         for channel, name in enumerate(self.modalities):
             one = torch.zeros_like(batch.available)

@@ -37,10 +37,10 @@ class Dino(PretextTask):
         modalities: Name of each channel.
         prototypes: How many.
         local_views: Crops per patch.
-        local: Side of a crop as a share of the patch, brought to the encoder's strides.
+        local: Side of a crop as a fraction of the patch, brought to the encoder's strides.
         student_temperature: Above the teacher's.
         teacher_temperature: At the end of its warm-up, which begins at half of it.
-        warmup: Share of the steps of that warm-up.
+        warmup: Fraction of the steps of that warm-up.
         momentum: Of the teacher at the start.
     """
 

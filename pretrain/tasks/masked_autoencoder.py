@@ -1,4 +1,4 @@
-"""Masked autoencoding for paired scans: hide blocks, rebuild them, count the body only."""
+"""Masked autoencoding for paired scans: mask blocks, reconstruct them, count the body only."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from ..parts.masking import (
 class MaskedAutoencoder(PretextTask):
     r"""Mask a fraction of the patches of every modality and reconstruct them from the rest.
 
-    With the image $x$, the rebuilt $\hat x$, and for modality $m$ the set $C_m$ of voxels that are
-    hidden, inside the body, inside the field of view, and of a case that has $m$,
+    With the image $x$, the reconstructed $\hat x$, and for modality $m$ the set $C_m$ of voxels
+    that are hidden, inside the body, inside the field of view, and of a case that has $m$,
 
     $$L = \sum_m w_m \frac{1}{|C_m|} \sum_{v \in C_m} (\hat x_{mv} - x_{mv})^2 \Big/ \sum_m w_m,$$
 
@@ -40,10 +40,11 @@ class MaskedAutoencoder(PretextTask):
     little as the table under the patient, and a rare modality counts as much as a common one.
 
     The whole image, hidden parts replaced by a token, goes through the encoder (dense, as in
-    nnssl's `MAETrainer`): any encoder works as it is. With independent masks CT can be rebuilt from
-    PET and the reverse, which teaches what the modalities share; with shared masks each place is
-    hidden in all of them. A `dirichlet` split leaves a fixed share of all blocks visible, which a
-    random draw divides over the modalities: one sample shows mostly CT, another mostly PET.
+    nnssl's `MAETrainer`): any encoder works as it is. With independent masks CT can be
+    reconstructed from PET and the reverse, which teaches what the modalities share; with shared
+    masks each place is hidden in all of them. A `dirichlet` split leaves a fixed fraction of all
+    blocks visible, which a random draw divides over the modalities: one sample shows mostly CT,
+    another mostly PET.
 
     Source:
         He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, arXiv:2111.06377;
@@ -57,13 +58,13 @@ class MaskedAutoencoder(PretextTask):
     Args:
         encoder: Encoder with one input channel per modality.
         modalities: Name of each channel.
-        ratio: Share of the blocks to hide, above 0 and below 1.
+        ratio: Fraction of the blocks to hide, above 0 and below 1.
         block: Side of a block in voxels.
         masks: `independent` or `shared` over modalities, or `one`: in each sample one modality
             that it has, drawn at random, is masked, and the others stay whole.
         token: `zero` hides with 0, `learned` with one learned value per modality, `mean` with the
             mean of what stays visible of the modality inside the body.
-        visible: Weight of the error of what stays visible, beside 1 of what is hidden.
+        visible: Weight of the error of what stays visible, next to 1 of what is hidden.
         weights: Weight of a modality in the loss, 1 if not named.
         split: `even` hides `ratio` of each modality, `dirichlet` of all modalities together.
         alpha: Concentration of the split; 1 makes every split as likely, more makes it more even.
@@ -123,11 +124,11 @@ class MaskedAutoencoder(PretextTask):
         return loss, named("mse", self.modalities, each, count)
 
     def outputs(self) -> tuple[Output, ...]:
-        """Return that each channel rebuilds its modality."""
+        """Return that each channel reconstructs its modality."""
         return reconstructions_of(self.modalities)
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
-        """Return the input, what the network saw of it, and the input with its holes rebuilt."""
+        """Return the input, what the network saw of it, and the input with its holes filled."""
         hidden = self.hide(batch)
         return with_holes(batch.image, hidden, self.rebuild(batch.image, hidden, countable(batch)))
 
@@ -153,7 +154,7 @@ class MaskedAutoencoder(PretextTask):
         return hidden & batch.available[:, :, None, None, None]
 
     def rebuild(self, image: Tensor, hidden: Tensor, there: Tensor | None = None) -> Tensor:
-        """Return the image as the network rebuilds it from what is not hidden.
+        """Return the image as the network reconstructs it from what is not hidden.
 
         Args:
             image: The input.

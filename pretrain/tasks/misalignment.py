@@ -1,4 +1,4 @@
-"""Predict by how many mm one modality lies off another, and rebuild the scan as it was."""
+"""Predict by how many mm one modality lies off another, and reconstruct the scan as it was."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Misalignment(PretextTask):
     $$c(\delta) = \frac{\sum_x \langle f^{a}_x, f^{b}_{x + \delta} \rangle}
     {\sqrt{\sum_x |f^{a}_x|^2 \sum_x |f^{b}_x|^2}}, \qquad
     \hat s = \sum_\delta \mathrm{softmax}_\delta(\kappa c(\delta)) \, \delta, \qquad
-    L = \frac{1}{\ell} \mathrm{Huber}_{d}(\hat s - s) + \lambda L_{\mathrm{rebuild}},$$
+    L = \frac{1}{\ell} \mathrm{Huber}_{d}(\hat s - s) + \lambda L_\mathrm{rec},$$
 
     with $\ell$ = `longest`, and Huber summed over the axes. With $\lambda$ = `rebuild` above 0 all
-    modalities, moved, go in together with `ratio` of their blocks hidden, and $L_{rebuild}$ is the
-    mean squared error per modality against the scan before the move: PET that lies off CT must be
-    brought back to where it belongs. The margin that moved voxels came in over is blanked in all
+    modalities, moved, go in together with `ratio` of their blocks hidden, and $L_\mathrm{rec}$ is
+    the mean squared error per modality against the scan before the move: PET that lies off CT must
+    be brought back to where it belongs. The margin that moved voxels came in over is blanked in all
     modalities, and so is what one of them does not cover: else an edge would tell the shift.
 
     Features that find the shift are alike in CT and PET at one place and sharp enough to tell
@@ -85,8 +85,8 @@ class Misalignment(PretextTask):
         step: Voxels that features are averaged over before they are compared, or three.
         dim: Channels that are compared.
         delta: Error in mm from which Huber's loss is linear.
-        rebuild: Weight of the rebuilding; 0 for none.
-        ratio: Share of the blocks to hide for it, above 0 and below 1.
+        rebuild: Weight of the reconstruction; 0 for none.
+        ratio: Fraction of the blocks to hide for it, above 0 and below 1.
         block: Side of a block in voxels, or three.
     """
 
@@ -120,7 +120,7 @@ class Misalignment(PretextTask):
         self.head = ShiftHead(self.step, self.most, self.spacing)
 
     def loss(self, batch: PretextBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, the mean error in mm, and that of saying 0, and errors of rebuilding."""
+        """Return loss, mean error in mm, that of saying 0, and reconstruction errors."""
         moved = self.move(batch)
         total, terms = self._shifts(moved)
         if self.weight:
@@ -173,7 +173,7 @@ class Misalignment(PretextTask):
         return self.head(first, second, common)
 
     def rebuild(self, moved: Moved, batch: PretextBatch) -> tuple[Tensor, Tensor]:
-        """Return the scan as rebuilt from the moved one with holes, and the holes."""
+        """Return the scan as reconstructed from the moved one with holes, and the holes."""
         sides = batch.image.shape[2:]
         blocks = prod(grid_of_blocks(sides, self.block))
         count = min(max(round(self.ratio * blocks), 1), blocks - 1)
@@ -184,12 +184,12 @@ class Misalignment(PretextTask):
         return self.decoder(self.encoder(seen))[0][:, self.dim :], hidden
 
     def outputs(self) -> tuple[Output, ...]:
-        """Return that the first channels describe a place, and the others rebuild a modality."""
+        """Return that the first channels describe a place, and the others reconstruct one."""
         places = tuple(Output(kind="unknown", name=f"feature {n}") for n in range(self.dim))
         return (*places, *(reconstructions_of(self.modalities) if self.weight else ()))
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
-        """Return the input, it moved, it moved back by the prediction, and it rebuilt."""
+        """Return the input, it moved, it moved back by the prediction, and it reconstructed."""
         moved = self.move(batch)
         nan = torch.full_like(batch.image, float("nan"))
         undone = moved.image.clone()

@@ -41,7 +41,7 @@ class ModelsGenesis(PretextTask):
         tones: Probability of a Bezier curve.
         texture: Probability of local shuffling.
         paint: Probability of painting.
-        outside: Share of paintings that leave boxes and paint the rest.
+        outside: Fraction of paintings that leave boxes and paint the rest.
         block: Largest side of a shuffled block, voxels.
     """
 
@@ -96,7 +96,7 @@ class ModelsGenesis(PretextTask):
         )
 
     def outputs(self) -> tuple[Output, ...]:
-        """Return that each channel rebuilds its modality."""
+        """Return that each channel reconstructs its modality."""
         return reconstructions_of(self.modalities)
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:

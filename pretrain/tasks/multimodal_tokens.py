@@ -1,4 +1,4 @@
-"""MultiMAE in 3D: encode a few tokens drawn from all modalities, rebuild every modality."""
+"""MultiMAE in 3D: encode a few tokens drawn from all modalities, reconstruct every modality."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class MultimodalTokens(PretextTask):
     $$z = \sum_{m \in S} P_m x_{mp} + b + \mathrm{position}_p,$$
 
     exactly as the encoder makes it of an image whose other modalities are zero there. Only these
-    go through the blocks; a light decoder per modality rebuilds all places. The loss is that of
+    go through the blocks; a light decoder per modality reconstructs all places. The loss is that of
     `masked_autoencoder`, over patches that are in no token.
 
     `joint` tokens are places: $1 - r$ of them are shown, of the kinds CT, PET, and both, with
@@ -61,7 +61,7 @@ class MultimodalTokens(PretextTask):
     Args:
         encoder: A `vit` with one input channel per modality.
         modalities: Name of each channel.
-        ratio: Share of the tokens to leave out, above 0 and below 1.
+        ratio: Fraction of the tokens to leave out, above 0 and below 1.
         tokens: `joint` or `separate`.
         alpha: Concentration of the Dirichlet; 1 makes every split as likely.
         drop: Probability to leave out a modality everywhere; never all of a sample.
@@ -146,7 +146,7 @@ class MultimodalTokens(PretextTask):
         return visible, to_voxels(hidden, sides, self.token)
 
     def rebuild(self, image: Tensor, visible: Visible) -> Tensor:
-        """Return every modality as the decoders rebuild it from the visible tokens."""
+        """Return every modality as the decoders reconstruct it from the visible tokens."""
         grid, mask = self.grid(image.shape[2:]), None
         if self.tokens == "separate":
             # One token at least, or attention would have nothing to weigh.
@@ -183,7 +183,7 @@ class MultimodalTokens(PretextTask):
         return {"decoder": self.decoder}
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
-        """Return the input, what is in a visible token, and the input with its holes rebuilt."""
+        """Return the input, what is in a visible token, and the input with its holes filled."""
         visible, hidden = self.hide(batch)
         return with_holes(batch.image, hidden, self.rebuild(batch.image, visible))
 

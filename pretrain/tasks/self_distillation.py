@@ -1,4 +1,4 @@
-"""Self-distilled masked modelling: rebuild hidden parts, and feel there what the teacher feels."""
+"""Self-distilled masked modelling: reconstruct masked parts and the teacher's features there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..parts.teacher import Teacher, momentum_at
 class SelfDistillation(PretextTask):
     r"""Masked image modelling, with the teacher's view of the whole image as a second target.
 
-    The student sees an image with hidden blocks, the teacher (its running average) the image.
+    The student sees an image with masked blocks, the teacher (its running average) the image.
     With assignments to prototypes at every voxel of the coarsest map,
 
     $$L = w_r L_{rec} + w_p \operatorname{mean}_{v \in H} H(t_v, s_v) + w_g H(\bar t, \bar s),$$
@@ -40,7 +40,7 @@ class SelfDistillation(PretextTask):
     Args:
         encoder: Encoder with one input channel per modality.
         modalities: Name of each channel.
-        ratio: Share of the blocks to hide, above 0 and below 1; a block is one coarsest voxel.
+        ratio: Fraction of the blocks to hide, above 0 and below 1; a block is one coarsest voxel.
         prototypes: How many.
         student_temperature: Above the teacher's.
         teacher_temperature: Of the targets.
@@ -133,11 +133,11 @@ class SelfDistillation(PretextTask):
         return total, named | {"teacher_entropy": entropy(targets), "feature_std": spread}
 
     def outputs(self) -> tuple[Output, ...]:
-        """Return that each channel rebuilds its modality."""
+        """Return that each channel reconstructs its modality."""
         return reconstructions_of(self.modalities)
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
-        """Return the input, what the student saw of it, and the input with its holes rebuilt."""
+        """Return the input, what the student saw of it, and the input with its holes filled."""
         hidden = self.hide(batch)
         rebuilt = self.decoder(self.encoder(self._masked(batch.image, hidden)))[0].float()
         return {

@@ -1,4 +1,4 @@
-"""SimMIM: hide blocks, predict their voxels from the coarse features by one linear layer."""
+"""SimMIM: mask blocks, predict their voxels from the coarse features by one linear layer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Simmim(PretextTask):
     Args:
         encoder: Encoder with one input channel per modality.
         modalities: Name of each channel.
-        ratio: Share of the blocks to hide, above 0 and below 1.
+        ratio: Fraction of the blocks to hide, above 0 and below 1.
         block: Side of a block in voxels.
         stride: Largest stride of the level that predicts; the coarsest level up to it is taken.
     """
@@ -95,7 +95,7 @@ class Simmim(PretextTask):
         )
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
-        """Return the input, what the network saw of it, and the input with its holes rebuilt."""
+        """Return the input, what the network saw of it, and the input with its holes filled."""
         hidden = self.hide(batch)
         return with_holes(batch.image, hidden, self.rebuild(batch.image, hidden))
 

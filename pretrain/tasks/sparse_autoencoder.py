@@ -36,7 +36,7 @@ class SparseAutoencoder(PretextTask):
     Args:
         encoder: Convolutional, with instance norm: `resenc`, `segresnet`, `unet3d`.
         modalities: Name of each channel.
-        ratio: Share of the blocks to hide, above 0 and below 1.
+        ratio: Fraction of the blocks to hide, above 0 and below 1.
         block: Coarsest voxels along the side of a block.
     """
 
@@ -82,11 +82,11 @@ class SparseAutoencoder(PretextTask):
         )
 
     def outputs(self) -> tuple[Output, ...]:
-        """Return that each channel rebuilds its modality."""
+        """Return that each channel reconstructs its modality."""
         return reconstructions_of(self.modalities)
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:
-        """Return the input, what the network saw of it, and the input with its holes rebuilt."""
+        """Return the input, what the network saw of it, and the input with its holes filled."""
         places = self.hide(batch)
         hidden = places & batch.available[:, :, None, None, None]
         return with_holes(batch.image, hidden, self.rebuild(batch.image, places))
@@ -102,7 +102,7 @@ class SparseAutoencoder(PretextTask):
         )
 
     def rebuild(self, image: Tensor, hidden: Tensor) -> Tensor:
-        """Return the image as it is rebuilt from the places that are not hidden."""
+        """Return the image as it is reconstructed from the places that are not hidden."""
         visible = ~hidden
         with sparse(self.encoder, visible):
             maps = self.encoder(image * visible)

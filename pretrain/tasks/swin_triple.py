@@ -102,7 +102,7 @@ class SwinTriple(PretextTask):
         return total, named | {"rotation_accuracy": torch.stack(right).mean()}
 
     def outputs(self) -> tuple[Output, ...]:
-        """Return that each channel rebuilds its modality."""
+        """Return that each channel reconstructs its modality."""
         return reconstructions_of(self.modalities)
 
     def pictures(self, batch: PretextBatch) -> dict[str, Tensor]:

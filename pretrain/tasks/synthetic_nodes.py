@@ -49,14 +49,15 @@ class SyntheticNodes(PretextTask):
         decoys: Most decoys of each kind.
         stations: Groups that the nodes of a patch lie in.
         spread_mm: Distance from the middle of a group, standard deviation along each axis, mm.
-        short_mm: Least and greatest short axis, mm.
-        long_mm: Greatest long axis, mm.
+        short_mm: Smallest and largest short axis, mm.
+        long_mm: Largest long axis, mm.
         misregistration_mm: Root mean square of the distance between CT and PET, mm.
-        resolution_mm: Least and greatest resolution (FWHM) of uptake, mm; the case decides.
-        hilum: Share of nodes with a fatty hilum.
-        necrosis: Share of nodes with a dead middle.
-        confluent: Chance that a node grows into the one before it, of each second node.
-        unknown: Uptake that is unknown unless pasted, as a share of the shown window (SUV 0 to 8).
+        resolution_mm: Smallest and largest resolution (FWHM) of uptake, mm; the case decides.
+        hilum: Fraction of nodes with a fatty hilum.
+        necrosis: Fraction of nodes with a dead middle.
+        confluent: Probability that a node grows into the one before it, of each second node.
+        unknown: Uptake that is unknown unless pasted, as a fraction of the shown window (SUV 0 to
+            8).
         family: Shapes of real nodes; or, as a control, `box` or `spiculated`.
         foreign: Whether density and uptake have rings, as a control.
         control: `shuffled` (uptake of another patch) or `noise` (noise in place of nodes).
@@ -130,7 +131,7 @@ class SyntheticNodes(PretextTask):
         self.criterion = DiceCeLoss()
 
     def loss(self, batch: PretextBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, its two terms, and the shares of voxels that are node and unknown."""
+        """Return the loss, its two terms, and the fractions of voxels that are node and unknown."""
         pasted = self.paste(batch)
         found = self.decoder(self.encoder(pasted.image))
         loss, terms = self.criterion(found, pasted.label)
@@ -169,7 +170,7 @@ class SyntheticNodes(PretextTask):
         return paste(batch, self.modalities, self.spacing, self.recipe)
 
     def check_patch(self, patch: IntTriple) -> None:
-        """Refuse patches that cannot hold the greatest node across."""
+        """Refuse patches that cannot hold the largest node across."""
         check_sides(self.recipe, patch, self.spacing)
 
     def check_pool(self, store: CaseStore, cases: Sequence[str]) -> None:

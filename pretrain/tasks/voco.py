@@ -150,7 +150,7 @@ class Voco(PretextTask):
 
 
 def overlaps(place: IntTriple, sides: IntTriple, corners: Sequence[IntTriple]) -> Tensor:
-    """Return the share of a crop at `place` that lies in each crop of the grid.
+    """Return the fraction of a crop at `place` that lies in each crop of the grid.
 
     Examples:
         >>> overlaps((0, 1, 0), (4, 4, 4), [(0, 0, 0), (0, 4, 0)]).tolist()

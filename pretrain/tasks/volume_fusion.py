@@ -65,7 +65,7 @@ class VolumeFusion(PretextTask):
         self.decoder = PyramidDecoder(encoder.channels, encoder.strides, classes + 1, False, None)
 
     def loss(self, batch: PretextBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, its two terms, and the share of voxels that are right."""
+        """Return the loss, its two terms, and the fraction of voxels that are right."""
         level, fused = self.fuse(batch)
         logits = self.decoder(self.encoder(fused))[0].float()
         counted = self._counted(batch)

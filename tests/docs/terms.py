@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 NOT_USED = {
     r"shares? of": "fraction of, proportion of; weight; probability",
@@ -14,7 +15,7 @@ NOT_USED = {
     r"surprises?": "cross-entropy",
     r"feels?": "features",
     r"rebuil\w+": "reconstruct",
-    r"(?<!at )least": "minimum, lower bound",
+    r"(?<!at )least(?! squares)": "minimum, lower bound",
     r"greatest": "maximum, upper bound",
     r"times that": "relative CPU time",
     r"beside": "compared with, next to, in addition to",
@@ -40,17 +41,25 @@ IN_HELP = {
 }
 """Further words that help and descriptions of settings do without."""
 
-EXCEPTIONS = {
-    "beside": "",
+IN_DOCSTRINGS = frozenset(NOT_USED) - {
+    r"told|tells?",  # what a function tells apart, or gets told, is plain English among developers
+    r"ours|theirs",  # what a method has that is not of its source
+    "held",
+    "wanted",
 }
+"""Patterns that docstrings, which the reference is made of, do without, too."""
 
 
-def words_not_used(text: str, strict: bool = False) -> list[str]:
+def words_not_used(
+    text: str, strict: bool = False, only: Collection[str] | None = None
+) -> list[str]:
     """Return each banned word of a text with its line and the term to use.
 
-    With `strict` those of `IN_HELP` count, too.
+    With `strict` those of `IN_HELP` count, too; with `only` these patterns of `NOT_USED`.
     """
     table = NOT_USED | IN_HELP if strict else NOT_USED
+    if only is not None:
+        table = {pattern: NOT_USED[pattern] for pattern in only}
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         for pattern, term in table.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import typing
@@ -15,10 +16,25 @@ from hilum.cli.inventory import SETTINGS, TABLES, purpose, setting_rows
 
 from ..cli.help_pages import text as help_text
 from .pages import DOCS
-from .terms import prose, words_not_used
+from .terms import IN_DOCSTRINGS, prose, words_not_used
 
 PAGES = [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
 READ = [page for page in PAGES if page.parent.name != "decisions"]  # records keep their words
+
+ROOT = DOCS.parent
+ROOMS = (
+    "datasets",
+    "pretrain",
+    "fusion",
+    "finetune",
+    *sorted(
+        folder.name and f"hilum/{folder.name}"
+        for folder in (ROOT / "hilum").iterdir()
+        if folder.is_dir() and not folder.is_symlink() and (folder / "__init__.py").is_file()
+    ),
+)
+CODE = re.compile(r"^ *(?:\w+:|>>>.*)", re.M)
+"""The name of an argument, and an example."""
 
 UNIT = re.compile(
     r"no unit|\b(mm|ml|voxels?|hu|suv|suvmax|degrees?|seconds?|minutes?|hours?|bytes|gib|mib)\b"
@@ -55,6 +71,35 @@ def test_listings_use_the_terms_of_the_field(kind: str) -> None:
     module, attribute = TABLES[kind]
     table = getattr(importlib.import_module(module), attribute)
     assert not [word for name in table for word in words_not_used(purpose(table, name))]
+
+
+def public_docstrings(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield name and docstring of the file, and of every class and function that is public."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            name = getattr(node, "name", "")
+            text = ast.get_docstring(node)
+            if text and not name.startswith("_"):
+                yield name, text
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_docstrings_use_the_terms_of_the_field(room: str) -> None:
+    found = [
+        f"{file.relative_to(ROOT)} {name}: {word}"
+        for file in sorted((ROOT / room).rglob("*.py"))
+        for name, text in public_docstrings(file)
+        for word in words_not_used(CODE.sub("", prose(text)), only=IN_DOCSTRINGS)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_docstrings_are_found_with_their_words(tmp_path: Path) -> None:
+    file = tmp_path / "one.py"
+    file.write_text('"""A share of it."""\ndef f():\n    """Luck."""\ndef _g():\n    """Anew."""\n')
+    assert list(public_docstrings(file)) == [("", "A share of it."), ("f", "Luck.")]
+    [word] = words_not_used("A share of ours, told anew", only={"anew"})
+    assert word.startswith("line 1: 'anew'")
 
 
 def test_the_table_finds_whole_words_outside_of_code() -> None:

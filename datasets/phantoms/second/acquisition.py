@@ -30,8 +30,8 @@ class Acquisition:
     """What was drawn of one examination.
 
     Attributes:
-        arms: Beside the head or beside the body; those beside the body are cut off by the field of
-            view and darken the CT between them.
+        arms: Next to the head or next to the body; those next to the body are cut off by the field
+            of view and darken the CT between them.
         phase: Of the contrast: none, arterial, portal venous.
         artery_hu: HU that contrast adds to arteries and the right heart; the venous one is the
             patient's `contrast`.

@@ -45,7 +45,7 @@ class Anatomy:
     Attributes:
         index: Number in the cohort.
         canvas: True HU and SUV.
-        metal: Share of metal in each voxel, if any.
+        metal: Fraction of metal in each voxel, if any.
         nodes, distractors: What was drawn.
         patient, acquisition: The numbers of both.
     """

@@ -35,7 +35,7 @@ class Reconstruction:
     Attributes:
         grain_mm: Correlation of the CT's noise, FWHM: fine for a sharp kernel, coarse for an
             iterative reconstruction.
-        sharpness: Overshoot at edges of the CT: share of the unsharp mask that is added.
+        sharpness: Overshoot at edges of the CT: fraction of the unsharp mask that is added.
         tof_ps: Time resolution of the PET; none without time of flight.
     """
 
@@ -85,7 +85,7 @@ def image_ct(
         ct: Grid of the CT.
         scanner: The machine.
         reconstruction: Its kernel.
-        metal: Share of metal in each voxel of the anatomy, if any.
+        metal: Fraction of metal in each voxel of the anatomy, if any.
         rng: Source of the noise.
     """
     seen = on_grid(hu, here, ct, scanner.ct_blur_mm)

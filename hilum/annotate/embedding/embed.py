@@ -50,10 +50,10 @@ def embed(
         folder: Encoder, network or segmenter folder, or a run that holds one.
         store: Case store.
         out: Folder for all of it.
-        against: More folders to rank beside it.
+        against: More folders to rank next to it.
         settings: What is embedded.
         say: Gets what the user should know.
-        progress: Told after each case.
+        progress: Called after each case.
 
     Returns:
         Vectors `[N, C]` with a table.
@@ -102,7 +102,7 @@ def embeddings_of(
         store: Where the cases are.
         settings: Window, levels, and whom the split tests.
         say: Gets what the user should know.
-        progress: Told after each case.
+        progress: Called after each case.
     """
     settings = settings or validate(EmbedSettings, {})
     network = read_features(folder)

@@ -39,7 +39,7 @@ class Region(NamedTuple):
 
 
 def regions_of(case: StoredCase, seed: int) -> Iterator[Region]:
-    """Yield each labelled node of a case, and beside it places of its shape in known background."""
+    """Yield each labelled node of a case, and places of its shape in known background."""
     if case.label is None or not case.nodes:
         return
     label = np.asarray(case.label)

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def principal(vectors: np.ndarray, fit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first two principal components, and the share of the variance of each.
+    """Return the first two principal components, and the fraction of the variance of each.
 
     The sign of a component is such that the row that reaches furthest along it lies above 0, so
     that a map is the same each time.

@@ -58,7 +58,7 @@ class Rank:
 def rank(folder: str | Path, embeddings: Embeddings) -> Rank:
     """Measure how well a network tells nodes from places of the same shape that are none.
 
-    Chance is one over the classes. Each patient is measured by what the others teach, classes
+    At random it is one over the classes. Each patient is measured by what the others teach, classes
     counting the same; a patient without one of the classes counts those it has.
 
     Raises:

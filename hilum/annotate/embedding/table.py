@@ -42,7 +42,7 @@ class Embeddings:
         rows: As many, with the keys of `COLUMNS`. `kind` is `case`, `patch`, `node` or
             `background` (as a node, elsewhere in the body); `x_mm`, `y_mm`, `z_mm` the middle in
             RAS; `depth_mm`, `height_mm`, `width_mm` the sides of the box along the axes of the
-            prepared grid; `body` the share of it that is body.
+            prepared grid; `body` the fraction of it that is body.
         about: Folder of the network, hashes of network and store, and settings.
     """
 

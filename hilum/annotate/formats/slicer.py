@@ -34,7 +34,7 @@ class Segment:
         name: As the labeller sees it.
         status: Of its review; empty if the file does not say.
         value: Class that it was proposed as; `None` if the file does not say.
-        id: Of the segment; kept by Slicer when it is renamed or numbered anew.
+        id: Of the segment; kept by Slicer when it is renamed or numbered again.
         number: Its value in the labels.
         layer: Number of the layer of labels that holds it.
         colour: Red, green, blue, 0 to 1.

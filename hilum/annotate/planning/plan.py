@@ -55,7 +55,7 @@ def plan(
 
     Args:
         store: Case store.
-        out: The file; beside it `<name>.json` says from what it was made, and `<name>.html` shows
+        out: The file; next to it `<name>.json` says from what it was made, and `<name>.html` shows
             the choice on a map of the patients.
         labels: How many patients.
         strategy: See `hilum list labelling`.
@@ -64,7 +64,7 @@ def plan(
         segmenter: Folder of a segmenter that says what labelling will take, and where it is unsure.
         settings: Who may be chosen, and draws.
         say: Gets what was chosen.
-        progress: Told after each case.
+        progress: Called after each case.
 
     Raises:
         DataError: If there are not as many patients, or one has no embedding.

@@ -15,7 +15,7 @@ from ..formats.slicer import Segment
 
 
 def by_doubt(nodes: Sequence[NodeRecord]) -> list[NodeRecord]:
-    """Return nodes numbered anew, those with the highest mean entropy first."""
+    """Return nodes numbered again, those with the highest mean entropy first."""
     ranked = sorted(nodes, key=lambda node: (-(node.uncertainty or 0.0), node.id))
     return [replace(node, id=number) for number, node in enumerate(ranked, 1)]
 

@@ -69,7 +69,7 @@ def propose(
             the one that the case was imported from.
         settings: How sensitive, and which formats.
         say: Gets what is left out, and where the rest is.
-        progress: Told after each case.
+        progress: Called after each case.
 
     Returns:
         What was proposed, in the order of the cases.

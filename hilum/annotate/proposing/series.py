@@ -1,4 +1,4 @@
-"""The DICOM series that a case was imported from, as the import noted it beside the volumes."""
+"""The DICOM series that a case was imported from, as the import noted it next to the volumes."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Round:
         number: Of the round.
         cases: That got a label.
         raters: Who drew.
-        added: Nodes that were drawn anew.
+        added: Nodes that were drawn again.
         removed: Proposals that were deleted.
         redrawn: Proposals that were changed.
         kept: Proposals that were right.

@@ -55,7 +55,7 @@ def status(
 
     Args:
         manifest: The cohort.
-        labels: Versions of labels; `labels` beside the manifest if not given.
+        labels: Versions of labels; `labels` next to the manifest if not given.
         runs: Folders with fine-tuning runs of its cases, for the learning curve.
         more: Patients whose labels are thought of next.
         out: A page to write, if any.

@@ -20,8 +20,8 @@ class TypicalStrategy(Strategy):
 
     Source:
         Hacohen and others, "Active Learning on a Budget: Opposite Strategies Suit High and Low
-        Budgets", ICML 2022, arXiv:2202.02794, section 3. Ours has no least size of a cluster, since
-        cohorts are small, and clusters the embeddings as they are, standardised.
+        Budgets", ICML 2022, arXiv:2202.02794, section 3. Ours has no smallest size of a cluster,
+        since cohorts are small, and clusters the embeddings as they are, standardised.
     """
 
     needs = "embeddings"

@@ -1,4 +1,4 @@
-"""Which case a file of a labeller's folder is of: by name, by the scan beside it, by its place."""
+"""Which case a file of a labeller's folder is of: by name, by the scan next to it, by its place."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def match(folder: Path, proposals: Mapping[str, Proposal]) -> Found:
     """Find the corrected masks of a folder, at any depth, and whose they are.
 
     A file is of the case that it, or its folder, is called after. A file with another name is of
-    the case whose scan lies beside it, known by its voxels; without a scan, of the only case whose
+    the case whose scan lies next to it, known by its voxels; without a scan, of the only case whose
     grid it fits. Scans and maps (`_probability`) are no masks.
 
     Raises:

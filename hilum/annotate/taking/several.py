@@ -39,7 +39,7 @@ def with_label(case: Case, labels: Path, rater: str, file: Path, together: bool)
         labels: Folder of the versions.
         rater: Who drew it.
         file: The label.
-        together: Whether the labels of others stay beside it.
+        together: Whether the labels of others stay next to it.
     """
     own = rater.lower()
     if own in case.raters or (together and case.raters):

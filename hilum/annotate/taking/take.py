@@ -79,16 +79,17 @@ def take(
     """Check corrected masks, keep them as versions, and make them the labels of their cases.
 
     All files are checked before any is taken. A label is written to
-    `<labels>/<case>/<rater>/<number>.nii.gz`, what is known of it beside it; the manifest names it,
-    and the store is prepared anew for these cases alone. Nothing of before is removed.
+    `<labels>/<case>/<rater>/<number>.nii.gz`, what is known of it next to it; the manifest names
+    it, and the store is prepared again for these cases alone. Nothing of before is removed.
 
     Args:
         folder: What the labeller gave back, or the folder of proposals itself.
         proposals: What `hilum annotate propose` wrote.
-        manifest: Names the scans; its column `label` is changed, the file of before kept beside it.
+        manifest: Names the scans; its column `label` is changed, the file of before kept next to
+            it.
         rater: Who corrected.
         store: Made from the manifest; brought up to date.
-        labels: Where versions are kept; `labels` beside the manifest if not given.
+        labels: Where versions are kept; `labels` next to the manifest if not given.
         confirm: Cases that are taken though they are as proposed, or mark nothing.
         use: Whether these labels count for cases that have one of somebody else.
         runs: Folders with runs, to name those that depended on the labels of before.

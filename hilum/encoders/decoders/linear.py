@@ -26,7 +26,7 @@ class LinearDecoder(Decoder):
         channels: Channels of each map, finest first.
         strides: Image voxels per voxel of each map.
         classes: Output channels.
-        prior: Expected share of each foreground class; sets the bias.
+        prior: Expected fraction of each foreground class; sets the bias.
     """
 
     def __init__(

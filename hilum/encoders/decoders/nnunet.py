@@ -26,7 +26,7 @@ class NnunetDecoder(Decoder):
         strides: Image voxels per voxel of each map; the first must be 1.
         classes: Output channels.
         deep_supervision: Whether coarser maps predict, too.
-        prior: Expected share of each foreground class; `None` leaves the bias alone.
+        prior: Expected fraction of each foreground class; `None` leaves the bias alone.
         convolutions: Of each level, coarsest first, or of all; nnU-Net's are 2, of ResEnc 1.
     """
 

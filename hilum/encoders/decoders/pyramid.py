@@ -32,7 +32,8 @@ class PyramidDecoder(Decoder):
         strides: Image voxels per voxel of each map.
         classes: Output channels.
         deep_supervision: Whether coarser maps predict, too.
-        prior: Expected share of each foreground class; `None` leaves the bias alone (for images).
+        prior: Expected fraction of each foreground class; `None` leaves the bias alone (for
+            images).
 
     Raises:
         ValueError: If there is no coarser map to come from, or the background would have no share.

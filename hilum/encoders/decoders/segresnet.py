@@ -23,7 +23,7 @@ class SegresnetDecoder(Decoder):
         channels: Channels of each map, finest first, each twice the one before.
         strides: Image voxels per voxel of each map; the first must be 1.
         classes: Output channels.
-        prior: Expected share of each foreground class; `None` leaves the bias alone.
+        prior: Expected fraction of each foreground class; `None` leaves the bias alone.
         blocks: Residual blocks of each level, coarsest first.
         norm: `instance`, `batch` or `group`.
     """

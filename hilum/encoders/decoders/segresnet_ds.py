@@ -25,7 +25,7 @@ class SegresnetDsDecoder(Decoder):
         strides: Image voxels per voxel of each map; the first must be 1.
         classes: Output channels.
         deep_supervision: Whether coarser maps predict, too.
-        prior: Expected share of each foreground class; `None` leaves the bias alone.
+        prior: Expected fraction of each foreground class; `None` leaves the bias alone.
         blocks: Residual blocks of each level, coarsest first.
         norm: `instance`, `batch` or `group`.
         heads: Levels with a head, the finest one first; empty: all.

@@ -29,7 +29,7 @@ class SwinUnetrDecoder(Decoder):
         channels: Channels of each map, finest first: w, w, 2w, 4w, 8w, 16w.
         strides: Image voxels per voxel of each map: 1, 2, 4, 8, 16, 32.
         classes: Output channels.
-        prior: Expected share of each foreground class; `None` leaves the bias alone.
+        prior: Expected fraction of each foreground class; `None` leaves the bias alone.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ def groups(
     Args:
         series: Points by group.
         title: What is drawn.
-        marked: Text to write beside a point, by its name.
+        marked: Text to write next to a point, by its name.
     """
     points = [point for own in series.values() for point in own]
     if not points:

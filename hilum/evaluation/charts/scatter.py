@@ -20,7 +20,7 @@ FEW = 8
 def scatter(
     spots: Sequence[Spot], x_label: str, y_label: str, *, higher_is_better: bool = True
 ) -> Markup:
-    """Draw points over a logarithmic x axis, numbered as the rows of the table beside it.
+    """Draw points over a logarithmic x axis, numbered as the rows of the table next to it.
 
     Of many points only those have a number that no other beats in both x and y: others would
     overlap, and nobody would choose them.

@@ -101,7 +101,7 @@ def coloured(text: str, kind: str) -> Markup:
 
 
 def beside(value: str, remark: str) -> Markup:
-    """Return a value with something smaller beside it."""
+    """Return a value with something smaller next to it."""
     return part(PARTS, "beside", value, remark)
 
 

@@ -18,7 +18,7 @@ class Reliability:
     Attributes:
         count: Values in each bin.
         confidence: Mean probability in each bin; NaN if empty.
-        frequency: Share of true values in each bin; NaN if empty.
+        frequency: Fraction of true values in each bin; NaN if empty.
         ece: Mean of |confidence - frequency| weighted by count; NaN without values.
         brier: Mean of (probability - truth)^2; NaN without values.
     """

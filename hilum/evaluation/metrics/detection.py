@@ -1,4 +1,4 @@
-"""Which lesions were found: matching of components, and volumes that were missed or made up."""
+"""Which lesions were found: matching of components, and missed and false volumes."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Froc:
     Attributes:
         thresholds: Scores; a candidate with at least this score counts.
         false_positives: Per patient.
-        sensitivity: Share of all lesions; NaN where there are none.
+        sensitivity: Fraction of all lesions; NaN where there are none.
         lesions: How many there are.
     """
 

@@ -18,8 +18,9 @@ Box = tuple[slice, slice, slice]
 class Instances:
     """Nodes, numbered from 1 on, the largest first. Final.
 
-    Two nodes of different classes stay two, even where they touch (a primary tumour beside a node).
-    Of two of one size the lower class comes first, then the one whose first voxel comes first.
+    Two nodes of different classes stay two, even where they touch (a primary tumour next to a
+    node). Of two of one size the lower class comes first, then the one whose first voxel comes
+    first.
 
     Attributes:
         labels: int32 `[D, H, W]`, the number of each voxel's node; 0 outside.

@@ -21,7 +21,7 @@ class Pair:
     Attributes:
         label: Class of both.
         prediction: Number of the predicted node, as in the table of nodes; `None`: missed.
-        reference: Number of the node of the reference; `None`: made up.
+        reference: Number of the node of the reference; `None`: false positive.
         iou: Of the two; NaN without a partner, as the next two.
         dice: Of the two.
         distance_mm: Between their centres.
@@ -42,7 +42,7 @@ class Pair:
 def pairs_of(
     ours: Instances, theirs: Instances, grid: Grid, settings: EvaluationSettings
 ) -> list[Pair]:
-    """Return every pair of one class that a metric counts, then what was made up and what missed.
+    """Return every pair of one class that a metric counts, then false positives and misses.
 
     Args:
         ours: Predicted nodes.

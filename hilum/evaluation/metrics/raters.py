@@ -1,4 +1,4 @@
-"""How raters differ, beside how a prediction differs from them."""
+"""How raters differ, next to how a prediction differs from them."""
 
 from __future__ import annotations
 

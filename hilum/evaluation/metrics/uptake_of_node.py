@@ -38,7 +38,7 @@ def uptake_of_node(
 
     The mask goes to the PET, since interpolating the PET would lower its extremes: the voxels of
     the PET whose centres lie in the node count. A node so small that it holds no centre has the
-    voxels of the PET that most of it lies in. Volumes are shares of the node's own volume.
+    voxels of the PET that most of it lies in. Volumes are fractions of the node's own volume.
 
     SUVpeak is the highest mean over spheres of 1 ml centred in voxels of the node, over the voxels
     of the PET that exist; the local SUVpeak is that around the voxel of the SUVmax, of several such

@@ -20,7 +20,7 @@ def weights(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how often each patient `[n, patients]` and each run `[n, runs]` is in each sample.
 
-    Patients are drawn anew and, crossed with them, runs: first draws of labelled patients, then
+    Patients are drawn again and, crossed with them, runs: first draws of labelled patients, then
     seeds inside each.
 
     Args:
@@ -150,7 +150,7 @@ def weights_of_all(draws: Sequence[Hashable] | None, runs: int) -> np.ndarray:
 
 
 def ends(samples: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentiles that hold this share of the samples."""
+    """Return the percentiles that hold this fraction of the samples."""
     good = samples[np.isfinite(samples)]
     if not len(good):
         return float("nan"), float("nan")

@@ -10,7 +10,7 @@ UNITS = ("_mm", "_ml")
 
 
 def bounds(metric: str) -> tuple[float, float]:
-    """Return the least and the greatest value of a metric; infinite where there is none.
+    """Return the smallest and the largest value of a metric; infinite where there is none.
 
     Fractions, such as Dice, lie in 0 to 1; distances, volumes and counts have no upper end, and
     signed errors no end at all. A metric that is not hilum's may have any value.
@@ -23,6 +23,6 @@ def bounds(metric: str) -> tuple[float, float]:
 
 
 def reach(metric: str) -> float:
-    """Return the greatest difference that two values of a metric can have."""
+    """Return the largest difference that two values of a metric can have."""
     low, high = bounds(metric)
     return high - low

@@ -84,7 +84,7 @@ def paired_comparison(
         b: The same of the second.
         name: What is compared.
         study: What all arms of the study say of the variances (`moderation.study_variances`).
-        reach: Greatest difference that the metric can have; the interval ends there.
+        reach: Largest difference that the metric can have; the interval ends there.
         n_bootstrap: Resamples.
         seed: Seed of resampling and permutation.
     """

@@ -27,10 +27,10 @@ class LabelsNeeded:
     Attributes:
         target: Mean of the other arm at its number of labels.
         needed: Labelled patients; infinity if the arm never reaches it in the range measured, and
-            the least number measured if it is there from the start.
+            the smallest number measured if it is there from the start.
         low: Lower end of the 95 % interval: fewer labels are significantly worse.
         high: Upper end: more labels are significantly better; infinity if no number tried is.
-        reached: Share of the bootstrap samples that reach the target.
+        reached: Fraction of the bootstrap samples that reach the target.
     """
 
     target: float

@@ -29,7 +29,7 @@ def interval(
         value: The mean, or a pooled metric.
         table: `[patients, models]`, whose mean is the value: of each patient, or pseudovalues; NaN
             where there is none.
-        bounds: Least and greatest value that is possible.
+        bounds: Smallest and largest value that is possible.
         level: Of the interval.
 
     Returns:

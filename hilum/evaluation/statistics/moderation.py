@@ -146,7 +146,7 @@ def fit_scaled_f(
     Args:
         variances: `[..., arms]`, above 0.
         freedom: Degrees of freedom of each.
-        doubt: Standard errors by which the log variances must differ more than chance lets them,
+        doubt: Standard errors by which the log variances must differ more than sampling lets them,
             before they are taken to differ at all.
     """
     logs = np.log(variances) - special.digamma(freedom / 2) + np.log(freedom / 2)

@@ -66,10 +66,10 @@ def align(arms: Sequence[Values], *, common: bool = True) -> Aligned:
 
 
 def models(table: np.ndarray, draws: Sequence[Hashable]) -> np.ndarray:
-    """Return `[patients, models]`: what was repeated by chance as a whole.
+    """Return `[patients, models]`: what was repeated at random as a whole.
 
     With several draws of the labelled patients these are the draws, each the mean of its seeds,
-    because the seeds of one draw share its luck. With one draw they are the seeds.
+    because the seeds of one draw share its sampling. With one draw they are the seeds.
 
     Args:
         table: `[patients, runs]`, NaN where there is no value.

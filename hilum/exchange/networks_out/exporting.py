@@ -23,7 +23,7 @@ Writer = Callable[[Path, Path, float], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Target:
-    """A form to export to; `<name>.export_<name>` beside this file writes it.
+    """A form to export to; `<name>.export_<name>` next to this file writes it.
 
     Attributes:
         title: What one gets, in a few words.

@@ -87,7 +87,7 @@ def import_weights(
         channels: How a stem of one channel meets several modalities; see `channels.RULES`.
         architecture: Name and parameters of the encoder; by default what the file says.
         rename: For `plain`: regular expressions of the file's names, and our names.
-        threshold: Least share of the encoder's numbers that the file must cover.
+        threshold: Smallest fraction of the encoder's numbers that the file must cover.
         sha256: Expected digest of the file.
         licence: Of the weights; by default that of the published ones.
         network: Whether a name on the hub may be downloaded; without, caches alone are looked at.

@@ -1,4 +1,4 @@
-"""Masked autoencoders for PET/CT: nnU-Net's plain U-Net, or a Swin UNETR v2, that rebuilds both."""
+"""Masked autoencoders for PET/CT: nnU-Net's plain U-Net or a Swin UNETR v2 with their heads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class MaePetCtSource(WeightSource):
     obtain = "nnunet_v2_mim_best.pth, swin_mae_best_v2.pth or swin_small_mae_best.pth of its page"
 
     def recognise(self, foreign: ForeignFile) -> str:
-        """Know the prefixes in front of a network that rebuilds its own channels."""
+        """Know the prefixes in front of a network that reconstructs its own channels."""
         if not all(re.match(r"(?:nnunet|encoder_decoder)\.", name) for name in foreign.tensors):
             return ""
         tensors = _plain(foreign)
@@ -35,7 +35,7 @@ class MaePetCtSource(WeightSource):
         return "names begin with nnunet or encoder_decoder, as those of MAE for PET/CT" * known
 
     def recipe(self, foreign: ForeignFile, request: Request) -> Recipe:
-        """Read the network below the prefixes; its outputs are its inputs, rebuilt."""
+        """Read the network below the prefixes; its outputs are its inputs, reconstructed."""
         bare = replace(foreign, tensors=_plain(foreign))
         outputs = reconstructions_of(request.modalities)
         if is_swin(bare.tensors):

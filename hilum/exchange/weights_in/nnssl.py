@@ -23,7 +23,7 @@ HEADS = {(396, 12): 6, (792, 12): 12, (864, 16): 12, (1056, 24): 16, (144, 6): 4
 
 
 class NnsslSource(WeightSource):
-    """nnssl's checkpoints: `network_weights` beside an adaptation plan, which S3D's lack."""
+    """nnssl's checkpoints: `network_weights` next to an adaptation plan, which S3D's lack."""
 
     title = "nnssl / OpenMind (MAE, S3D, SimMIM, ...)"
     home = "https://huggingface.co/collections/MIC-DKFZ/openmind-models-6819c21c7fe6f0aaaab7dadf"

@@ -12,7 +12,7 @@ from .swin_names import is_swin, swin_recipe
 
 
 class SupremSource(WeightSource):
-    """`net` beside `optimizer`, `scheduler` and `epoch`; names with one or two parts in front."""
+    """`net` next to `optimizer`, `scheduler` and `epoch`; names with one or two parts in front."""
 
     title = "SuPreM"
     home = "https://github.com/MrGiovanni/SuPreM"

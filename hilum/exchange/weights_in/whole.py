@@ -1,4 +1,4 @@
-"""The decoder of a foreign file beside its encoder: a network folder."""
+"""The decoder of a foreign file next to its encoder: a network folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of the predicted nodes of a case, from what lies beside its mask."""
+"""Scores of the predicted nodes of a case, from what lies next to its mask."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def scores_of(
     stored: Grid,
     lesions: Instances,
 ) -> CaseScores | None:
-    """Return the scores from what lies beside the mask, if anything.
+    """Return the scores from what lies next to the mask, if anything.
 
     Args:
         case: Whose mask it is.

@@ -54,7 +54,7 @@ class Evaluation:
         cohort: Value, interval and number of patients of each metric, by class or region.
         status: Agreement of the node status of patients, by class or region.
         out: Folder with the tables.
-        unscored: Cases without probabilities beside the mask, where others have them: no FROC.
+        unscored: Cases without probabilities next to the mask, where others have them: no FROC.
         unreferenced: Predictions that no reference belongs to; they count nowhere.
         notes: What was done to bring masks together.
     """
@@ -133,7 +133,7 @@ def evaluate(
     Writes `cases.csv`, `nodes.csv` (the nodes of both masks), `pairs.csv` (which predicted node
     lies on which node, and which metric counted it), `cohort.json`, pictures of the cases that miss
     most in `misses`, and `report.html` with the definition and the empty rule of every metric.
-    Where probabilities lie beside every mask, as `hilum predict` writes them, there are FROC and
+    Where probabilities lie next to every mask, as `hilum predict` writes them, there are FROC and
     calibration, too. A class that a case holds in neither mask counts there by the empty rule.
 
     Args:

@@ -45,7 +45,7 @@ class Measured:
         numbers: Metrics by class or region.
         absent: Metrics of a class that the case holds in neither mask.
         nodes: Rows of both masks, `mask` says of which.
-        scores: Of the foreground, where probabilities lie beside the mask.
+        scores: Of the foreground, where probabilities lie next to the mask.
         notes: What was done to bring the masks together.
         pairs: Which predicted node lies on which node, by the numbers of the rows of nodes, with
             the region; empty for the classes.
@@ -69,8 +69,8 @@ def measure_case(case: Case, file: Path, settings: EvaluationSettings | None = N
 
     Args:
         case: With a label; PET adds uptake.
-        file: The mask, on the lattice of the label: turned axes and another box are put in place.
-            `<case>_probability.nii.gz` beside it, else the column `probability_max` of
+        file: The mask, on the lattice of the label: axes in another order and another box are put
+            in place. `<case>_probability.nii.gz` next to it, else the column `probability_max` of
             `<case>_nodes.json`, gives the scores of nodes.
         settings: What counts as near, as found, as positive, and as empty.
 

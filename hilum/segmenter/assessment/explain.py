@@ -1,4 +1,4 @@
-"""Which modality a prediction stands on: exact Shapley values per voxel and per node."""
+"""Which modality a prediction is based on: exact Shapley values per voxel and per node."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def shapley(value: Value, names: Sequence[str], nothing: float) -> Maps:
 
 
 class Contributions(NamedTuple):
-    """What a prediction stands on.
+    """What a prediction is based on.
 
     Attributes:
         probability: Of foreground, float32 `[D, H, W]`.
@@ -89,7 +89,7 @@ def contributions(
 ) -> Contributions:
     """Return the probability of foreground and each modality's part of it.
 
-    The parts sum to the probability minus the share of foreground that the segmenter expected
+    The parts sum to the probability minus the fraction of foreground that the segmenter expected
     before training (`prior`), its answer to no modality at all. What is lost without a modality
     (ablation) does not sum to anything: modalities that agree can replace each other.
 
@@ -140,7 +140,7 @@ def insights(segmenter: Segmenter, case: StoredCase) -> Maps:
 
 
 def node_rows(found: Contributions, grid: Grid, case: str) -> list[dict[str, float | str | int]]:
-    """Return what each predicted node (probability above 1/2) stands on, the largest first.
+    """Return what each predicted node (probability above 1/2) is based on, the largest first.
 
     Returns:
         `case, node, centroid_mm, volume_ml, probability`, and per modality `part_<name>` and
@@ -175,7 +175,7 @@ def explain(
     precision: Precision = "auto",
     progress: Progress | None = None,
 ) -> Path:
-    """Write what each prediction stands on, and return the table of nodes.
+    """Write what each prediction is based on, and return the table of nodes.
 
     Per case `<case>_part_<modality>.nii.gz`, `<case>_drop_<modality>.nii.gz` and `<case>.png`; if
     the strategy has maps of itself `<case>_<map>.nii.gz` and `<case>_maps.png`; for all
@@ -187,7 +187,7 @@ def explain(
         ids: Cases.
         folder: Where to write.
         precision: Of the network.
-        progress: Told after each case.
+        progress: Called after each case.
     """
     with output(folder, "explain") as place:
         return _explain(segmenter, store, ids, place, precision, progress)

@@ -1,4 +1,4 @@
-"""Pictures of the cases that miss most nodes: slices through what was missed and made up."""
+"""Pictures of the cases that miss most nodes: slices through what was missed and false positive."""
 
 from __future__ import annotations
 

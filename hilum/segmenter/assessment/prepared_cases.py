@@ -67,7 +67,7 @@ def assess(
         folder: Where to write.
         settings: Window and overlap.
         precision: Of the network.
-        progress: Told after each case.
+        progress: Called after each case.
     """
     point = segmenter.config.operating_point
 
@@ -108,7 +108,7 @@ def assess_any(
         ids: Labelled cases.
         conditions: Such as `ct+pet`; see `check_conditions`.
         folder: Where to write.
-        progress: Told after each case.
+        progress: Called after each case.
         argmax: Whether masks are the most probable class.
     """
     results: Results = {condition: {} for condition in conditions}

@@ -53,7 +53,7 @@ def robustness(
         ids: Labelled cases.
         folder: Where to write.
         settings: Rows of the matrix.
-        progress: Told after each case.
+        progress: Called after each case.
 
     Raises:
         SettingsError: If a condition or the changed modality is none of the segmenter's.
@@ -104,7 +104,7 @@ def cases_to_measure(
     that it has not learned from.
 
     Args:
-        folder: Segmenter folder; its run's `split.json` lies beside it.
+        folder: Segmenter folder; its run's `split.json` lies next to it.
         store: Holds the cases.
         settings: May name cases.
 

@@ -1,4 +1,4 @@
-"""Let labelled patients choose the limit and the least volume of a baseline."""
+"""Let labelled patients choose the limit and the smallest volume of a baseline."""
 
 from __future__ import annotations
 

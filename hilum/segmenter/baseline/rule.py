@@ -1,4 +1,4 @@
-"""The baseline: uptake above a limit, in components of a least volume, as a mask and as scores."""
+"""The baseline: uptake above a limit, in components of a minimum volume, as mask and scores."""
 
 from __future__ import annotations
 
@@ -109,13 +109,13 @@ def baseline_mask(
 def hot(
     suv: np.ndarray, tissue: np.ndarray | None, limit: float, relative: float = 0.0
 ) -> np.ndarray:
-    """Return where uptake exceeds the limit, and the share of its component's maximum.
+    """Return where uptake exceeds the limit, and the fraction of its component's maximum.
 
     Args:
         suv: `[D, H, W]`.
         tissue: Where uptake counts; everywhere if not given.
         limit: SUV.
-        relative: Share of the maximum.
+        relative: Fraction of the maximum.
     """
     inside = suv > limit if tissue is None else (suv > limit) & tissue
     if not relative or not inside.any():

@@ -99,9 +99,9 @@ def predict_slabs(
 ) -> Iterator[Slab]:
     """Yield the probability of each class, slab by slab from the first row on.
 
-    Windows run on the segmenter's device and are averaged there, weighted by a Gaussian. Beside the
-    network it needs room for a batch of windows, and for as many rows of the case as a window has:
-    how long a scan is does not matter. A case smaller than the window is padded with what lies
+    Windows run on the segmenter's device and are averaged there, weighted by a Gaussian. Next to
+    the network it needs room for a batch of windows, and for as many rows of the case as a window
+    has: how long a scan is does not matter. A case smaller than the window is padded with what lies
     outside of a scan (air, no uptake). Probabilities of ensemble members and mirror images are
     averaged, and have the temperature of the segmenter's operating point.
 
@@ -111,7 +111,7 @@ def predict_slabs(
         settings: Window, overlap and mirror images; the segmenter's own if not given.
         modalities: Use only these of the case, as if it had no others.
         precision: As in training; `auto` is bfloat16 where the device computes with it.
-        uncertainty: `entropy` of the mean probability as a share of the most there can be, or
+        uncertainty: `entropy` of the mean probability as a fraction of the most there can be, or
             `variance` of the foreground's probability over members and mirror images (0 with one
             member and none of those).
 

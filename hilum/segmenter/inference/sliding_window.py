@@ -39,7 +39,7 @@ class Sweep:
     Attributes:
         sides: Of the volume, none below the window's.
         window: Sides of a window.
-        overlap: Share of a window that the next one may see again.
+        overlap: Fraction of a window that the next one may see again.
         batch: Windows per forward pass.
         wanted: Tells of the first index of a window whether to predict it; empty: all.
     """

@@ -20,7 +20,7 @@ class OperatingPoint(Settings):
 
     Source:
         A floor that counts together with the volume: autoPET V, Volyagers (0.35 ml and SUVmax 6);
-        least volume and number of components: HECKTOR 2026, HERMES. Temperature: Guo et al., "On
+        smallest volume and number of components: HECKTOR 2026, HERMES. Temperature: Guo et al., "On
         Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599, here on the mean of
         the probabilities.
     """
@@ -126,8 +126,8 @@ def at_threshold(point: OperatingPoint, threshold: float, classes: int) -> Opera
 def middle(points: list[OperatingPoint]) -> OperatingPoint:
     """Return the point of an ensemble: the median of its members', each part by itself.
 
-    Members that decide by the most probable class count as thresholds of 0.5 beside others. A floor
-    or a largest number holds if most members have one.
+    Members that decide by the most probable class count as thresholds of 0.5 next to others. A
+    floor or a largest number holds if most members have one.
     """
     first = points[0]
     if all(point == first for point in points):

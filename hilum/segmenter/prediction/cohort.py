@@ -90,7 +90,7 @@ def predict(
         raw: Whether to take the most probable class and filter nothing.
         dicom: Settings of the DICOM importer, as in `suv=lbm`.
         names: Modality of words of files, columns or DICOM descriptions; nothing skips one.
-        progress: Told after each case, and of DICOM also after files and conversions.
+        progress: Called after each case, and of DICOM also after files and conversions.
         say: Gets what reading the cases changed or chose, a line of each kind.
 
     Returns:

@@ -12,7 +12,7 @@ class Countdown:
     """Counts cells down, whichever worker or other runner brings them to an end.
 
     Pretraining takes another time than fine-tuning, so each stage has a mean of its own; a stage of
-    which no cell has ended is named instead. Workers beside each other share the time.
+    which no cell has ended is named instead. Workers next to each other share the time.
 
     Args:
         stages: Stage of each cell that is to run, by its key.

@@ -89,7 +89,7 @@ def compare(
 ) -> MaskComparison:
     """Compare two folders of masks on the same patients, with the statistics of a study.
 
-    Writes `comparison.csv` and `comparison.json`, `cases.csv` (both tools beside each other),
+    Writes `comparison.csv` and `comparison.json`, `cases.csv` (both tools next to each other),
     `report.html`, and a folder with the evaluation of each tool. Nothing is written unless all
     masks can be measured.
 

@@ -152,7 +152,7 @@ ENDS = ("value", "ci_low", "ci_high")
 
 
 def cost(found: Findings) -> Markup:
-    """Show what each arm costs beside what it gains.
+    """Show what each arm costs next to what it gains.
 
     Operations are counted and seconds are those that processors and GPUs worked: time by the clock
     is that of the machine and of whatever else ran on it.

@@ -1,6 +1,6 @@
 """Run one cell as its command would: with its own log, its cost, and a note when it fails.
 
-A cell is claimed by a lock beside its folder before anything is read or built, so that a runner
+A cell is claimed by a lock next to its folder before anything is read or built, so that a runner
 that comes late has neither announced the cell nor written a line into its log.
 """
 
@@ -75,7 +75,7 @@ def run_cell(
 
 
 def claim(cell: Cell) -> Path:
-    """Return the lock file of a cell, beside its folder."""
+    """Return the lock file of a cell, next to its folder."""
     return cell.folder.with_name(f".{cell.folder.name}.lock")
 
 
