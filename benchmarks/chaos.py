@@ -199,10 +199,11 @@ def attempts(wild: Path, calm: Path, cells: Sequence[Cell]) -> int:
     return sum(log.read_text(errors="replace").count(" ---\n") for log in logs)
 
 
-def at_every_operation() -> int:
-    """Kill each command in front of each of its file operations, and run it again."""
+def at_every_operation(commands: Sequence[str]) -> int:
+    """Kill commands, all if none is named, in front of each file operation, and run them again."""
     test = Path(__file__).parents[1] / "tests" / "cli" / "test_kills.py"
-    command = [str(Path(sys.executable).with_name("pytest")), "-q", str(test)]
+    command = [str(Path(sys.executable).with_name("pytest")), "-q", "--timeout=0", str(test)]
+    command += ["-k", " or ".join(f"[{name}]" for name in commands)] if commands else []
     return subprocess.run(command, env=os.environ | {"HILUM_KILL_EVERY": "1"}).returncode
 
 
@@ -214,11 +215,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="cells: two, and three per seed")
     parser.add_argument("--dry", action="store_true", help="write no results")
     parser.add_argument(
-        "--points", action="store_true", help="instead: kill every command at each file operation"
+        "--points",
+        nargs="*",
+        metavar="COMMAND",
+        help="instead: kill these commands, or all, at each of their file operations",
     )
     given = parser.parse_args()
-    if given.points:
-        raise SystemExit(at_every_operation())
+    if given.points is not None:
+        raise SystemExit(at_every_operation(given.points))
     ended: Counter[str] = Counter()
     found: list[str] = []
     begun = rounds = 0

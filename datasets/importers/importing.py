@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from hilum.core.case import Case
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import write_json
 from hilum.core.modality import modality
-from hilum.core.notes import Note, grouped, write_notes
+from hilum.core.notes import Note, write_notes
 from hilum.core.outputs import check_output_file, output
 from hilum.core.registry import Table, find
 
@@ -23,11 +22,10 @@ from ..io.nifti_header import notes_on_header
 from ..manifest import OTHER, RATER, check_id, notes_file, write_manifest
 from ..source import SKIP, Imported, LeftOut, Progress, Source
 from .masks import judged
+from .record import RECORD, printable, record_of, same_root, summary
 from .unknown_names import unused_files
 
 Importer = Callable[[Source], Imported]
-RECORD = "import.json"
-"""Beside a manifest: what was read, and what was left out, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +119,7 @@ def import_cohort(
 
     Raises:
         DataError: If the folder is not of this layout, or no case is sound.
+        RunError: If the manifest is that of another folder: nothing is replaced by surprise.
     """
     out = Path(out)
     if out.suffix == ".csv":
@@ -147,6 +146,9 @@ def _import(
     progress: Progress | None,
     say: Callable[[str], None] | None,
 ) -> Path:
+    for line in same_root(file, Path(root)):
+        if say:
+            say(line)
     source = Source(
         Path(root), file.parent, name_map or {}, options, workers, progress, values or {}
     )
@@ -155,8 +157,8 @@ def _import(
         found = replace(found, cases=[replace(c, partial=c.labelled) for c in found.cases])
     write_manifest(file, found.cases)
     write_notes(notes_file(file), found.notes)
-    write_json(file.with_name(RECORD), _record(format, source, found))
-    for line in _summary(file, found) if say else ():
+    write_json(file.with_name(RECORD), record_of(format, source, found, file))
+    for line in summary(file, found) if say else ():
         say(line)  # pyright: ignore[reportOptionalCall]
     return file
 
@@ -237,16 +239,16 @@ def _sound(found: Imported, source: Source) -> Imported:
                 cases.append(case)
                 found.notes.extend(notes)
             if source.progress:
-                source.progress(done, len(found.cases), _printable(case.id))
-    left_out = [LeftOut(_printable(e.case), _printable(e.reason)) for e in left_out]
-    renamed = {key: _printable(name) for key, name in found.renamed.items()}
+                source.progress(done, len(found.cases), printable(case.id))
+    left_out = [LeftOut(printable(e.case), printable(e.reason)) for e in left_out]
+    renamed = {key: printable(name) for key, name in found.renamed.items()}
     return replace(found, cases=cases, left_out=left_out, renamed=renamed)
 
 
 def _judged(case: Case) -> tuple[str, list[Note]]:
     """Return why a case cannot be used, or nothing, and what is odd in the headers of its files."""
     for text in (case.id, case.patient, *map(str, case.volumes.values()), str(case.label)):
-        if text != _printable(text):
+        if text != printable(text):
             return f"case {case.id}: names of files and patients must be UTF-8, found {text}", []
     notes: list[Note] = []
     try:
@@ -258,43 +260,3 @@ def _judged(case: Case) -> tuple[str, list[Note]]:
     except DataError as error:
         return str(error), []
     return "", notes
-
-
-def _printable(text: str) -> str:
-    """Return text that can be printed and saved, whatever bytes a file name holds."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _record(format: str, source: Source, found: Imported) -> dict[str, object]:  # noqa: A002
-    ids = {case.id for case in found.cases}
-    return {
-        "format": format,
-        "root": _printable(str(source.root.absolute())),
-        "names": dict(source.names),
-        "options": list(source.options),
-        "values": {f"{value:g}": meaning for value, meaning in source.values.items()},
-        "cases": len(found.cases),
-        "left_out": [asdict(entry) for entry in found.left_out],
-        "renamed": {key: name for key, name in found.renamed.items() if key in ids},
-        "notes": [note.as_json() for note in found.notes],
-    }
-
-
-def _summary(file: Path, found: Imported, most: int = 10) -> list[str]:
-    cases = found.cases
-    volumes = Counter(name for case in cases for name in case.volumes)
-    partial = sum(case.partial for case in cases)
-    lines = [
-        f"wrote {file}: {len(cases)} cases of {len({case.patient for case in cases})} patients; "
-        + ", ".join(f"{name} {count}" for name, count in sorted(volumes.items()))
-        + f"; labelled {sum(case.labelled for case in cases)}"
-        + (f", {partial} of them in part" if partial else "")
-    ]
-    lines += grouped(found.notes)
-    if found.left_out:
-        total = len(cases) + len(found.left_out)
-        lines.append(f"left out {len(found.left_out)} of {total} cases:")
-        lines += [f"  {entry.case}: {entry.reason}" for entry in found.left_out[:most]]
-        if len(found.left_out) > most:
-            lines.append(f"  ... all of them in {file.with_name(RECORD)}")
-    return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,9 +119,22 @@ def import_pattern(source: Source) -> Imported:
         return Case(case, patient, volumes, label, site, split, raters=raters)
 
     result = collect(items, make)
+    result.notes.extend(_about_labels(settings, found.values()))
     if passed:
         result.notes.append(Note("warning", "files passed over", _about(passed, settings)))
     return result.raise_if_empty(f"files like {settings.pattern}", source.root)
+
+
+def _about_labels(settings: Pattern, found: Collection[_Found]) -> list[Note]:
+    """Return a note if `label=` fits no file, or not one of every case."""
+    without = [entry for entry in found if "label" not in entry.files and not entry.raters]
+    if not settings.label or not without:
+        return []
+    text = f"label={settings.label} fits no file of {len(without)} of {len(found)} cases"
+    if len(without) < len(found):
+        return [Note("info", "cases without a label", text)]
+    text += ": none is labelled; mend the pattern, which leads from the imported folder"
+    return [Note("warning", "a pattern that fits nothing", text)]
 
 
 def _match(

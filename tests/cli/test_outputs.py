@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from hilum.cli.app import app, main
-from hilum.core.checkpoints import EncoderConfig, save_encoder
+from hilum.core.checkpoints import EncoderConfig, save_encoder, state_of
 from hilum.core.registry import build
 from hilum.core.settings import validate
 from hilum.datasets.manifest import read_manifest
@@ -48,7 +49,7 @@ COMMANDS: dict[str, str] = {
     "average": "average OUT SEGMENTER TWIN",
     "export": "export state_dict SEGMENTER --out OUT",
     "export dicom": "export dicom MASK RAW --out OUT",
-    "import-weights": "import-weights auto ENCODER --out OUT --modalities ct,pet",
+    "import-weights": "import-weights auto WEIGHTS --out OUT --modalities ct,pet --spacing 4,4,4",
     "pretrain": "pretrain --out OUT store=STORE SMALL task.name=simmim task.block=4",
     "finetune": "finetune --out OUT store=STORE SMALL",
     "finetune --folds": "finetune --folds 2 --out OUT store=STORE SMALL",
@@ -105,6 +106,10 @@ def places(
         architecture=ENCODER, modalities=("ct", "pet"), spacing=SPACING, patch=(8, 8, 8)
     )
     save_encoder(folder / "encoder", build(ENCODERS, ENCODER, in_channels=2), about)
+    # As nnU-Net writes them: an encoder with one channel under its own names.
+    state = state_of(build(ENCODERS, ENCODER, in_channels=1))
+    weights = {name.replace("inner.", "encoder."): value for name, value in state.items()}
+    torch.save({"network_weights": weights}, folder / "weights.pth")
     cases = [case for case in read_manifest(manifest) if case.label]
     for name in ("masks", "others"):
         (folder / name).mkdir()
@@ -130,6 +135,7 @@ def places(
         **{name.upper(): str(folder / name) for name in ("segmenter", "twin", "encoder")},
         **{name.upper(): str(folder / name) for name in ("masks", "others")},
         "STUDY": str(folder / "study.yaml"),
+        "WEIGHTS": str(folder / "weights.pth"),
     }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hilum.core.errors import DataError, SettingsError
+from hilum.core.errors import DataError, RunError, SettingsError
 from hilum.core.geometry import Grid
 from hilum.datasets.importers.importing import FORMATS, import_cohort
 from hilum.datasets.io.nifti import write_volume
@@ -200,3 +200,23 @@ def test_no_format_is_imported_before_it_is_asked_for() -> None:
     )
     ran = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
     assert ran.stdout.strip() == "[]", ran.stderr
+
+
+def test_another_folder_never_takes_the_place_of_a_manifest(root: Path) -> None:
+    out, lines = root.parent / "out", []
+    file = import_cohort("folder", root, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    scan(root.parent / "other" / "x" / "ct.nii.gz")
+    with pytest.raises(
+        RunError, match=r"stay that of one folder, found the cases of .*raw"
+    ) as told:
+        import_cohort("folder", root.parent / "other", out)
+    assert "\n" not in str(told.value)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    import_cohort("folder", root.parent / "other", out / "second.csv")
+    assert [case.id for case in read_manifest(out / "second.csv")] == ["x"]
+    assert import_cohort("folder", root / ".." / "raw", out) == file
+    root.rename(root.parent / "moved")
+    import_cohort("folder", root.parent / "moved", out, say=lines.append)
+    assert any("which is no longer there" in line for line in lines)
+    assert len(read_manifest(file)) == 2

@@ -107,3 +107,17 @@ def test_no_fitting_file_says_how_many_there_were(tmp_path: Path) -> None:
     root = scans(tmp_path / "raw", "a/suv.nii.gz", "a/ct_seg.nii.gz")
     with pytest.raises(DataError, match=r"files like {case}/.*, found 2 files"):
         run(root, "{case}/{modality}.nii.gz")
+
+
+def test_a_pattern_of_labels_that_fits_nothing_is_a_warning(tmp_path: Path) -> None:
+    root = scans(tmp_path / "raw", "a/ct.nii.gz", "b/ct.nii.gz", "masks/a.nii.gz")
+    for pattern, count, kind in (
+        ("mask/{case}.nii.gz", 2, "warning"),
+        ("masks/{case}.nii.gz", 1, ""),
+    ):
+        said: list[str] = []
+        options = ["pattern={case}/{modality}.nii.gz", f"label={pattern}"]
+        import_cohort("pattern", root, tmp_path / "out", options=options, say=said.append)
+        (line,) = [line for line in said if "fits no file" in line]
+        assert f"label={pattern} fits no file of {count} of 2 cases" in line
+        assert line.startswith("warning") == bool(kind)
