@@ -1,13 +1,17 @@
-"""Check and measure on a GPU: equality with the processor, waits, speed and memory of a step.
+"""Check and measure on a GPU: equality with the processor, waits, speed and memory.
 
 `python benchmarks/gpu.py` writes `results/gpu.json`, with the device's name, after every part; a
-part that fails is written with its error, and the others go on. Without a GPU it says so and ends
-with 2. No result of it is in the repository yet: nobody has run it.
+part that fails is written with its error, and the others go on. Parts that would begin after
+`--minutes` are left out by name. Without a GPU it says so and ends with 2. No result of it is in
+the repository yet: nobody has run it. `--smoke` tries the script itself on a processor, with small
+numbers, and writes nothing into the repository.
 
 Parts: `equality` (every strategy, loss and pretext task against the processor, float32 without
 TF32), `waits` (a step of each with torch's own alarm for synchronising calls), `steps` (training
 step of the default network at 96^3 and 128^3: plain, channels last, compiled, with CUDA graphs, in
-float32 and bfloat16; model FLOPs per second, peak memory), `augmentation` (patches per second).
+float32 and bfloat16, and nnU-Net's own step; model FLOPs per second, peak memory), `augmentation`
+(patches per second), `run` (a real run against its bare loop, by phase, loader included),
+`prediction` (a case by windows).
 """
 
 from __future__ import annotations
@@ -17,32 +21,28 @@ import copy
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 import torch
+from gpu_runs import prediction, real_run
+from gpu_steps import MODALITIES, SMOKE, Scale, steps
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from hilum.contracts import fusion as fusion_contract
 from hilum.contracts import losses as loss_contract
 from hilum.contracts import pretext as pretext_contract
 from hilum.core.seeds import torch_generator
-from hilum.core.settings import validate
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.fusion import STRATEGIES
 from hilum.losses import LOSSES
-from hilum.losses.dice_ce import DiceCeLoss
 from hilum.pretrain import TASKS
-from hilum.segmenter.config import SegmenterConfig
-from hilum.segmenter.segmenter import Segmenter
 
 RESULT = Path(__file__).parent / "results" / "gpu.json"
-MODALITIES = ("ct", "pet")
-STEPS, WARM = 20, 5
-
 Step = Callable[[], list[Tensor]]
 
 
@@ -105,19 +105,19 @@ PARTS: dict[str, tuple[Any, Callable[[str, str], Step]]] = {
 }
 
 
-def each() -> Iterator[tuple[str, str, Callable[[str, str], Step]]]:
-    """Give every component: its kind, its name, and what computes a step of it."""
+def each(few: bool) -> Iterator[tuple[str, str, Callable[[str, str], Step]]]:
+    """Give every component, or one of a kind: its kind, name, and what computes a step of it."""
     for kind, (table, step) in PARTS.items():
-        for name in table.ours:
+        for name in list(table.ours)[: 1 if few else None]:
             yield kind, name, step
 
 
-def equality() -> dict[str, Any]:
+def equality(scale: Scale) -> dict[str, Any]:
     """Return the largest relative difference from the processor, of each component."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     found: dict[str, Any] = {}
-    for kind, name, make in each():
-        pairs = list(zip(make(name, "cuda")(), make(name, "cpu")(), strict=True))
+    for kind, name, make in each(scale is SMOKE):
+        pairs = list(zip(make(name, scale.device)(), make(name, "cpu")(), strict=True))
         if kind == "task":
             found[f"{kind} {name}"] = {"gpu": float(pairs[0][0]), "cpu": float(pairs[0][1])}
             continue
@@ -126,14 +126,14 @@ def equality() -> dict[str, Any]:
     return found
 
 
-def waits() -> dict[str, Any]:
+def waits(scale: Scale) -> dict[str, Any]:
     """Return, of each component whose step makes the host wait, what torch says of it."""
     found: dict[str, Any] = {}
-    for kind, name, make in each():
-        step = make(name, "cuda")
+    for kind, name, make in each(scale is SMOKE):
+        step = make(name, scale.device)
         step()  # kernels are loaded, memory is taken
         try:
-            with alarm():
+            with alarm() if scale.device == "cuda" else nullcontext():
                 step()
         except RuntimeError as error:
             found[f"{kind} {name}"] = str(error).splitlines()[0]
@@ -150,124 +150,81 @@ def alarm() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def network() -> Segmenter:
-    """Return the default network of a CT/PET run."""
-    values = {
-        "modalities": MODALITIES,
-        "encoder": {"name": "resenc", "size": "small"},
-        "fusion": {"name": "early"},
-        "patch": (128, 128, 128),
-        "spacing": (3, 2, 2),
-    }
-    return Segmenter(validate(SegmenterConfig, values))
-
-
-def steps() -> dict[str, Any]:
-    """Return seconds, model FLOPs per second and peak memory of training steps."""
-    found: dict[str, Any] = {}
-    for side in (96, 128):
-        for precision in ("float32", "bfloat16"):
-            for way in ("plain", "channels_last", "compiled", "graphs"):
-                try:
-                    found[f"{side} {precision} {way}"] = step_of(side, precision, way)
-                except (RuntimeError, torch.OutOfMemoryError) as error:
-                    found[f"{side} {precision} {way}"] = str(error)[:300]
-                torch._dynamo.reset()
-                torch.cuda.empty_cache()
-    return found
-
-
-def step_of(side: int, precision: str, way: str) -> dict[str, float]:
-    """Measure a training step of batches of two: forward, loss, backward, clipping, AdamW."""
-    torch.manual_seed(0)
-    segmenter, loss = network().cuda(), DiceCeLoss()
-    if way != "plain":
-        segmenter.to(memory_format=torch.channels_last_3d)
-    if way in ("compiled", "graphs"):
-        mode = {"mode": "reduce-overhead"} if way == "graphs" else {}
-        segmenter.strategy.compile(dynamic=False, **mode)
-    optimiser = torch.optim.AdamW(segmenter.parameters(), 1e-4, fused=True)
-    image = torch.randn(2, len(MODALITIES), side, side, side, device="cuda")
-    label = (torch.rand(2, 1, side, side, side, device="cuda") < 0.01).byte()
-    available = torch.ones(2, len(MODALITIES), dtype=torch.bool, device="cuda")
-
-    def step() -> None:
-        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bfloat16"):
-            logits = segmenter(image, available)
-        loss(logits, label)[0].backward()
-        torch.nn.utils.clip_grad_norm_(segmenter.parameters(), 12.0)
-        optimiser.step()
-        optimiser.zero_grad()
-
-    flops = counted(side)
-    for _ in range(WARM):
-        step()
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    began = time.perf_counter()
-    for _ in range(STEPS):
-        step()
-    torch.cuda.synchronize()
-    seconds = (time.perf_counter() - began) / STEPS
-    peak = torch.cuda.max_memory_allocated() / 1024**3
-    return {"seconds": seconds, "tflop_per_s": flops / seconds / 1e12, "peak_gib": peak}
-
-
-def counted(side: int) -> float:
-    """Return the FLOPs of a step, forward and backward, counted without memory."""
-    with torch.device("meta"):
-        segmenter = network()
-        image = torch.empty(2, len(MODALITIES), side, side, side)
-        available = torch.ones(2, len(MODALITIES), dtype=torch.bool)
-    with FlopCounterMode(display=False) as counter:
-        torch.stack([x.float().sum() for x in segmenter(image, available)]).sum().backward()
-    return float(counter.get_total_flops())
-
-
-def augmentation() -> dict[str, Any]:
-    """Return patches of 96^3 per second that augmentation changes on the GPU."""
-    change = PairedAugmentation(MODALITIES, (96, 96, 96), (3.0, 2.0, 2.0))
+def augmentation(scale: Scale) -> dict[str, Any]:
+    """Return patches per second that augmentation changes on the GPU."""
+    side, steps = scale.sides[0], scale.steps
+    change = PairedAugmentation(MODALITIES, (side, side, side), (3.0, 2.0, 2.0))
     sides = change.read_shape()
     batch: Any = {
-        "image": torch.randn(2, 2, *sides, device="cuda").half(),
-        "available": torch.ones(2, 2, dtype=torch.bool, device="cuda"),
-        "regions": torch.full((2, 1, *sides), 7, dtype=torch.uint8, device="cuda"),
+        "image": torch.randn(2, 2, *sides, device=scale.device).half(),
+        "available": torch.ones(2, 2, dtype=torch.bool, device=scale.device),
+        "regions": torch.full((2, 1, *sides), 7, dtype=torch.uint8, device=scale.device),
         "case": ["a", "b"],
-        "seed": torch.tensor([0, 1], device="cuda"),
+        "seed": torch.tensor([0, 1], device=scale.device),
     }
     began = 0.0
-    for number in range(WARM + STEPS):
-        if number == WARM:
-            torch.cuda.synchronize()
+    for number in range(scale.warm + steps):
+        if number == scale.warm:
+            wait(scale)
             began = time.perf_counter()
         batch["host"] = [(2 * number + row, [True, True]) for row in range(2)]
         change(batch)
-    torch.cuda.synchronize()
-    return {"patches_per_s": 2 * STEPS / (time.perf_counter() - began)}
+    wait(scale)
+    return {"patches_per_s": 2 * steps / (time.perf_counter() - began)}
 
 
-def main() -> int:
-    """Run the parts that are asked for, all by default."""
-    parts = {"equality": equality, "waits": waits, "steps": steps, "augmentation": augmentation}
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="all by default")
-    chosen = parser.parse_args().parts or list(parts)
-    if not torch.cuda.is_available():
-        print("benchmarks/gpu.py needs a GPU that torch can use; nothing was measured")
-        return 2
+def wait(scale: Scale) -> None:
+    """Let the device finish."""
+    if scale.device == "cuda":
+        torch.cuda.synchronize()
+
+
+def measure(
+    chosen: Sequence[str], scale: Scale, minutes: float, file: Path | None
+) -> dict[str, Any]:
+    """Return what every part gives, or why it gave nothing; write it after each."""
+    parts: dict[str, Callable[[], Any]] = {
+        "equality": lambda: equality(scale),
+        "waits": lambda: waits(scale),
+        "steps": lambda: steps(scale),
+        "augmentation": lambda: augmentation(scale),
+        "run": lambda: real_run(scale is SMOKE),
+        "prediction": lambda: prediction(scale is SMOKE, scale.device),
+    }
+    on_gpu = scale.device == "cuda"
     result: dict[str, Any] = {
-        "device": torch.cuda.get_device_name(),
+        "device": torch.cuda.get_device_name() if on_gpu else "processor, a trial of the script",
         "torch": torch.__version__,
         "date": time.strftime("%Y-%m-%d"),
     }
-    for name in chosen:
+    start = time.perf_counter()
+    for name in chosen or parts:
         began = time.perf_counter()
+        if began - start > 60 * minutes:
+            result[name] = f"left out: {minutes:g} minutes were over"
+            continue
         try:
             result[name] = parts[name]()
         except Exception as error:
             result[name] = f"{type(error).__name__}: {error}"
         print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-        RESULT.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+        if file is not None:
+            file.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    return result
+
+
+def main() -> int:
+    """Run the parts that are asked for, all by default."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("parts", nargs="*", metavar="PART", help="all by default")
+    parser.add_argument("--smoke", action="store_true", help="try the script on a processor")
+    parser.add_argument("--minutes", type=float, default=22, help="no part begins after them")
+    given = parser.parse_args()
+    if not given.smoke and not torch.cuda.is_available():
+        print("benchmarks/gpu.py needs a GPU that torch can use; nothing was measured")
+        return 2
+    scale = SMOKE if given.smoke else Scale()
+    result = measure(given.parts, scale, given.minutes, None if given.smoke else RESULT)
     print(json.dumps(result, indent=2))
     return 0
 
