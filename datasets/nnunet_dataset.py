@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from hilum.core.case import Case
+from hilum.core.errors import SettingsError
 from hilum.core.files import read_json
 from hilum.core.seeds import numpy_generator
 
@@ -49,6 +50,35 @@ def describe(
         "file_ending": ".nii.gz",
         "hilum": {"modalities": list(names), "cases": facts},
     }
+
+
+def of_regions(
+    regions: Mapping[str, Sequence[int]],
+    order: Sequence[int],
+    about: Mapping[str, object],
+    classes: int,
+) -> dict[str, object]:
+    """Return what `dataset.json` holds of regions in place of classes.
+
+    Args:
+        regions: Values of the label by name.
+        order: Value that each region writes.
+        about: What it holds of classes.
+        classes: How many there are, without the background.
+
+    Raises:
+        SettingsError: If a region has a value that no label has.
+    """
+    for name, values in regions.items():
+        if not values or min(values) < 1 or max(values) > classes:
+            raise SettingsError(
+                f"region {name} must be made of the label's values, 1 to {classes}",
+                found=", ".join(map(str, values)) or "none",
+            )
+    before = about["labels"]
+    ignore = {"ignore": before["ignore"]} if isinstance(before, dict) and "ignore" in before else {}
+    labels = {"background": 0} | {name: list(values) for name, values in regions.items()}
+    return {"labels": labels | ignore, "regions_class_order": list(order)}
 
 
 def make_folds(

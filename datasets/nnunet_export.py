@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hilum.core.case import IGNORE, Case
 from hilum.core.errors import DataError, SettingsError
@@ -25,7 +25,7 @@ from .io.lattice import drawn_on, place_mask
 from .io.nifti import Volume, read_grid, read_volume, write_volume
 from .io.resampling import resample
 from .manifest import read_manifest
-from .nnunet_dataset import describe, make_folds
+from .nnunet_dataset import describe, make_folds, of_regions
 from .raters.reading import label_file, read_case_label
 from .source import LeftOut, Progress
 
@@ -44,6 +44,14 @@ class NnunetExport(Settings):
     classes: tuple[str, ...] | None = Field(
         None, description="names of the classes from 1 on; empty: class_1, ... as in the labels"
     )
+    regions: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict,
+        description="class numbers of the label in each region, for region-based training; empty: "
+        "classes",
+    )
+    regions_class_order: tuple[int, ...] = Field(
+        (), description="number that each region writes, in their order; regions need it"
+    )
     missing: Literal["leave_out", "fill"] = Field(
         "leave_out",
         description="a case without a channel: leave it out, or fill in air or no uptake",
@@ -58,6 +66,20 @@ class NnunetExport(Settings):
         (), description="split.json of runs, one per fold, instead of folds"
     )
     seed: int = Field(0, ge=0, description="seed of the folds")
+
+    @model_validator(mode="after")
+    def _ordered_regions(self) -> NnunetExport:
+        if len(self.regions) != len(self.regions_class_order):
+            raise ValueError(
+                f"regions_class_order must have a value for each of {len(self.regions)} regions: "
+                f"{self.regions_class_order}"
+            )
+        for (name, values), value in zip(
+            self.regions.items(), self.regions_class_order, strict=True
+        ):
+            if value not in values:
+                raise ValueError(f"region {name} must write one of its values {values}: {value}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -151,7 +173,10 @@ def export_nnunet(
                 file=manifest,
                 found=f"{left_out[0].case}: {left_out[0].reason}" if left_out else "none",
             )
-        write_json(part / "dataset.json", describe(names, classes, ignores, written, train))
+        about = describe(names, classes, ignores, written, train)
+        if settings.regions:
+            about |= of_regions(settings.regions, settings.regions_class_order, about, len(classes))
+        write_json(part / "dataset.json", about)
         folds = make_folds(train, settings.folds, settings.seed, settings.splits)
         if folds:
             write_json(part / "splits_final.json", folds)

@@ -15,7 +15,6 @@ from hilum.training.bench import Bench, Parts
 from .ready import parts_of
 from .run import finetune
 from .settings import FinetuneSettings
-from .targets import targets_of
 
 
 def bench(settings: FinetuneSettings, steps: int = 10) -> Bench:
@@ -42,6 +41,6 @@ def apart(settings: FinetuneSettings) -> Parts:
 
     def loss(ready: Any) -> Tensor:
         logits = module.segmenter(ready["image"], ready["available"])
-        return module.criterion(logits, ready["label"], None, targets_of(ready))[0]
+        return module.criterion(logits, ready["label"], None, module.targets(ready))[0]
 
     return Parts(module, data, lambda batch, step: module.augmentation(batch), loss)

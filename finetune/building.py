@@ -19,6 +19,7 @@ from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.prior_rule import PriorRuleSettings
 from hilum.segmenter.segmenter import Segmenter, modalities_seen
 
+from .regions import regions_of
 from .settings import FinetuneSettings
 from .transfer.load import TransferReport, transfer
 from .transfer.rates import default_rate
@@ -69,11 +70,16 @@ def config_of(
         old = start.segmenter
         if settings.names is None and old is not None and old.classes == max(store.classes, 2):
             names = old.config.names
+    regions = regions_of(settings, store)
+    if regions is not None:
+        names = regions.names
     return validate(
         SegmenterConfig,
         {
             "modalities": modalities_seen(settings.fusion, asked),
-            "classes": max(store.classes, 2),
+            "classes": max(store.classes, 2) if regions is None else len(regions.names) + 1,
+            "regions": settings.regions,
+            "regions_class_order": () if regions is None else regions.order,
             "organs": len(settings.organs.numbers),
             "names": names,
             "encoder": encoder,

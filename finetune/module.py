@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +15,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from hilum.core.errors import DataError
 from hilum.core.registry import build
 from hilum.core.seeds import torch_generator
-from hilum.core.types import IGNORE
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.batch import Batch
 from hilum.datasets.store.case_store import CaseStore
@@ -24,6 +23,9 @@ from hilum.evaluation.charts.pictures import case_picture
 from hilum.losses import LOSSES
 from hilum.losses.base import Maps
 from hilum.segmenter.inference.predict_case import predict_case
+from hilum.segmenter.operating.apply import decide
+from hilum.segmenter.operating.point import ARGMAX
+from hilum.segmenter.operating.regions import probability_of
 from hilum.segmenter.organ_head import folded, organ_loss
 from hilum.segmenter.segmenter import Segmenter
 from hilum.training.interval_means import log_terms
@@ -35,10 +37,10 @@ from .modality_dropout import chance, hide, lesson
 from .semi_supervised.mean_teacher import MeanTeacher
 from .settings import FinetuneSettings
 from .synthetic_nodes import NodePasting
-from .targets import targets_of
+from .targets import LabelTargets
 from .transfer.adaptation import Adaptation
 from .unannotated import marginal
-from .validation_dice import dice_of
+from .voxel_counts import VoxelCounts
 
 
 class FinetuneModule(pl.LightningModule):
@@ -75,6 +77,7 @@ class FinetuneModule(pl.LightningModule):
             settings.augmentation,
             segmenter.config.zscored,
         )
+        self.targets = LabelTargets(segmenter.config.overlapping)
         self.criterion = build(LOSSES, settings.loss, spacing=segmenter.config.spacing)
         self.adaptation = Adaptation(segmenter, settings, taken)
         self.teacher = (
@@ -96,8 +99,7 @@ class FinetuneModule(pl.LightningModule):
         )
         self._taught = 0
         self._organs = torch.empty(0)
-        # By validation case and class: voxels that both have, each has, and that are unknown.
-        self._counts: dict[str, np.ndarray] = {}
+        self._counts = VoxelCounts(segmenter.classes, segmenter.config.overlapping)
 
     def began_with(self, steps: int) -> None:
         """Keep the phases of a run that began with so many steps."""
@@ -171,7 +173,7 @@ class FinetuneModule(pl.LightningModule):
             logits = [marginal(level, annotated) for level in logits]
         made = batch.get("maps")
         maps = None if made is None else Maps(made, batch.get("parts", 0))
-        label, targets = cast(Tensor, batch.get("label")), targets_of(batch)
+        label, targets = cast(Tensor, batch.get("label")), self.targets(batch)
         loss, terms = self.criterion(logits, label, maps, targets)
         if self.segmenter.config.organs:
             apart = organ_loss(every, self._organs)
@@ -222,9 +224,7 @@ class FinetuneModule(pl.LightningModule):
         Raises:
             DataError: If nothing is known of any case: no weights could be chosen.
         """
-        scores = np.array([dice_of(counts) for counts in self._counts.values()])
-        names = list(self._counts)
-        self._counts.clear()
+        names, scores = self._counts.drain()
         if np.isnan(scores).all():
             raise DataError(
                 "a validation case must have a node, or be known throughout",
@@ -266,10 +266,10 @@ class FinetuneModule(pl.LightningModule):
             self.settings.inference,
             precision=self.settings.trainer.precision,
         )
-        prediction = probability.argmax(0).astype(np.uint8)
+        regions = self.segmenter.config.overlapping
+        prediction = decide(probability[1:], ARGMAX, probability[0], regions)
         label = cast(np.ndarray, case.label)
-        ours, truth = torch.from_numpy(prediction), torch.from_numpy(np.array(label))
-        self._add(name, ours, truth, case.annotated)
+        self._counts.add(name, prediction, np.asarray(label), case.annotated)
         if index < self.settings.pictures:
             file = self.folder / "pictures" / f"{name}-{self.trainer.global_step:06d}.png"
             volumes = {m: np.asarray(case.images[i]) for i, m in enumerate(case.modalities)}
@@ -278,20 +278,15 @@ class FinetuneModule(pl.LightningModule):
 
     def _count_patches(self, batch: Batch) -> None:
         batch = self.augmentation(batch, augment=False)
-        prediction = self.segmenter(batch["image"], batch["available"])[0].argmax(1)
-        for name, ours, label in zip(
-            batch["case"], prediction, cast(Tensor, batch.get("label")), strict=True
-        ):
-            self._add(name, ours, label[0], self.store[name].annotated)
+        logits = self.segmenter(batch["image"], batch["available"])[0]
+        labels = cast(Tensor, batch.get("label")).cpu().numpy()
+        for name, ours, label in zip(batch["case"], self._decided(logits), labels, strict=True):
+            self._counts.add(name, ours, label[0], self.store[name].annotated)
 
-    def _add(
-        self, name: str, prediction: Tensor, label: Tensor, annotated: Sequence[int] = ()
-    ) -> None:
-        nowhere, rows = torch.zeros_like(label, dtype=torch.bool), []
-        for value in range(1, self.segmenter.classes):
-            # Nothing is known of a class that nobody looked for; counts of nothing have no Dice.
-            known = (label != IGNORE) if not annotated or value in annotated else nowhere
-            ours, truth = (prediction == value) & known, (label == value) & known
-            rows.append(torch.stack([x.sum() for x in (ours & truth, ours, truth, ~known)]))
-        counts = torch.stack(rows).cpu().numpy().astype(float)
-        self._counts[name] = self._counts.get(name, np.zeros_like(counts)) + counts
+    def _decided(self, logits: Tensor) -> np.ndarray:
+        """Return masks uint8 `[B, D, H, W]` at the default operating point."""
+        regions = self.segmenter.config.overlapping
+        if regions is None:
+            return logits.argmax(1).byte().cpu().numpy()
+        found = probability_of(logits.float(), overlapping=True).cpu().numpy()
+        return np.stack([decide(one[1:], ARGMAX, one[0], regions) for one in found])

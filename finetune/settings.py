@@ -72,6 +72,16 @@ class FinetuneSettings(Settings):
         description="name of each class but the background; empty: as in init_from if that is a "
         "segmenter of as many classes, else node, or class 1, class 2",
     )
+    regions: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict,
+        description="class numbers of the label in each region, which may overlap, as in "
+        "{whole: [1, 2], core: [2]}; empty: the classes of the label, of which each voxel has one",
+    )
+    regions_class_order: tuple[int, ...] = Field(
+        (),
+        description="number that each region writes into the mask, later ones over earlier ones, "
+        "as in nnU-Net; empty: the first of its values that no later region has",
+    )
     init_from: Path | dict[str, Path] | None = Field(
         None,
         description="encoder, network or segmenter folder to start from, or one per modality; "

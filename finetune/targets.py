@@ -1,8 +1,9 @@
-"""What the numbers of a label mean to the loss: classes, or fractions of them by several raters."""
+"""What numbers of a label mean to the loss: classes, regions, or fractions of raters for each."""
 
 from __future__ import annotations
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from hilum.core.errors import SettingsError
 from hilum.core.registry import build
@@ -11,6 +12,7 @@ from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.losses import LOSSES
 from hilum.losses.base import Targets
+from hilum.segmenter.operating.regions import Regions
 
 from .settings import FinetuneSettings
 
@@ -46,7 +48,25 @@ def learns_shares(settings: FinetuneSettings, store: CaseStore, split: Split) ->
     return True
 
 
-def targets_of(batch: Batch) -> Targets | None:
-    """Return what the numbers of a batch's label mean; nothing if one class each."""
-    shares: Tensor | None = batch.get("targets")
-    return None if shares is None else Targets(shares)
+class LabelTargets(nn.Module):
+    """What numbers of a label mean to a segmenter of classes, or of regions. Final.
+
+    Args:
+        regions: Its regions, if it has any.
+    """
+
+    def __init__(self, regions: Regions | None = None) -> None:
+        super().__init__()
+        table = None if regions is None else torch.from_numpy(regions.membership())
+        self.register_buffer("membership", table, persistent=False)
+
+    def forward(self, batch: Batch) -> Targets | None:
+        """Return what the numbers of a batch's label mean; nothing if one class each."""
+        shares: Tensor | None = batch.get("targets")
+        table = self.membership
+        if not isinstance(table, Tensor):
+            return None if shares is None else Targets(shares)
+        if shares is not None:
+            # A rater's class is in its regions; so the shares of regions are those of raters.
+            table = shares @ table[: shares.shape[2]]
+        return Targets(table, overlapping=True)

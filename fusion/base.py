@@ -52,11 +52,14 @@ class FusionStrategy(nn.Module, ABC):
             a literal, so that a listing need not import the class.
         small: Parameters of a small one, which the contract tests build.
         by_column: Patterns of parameters whose first axis has the order of the modalities.
+        exclusive: Whether it computes with probabilities of classes of which each voxel has one,
+            so that its outputs cannot be regions that overlap.
     """
 
     citation: ClassVar[tuple[str, str, str, int, str] | None] = None
     small: ClassVar[Mapping[str, Any]] = {}
     by_column: ClassVar[tuple[str, ...]] = ()
+    exclusive: ClassVar[bool] = False
 
     def __init__(
         self,

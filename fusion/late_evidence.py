@@ -36,6 +36,8 @@ class LateEvidenceFusion(FusionStrategy):
         "arXiv:2102.02051",
     )
 
+    exclusive = True
+
     def __init__(
         self,
         *,

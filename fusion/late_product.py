@@ -30,6 +30,8 @@ class LateProductFusion(FusionStrategy):
         prior: Expected fraction of each foreground class at the start.
     """
 
+    exclusive = True
+
     def __init__(
         self,
         *,

@@ -38,6 +38,8 @@ class LateUncertaintyFusion(FusionStrategy):
         "arXiv:1706.04599",
     )
 
+    exclusive = True
+
     def __init__(
         self,
         *,

@@ -16,6 +16,7 @@ from hilum.core.case import IGNORE, Case
 from hilum.core.errors import DataError
 from hilum.core.files import read_json
 from hilum.core.modality import MODALITIES
+from hilum.core.notes import Note
 
 from ..conversion import Conversion, convert, folder_of
 from ..io.nifti import ENDINGS, read_label, write_volume
@@ -85,6 +86,7 @@ def import_nnunet_raw(source: Source) -> Imported:
             remedy="convert the images to NIfTI",
         )
     found = Imported(classes=classes_of(description))
+    found.notes.extend(_regions(description))
     ignore = _ignore(description)
     conversions: list[Conversion] = []
     for name, raw in raw_cases(root, (ending,)).items():
@@ -236,6 +238,24 @@ def classes_of(description: Mapping[str, Any]) -> frozenset[int] | None:
         values = value if isinstance(value, list) else [value]
         found.update(v for v in values if isinstance(v, int))
     return frozenset(found | {0})
+
+
+def _regions(description: Mapping[str, Any]) -> list[Note]:
+    """Return what to set for the regions of a dataset, if it has any: masks hold values alone."""
+    labels = description.get("labels")
+    pairs = labels.items() if isinstance(labels, Mapping) else ()
+    regions = {
+        str(name): value if isinstance(value, list) else [value]
+        for name, value in pairs
+        if str(name).lower() not in ("background", "ignore")
+    }
+    if not any(len(value) > 1 for value in regions.values()):
+        return []
+    own = ", ".join(f"{name}: {value}" for name, value in regions.items())
+    text = f"the dataset has regions; train them with 'regions={{{own}}}'"
+    order = description.get("regions_class_order")
+    text += f" regions_class_order={order}" if isinstance(order, list) else ""
+    return [Note("info", "regions that overlap", text)]
 
 
 def _ignore(description: dict[str, Any]) -> int | None:

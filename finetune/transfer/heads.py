@@ -31,9 +31,9 @@ def matches(
     found = {}
     for channel, output in enumerate(ours):
         own = output
-        if output.kind == "class":
-            own = Output(kind="class", name=names.get(output.name.casefold(), output.name))
-        if _meaning(own) in have and output.kind in ("class", "organ"):
+        if output.kind in ("class", "region"):
+            own = Output(kind=output.kind, name=names.get(output.name.casefold(), output.name))
+        if _meaning(own) in have and output.kind in ("class", "region", "organ"):
             found[channel] = have[_meaning(own)]
     known = [c for c in found if ours[c].name != "background"]
     return found if known else {}
@@ -63,6 +63,9 @@ def carry(
     """
     fresh = [channel for channel in range(len(ours)) if channel not in pairs]
     background = pairs.get(0)
+    # Other tools' heads of regions know no background: there it is 0, and new ones are compared
+    # with that.
+    zero = ours[0].kind == "region" and background is None
     given = source.head_rows()
     with torch.no_grad():
         for level, own in enumerate(decoder.head_rows()):
@@ -75,8 +78,10 @@ def carry(
                     continue
                 for channel, channel_theirs in pairs.items():
                     value[channel] = theirs[number][channel_theirs]
-                for channel in fresh if background is not None else ():
-                    value[channel] = theirs[number][background]
+                for channel in fresh if background is not None or zero else ():
+                    value[channel] = 0 if background is None else theirs[number][background]
+                    if channel == 0:
+                        continue
                     if value.ndim == 1:
                         value[channel] += prior_odds(prior, len(ours))
                 report.missing.pop(name, None)

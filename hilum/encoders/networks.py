@@ -24,15 +24,16 @@ from .decoders import DECODERS
 from .decoders.base import Decoder
 
 FORMAT = 1
-Kind = Literal["class", "synthetic", "organ", "reconstruction", "level", "unknown"]
+Kind = Literal["class", "region", "synthetic", "organ", "reconstruction", "level", "unknown"]
 
 
 class Output(Settings):
     """What one output channel means. Channels of other meanings are never taken for each other."""
 
     kind: Kind = Field(
-        description="class (labelled), synthetic (a class that was pasted in), organ, "
-        "reconstruction (of a modality), level (of a pretext task), unknown"
+        description="class (labelled), region (labelled, may overlap others), synthetic (a class "
+        "that was pasted in), organ, reconstruction (of a modality), level (of a pretext task), "
+        "unknown"
     )
     name: str = Field("", description="which: a class, an organ, a modality")
 
@@ -71,6 +72,11 @@ class Network:
     def __call__(self, image: Tensor) -> Tensor:
         """Return the outputs at full resolution, `[B, outputs, D, H, W]`."""
         return self.decoder(self.encoder(image))[0]
+
+
+def regions_of(*names: str) -> tuple[Output, ...]:
+    """Return the outputs of a segmenter of regions: what they are compared with, then these."""
+    return tuple(Output(kind="region", name=name) for name in ("background", *names))
 
 
 def classes_of(*names: str) -> tuple[Output, ...]:

@@ -60,9 +60,7 @@ class Unet3DEncoder(Encoder):
         self.inner, before = nn.Module(), in_channels
         for name, wide in zip(LEVELS, self.channels, strict=True):
             level = nn.Module()
-            level.ops = nn.Sequential(
-                _convolution(before, wide // 2), _convolution(wide // 2, wide)
-            )
+            level.ops = nn.Sequential(convolution(before, wide // 2), convolution(wide // 2, wide))
             self.inner.add_module(name, level)
             before = wide
         self.pool = nn.MaxPool3d(2)
@@ -80,7 +78,7 @@ class Unet3DEncoder(Encoder):
         return [self.inner.get_submodule(f"{name}.ops") for name in LEVELS]
 
 
-def _convolution(before: int, after: int) -> nn.Sequential:
+def convolution(before: int, after: int) -> nn.Sequential:
     """Return a convolution, its norm and ReLU under the source's names."""
     made = nn.Sequential()
     made.add_module("conv1", nn.Conv3d(before, after, 3, padding=1))

@@ -116,7 +116,8 @@ def dice_on(store: CaseStore, cases: Sequence[str]) -> Score:
 def _dice(segmenter: Segmenter, store: CaseStore, name: str) -> float:
     case = store[name]
     label = np.asarray(case.label)
-    prediction = mask_of(predict_case(segmenter, case), case, segmenter.config.operating_point)
+    config, probability = segmenter.config, predict_case(segmenter, case)
+    prediction = mask_of(probability, case, config.operating_point, regions=config.overlapping)
     if case.annotated:
         prediction = np.where(np.isin(prediction, case.annotated), prediction, 0)
     known = label != IGNORE

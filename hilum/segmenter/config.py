@@ -17,6 +17,7 @@ from hilum.datasets.prepare.case import PrepareSettings
 
 from .inference.settings import InferenceSettings
 from .operating.point import OperatingPoint
+from .operating.regions import Regions
 from .prior_rule import PriorRuleSettings
 
 FORMAT = 1
@@ -35,6 +36,13 @@ class SegmenterConfig(Settings):
     fusion: dict[str, Any] = Field(description="name and parameters of the fusion strategy")
     names: tuple[str, ...] = Field(
         (), description="name of each class but the background; empty: node, or class 1, class 2"
+    )
+    regions: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict,
+        description="values of the label in each region, which may overlap; empty: classes",
+    )
+    regions_class_order: tuple[int, ...] = Field(
+        (), description="value of the mask that each region writes, later ones over earlier ones"
     )
     decoder: dict[str, Any] = Field(
         {"name": "pyramid"}, description="name and parameters of every decoder"
@@ -91,6 +99,11 @@ class SegmenterConfig(Settings):
         return zscored(self.intensity)
 
     @property
+    def overlapping(self) -> Regions | None:
+        """The regions that the outputs are; nothing if they are classes."""
+        return Regions.of(self.regions, self.regions_class_order) if self.regions else None
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Name of each class but the background."""
         many = tuple(f"class {n}" for n in range(1, self.classes))
@@ -104,6 +117,10 @@ class SegmenterConfig(Settings):
 
     @model_validator(mode="after")
     def _a_name_per_class(self) -> SegmenterConfig:
+        if self.regions and tuple(self.regions) != self.names:
+            raise ValueError(f"names must be those of the regions: {', '.join(self.regions)}")
+        if self.regions:
+            Regions.of(self.regions, self.regions_class_order)
         names = ["background", *self.names]
         if self.names and len(self.names) != self.classes - 1:
             raise ValueError(f"names must be those of {self.classes - 1} classes: {self.names}")

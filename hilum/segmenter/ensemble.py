@@ -14,6 +14,7 @@ from hilum.encoders.networks import is_network
 
 from .config import SegmenterConfig
 from .operating.point import middle
+from .operating.regions import probability_of
 from .prediction.on_call import ScanPredictor
 from .predictor import Predictor
 from .proposals import segmenter_of_network
@@ -22,6 +23,7 @@ from .segmenter import Segmenter
 MUST_AGREE: dict[str, Callable[[SegmenterConfig], object]] = {
     "modalities": lambda config: config.modalities,
     "classes": lambda config: config.classes,
+    "regions": lambda config: config.overlapping,
     "spacing": lambda config: config.spacing,
     "orientation": lambda config: config.orientation,
     "the modalities that are z-scored": lambda config: sorted(config.zscored),
@@ -74,9 +76,14 @@ class Ensemble(ScanPredictor):
         return list(self.members)
 
     def forward(self, image: Volume, available: Available) -> list[Tensor]:
-        """Return the log of the mean probability, whose softmax it is, at full resolution."""
-        found = [member(image, available)[0].float().softmax(1) for member in self.members]
-        return [torch.stack(found).mean(0).clamp_min(1e-30).log()]
+        """Return logits of the mean probability at full resolution: its log, or its log odds."""
+        overlapping = bool(self.config.regions)
+        logits = [member(image, available)[0].float() for member in self.members]
+        mean = torch.stack([probability_of(one, overlapping) for one in logits]).mean(0)
+        if not overlapping:
+            return [mean.clamp_min(1e-30).log()]
+        each = mean[:, 1:].clamp(1e-7, 1 - 1e-7).logit()
+        return [torch.cat([torch.zeros_like(each[:, :1]), each], 1)]
 
     @classmethod
     def from_pretrained(cls, *folders: str | Path) -> Ensemble:

@@ -21,7 +21,7 @@ from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
 from hilum.encoders.decoders import DECODERS
 from hilum.encoders.decoders.base import Decoder
-from hilum.encoders.networks import Output, classes_of
+from hilum.encoders.networks import Output, classes_of, regions_of
 from hilum.fusion import STRATEGIES
 
 from .adapters import has_adapters, merged
@@ -99,6 +99,8 @@ class Segmenter(ScanPredictor):
     @property
     def outputs(self) -> tuple[Output, ...]:
         """What each output channel of a decoder means: background, classes, organs."""
+        if self.config.regions:
+            return regions_of(*self.config.class_names)
         organs = range(1, self.config.organs + 1)
         return classes_of(*self.config.class_names) + tuple(
             Output(kind="organ", name=str(n)) for n in organs

@@ -54,6 +54,25 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_manifest(folder / "manifest.csv", cases)
 
 
+def test_regions_are_written_and_named_when_they_come_back(manifest: Path, tmp_path: Path) -> None:
+    order = {"regions": {"whole": (1, 2), "core": (2,)}, "regions_class_order": (1, 2)}
+    place = export_nnunet(
+        manifest, tmp_path / "Dataset502_Nodes", SETTINGS.model_copy(update=order)
+    )
+    about = json.loads((place.path / "dataset.json").read_text())
+    assert about["labels"] == {"background": 0, "whole": [1, 2], "core": [2]}
+    assert about["regions_class_order"] == [1, 2]
+    lines: list[str] = []
+    import_cohort("nnunet_raw", place.path, tmp_path / "back", say=lines.append)
+    told = "'regions={whole: [1, 2], core: [2]}' regions_class_order=[1, 2]"
+    assert any(told in line for line in lines)
+    wrong = SETTINGS.model_copy(update={**order, "regions": {"whole": (1, 3), "core": (2,)}})
+    with pytest.raises(SettingsError, match="region whole must be made of the label's values"):
+        export_nnunet(manifest, tmp_path / "Dataset503_Nodes", wrong)
+    with pytest.raises(SettingsError, match="regions_class_order must have a value for each"):
+        load(NnunetExport, regions={"whole": [1, 2]})
+
+
 @pytest.fixture(scope="module")
 def dataset(manifest: Path) -> Path:
     return export_nnunet(manifest, manifest.parent / "Dataset501_Nodes", SETTINGS).path

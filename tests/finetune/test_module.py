@@ -139,10 +139,10 @@ def test_patches_of_one_case_are_counted_together(
     module.log = lambda name, value, **more: logged.update({name: value})  # pyright: ignore[reportAttributeAccessIssue]
     data = patch_set(store, ["case_0", "case_1"], (8, 12, 16), 6, 0)
     module.validation_step(collate([data[i] for i in range(6)]), 0)
-    assert set(module._counts) == {"case_0", "case_1"}
+    assert set(module._counts.cases) == {"case_0", "case_1"}
     module.on_validation_epoch_end()
     assert logged["val/dice"] == 1
-    assert module._counts == {}
+    assert module._counts.cases == {}
 
 
 def test_a_case_without_nodes_counts_one_only_if_nothing_is_predicted(
@@ -151,11 +151,11 @@ def test_a_case_without_nodes_counts_one_only_if_nothing_is_predicted(
     module = make(threshold, store, tmp_path)
     logged: dict[str, float] = {}
     module.log = lambda name, value, **more: logged.update({name: value})  # pyright: ignore[reportAttributeAccessIssue]
-    nothing, node = torch.zeros(2, 3, 4), torch.ones(2, 3, 4)
-    unknown = torch.full((2, 3, 4), 255)
-    module._add("quiet", nothing, nothing)
-    module._add("false alarm", node, nothing)
-    module._add("never read", node, unknown)
+    nothing, node = np.zeros((2, 3, 4), np.uint8), np.ones((2, 3, 4), np.uint8)
+    unknown = np.full((2, 3, 4), 255, np.uint8)
+    module._counts.add("quiet", nothing, nothing)
+    module._counts.add("false alarm", node, nothing)
+    module._counts.add("never read", node, unknown)
     module.on_validation_epoch_end()
     assert logged["val/dice"] == pytest.approx(1 / 2), "of the case never read nothing is known"
 
@@ -164,7 +164,8 @@ def test_a_reference_of_which_nothing_is_known_chooses_no_weights(
     threshold: Segmenter, store: CaseStore, tmp_path: Path
 ) -> None:
     module = make(threshold, store, tmp_path)
-    module._add("a", torch.zeros(2, 3, 4), torch.full((2, 3, 4), 255))
+    nothing = np.zeros((2, 3, 4), np.uint8)
+    module._counts.add("a", nothing, np.full_like(nothing, 255))
     with pytest.raises(DataError, match=r"validation case must have a node.*in a; validate on"):
         module.on_validation_epoch_end()
 
@@ -173,13 +174,13 @@ def test_each_class_has_its_dice(
     threshold: Segmenter, store: CaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = make(threshold, store, tmp_path)
-    monkeypatch.setattr(module.segmenter, "classes", 3)
+    monkeypatch.setattr(module._counts, "classes", 3)
     logged: dict[str, float] = {}
     module.log = lambda name, value, **more: logged.update({name: value})  # pyright: ignore[reportAttributeAccessIssue]
-    ours, truth = torch.zeros(2, 1, 1, 8)
+    ours, truth = np.zeros((2, 1, 1, 8), np.uint8)
     ours[..., :4], truth[..., :4] = 1, 1
     ours[..., 4:6], truth[..., 4:8] = 1, 2
-    module._add("a", ours, truth)
+    module._counts.add("a", ours, truth)
     module.on_validation_epoch_end()
     assert logged["val/dice_class1"] == pytest.approx(8 / 10)
     assert logged["val/dice_class2"] == 0

@@ -10,7 +10,7 @@ import numpy as np
 from hilum.core.case import IGNORE
 from hilum.core.connected_components import components
 from hilum.datasets.store.case_store import CaseStore, StoredCase
-from hilum.segmenter.inference.predict_case import predict_case
+from hilum.segmenter.inference.predict_case import entropy_of, predict_case
 from hilum.segmenter.operating.apply import mask_of
 from hilum.segmenter.predictor import Predictor
 
@@ -51,10 +51,11 @@ class Expected:
 def expect(model: Predictor, case: StoredCase) -> Expected:
     """Predict a case, and return what labelling it will be like."""
     probability = predict_case(model, case)
-    mask = mask_of(probability, case, model.config.operating_point)
-    nodes = sum(components(mask == value)[1] for value in range(1, model.classes))
-    entropy = -(probability * np.log(np.maximum(probability, 1e-12))).sum(0)
-    entropy /= np.log(len(probability))
+    regions = model.config.overlapping
+    mask = mask_of(probability, case, model.config.operating_point, regions=regions)
+    each = [mask > 0] if regions else [mask == value for value in range(1, model.classes)]
+    nodes = sum(components(one)[1] for one in each)
+    entropy = entropy_of(probability, bool(regions))
     near = [entropy[one >= LEAST] for one in probability[1:]]
     doubt = np.array([float(own.mean()) if own.size else 0.0 for own in near])
     return Expected(nodes, int((mask > 0).any((1, 2)).sum()), doubt)

@@ -184,9 +184,9 @@ def _one(
     names = usable(model, prepared.modalities, None, case.id)
     maps = predict_maps(model, prepared, modalities=names, uncertainty="entropy")
     grid = prepared.source_grid
-    mask = mask_on_source(maps.foreground, prepared, point, names)
+    mask = mask_on_source(maps.foreground, prepared, point, names, model.config.overlapping)
     nodes = by_doubt(nodes_on_source(mask, grid, case, prepared, maps))
-    total = maps.foreground.sum(0)
+    total = maps.either
     classes = class_names(model)
     reference = _reference(case, mask.shape, grid.affine)
     origin = origin or origin_of(case, reference)

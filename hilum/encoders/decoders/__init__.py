@@ -16,6 +16,7 @@ DECODERS: Table[type[Decoder]] = Table(
         "linear": "LinearDecoder",
         "nnunet": "NnunetDecoder",
         "stunet": "StunetDecoder",
+        "unet3d": "Unet3dDecoder",
         "swin_unetr": "SwinUnetrDecoder",
         "segresnet": "SegresnetDecoder",
         "segresnet_ds": "SegresnetDsDecoder",

@@ -10,11 +10,12 @@ from typing import Any
 
 from hilum.core.files import write_json, write_text
 from hilum.core.modality import modality
-from hilum.segmenter.operating.point import OperatingPoint
+from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
 
-from .bundle_decision import decision, tempering
-from .network import check_windows, open_segmenter
+from .bundle_decision import decision, filtering, not_expressed, tempering
+from .bundle_readme import readme
+from .network import check_exclusive, check_windows, open_segmenter
 from .torchscript import write_torchscript
 
 Step = dict[str, Any]
@@ -30,6 +31,7 @@ def export_monai_bundle(folder: Path, part: Path, tolerance: float) -> dict[str,
     segmenter = open_segmenter(folder)
     config = segmenter.config
     check_windows(config, "a bundle")
+    check_exclusive(config, "a bundle")
     window = config.inference.window or config.patch
     (part / "models").mkdir()
     segmenter.config = config.model_copy(update={"patch": window})  # traced at the window
@@ -38,7 +40,7 @@ def export_monai_bundle(folder: Path, part: Path, tolerance: float) -> dict[str,
     write_json(part / "configs" / "metadata.json", metadata(segmenter))
     write_json(part / "configs" / "inference.json", inference(segmenter))
     shutil.copyfile(folder / "config.json", part / "configs" / "segmenter.json")
-    write_text(part / "docs" / "README.md", _readme(segmenter))
+    write_text(part / "docs" / "README.md", readme(segmenter))
     write_text(part / "LICENSE", f"Weights: {config.licence or 'licence not stated'}\n")
     return measured
 
@@ -57,12 +59,16 @@ def metadata(segmenter: Segmenter) -> dict[str, Any]:
         "monai_version": version("monai"),
         "pytorch_version": version("torch").partition("+")[0],
         "numpy_version": version("numpy"),
-        "required_packages_version": {"nibabel": version("nibabel")},
+        "required_packages_version": {name: version(name) for name in ("nibabel", "scipy")},
         "name": f"Segmenter for {' + '.join(segmenter.modalities)}",
         "task": "Segmentation of lymph nodes",
         "description": f"{config.encoder.get('name')} with {config.fusion.get('name')} fusion",
         "authors": "see docs/README.md",
         "copyright": config.licence or "not stated",
+        "operating_point": {
+            **config.operating_point.model_dump(mode="json"),
+            "not_applied": not_expressed(config.operating_point),
+        },
         "intended_use": "Research only; not a medical device",
         "network_data_format": {
             "inputs": {
@@ -106,7 +112,12 @@ def inference(segmenter: Segmenter) -> dict[str, Any]:
     first = config.preparation.reference or ("ct" if "ct" in names else names[0])
     window = list(config.inference.window or config.patch)
     return {
-        "imports": ["$import torch", "$import numpy as np", "$from monai.data import MetaTensor"],
+        "imports": [
+            "$import torch",
+            "$import numpy as np",
+            "$from scipy import ndimage",
+            "$from monai.data import MetaTensor",
+        ],
         "bundle_root": ".",
         "output_dir": "$@bundle_root + '/eval'",
         **dict.fromkeys(names, ""),
@@ -136,7 +147,7 @@ def inference(segmenter: Segmenter) -> dict[str, Any]:
             "sw_device": "@device",
             "device": "$torch.device('cpu')",
         },
-        "postprocessing": {"_target_": "Compose", "transforms": _after(config.operating_point)},
+        "postprocessing": {"_target_": "Compose", "transforms": _after(config)},
         "inner": "$lambda x, sides: x[(slice(None), *(slice((a - b) // 2, (a - b) // 2 + b) "
         "for a, b in zip(x.shape[1:], sides)))]",
         "windows": "$lambda data: @inferer(data['image'][None].as_tensor(), @network)[0]",
@@ -242,12 +253,14 @@ def _before(segmenter: Segmenter, window: Sequence[int]) -> list[Step | str]:
     ]
 
 
-def _after(point: OperatingPoint) -> list[Step]:
+def _after(config: SegmenterConfig) -> list[Step]:
+    point = config.operating_point
     return [
         *tempering(point),
         # Probabilities are interpolated, not masks, so that borders stay fine.
         _step("ResampleToMatchd", "pred", key_dst="source", mode="bilinear", padding_mode="border"),
         decision(point),
+        *filtering(point, config.classes),
         _step(
             "SaveImaged",
             "pred",
@@ -276,24 +289,3 @@ def _encoded(name: str) -> float:
 
 def _step(target: str, keys: str, **values: Any) -> Step:
     return {"_target_": target, "keys": keys, **values}
-
-
-def _readme(segmenter: Segmenter) -> str:
-    files = " ".join(f"--{name} {name}.nii.gz" for name in segmenter.modalities)
-    point = segmenter.config.operating_point
-    dropped = " Components are not looked at here: none is dropped." if point.filters else ""
-    return f"""# MONAI bundle of a segmenter for {" + ".join(segmenter.modalities)}
-
-```
-python -m monai.bundle run --config_file configs/inference.json \\
-    --meta_file configs/metadata.json {files} --output_dir eval
-```
-
-Leave out a file that a patient lacks. PET must be in SUV, CT in HU. The mask lies on the grid of
-the CT (without one, of the first file). `models/model.ts` holds the network; it needs no code of
-ours. The mask is that of the segmenter's operating point: {point.words()}.{dropped}
-
-Where scans must be resampled, masks differ from those of `hilum predict` at borders.
-
-For research only; not a medical device.
-"""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hilum.core.errors import CheckpointError
 from hilum.segmenter.config import SegmenterConfig
+from hilum.segmenter.operating.regions import Regions
 from hilum.segmenter.segmenter import Segmenter
 
 Case = tuple[Tensor, Tensor]
@@ -141,6 +142,7 @@ def interface(segmenter: Segmenter) -> dict[str, Any]:
             },
             "available": {"type": "bool", "shape": ["batch", len(segmenter.modalities)]},
         },
+        **_regions(config.overlapping),
         "outputs": {
             "logits": {"type": "float32", "shape": ["batch", segmenter.classes, *sides]},
         },
@@ -160,6 +162,34 @@ def check_windows(config: SegmenterConfig, form: str) -> None:
             remedy="export to onnx, torchscript or pt2, and scale the input as export.json says, "
             "or fine-tune with scale set to window",
         )
+
+
+def check_exclusive(config: SegmenterConfig, form: str) -> None:
+    """Refuse regions where what decides takes each voxel for one class.
+
+    Raises:
+        CheckpointError: If the segmenter has regions.
+    """
+    if config.regions:
+        raise CheckpointError(
+            f"{form} decides by the softmax of classes, and regions overlap",
+            found=f"regions {', '.join(config.regions)}",
+            remedy="export to onnx, torchscript or pt2, and decide as export.json says",
+        )
+
+
+def _regions(regions: Regions | None) -> dict[str, Any]:
+    """Say how overlapping outputs become a mask; nothing for classes."""
+    if regions is None:
+        return {}
+    return {
+        "regions": {
+            "names": list(regions.names),
+            "values": [list(own) for own in regions.values],
+            "regions_class_order": list(regions.order),
+            "probability": "sigmoid(logits[:, 1:] - logits[:, :1])",
+        }
+    }
 
 
 def _zscored(names: Sequence[str]) -> dict[str, str]:

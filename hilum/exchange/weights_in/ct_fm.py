@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .reading import ForeignFile
-from .segres_names import is_segres, segres_recipe
+from .segres_names import is_segres, is_whole, norm_of, segres_recipe
 from .source import Recipe, Request, WeightSource
 
 
@@ -21,7 +21,13 @@ class CtFmSource(WeightSource):
 
     def recipe(self, foreign: ForeignFile, request: Request) -> Recipe:
         """Read every size from the shapes."""
-        recipe = segres_recipe(foreign)
+        asked = request.architecture.get("norm")
+        recipe = segres_recipe(foreign, str(asked) if asked else norm_of(foreign.tensors))
+        if is_whole(foreign.tensors) and recipe.architecture.get("norm") == "group" and not asked:
+            recipe.notes.append(
+                "a SegResNet whose norms have weights and no statistics: group norm, MONAI's "
+                "default, is assumed; norm=instance says otherwise"
+            )
         recipe.pretext = "SegResNet of MONAI; CT-FM's is contrast within a scan"
         recipe.spacing, recipe.patch = (3.0, 1.0, 1.0), (32, 128, 128)
         recipe.notes.append(

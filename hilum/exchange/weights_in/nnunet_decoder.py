@@ -76,8 +76,11 @@ def meanings(outputs: Sequence[Output], channels: int) -> tuple[Output, ...]:
 
 
 def classes_in(labels: Mapping[str, Any]) -> tuple[Output, ...]:
-    """Return the classes of nnU-Net's `dataset.json`; nothing for regions, which are no classes."""
+    """Return the classes of nnU-Net's `dataset.json`, or its regions, which have no background."""
     numbers = {name: value for name, value in labels.items() if str(name).lower() != "ignore"}
+    if any(isinstance(value, list | tuple) and len(value) > 1 for value in numbers.values()):
+        names = [str(name) for name in numbers if str(name).lower() != "background"]
+        return tuple(Output(kind="region", name=name) for name in names)
     try:
         order = {int(value): str(name) for name, value in numbers.items()}
     except (TypeError, ValueError):

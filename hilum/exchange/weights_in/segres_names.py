@@ -20,6 +20,22 @@ def is_segres(tensors: Mapping[str, Tensor]) -> bool:
     return any(prefix_before(tensors, first) is not None for first in (OLD, NEW))
 
 
+def is_whole(tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether the names are those of MONAI's older, whole network."""
+    return prefix_before(tensors, OLD) is not None
+
+
+def norm_of(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the norm that MONAI's older network has by default, where names do not speak against.
+
+    Its group norm has weights and no running statistics; an instance norm has neither.
+    """
+    first = next((tensor for name, tensor in tensors.items() if name.endswith(OLD)), None)
+    if first is None or len(first) % 8:
+        return None
+    return "group" if any(name.endswith(".norm1.weight") for name in tensors) else None
+
+
 def segres_weights(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """Return the encoder's tensors under our names, and the names left over.
 

@@ -18,23 +18,22 @@ from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.datasets.store.raters import raters_of
 from hilum.evaluation.charts.pictures import case_picture
 from hilum.evaluation.metrics.case import case_metrics
-from hilum.evaluation.metrics.empty import settled, state_of
 from hilum.evaluation.metrics.raters import rater_metrics
 from hilum.evaluation.metrics.scores import CaseScores, score_case, summary
-from hilum.evaluation.metrics.voxel_average_precision import voxel_average_precision
 from hilum.evaluation.settings import EvaluationSettings
 from hilum.evaluation.statistics.cohort import cohort_metrics
 
 from ..inference.predict_case import predict_case
 from ..inference.settings import InferenceSettings, Precision
 from ..operating.apply import mask_of
+from ..operating.regions import Regions, in_view
 from ..segmenter import Segmenter
+from .any_point import Numbers, whatever_the_point
 from .unannotated import hidden, looked_for, unknown
 
 Progress = Callable[[int, int, str], None]
 """Called with how many are done, how many there are, and what was done last."""
 
-Numbers = dict[str, float]
 Results = dict[str, dict[str, Numbers]]
 """Metrics of each case under each condition."""
 
@@ -69,14 +68,16 @@ def assess(
         precision: Of the network.
         progress: Called after each case.
     """
-    point = segmenter.config.operating_point
+    point, regions = segmenter.config.operating_point, segmenter.config.overlapping
 
     def predicts(case: StoredCase, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         found = predict_case(segmenter, case, settings, modalities=names, precision=precision)
-        return found, mask_of(found, case, point, names)
+        return found, mask_of(found, case, point, names, regions)
 
     able, argmax = segmenter.modalities, point.is_default
-    return assess_any(predicts, able, store, ids, conditions, folder, progress, argmax=argmax)
+    return assess_any(
+        predicts, able, store, ids, conditions, folder, progress, argmax=argmax, regions=regions
+    )
 
 
 def assess_any(
@@ -89,6 +90,7 @@ def assess_any(
     progress: Progress | None = None,
     *,
     argmax: bool = False,
+    regions: Regions | None = None,
 ) -> Results:
     """Measure whatever predicts, and write metrics, a table and pictures.
 
@@ -110,6 +112,7 @@ def assess_any(
         folder: Where to write.
         progress: Called after each case.
         argmax: Whether masks are the most probable class.
+        regions: What the classes are, if they may overlap; each is measured as one of its own.
     """
     results: Results = {condition: {} for condition in conditions}
     scores: dict[str, dict[str, CaseScores]] = {condition: {} for condition in conditions}
@@ -125,10 +128,13 @@ def assess_any(
             if names not in seen:
                 probability, mask = predicts(case, names)
                 probability, mask = hidden(probability, mask, case.annotated)
-                worth = score_case(name, 1 - probability[0], reference, case.grid, mask=mask)
-                numbers = _metrics(case, mask, len(probability))
-                numbers |= _whatever_the_point(
-                    probability, reference, numbers, argmax, case.annotated
+                ours, truth = (mask, reference) if regions is None else (mask > 0, reference)
+                if regions is not None:  # nodes are those of all regions together
+                    truth = np.where(reference == IGNORE, IGNORE, reference > 0)
+                worth = score_case(name, 1 - probability[0], truth, case.grid, mask=ours)
+                numbers = _metrics(case, mask, len(probability), regions)
+                numbers |= whatever_the_point(
+                    probability, reference, numbers, argmax, case.annotated, regions
                 )
                 seen[names] = numbers, worth
                 if condition == conditions[0]:
@@ -176,20 +182,17 @@ def measure(
     classes: Sequence[int],
     settings: EvaluationSettings | None = None,
     short_axes_mm: Mapping[int, Sequence[float]] | None = None,
+    regions: Regions | None = None,
 ) -> dict[int, Numbers]:
-    """Return the metrics of each class; see `case_metrics`."""
-    return {
-        c: case_metrics(
-            prediction,
-            reference,
-            grid,
-            volumes,
-            c,
-            settings=settings,
-            short_axes_mm=None if short_axes_mm is None else short_axes_mm[c],
+    """Return the metrics of each class, or region by its number; see `case_metrics`."""
+    found = {}
+    for c in classes:
+        (ours, value), (truth, _) = (in_view(x, regions, c) for x in (prediction, reference))
+        axes = None if short_axes_mm is None else short_axes_mm[c]
+        found[c] = case_metrics(
+            ours, truth, grid, volumes, value, settings=settings, short_axes_mm=axes
         )
-        for c in classes
-    }
+    return found
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
@@ -207,55 +210,23 @@ def dice_of(results: Results, condition: str) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-def _metrics(case: StoredCase, mask: np.ndarray, classes: int) -> Numbers:
+def _metrics(case: StoredCase, mask: np.ndarray, classes: int, regions: Regions | None) -> Numbers:
     """Return the metrics of class 1 by their names, those of others with the class behind."""
     images = {m: np.asarray(case.images[i]) for i, m in enumerate(case.modalities)}
     physical = {m: x for m, x in images.items() if modality(m).unit == "SUV"}
     reference = np.asarray(case.label)
-    found = measure(mask, reference, case.grid, physical, range(1, classes))
+    found = measure(mask, reference, case.grid, physical, range(1, classes), regions=regions)
     raters = raters_of(case)
     for c, numbers in found.items():
-        numbers |= rater_metrics(mask, reference, raters, c, case.grid.voxel_ml)
+        (ours, value), (truth, _) = (in_view(x, regions, c) for x in (mask, reference))
+        said = {name: in_view(one, regions, c)[0] for name, one in raters.items()}
+        numbers |= rater_metrics(ours, truth, said, value, case.grid.voxel_ml)
     rows = {c: n if looked_for(case.annotated, c) else unknown(n) for c, n in found.items()}
     return {
         name if c == 1 else f"{name}_class{c}": value
         for c, numbers in rows.items()
         for name, value in numbers.items()
     }
-
-
-def _whatever_the_point(
-    probability: np.ndarray,
-    reference: np.ndarray,
-    numbers: Numbers,
-    argmax: bool,
-    annotated: Sequence[int] = (),
-) -> Numbers:
-    """Return what compares segmenters apart from their points: at argmax, and threshold-free."""
-    found: Numbers = {}
-    for c in range(1, len(probability)):
-        end = "" if c == 1 else f"_class{c}"
-        truth = np.where(reference == IGNORE, IGNORE, reference == c)
-        known = looked_for(annotated, c)
-        precision = voxel_average_precision(probability[c], truth) if known else math.nan
-        found[f"voxel_average_precision{end}"] = precision
-        found[f"dice_argmax{end}"] = numbers[f"dice{end}"]
-    if not argmax:
-        plain = probability.argmax(0).astype(np.uint8)
-        for c in range(1, len(probability)):
-            end = "" if c == 1 else f"_class{c}"
-            known = looked_for(annotated, c)
-            found[f"dice_argmax{end}"] = _dice(plain, reference, c) if known else math.nan
-    return found
-
-
-def _dice(mask: np.ndarray, reference: np.ndarray, value: int) -> float:
-    known = reference != IGNORE
-    ours, truth = (mask == value) & known, (reference == value) & known
-    one, other = int(np.count_nonzero(ours)), int(np.count_nonzero(truth))
-    found = 2 * int(np.count_nonzero(ours & truth)) / max(one + other, 1)
-    state = state_of(bool(one), bool(other), not bool(known.all()))
-    return settled({"dice": found}, state, math.nan, "1")["dice"]
 
 
 def _draw(file: Path, case: StoredCase, mask: np.ndarray, dice: float) -> None:

@@ -144,8 +144,9 @@ def _measure(
         return None
     changed = perturb(case, moved, row.change, settings.seed)
     probability = predict_case(segmenter, changed, modalities=names, precision=settings.precision)
-    mask = mask_of(probability, changed, segmenter.config.operating_point, names)
-    numbers = measure(mask, np.asarray(case.label), case.grid, {}, (1,))[1]
+    point, regions = segmenter.config.operating_point, segmenter.config.overlapping
+    mask = mask_of(probability, changed, point, names, regions)
+    numbers = measure(mask, np.asarray(case.label), case.grid, {}, (1,), regions=regions)[1]
     return numbers if looked_for(case.annotated, 1) else unknown(numbers)
 
 

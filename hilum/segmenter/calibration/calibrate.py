@@ -151,7 +151,8 @@ def dice_tables(
             label = np.asarray(case.label)
             pet = pet_of(case, segmenter.modalities)
             suv = None if pet is None else pet[0]
-            tables.append(dice_of_case(found, label, case.grid.voxel_ml, settings, suv))
+            regions = segmenter.config.overlapping
+            tables.append(dice_of_case(found, label, case.grid.voxel_ml, settings, suv, regions))
     return tables
 
 

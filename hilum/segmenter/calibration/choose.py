@@ -16,6 +16,7 @@ from hilum.core.settings import Settings, validate
 from hilum.core.types import IGNORE
 
 from ..operating.point import OperatingPoint
+from ..operating.regions import Regions, in_view
 
 LOGITS = np.linspace(-4, 4, 21)
 """Where thresholds may lie: 0.02 to 0.98, 0.5 among them."""
@@ -77,6 +78,7 @@ def dice_of_case(
     voxel_ml: float,
     settings: ChoiceSettings,
     pet: np.ndarray | None = None,
+    regions: Regions | None = None,
 ) -> np.ndarray:
     """Return the Dice of a case at every candidate; all else of the case can be forgotten.
 
@@ -89,6 +91,8 @@ def dice_of_case(
         voxel_ml: Volume of a voxel.
         settings: Volumes and floors.
         pet: SUV `[D, H, W]`; without it nothing small is dropped where there is a floor.
+        regions: What the classes are, if they may overlap; a probability above 0.5 then stands in
+            place of the most probable class.
 
     Returns:
         `[classes - 1, 1 + thresholds, volumes, 1 + floors]`: the first threshold stands for the
@@ -99,10 +103,11 @@ def dice_of_case(
     shape = (1 + len(LOGITS), len(settings.volumes_ml), 1 + len(floors))
     table = np.empty((len(probability) - 1, *shape))
     for value, one in enumerate(probability[1:], 1):
-        truth = label == value
+        truth = in_view(label, regions, value)[0] == (value if regions is None else 1)
+        default = best == value if regions is None else one > np.float32(0.5)
         total = int(np.count_nonzero(truth))
         limits = special.expit(LOGITS).astype(np.float32)
-        masks = (best == value, *(one > limit for limit in limits))
+        masks = (default, *(one > limit for limit in limits))
         for row, mask in enumerate(masks):
             labels, count = components(mask)
             there = np.flatnonzero(mask)

@@ -17,6 +17,7 @@ from hilum.core.precision import autocast_dtype
 from hilum.datasets.io.scratch import empty
 
 from ..operating.apply import tempered
+from ..operating.regions import probability_of
 from ..predictor import Predictor
 from .network_input import AnyCase, PaddedInput
 from .out_of_memory import memory_advice
@@ -138,6 +139,7 @@ def predict_slabs(
     nothing = [1.0] + [0.0] * (segmenter.classes - 1 + spread)
     step = steps(segmenter)
     temperature = segmenter.config.operating_point.temperature
+    regions = segmenter.config.regions
     with (
         evaluating(segmenter),
         halved_small_maps(segmenter),
@@ -145,7 +147,8 @@ def predict_slabs(
     ):
         for rows, values in sweep(plan, image.read, network, nothing):
             _check_finite(values, case.id)
-            yield from _slab(rows, values, image.inner, segmenter.classes, uncertainty, temperature)
+            found = _Found(rows, values, image.inner, segmenter.classes, bool(regions))
+            yield from _slab(found, uncertainty, temperature)
 
 
 def _check_finite(values: Tensor, case: str) -> None:
@@ -219,6 +222,7 @@ def _network(
     """Return what makes probabilities of a batch of windows, and the variance of the foreground."""
     members = model.networks
     number = len(members) * len(flips)
+    overlapping = bool(model.config.regions)
 
     @torch.inference_mode()
     def run(batch: Tensor) -> Tensor:
@@ -229,7 +233,7 @@ def _network(
             for member in members:
                 with _autocast(batch.device, precision):
                     logits = member(seen, have)[0]
-                found = logits.float().softmax(1)
+                found = probability_of(logits.float(), overlapping)
                 found = found.flip(axes) if axes else found
                 mean = found if mean is None else mean.add_(found)
                 if spread:
@@ -245,27 +249,41 @@ def _network(
     return run
 
 
-def _slab(
-    rows: slice,
-    values: Tensor,
-    inner: tuple[slice, ...],
-    classes: int,
-    uncertainty: Uncertainty | None,
-    temperature: float,
-) -> Iterator[Slab]:
+class _Found(NamedTuple):
+    """Averages of some padded rows, and where the case lies in them."""
+
+    rows: slice
+    values: Tensor
+    inner: tuple[slice, ...]
+    classes: int
+    overlapping: bool
+
+
+def _slab(of: _Found, uncertainty: Uncertainty | None, temperature: float) -> Iterator[Slab]:
     """Yield what lies inside the case of some padded rows."""
-    depth, height, width = inner
+    rows, values, (depth, height, width), classes, overlapping = of
     low, high = max(rows.start, depth.start), min(rows.stop, depth.stop)
     if low >= high:
         return
     found = values[:, low - rows.start : high - rows.start, height, width].cpu().numpy()
-    probability = tempered(found[:classes], temperature)
+    if overlapping:  # windows, members and mirror images have each a likeliest region
+        found[0] = 1 - found[1:classes].max(0)
+    probability = tempered(found[:classes], temperature, overlapping)
     doubt = None
     if uncertainty == "variance":
         doubt = found[classes]
     elif uncertainty == "entropy":
-        doubt = -(probability * np.log(np.maximum(probability, 1e-12))).sum(0) / np.log(classes)
+        doubt = entropy_of(probability, overlapping)
     yield Slab(slice(low - depth.start, high - depth.start), probability, doubt)
+
+
+def entropy_of(probability: np.ndarray, overlapping: bool) -> np.ndarray:
+    """Return the entropy as a fraction of its maximum; of regions the mean over them."""
+    if not overlapping:
+        each = -probability * np.log(np.maximum(probability, 1e-12))
+        return each.sum(0) / np.log(len(probability))
+    both = np.stack([probability[1:], 1 - probability[1:]])
+    return -(both * np.log(np.maximum(both, 1e-12))).sum(0).mean(0) / np.log(2)
 
 
 def _autocast(device: torch.device, precision: Precision) -> torch.autocast:

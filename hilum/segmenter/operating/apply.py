@@ -18,15 +18,24 @@ from hilum.evaluation.metrics.uptake_of_node import highest_uptake
 
 from ..predictor import Predictor
 from .point import ARGMAX, OperatingPoint
+from .regions import Regions
 
 Pet = tuple[np.ndarray, Grid]
 """SUV `[D, H, W]`, and where they lie."""
 
 
-def tempered(probability: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probabilities `[classes, ...]` at a temperature: p^(1/T), summing to 1 again."""
+def tempered(probability: np.ndarray, temperature: float, overlapping: bool = False) -> np.ndarray:
+    """Return probabilities `[classes, ...]` at a temperature: p^(1/T), summing to 1 again.
+
+    Those of regions each sum to 1 with what is not of the region.
+    """
     if temperature == 1:
         return probability
+    if overlapping:
+        power = np.float32(1 / temperature)
+        each = probability[1:] ** power
+        each = each / np.maximum(each + (1 - probability[1:]) ** power, 1e-30)
+        return np.concatenate([1 - each.max(0, keepdims=True), each])
     found = probability ** np.float32(1 / temperature)
     return found / np.maximum(found.sum(0, keepdims=True), 1e-30)
 
@@ -35,6 +44,7 @@ def decide(
     foreground: Iterable[np.ndarray],
     point: OperatingPoint = ARGMAX,
     background: np.ndarray | None = None,
+    regions: Regions | None = None,
 ) -> np.ndarray:
     """Return the class of each voxel, before components are looked at.
 
@@ -43,10 +53,15 @@ def decide(
             so that a caller need not hold them all.
         point: Thresholds; without any the most probable class wins, the background on a tie.
         background: Its probability; without it what is left of 1.
+        regions: What the classes are, if they may overlap: each is above its threshold, or 0.5.
 
     Returns:
         uint8 `[D, H, W]`.
     """
+    if regions is not None:
+        limits = point.thresholds or (0.5,) * len(regions.order)
+        pairs = zip(foreground, limits, strict=True)
+        return regions.write(one > np.float32(limit) for one, limit in pairs)
     mask = best = limit = None
     for value, one in enumerate(foreground, 1):
         score = one / np.float32(point.thresholds[value - 1]) if point.thresholds else one
@@ -64,20 +79,34 @@ def decide(
     return mask
 
 
-def clean(mask: np.ndarray, grid: Grid, point: OperatingPoint, pet: Pet | None = None) -> int:
+def clean(
+    mask: np.ndarray,
+    grid: Grid,
+    point: OperatingPoint,
+    pet: Pet | None = None,
+    regions: Regions | None = None,
+) -> int:
     """Fill holes and drop components of a mask, in place; work is done in the box around it.
+
+    Components of a region are those of its union; what is left is written again in their order.
 
     Args:
         mask: Whole numbers `[D, H, W]`.
         grid: Where it lies.
         point: What to drop.
         pet: For the floor. A component that lies where there is no PET is kept by it.
+        regions: What its values make up, if its classes overlap.
 
     Returns:
         How many components were dropped.
     """
     if not point.filters or not mask.any():
         return 0
+    if regions is not None:
+        each = [regions.one(mask, number) for number in range(1, 1 + len(regions.order))]
+        dropped = sum(clean(one, grid, point, pet) for one in each)
+        mask[...] = regions.write(one > 0 for one in each)
+        return dropped
     start, stop = box_of(mask > 0)
     near = mask[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
     dropped = 0
@@ -148,6 +177,7 @@ def mask_of(
     case: StoredCase | PreparedCase,
     point: OperatingPoint,
     names: Sequence[str] | None = None,
+    regions: Regions | None = None,
 ) -> np.ndarray:
     """Return the mask of a prepared case at a point.
 
@@ -156,10 +186,11 @@ def mask_of(
         case: That it belongs to.
         point: The operating point.
         names: Modalities that the prediction used.
+        regions: What the classes are, if they may overlap.
     """
-    mask = decide(probability[1:], point, probability[0])
+    mask = decide(probability[1:], point, probability[0], regions)
     if point.filters:
-        clean(mask, case.grid, point, pet_of(case, names))
+        clean(mask, case.grid, point, pet_of(case, names), regions)
     return mask
 
 

@@ -191,7 +191,9 @@ def _predict_one(
     )
     predicted = time.monotonic()
     grid = prepared.source_grid
-    mask = mask_on_source(maps.foreground, prepared, settings.point, names)
+    mask = mask_on_source(
+        maps.foreground, prepared, settings.point, names, model.config.overlapping
+    )
     nodes = name_stations(nodes_on_source(mask, grid, case, prepared, maps), case)
     nodes = with_status(nodes, model)
     write_nodes(out, case.id, nodes)
@@ -200,7 +202,7 @@ def _predict_one(
         name = f"{case.id}_uncertainty.nii.gz"
         write_volume(out / name, map_on_source(maps.uncertainty, prepared), grid)
     if settings.probability:
-        total = maps.foreground.sum(0) if len(maps.foreground) > 1 else maps.foreground[0]
+        total = maps.either
         name = f"{case.id}_probability.nii.gz"
         write_volume(out / name, map_on_source(total, prepared), grid)
     write_volume(out / files[0], mask, grid, np.uint8)

@@ -20,6 +20,7 @@ from hilum.evaluation.metrics.nodes import Image, node_table
 
 from ..operating.apply import clean, decide, pet_of
 from ..operating.point import ARGMAX, OperatingPoint
+from ..operating.regions import Regions
 
 AROUND_MM = 15.0
 """Kept around the nodes when they are measured."""
@@ -33,11 +34,20 @@ class Maps:
         foreground: float32 `[classes - 1, D, H, W]`, probability of each class but the background.
         mask: uint8 `[D, H, W]`, the class at the operating point.
         uncertainty: float32 `[D, H, W]`, if asked for.
+        overlapping: Whether a voxel may be of several classes.
     """
 
     foreground: np.ndarray
     mask: np.ndarray
     uncertainty: np.ndarray | None = None
+    overlapping: bool = False
+
+    @property
+    def either(self) -> np.ndarray:
+        """Probability that a voxel is of any class, float32 `[D, H, W]`."""
+        if len(self.foreground) == 1:
+            return self.foreground[0]
+        return self.foreground.max(0) if self.overlapping else self.foreground.sum(0)
 
 
 def mask_on_source(
@@ -45,6 +55,7 @@ def mask_on_source(
     prepared: PreparedCase,
     point: OperatingPoint | None = None,
     names: Sequence[str] | None = None,
+    regions: Regions | None = None,
 ) -> np.ndarray:
     """Return the class of each voxel of the original grid; background outside.
 
@@ -57,6 +68,7 @@ def mask_on_source(
         prepared: The case that it belongs to.
         point: How to decide; the most probable class if not given.
         names: Modalities that were used: a floor of uptake looks at no other.
+        regions: What the classes are, if they may overlap.
 
     Returns:
         uint8 on `prepared.source_grid`.
@@ -65,8 +77,8 @@ def mask_on_source(
     mask = np.zeros(prepared.source_grid.shape, np.uint8)
     for rows, slab in slabs(prepared.source_grid):
         parts = (resample(one, prepared.grid, slab, antialias=False) for one in foreground)
-        mask[rows] = decide(parts, point)
-    clean(mask, prepared.source_grid, point, pet_of(prepared, names))
+        mask[rows] = decide(parts, point, regions=regions)
+    clean(mask, prepared.source_grid, point, pet_of(prepared, names), regions)
     return mask
 
 
@@ -119,6 +131,7 @@ def nodes_on_source(
     def here(values: np.ndarray) -> np.ndarray:
         return resample(values, prepared.grid, around, antialias=False)
 
-    probability = sum((here(one) for one in maps.foreground), np.zeros((), np.float32))
+    each = [here(one) for one in maps.foreground]
+    probability = np.max(each, 0) if maps.overlapping else np.sum(each, 0)
     uncertainty = None if maps.uncertainty is None else here(maps.uncertainty)
     return node_table(cut, around, volumes, probability=probability, uncertainty=uncertainty)

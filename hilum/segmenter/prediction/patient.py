@@ -95,7 +95,8 @@ def segment(
             precision=precision,
             uncertainty=uncertainty,
         )
-        mask = mask_on_source(maps.foreground, prepared, model.config.operating_point, names)
+        point, regions = model.config.operating_point, model.config.overlapping
+        mask = mask_on_source(maps.foreground, prepared, point, names, regions)
         nodes = nodes_on_source(mask, prepared.source_grid, case, prepared, maps)
         doubt = maps.uncertainty
         return Prediction(
@@ -130,7 +131,9 @@ def predict_maps(
         empty((model.classes - 1, *sides), np.float32),
         np.zeros(sides, np.uint8),
         empty(sides, np.float32) if uncertainty else None,
+        bool(model.config.regions),
     )
+    regions = model.config.overlapping
     for slab in predict_slabs(
         model,
         prepared,
@@ -140,10 +143,10 @@ def predict_maps(
         uncertainty=uncertainty,
     ):
         maps.foreground[:, slab.rows] = slab.probability[1:]
-        maps.mask[slab.rows] = decide(slab.probability[1:], point, slab.probability[0])
+        maps.mask[slab.rows] = decide(slab.probability[1:], point, slab.probability[0], regions)
         if maps.uncertainty is not None:
             maps.uncertainty[slab.rows] = slab.uncertainty
-    clean(maps.mask, prepared.grid, point, pet_of(prepared, modalities))
+    clean(maps.mask, prepared.grid, point, pet_of(prepared, modalities), regions)
     return maps
 
 

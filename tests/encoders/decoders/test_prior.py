@@ -24,6 +24,7 @@ ENCODER_OF: dict[str, dict[str, Any]] = {
         "heads": [3, 6, 12, 24],
         "fine": "block",
     },
+    "unet3d": {"name": "unet3d", "features": 4},
     "segresnet": {"name": "segresnet", "filters": 8, "blocks": [1, 1]},
     "segresnet_ds": {"name": "segresnet", "filters": 8, "blocks": [1, 1]},
 }

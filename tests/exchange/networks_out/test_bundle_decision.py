@@ -8,11 +8,55 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from monai.data import MetaTensor
 
+from hilum.core.geometry import Grid
 from hilum.core.settings import validate
-from hilum.exchange.networks_out.bundle_decision import decision, tempering
-from hilum.segmenter.operating.apply import decide, tempered
+from hilum.exchange.networks_out.bundle_decision import (
+    decision,
+    filtering,
+    not_expressed,
+    tempering,
+)
+from hilum.segmenter.operating.apply import clean, decide, tempered
 from hilum.segmenter.operating.point import OperatingPoint
+
+
+def run(steps: list[dict[str, Any]], pred: Any) -> Any:
+    """Return what a bundle makes of a prediction."""
+    imports = ["$import torch", "$import numpy as np", "$from scipy import ndimage"]
+    after = {"_target_": "Compose", "transforms": steps}
+    parser = ConfigParser({"imports": imports, "after": after})
+    parser.parse()
+    parser.get_parsed_content("imports")
+    return parser.get_parsed_content("after")({"pred": pred})["pred"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"fill_holes": True},
+        {"min_volume_ml": 0.1},
+        {"at_most": 2},
+        {"fill_holes": True, "min_volume_ml": 0.05, "at_most": 3},
+        {"suv_floor": 3, "min_volume_ml": 0.5, "at_most": 4},
+    ],
+)
+def test_components_are_those_of_the_point(values: dict[str, Any]) -> None:
+    point = validate(OperatingPoint, values)
+    grid = Grid.from_spacing((9, 10, 11), (2.0, 3.0, 2.5))
+    draw = np.random.default_rng(1)
+    mask = draw.choice(np.array([0, 1, 2], np.uint8), grid.shape, p=[0.8, 0.12, 0.08])
+    mask[1:6, 1:6, 1:6], mask[3, 3, 3] = 1, 0
+    image = MetaTensor(torch.from_numpy(mask)[None].float(), affine=torch.from_numpy(grid.affine))
+    found = np.asarray(run(filtering(point, 3), image))[0]
+    # Without its floor a point drops nothing by volume, and the bundle says so.
+    told = point.model_copy(update={"suv_floor": None, "min_volume_ml": 0.0})
+    expected = mask.copy()
+    clean(expected, grid, told if point.suv_floor else point)
+    np.testing.assert_array_equal(found, expected)
+    assert (expected != mask).any()
+    assert ("SUV floor of 3" in not_expressed(point)) == bool(point.suv_floor)
 
 
 @pytest.mark.parametrize(
@@ -28,12 +72,6 @@ def test_the_mask_is_that_of_the_point(values: dict[str, Any]) -> None:
     point = validate(OperatingPoint, values)
     generator = torch.Generator().manual_seed(0)
     probability = (2 * torch.randn((3, 4, 5, 6), generator=generator)).softmax(0)
-    steps = [*tempering(point), decision(point)]
-    parser = ConfigParser(
-        {"imports": ["$import torch"], "after": {"_target_": "Compose", "transforms": steps}}
-    )
-    parser.parse()
-    parser.get_parsed_content("imports")
-    found = parser.get_parsed_content("after")({"pred": probability})["pred"]
+    found = run([*tempering(point), decision(point)], probability)
     cooled = tempered(probability.numpy(), point.temperature)
     np.testing.assert_array_equal(np.asarray(found)[0], decide(cooled[1:], point, cooled[0]))

@@ -61,7 +61,10 @@ def test_the_older_network_is_read_though_its_levels_begin_with_the_stride(
         norm=("INSTANCE", {"affine": True}),
     ).eval()  # fmt: skip
     torch.save(network.state_dict(), tmp_path / "old.pt")
-    folder, report = import_weights("auto", tmp_path / "old.pt", tmp_path / "e", modalities=["ct"])
+    folder, report = import_weights(
+        "auto", tmp_path / "old.pt", tmp_path / "e", modalities=["ct"],
+        architecture={"norm": "instance"},
+    )  # fmt: skip
     x = torch.randn(1, 1, 8, 12, 16)
     _, down = network.encode(x)
     for ours, theirs in zip(rebuilt(folder)(x), down, strict=True):

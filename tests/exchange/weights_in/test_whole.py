@@ -109,6 +109,14 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Any], str,
         "suprem",
         "unknown channel 1",
     ),
+    "SegResNet": (
+        lambda: SegResNet(
+            init_filters=8, in_channels=2, out_channels=2, blocks_down=(1, 2, 1), blocks_up=(1, 1)
+        ),
+        lambda n: {"state_dict": below("net.")(n)},
+        "ct_fm",
+        "unknown channel 1",
+    ),
     "SegResNetDS": (
         lambda: SegResNetDS(
             init_filters=8, in_channels=2, blocks_down=(1, 2, 1), dsdepth=2, norm="batch"
@@ -168,10 +176,15 @@ def test_half_a_network_is_refused_and_its_encoder_is_not(tmp_path: Path) -> Non
     assert report.covered == 1
 
 
-def test_regions_and_odd_labels_are_no_classes(tmp_path: Path) -> None:
+def test_regions_are_no_classes_and_odd_labels_are_nothing(tmp_path: Path) -> None:
     labels = {"background": 0, "whole": [1, 2], "core": 2}
     torch.save(checkpoint(plain(), labels), tmp_path / "f.pth")
     folder, _ = import_weights(
         "auto", tmp_path / "f.pth", tmp_path / "o", modalities=BOTH, whole=True
+    )
+    assert list(map(str, read_network(folder).config.outputs)) == ["region whole", "region core"]
+    torch.save(checkpoint(plain(), {"background": 0, "node": 2}), tmp_path / "g.pth")
+    folder, _ = import_weights(
+        "auto", tmp_path / "g.pth", tmp_path / "p", modalities=BOTH, whole=True
     )
     assert {o.kind for o in read_network(folder).config.outputs} == {"unknown"}
