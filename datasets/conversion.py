@@ -107,7 +107,7 @@ def _stamp(conversion: Conversion) -> dict[str, object]:
             stat = file.stat()
         except OSError as error:
             raise DataError(
-                "the file must exist", case=conversion.case.id, file=file, found=error.strerror
+                f"the file cannot be read: {error.strerror}", case=conversion.case.id, file=file
             ) from error
         inputs[str(file.absolute())] = [stat.st_size, stat.st_mtime_ns]
     return {"version": VERSION, "key": conversion.key, "inputs": inputs}

@@ -175,7 +175,7 @@ def find_root(root: Path, fits: Callable[[Path], bool], expected: str) -> Path:
             return False
 
     if not root.is_dir():
-        raise DataError("the folder must exist", file=root)
+        raise DataError("no such folder", file=root)
     if does(root):
         return root
     below = [path for path in folders(root) if does(path)]

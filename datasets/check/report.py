@@ -51,7 +51,9 @@ class Problem:
     def line(self) -> str:
         """Return the problem as one line."""
         text = f"{self.severity:5} {self.case or 'cohort'}: {self.rule}"
-        text += f", found {self.found}" if self.found else ""
+        # What is not there is named, not found.
+        between = ": " if self.rule.startswith("no such ") else ", found "
+        text += f"{between}{self.found}" if self.found else ""
         return text + (f"; {self.remedy}" if self.remedy else "")
 
 

@@ -95,7 +95,7 @@ def _series(path: Path, progress: Progress | None = None) -> Sequence[Series]:
     if path.is_dir():
         return group(crawl(path, progress=progress).headers)
     if not path.is_file():
-        raise DataError("the file or folder must exist", file=path)
+        raise DataError("no such file or folder", file=path)
     # One file stands for its series.
     found: Found = crawl(path.parent, progress=progress)
     here = {h["SeriesInstanceUID"] for h in found.headers if h.file.name == path.name}

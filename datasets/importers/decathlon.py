@@ -74,7 +74,7 @@ def _entries(description: Mapping[str, Any], part: str) -> list[tuple[str, dict[
 def _file(root: Path, text: object, case: str) -> Path:
     file = root / str(text)
     if not file.is_file():
-        raise DataError("the file must exist", case=case, file=file)
+        raise DataError("no such file", case=case, file=file)
     return file
 
 

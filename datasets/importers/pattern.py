@@ -89,7 +89,7 @@ def import_pattern(source: Source) -> Imported:
             "a pattern must hold {modality}", found=settings.pattern, remedy="or add modality=ct"
         )
     if not source.root.is_dir():
-        raise DataError("the folder must exist", file=source.root)
+        raise DataError("no such folder", file=source.root)
     words = source.words({})
     found, passed = _match(source.root, settings, words)
     if not found:

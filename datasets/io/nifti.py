@@ -136,7 +136,7 @@ def write_volume(
 def _open(path: str | Path, case: str | None) -> Nifti1Image:
     path = Path(path)
     if not path.exists():
-        raise DataError("the file must exist", case=case, file=path, remedy="mend the manifest")
+        raise DataError("no such file", case=case, file=path, remedy="mend the manifest")
     if path.is_dir() or not path.name.lower().endswith(ENDINGS):
         raise DataError("a volume must be a .nii.gz or .nii file", case=case, file=path)
     try:

@@ -25,7 +25,7 @@ def read_image(path: Path, case: str | None = None) -> Volume:
     """
     sitk = _library(path)
     if not path.is_file():
-        raise DataError("the file must exist", case=case, file=path)
+        raise DataError("no such file", case=case, file=path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:

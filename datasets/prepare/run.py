@@ -165,9 +165,7 @@ def _stamps(case: Case) -> dict[str, list[object]]:
     stamps: dict[str, list[object]] = {}
     for name, file in case.files.items():
         if not file.is_file():
-            raise DataError(
-                "the file must exist", case=case.id, file=file, remedy="mend the manifest"
-            )
+            raise DataError("no such file", case=case.id, file=file, remedy="mend the manifest")
         about = file.stat()
         stamps[name] = [str(file.absolute()), about.st_size, about.st_mtime_ns]
     return stamps

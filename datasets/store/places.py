@@ -85,7 +85,7 @@ def read_index(place: Place, version: int) -> tuple[dict[str, Any], dict[str, Pa
 def _read(path: Path, version: int) -> dict[str, Any]:
     if not (path / "store.json").exists():
         raise StoreError(
-            "a case store must hold store.json",
+            "no case store: store.json is missing",
             file=path,
             remedy="make one with `hilum prepare MANIFEST --out FOLDER`, or let it finish",
         )

@@ -99,7 +99,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json_of(path.read_bytes())
     except FileNotFoundError as error:
-        raise UserError("the file must exist", file=path) from error
+        raise UserError("no such file", file=path) from error
     except OSError as error:
         raise UserError("the file must be readable", file=path, found=error.strerror) from error
     except PlainError as error:
@@ -121,7 +121,7 @@ def read_rows(
     try:
         yield from rows_of(Path(path).read_text(encoding="utf-8"), wanted)
     except FileNotFoundError as error:
-        raise UserError("the file must exist", file=path) from error
+        raise UserError("no such file", file=path) from error
     except (PlainError, UnicodeDecodeError) as error:
         raise UserError("the file must hold JSON in each line", file=path, found=error) from None
 

@@ -94,7 +94,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         value = yaml_of(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SettingsError("the settings file must exist", file=path) from None
+        raise SettingsError("no such settings file", file=path) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError("the settings file must be readable", file=path, found=error) from None
     except PlainError as error:

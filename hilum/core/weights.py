@@ -46,7 +46,7 @@ def read_weights(
         after = path.stat()
     except FileNotFoundError:
         raise CheckpointError(
-            "the weights must exist", file=path, remedy="copy the whole folder again"
+            "no such weights", file=path, remedy="copy the whole folder again"
         ) from None
     except (SafetensorError, OSError) as error:
         told = " ".join(str(error).split())

@@ -81,7 +81,7 @@ def test_a_folder_without_ct_names_what_is_there(mask: Path, tmp_path: Path) -> 
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="must hold a CT series, found no DICOM series"):
         run(mask, tmp_path / "none", "--out", tmp_path / "out")
-    with pytest.raises(UserError, match="folder must exist"):
+    with pytest.raises(UserError, match="no such folder"):
         run(mask, tmp_path / "nowhere", "--out", tmp_path / "out")
 
 

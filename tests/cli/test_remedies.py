@@ -28,7 +28,7 @@ FOREIGN_CALL = re.compile(r"wandb sync --sync-all|huggingface-cli [^`]*|nnUNetv2
 """Calls of other programs, in messages of ours."""
 NAMED = re.compile(r"--(?:name|value|modality) (?:'[^']*'|\S+)|, got .*")
 """What these options take are words of the data, not settings; what came in is no advice."""
-PLACEHOLDERS = {"key", "word", "class", "x", "suv"}
+PLACEHOLDERS = {"key", "word", "class", "x", "suv", "a", "b"}
 """In messages that say how a thing is written."""
 DOORS = {
     "datasets/importers/": [("import",), ("predict",)],

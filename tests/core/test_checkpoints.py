@@ -101,7 +101,7 @@ def test_missing_and_unexpected_tensors_are_listed() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("model.safetensors", None, "must exist"),
+        ("model.safetensors", None, "no such"),
         ("model.safetensors", b"\x00" * 20, "must be a whole safetensors file"),
         ("model.pth", b"pickle", "must be a .safetensors file"),
     ],

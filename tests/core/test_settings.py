@@ -125,5 +125,5 @@ def test_a_file_that_is_no_settings_file_is_named(tmp_path: Path, text: str) -> 
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"none\.yaml: the settings file must exist"):
+    with pytest.raises(SettingsError, match=r"none\.yaml: no such settings file"):
         load(Train, [tmp_path / "none.yaml"])

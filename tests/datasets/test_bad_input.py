@@ -112,10 +112,10 @@ def as_mr(cohort: Builder, key: str) -> None:
 # What is spoilt in case b, and the start of the one problem that must be found. A `!` marks what a
 # single case can show, so that preparation must refuse it, too.
 BLOCKS: dict[str, tuple[Callable[[Builder], object], str]] = {
-    "missing file": (lambda c: file_of(c, "pet").unlink(), "!the file must exist, found /"),
+    "missing file": (lambda c: file_of(c, "pet").unlink(), "!no such file: /"),
     "missing label": (
         lambda c: set_case(c, label=c.folder / "none.nii.gz"),
-        "!the file must exist, found /",
+        "!no such file: /",
     ),
     "no NIfTI": (
         lambda c: file_of(c, "ct").write_text("text"),
@@ -281,7 +281,7 @@ def test_a_duplicate_case_does_not_hide_the_others(cohort: Builder) -> None:
     problems = [problem.line() for problem in check(path).problems]
     assert len(problems) == 2
     assert "block a: a case may stand in one row only, found lines 2 and 5" in problems[0]
-    assert problems[1].startswith("block b: the file must exist")
+    assert problems[1].startswith("block b: no such file")
 
 
 def test_what_blocks_is_named_first(cohort: Builder) -> None:

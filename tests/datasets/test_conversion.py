@@ -92,7 +92,7 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
     jobs = conversions(source)
     (tmp_path / "b").unlink()
     found = convert(source, jobs, Imported())
-    assert f"case b: {tmp_path / 'b'}: the file must exist" in found.left_out[0].reason
+    assert f"case b: {tmp_path / 'b'}: the file cannot be read: No such" in found.left_out[0].reason
 
 
 def _noted(folder: Path) -> list[Note]:

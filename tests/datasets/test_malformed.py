@@ -271,7 +271,7 @@ SPOILT: dict[str, tuple[Spoil, str, str]] = {
     "a link to nowhere": (
         instead("pet.nii.gz", lambda path: path.symlink_to("nowhere.nii.gz")),
         "pet.nii.gz",
-        "must exist",
+        "no such",
     ),
     "a link to itself": (
         instead("pet.nii.gz", lambda path: path.symlink_to(path.name)),

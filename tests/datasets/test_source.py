@@ -87,7 +87,7 @@ def test_another_wrong_root_is_an_error_with_the_nearest_guess(tmp_path: Path, w
 
 
 def test_a_missing_root_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the folder must exist"):
+    with pytest.raises(DataError, match="no such folder"):
         find_root(tmp_path / "none", fits, "a mark")
 
 

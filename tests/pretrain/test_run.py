@@ -232,7 +232,7 @@ def test_a_store_that_changed_is_refused(
             SettingsError,
             "one entry per stage",
         ),
-        ({"store": "/nowhere"}, StoreError, "must hold store.json"),
+        ({"store": "/nowhere"}, StoreError, "store.json is missing"),
         ({"init_from": "/nowhere"}, UserError, "encoder folder must hold config.json"),
     ],
 )

@@ -86,7 +86,7 @@ def read_foreign(path: str | Path, sha256: str | None = None) -> ForeignFile:
     path = Path(path)
     file = _weights_of(path) if path.is_dir() else path
     if not file.is_file():
-        raise CheckpointError("the weights file must exist", file=path)
+        raise CheckpointError("no such weights file", file=path)
     digest = _digest(file)
     if sha256 is not None and digest != sha256.lower().removeprefix("sha256:"):
         raise CheckpointError(

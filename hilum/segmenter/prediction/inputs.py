@@ -112,7 +112,7 @@ def find_cases(
             file=path,
             remedy="give it by its modality: --ct FILE, --pet FILE, --modality mr_t1=FILE",
         )
-    raise DataError("the file or folder must exist", file=path)
+    raise DataError("no such file or folder", file=path)
 
 
 def _of_files(volumes: dict[str, Path], model: Predictor) -> Case:
@@ -131,7 +131,7 @@ def _of_folders(volumes: dict[str, Path], model: Predictor, source: Source) -> F
     check_known(model, volumes)
     for name, path in volumes.items():
         if not path.exists():
-            raise DataError("the file or folder must exist", file=path, remedy=f"see {name}={path}")
+            raise DataError("no such file or folder", file=path, remedy=f"see {name}={path}")
     first = next(iter(volumes.values()))
     name = stem_of(first) or first.resolve().name
     if name.lower() in volumes:

@@ -85,7 +85,7 @@ def gallery(folder: str | Path, manifest: str | Path | None = None) -> Gallery:
     """Return the cases to show; none is read yet."""
     place = Path(folder)
     if not place.is_dir():
-        raise DataError("the folder must exist", file=place)
+        raise DataError("no such folder", file=place)
     known = {case.id: case for case in read_manifest(manifest)} if manifest else {}
     found = dict(_found(place, known))
     if not found:

@@ -52,7 +52,7 @@ def watch(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError("the folder to watch must exist", file=folder)
+        raise DataError("no such folder to watch", file=folder)
     skip = {path.resolve() for path in ignore}
     known: dict[Path, _Entry] = {}
     count = 0

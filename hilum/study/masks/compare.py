@@ -145,7 +145,7 @@ def _check(
 ) -> None:
     for folder in (first, second):
         if not folder.is_dir():
-            raise DataError("the folder of masks must exist", file=folder)
+            raise DataError("no such folder of masks", file=folder)
     if first.resolve() == second.resolve():
         raise SettingsError("the two folders of masks must differ", found=f"{first} twice")
     masks = (first.resolve(), second.resolve())

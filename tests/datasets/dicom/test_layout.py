@@ -274,7 +274,7 @@ def test_nothing_to_import_is_one_clear_error(tmp_path: Path) -> None:
         DataError, match=r"DICOM series of CT, PET or MR, found 0 DICOM files and 1"
     ):
         run(tmp_path / "in", tmp_path / "out")
-    with pytest.raises(DataError, match="the folder must exist"):
+    with pytest.raises(DataError, match="no such folder"):
         run(tmp_path / "none", tmp_path / "out")
 
 

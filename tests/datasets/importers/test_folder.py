@@ -73,7 +73,7 @@ def test_a_folder_without_clear_cases_is_refused(
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the folder must exist"):
+    with pytest.raises(DataError, match="no such folder"):
         cases_of(tmp_path / "none")
 
 

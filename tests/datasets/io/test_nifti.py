@@ -218,7 +218,7 @@ def sheared(path: Path) -> Path:
 
 
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "missing": (lambda path: path / "a.nii.gz", "the file must exist"),
+    "missing": (lambda path: path / "a.nii.gz", "no such file"),
     "folder": (folder, "must be a .nii.gz or .nii file"),
     "another ending": (lambda path: text(path, "a.png"), "must be a .nii.gz or .nii file"),
     "text": (text, "must be readable NIfTI"),

@@ -40,7 +40,7 @@ def test_what_is_no_volume_is_refused_in_one_line(tmp_path: Path) -> None:
         (flat, "found 2 dimensions, 1 numbers"),
         (vectors, "found 3 dimensions, 2 numbers"),
         (tmp_path / "cut.nrrd", "the file must be readable"),
-        (tmp_path / "none.nrrd", "the file must exist"),
+        (tmp_path / "none.nrrd", "no such file"),
     ):
         with pytest.raises(DataError, match=message) as error:
             read_image(path, "a")

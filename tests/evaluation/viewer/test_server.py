@@ -33,7 +33,7 @@ def case() -> Shown:
 
 
 def broken() -> Shown:
-    raise DataError("the ct file must exist", case="b", file="ct.nii.gz")
+    raise DataError("no such ct file", case="b", file="ct.nii.gz")
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_case_is_read_once_however_often_it_is_asked_for(address: str) -> None
 def test_a_case_that_cannot_be_read_says_why(address: str) -> None:
     status, kind, body = ask(address, "1/case.json")
     assert (status, kind) == (422, "application/json")
-    assert json.loads(body)["error"] == "case b: ct.nii.gz: the ct file must exist"
+    assert json.loads(body)["error"] == "case b: ct.nii.gz: no such ct file"
 
 
 @pytest.mark.parametrize(

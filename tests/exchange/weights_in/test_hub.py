@@ -94,7 +94,7 @@ def test_without_the_network_the_error_says_where_to_put_the_file(cache: Path) -
 
 
 def test_a_path_that_is_not_there_is_no_name(tmp_path: Path, cache: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"folder/best.pth: the weights file must exist"):
+    with pytest.raises(CheckpointError, match=r"folder/best.pth: no such weights file"):
         import_weights("auto", "folder/best.pth", tmp_path / "e", modalities=["ct"])
 
 

@@ -126,7 +126,7 @@ def test_archives_pages_and_pointers_are_named(tmp_path: Path) -> None:
     }  # fmt: skip
     for name, word in words.items():
         assert word in refused(tmp_path / name)
-    assert "must exist" in refused(tmp_path / "nothing.pt")
+    assert "no such" in refused(tmp_path / "nothing.pt")
 
 
 def test_a_program_is_told_from_weights(tmp_path: Path) -> None:

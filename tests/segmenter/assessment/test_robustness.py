@@ -148,7 +148,7 @@ def test_evaluate_knows_the_matrix_too(tmp_path: Path) -> None:
     folder = [str(tmp_path / "segmenter"), str(tmp_path / "store"), "--out", str(tmp_path / "o")]
     ours = run.invoke(app, ["evaluate", *folder, "--robustness"]).exception
     theirs = run.invoke(app, ["robustness", *folder]).exception
-    assert "a case store must hold store.json" in str(ours)
+    assert "no case store: store.json is missing" in str(ours)
     assert str(ours) == str(theirs)
     wrong = run.invoke(app, ["evaluate", *folder, "--robustness", "shift=3"]).exception
     assert "did you mean 'shifts'" in str(wrong)

@@ -137,7 +137,7 @@ def test_what_cannot_be_told_is_a_clear_error(threshold: Segmenter, tmp_path: Pa
     case = write_case(tmp_path / "p1", "ct")
     with pytest.raises(DataError, match="does not say what it is; give it by its modality: --ct"):
         find_cases(case / "ct.nii.gz", threshold, tmp_path)
-    with pytest.raises(DataError, match="file or folder must exist"):
+    with pytest.raises(DataError, match="no such file or folder"):
         find_cases(tmp_path / "none", threshold, tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="must hold DICOM"):

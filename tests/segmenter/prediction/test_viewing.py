@@ -127,7 +127,7 @@ def test_masks_without_scans_and_empty_folders_say_what_to_do(
 ) -> None:
     with pytest.raises(DataError, match=r"hilum predict SEGMENTER --out DIR.*--manifest"):
         gallery(masks[0])
-    with pytest.raises(DataError, match="folder must exist"):
+    with pytest.raises(DataError, match="no such folder"):
         gallery(tmp_path / "none")
     other = write_volume(
         masks[0] / "a.nii.gz", np.ones((3, 4, 5), np.uint8), FLIPPED.crop((0, 0, 0), (3, 4, 5))
@@ -282,7 +282,7 @@ def test_a_case_that_cannot_be_read_is_named_on_the_page(
 ) -> None:
     (masks[1].parent / "a" / "pet.nii.gz").unlink()
     page = browse(*masks)
-    message = "document.getElementById('message')?.textContent.includes('the file must exist')"
+    message = "document.getElementById('message')?.textContent.includes('no such file')"
     page.wait(message, True)
     page.press(".")
     page.wait("document.body.dataset.drawn", "1/4")

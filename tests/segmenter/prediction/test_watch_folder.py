@@ -92,5 +92,5 @@ def test_ctrl_c_ends_it_in_peace(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="folder to watch must exist"):
+    with pytest.raises(DataError, match="no such folder to watch"):
         watch(tmp_path / "none", print)

@@ -198,7 +198,7 @@ def test_an_earlier_result_survives_a_refusal(folders: Path, tmp_path: Path) -> 
     [
         ({"masks_b": "one"}, "must differ"),
         ({"masks_b": "one/../one"}, "must differ"),
-        ({"masks_b": "nowhere"}, "must exist"),
+        ({"masks_b": "nowhere"}, "no such"),
         ({"out": "two"}, "must not lie among the masks"),
         ({"names": ("x", "x")}, "two different names"),
         ({"names": ("../x", "y")}, "two different names"),
