@@ -16,7 +16,7 @@ from hilum.core.registry import build
 from hilum.core.seen import Seen
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.loading.datamodule import PatchData
-from hilum.datasets.loading.settings import PatchSettings
+from hilum.datasets.loading.settings import LoadingSettings, PatchSettings
 from hilum.datasets.loading.sources import check_weights
 from hilum.datasets.splits import Split, counted, left_out_line, make_split
 from hilum.datasets.store.case_store import CaseStore
@@ -222,22 +222,24 @@ def patches_of(
         store,
         split.train,
         () if on_cases else split.validation,
-        patches=PatchSettings(
-            settings.patch,
-            segmenter.modalities,
-            settings.foreground,
-            settings.hard,
-            organs=tuple(settings.organs.numbers),
-            zscored=segmenter.config.zscored,
-            copies=settings.copies,
-            soft=learns_shares(settings, store, split),
-            weights=settings.weights,
+        loading=LoadingSettings(
+            PatchSettings(
+                settings.patch,
+                segmenter.modalities,
+                settings.foreground,
+                settings.hard,
+                organs=tuple(settings.organs.numbers),
+                zscored=segmenter.config.zscored,
+                copies=settings.copies,
+                soft=learns_shares(settings, store, split),
+                weights=settings.weights,
+            ),
+            batch_size=trainer.batch_size,
+            accumulate=trainer.accumulate,
+            steps=trainer.steps,
+            seed=settings.seed,
+            workers=readers(trainer),
         ),
         augmentation=augmentation,
-        batch_size=trainer.batch_size,
-        accumulate=trainer.accumulate,
-        steps=trainer.steps,
-        seed=settings.seed,
-        workers=readers(trainer),
         finish=maps_for(loss, segmenter.classes, bool(settings.organs.numbers)),
     )

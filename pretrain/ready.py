@@ -22,7 +22,7 @@ from hilum.core.weights import read_weights
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.leakage import check_unseen, seen_in
 from hilum.datasets.loading.datamodule import PatchData
-from hilum.datasets.loading.settings import PatchSettings
+from hilum.datasets.loading.settings import LoadingSettings, PatchSettings
 from hilum.datasets.loading.sources import check_weights
 from hilum.datasets.splits import left_out_line, make_split
 from hilum.datasets.store.case_store import CaseStore
@@ -127,16 +127,16 @@ def ready(
     data = PatchData(
         store,
         *chosen,
-        patches=PatchSettings(
-            settings.patch, tuple(names), labelled=False, weights=settings.weights
+        loading=LoadingSettings(
+            PatchSettings(settings.patch, tuple(names), labelled=False, weights=settings.weights),
+            batch_size=settings.trainer.batch_size,
+            accumulate=settings.trainer.accumulate,
+            steps=settings.trainer.steps,
+            seed=derive(settings.seed, "patches"),
+            workers=readers(settings.trainer),
         ),
         augmentation=augmentation,
         late=task.views > 1,
-        batch_size=settings.trainer.batch_size,
-        accumulate=settings.trainer.accumulate,
-        steps=settings.trainer.steps,
-        seed=derive(settings.seed, "patches"),
-        workers=readers(settings.trainer),
     )
     seen, notes = _seen(settings, store, chosen, task)
     probe = _probe(store, settings, names, augmentation)

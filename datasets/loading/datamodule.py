@@ -17,7 +17,7 @@ from ..store.organs import check_organs
 from .loader import PatchLoader
 from .patches import PatchDataset
 from .prefetch import OnDevice
-from .settings import PatchSettings
+from .settings import LoadingSettings
 
 VALIDATION_SEED = 0
 """Validation patches are the same in every run, so that their losses can be compared."""
@@ -46,15 +46,9 @@ class PatchData(pl.LightningDataModule):
         ids: Sequence[str],
         validation: Sequence[str] = (),
         *,
-        patches: PatchSettings,
+        loading: LoadingSettings,
         augmentation: PairedAugmentation | None = None,
         late: bool = False,
-        batch_size: int,
-        steps: int,
-        seed: int,
-        workers: int = 0,
-        accumulate: int = 1,
-        validation_batches: int = 8,
         finish: Callable[[Batch], Batch] | None = None,
     ) -> None:
         """Say what the run draws.
@@ -63,36 +57,21 @@ class PatchData(pl.LightningDataModule):
             store: Where the cases are.
             ids: Training cases.
             validation: Cases of the validation patches; none for no validation.
-            patches: Which patches. Half of the validation patches lie on nodes, none on uptake;
-                their labels have no organs and no shares, nothing is pasted into them, and stores
-                of a pool have no weight.
+            loading: Which patches, and how they are read. Half of the validation patches lie on
+                nodes, none on uptake; their labels have no organs and no shares, nothing is pasted
+                into them, and stores of a pool have no weight.
             augmentation: Changes the training patches. Without one, patches are given as they are
                 stored.
             late: Whether the module makes several views of a patch, or shows it to a teacher, too.
-            batch_size: Samples per batch and process.
-            steps: Optimiser steps of the whole run.
-            seed: Seed of the run.
-            workers: Threads that read; 0 reads when the network waits.
-            accumulate: Batches per optimiser step.
-            validation_batches: How many fixed batches validate.
             finish: Adds to each training batch what is made of augmented patches on the host, such
                 as maps of labels; so patches are then changed while they are read, on a GPU too.
                 Not with `late`.
         """
         super().__init__()
-        counts = {"batch_size": batch_size, "steps": steps, "accumulate": accumulate}
-        counts |= {"workers": workers + 1, "validation_batches": validation_batches}
-        for name, count in counts.items():
-            if count < 1:
-                least = 0 if name == "workers" else 1
-                found = count - 1 if name == "workers" else count
-                raise SettingsError(f"{name} must be at least {least}", found=found)
         self.store, self.ids, self.validation = store, tuple(ids), tuple(validation)
-        self.patches, self.augmentation, self.late = patches, augmentation, late
+        self.loading, self.augmentation, self.late = loading, augmentation, late
         self.finish = None if late else finish
-        self.batch_size, self.steps, self.accumulate = batch_size, steps, accumulate
-        self.seed, self.workers, self.validation_batches = seed, workers, validation_batches
-        organs = patches.organs
+        organs = loading.patches.organs
         check_organs([store[name] for name in self.ids if organs], organs, store.path)
         self.done = 0
         dataset = self._training(0)
@@ -119,9 +98,9 @@ class PatchData(pl.LightningDataModule):
         world, rank = (
             (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         )
-        batches = self.steps * self.accumulate
-        total = batches * self.batch_size * world
-        left = range(total // self.steps * self.done + rank, total, world)
+        batches = self.loading.steps * self.loading.accumulate
+        total = batches * self.loading.batch_size * world
+        left = range(total // self.loading.steps * self.done + rank, total, world)
         loader = self._loader(self._training(total), left, batches, self.finish)
         if self.trainer is None or not self._on_gpu():
             return loader
@@ -141,9 +120,9 @@ class PatchData(pl.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Go on after the steps that were done."""
         self.done = int(state_dict["done"])
-        if not 0 <= self.done <= self.steps:
+        if not 0 <= self.done <= self.loading.steps:
             raise SettingsError(
-                f"a run of {self.steps} steps cannot go on from another place",
+                f"a run of {self.loading.steps} steps cannot go on from another place",
                 found=f"{self.done} steps done",
                 remedy="keep steps as it was, or begin a new run",
             )
@@ -157,9 +136,9 @@ class PatchData(pl.LightningDataModule):
     ) -> PatchLoader:
         return PatchLoader(
             dataset,
-            self.batch_size,
+            self.loading.batch_size,
             indices,
-            workers=self.workers,
+            workers=self.loading.workers,
             length=length,
             pin=self._on_gpu(),
             finish=finish,
@@ -188,9 +167,9 @@ class PatchData(pl.LightningDataModule):
         return PatchDataset(
             self.store,
             self.ids,
-            self.patches,
+            self.loading.patches,
             length,
-            self.seed,
+            self.loading.seed,
             box=box,
             augmentation=augmentation,
         )
@@ -200,7 +179,7 @@ class PatchData(pl.LightningDataModule):
             self.store,
             self.validation,
             replace(
-                self.patches,
+                self.loading.patches,
                 foreground=0.5,
                 hard=0.0,
                 organs=(),
@@ -208,7 +187,7 @@ class PatchData(pl.LightningDataModule):
                 soft=False,
                 weights={},
             ),
-            self.validation_batches * self.batch_size,
+            self.loading.validation_batches * self.loading.batch_size,
             VALIDATION_SEED,
             box=self._box() if self.late else None,
         )

@@ -1,4 +1,4 @@
-"""Which patches a run draws: one object from the command down to whoever reads them."""
+"""Which patches a run draws, and how it reads them: one object from the command down each."""
 
 from __future__ import annotations
 
@@ -70,3 +70,35 @@ class PatchSettings:
                 "foreground and hard must leave no more than all",
                 found=f"{self.foreground} and {self.hard}",
             )
+
+
+@dataclass(frozen=True)
+class LoadingSettings:
+    """The patches of a whole run: which, how many and how they are read; checked when it is made.
+
+    Attributes:
+        patches: Which patches.
+        batch_size: Samples per batch and process.
+        steps: Optimiser steps of the run.
+        seed: Seed of the run.
+        workers: Threads that read; 0 reads when the network waits.
+        accumulate: Batches per optimiser step.
+        validation_batches: Number of fixed batches that validate.
+
+    Raises:
+        SettingsError: If a number is out of bounds.
+    """
+
+    patches: PatchSettings
+    batch_size: int
+    steps: int
+    seed: int
+    workers: int = 0
+    accumulate: int = 1
+    validation_batches: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "steps", "workers", "accumulate", "validation_batches"):
+            found, least = getattr(self, name), int(name != "workers")
+            if found < least:
+                raise SettingsError(f"{name} must be at least {least}", found=found)

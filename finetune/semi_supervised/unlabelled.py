@@ -14,7 +14,7 @@ from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.loading.datamodule import PatchData
 from hilum.datasets.loading.loader import PatchLoader
 from hilum.datasets.loading.prefetch import OnDevice
-from hilum.datasets.loading.settings import PatchSettings
+from hilum.datasets.loading.settings import LoadingSettings, PatchSettings
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.training.threads import readers
@@ -100,21 +100,23 @@ def unlabelled_patches(
     return PatchData(
         store,
         unlabelled_cases(store, split, modalities),
-        patches=PatchSettings(
-            settings.patch,
-            tuple(modalities),
-            labelled=False,
-            zscored=tuple(zscored),
-            weights=settings.weights,
+        loading=LoadingSettings(
+            PatchSettings(
+                settings.patch,
+                tuple(modalities),
+                labelled=False,
+                zscored=tuple(zscored),
+                weights=settings.weights,
+            ),
+            batch_size=max(replayed, trainer.batch_size if settings.teacher.weight else 1),
+            accumulate=trainer.accumulate,
+            steps=trainer.steps,
+            seed=derive(settings.seed, "unlabelled"),
+            workers=readers(trainer),
         ),
         augmentation=PairedAugmentation(
             modalities, settings.patch, store.spacing, settings.augmentation, zscored
         ),
-        batch_size=max(replayed, trainer.batch_size if settings.teacher.weight else 1),
-        accumulate=trainer.accumulate,
-        steps=trainer.steps,
-        seed=derive(settings.seed, "unlabelled"),
-        workers=readers(trainer),
         late=True,
     )
 

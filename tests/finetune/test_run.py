@@ -300,7 +300,7 @@ def test_two_cases_can_be_learned_by_heart(
 def test_what_patches_lie_on_is_what_the_settings_say(store: CaseStore) -> None:
     asked = {"foreground": 0.5, "hard": 0.25, "copies": {"p": 0.4, "margin_mm": 3}}
     _, data = parts_of(settings(store, **asked))
-    drawn = data.patches
+    drawn = data.loading.patches
     assert (drawn.foreground, drawn.hard) == (0.5, 0.25)
     assert drawn.copies is not None
     assert (drawn.copies.p, drawn.copies.margin_mm) == (0.4, 3)

@@ -20,7 +20,7 @@ from hilum.core.geometry import Grid, IntTriple
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.batch import Batch
 from hilum.datasets.loading.datamodule import PatchData
-from hilum.datasets.loading.settings import PatchSettings
+from hilum.datasets.loading.settings import LoadingSettings, PatchSettings
 from hilum.datasets.store.case_store import (
     VERSION,
     CaseStore,
@@ -37,6 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
 SIDES: IntTriple = (14, 16, 18)
 PATCH: IntTriple = (6, 7, 8)
 DRAWN = ("modalities", "foreground", "hard", "labelled")
+READ = ("batch_size", "steps", "seed", "accumulate", "workers", "validation_batches")
 
 
 @pytest.fixture
@@ -70,10 +71,12 @@ def store(tmp_path: Path) -> CaseStore:
 
 
 def data_of(store: CaseStore, **changes: Any) -> PatchData:
-    settings: dict[str, Any] = {"batch_size": 2, "steps": 5, "seed": 3}
-    settings |= {"ids": store.ids[:2], "validation": store.ids[2:]}
+    given: dict[str, Any] = {"ids": store.ids[:2], "validation": store.ids[2:]}
     drawn = {name: changes.pop(name) for name in DRAWN if name in changes}
-    return PatchData(store, patches=PatchSettings(PATCH, **drawn), **(settings | changes))
+    read: dict[str, Any] = {"batch_size": 2, "steps": 5, "seed": 3}
+    read |= {name: changes.pop(name) for name in READ if name in changes}
+    loading = LoadingSettings(PatchSettings(PATCH, **drawn), **read)
+    return PatchData(store, loading=loading, **(given | changes))
 
 
 def seen(data: PatchData) -> list[Batch]:

@@ -17,7 +17,7 @@ from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.loading.datamodule import PatchData
-from hilum.datasets.loading.settings import PatchSettings
+from hilum.datasets.loading.settings import LoadingSettings, PatchSettings
 from hilum.datasets.manifest import read_manifest, write_manifest
 from hilum.datasets.prepare.run import PrepareSettings, prepare
 from hilum.datasets.raters.fusing import fuse
@@ -75,7 +75,7 @@ def test_patches_carry_the_shares_of_the_answers(
     settings = validate(AugmentationSettings, {} if augment else _STILL)
     patches = PatchSettings((12, 12, 12), foreground=1.0, soft=True)
     data = PatchData(
-        store, ["a", "alone"], ["a"], patches=patches, batch_size=4, steps=1, seed=0,
+        store, ["a", "alone"], ["a"], loading=LoadingSettings(patches, 4, steps=1, seed=0),
         augmentation=PairedAugmentation(store.modalities, (12, 12, 12), store.spacing, settings),
     )  # fmt: skip
     batch: Any = next(iter(data.train_dataloader()))

@@ -15,7 +15,7 @@ from hilum.core.errors import DataError
 from hilum.core.geometry import Grid
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.loading.datamodule import PatchData
-from hilum.datasets.loading.settings import PatchSettings
+from hilum.datasets.loading.settings import LoadingSettings, PatchSettings
 from hilum.datasets.manifest import write_manifest
 from hilum.datasets.prepare.run import PrepareSettings, prepare
 from hilum.datasets.store.case_store import CaseStore
@@ -74,10 +74,9 @@ def test_only_training_patches_have_organs(store: CaseStore) -> None:
         store,
         ["a"],
         ["b"],
-        patches=PatchSettings((4, 4, 4), organs=(5,)),
-        batch_size=1,
-        steps=2,
-        seed=0,
+        loading=LoadingSettings(
+            PatchSettings((4, 4, 4), organs=(5,)), batch_size=1, steps=2, seed=0
+        ),
     )
     assert data._training(2).settings.organs == (5,)
     assert data._validating().settings.organs == ()
@@ -88,10 +87,9 @@ def test_a_head_without_any_mask_of_organs_is_an_error(store: CaseStore) -> None
         PatchData(
             store,
             ["b"],
-            patches=PatchSettings((4, 4, 4), organs=(5,)),
-            batch_size=1,
-            steps=1,
-            seed=0,
+            loading=LoadingSettings(
+                PatchSettings((4, 4, 4), organs=(5,)), batch_size=1, steps=1, seed=0
+            ),
         )
 
 
