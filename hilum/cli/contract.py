@@ -16,10 +16,10 @@ def contract(
     ],
     kind: Annotated[
         str | None,
-        typer.Option(help="encoders, fusion, pretext, losses or formats; found out if empty."),
+        typer.Option(help="As in `hilum list`, for a name that several kinds have."),
     ] = None,
 ) -> None:
-    """Run hilum's contract tests on an encoder, strategy, task, loss or importer."""
+    """Run hilum's contract tests on a method: encoder, loss, importer, metric and so on."""
     from hilum.contracts.run import contract as run
 
     say(f"{name} keeps its contract: {run(name, kind)} checks passed")

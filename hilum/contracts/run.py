@@ -10,19 +10,29 @@ from typing import Any
 import pytest
 
 from hilum.core.errors import SettingsError, UserError, did_you_mean
+from hilum.core.modality import MODALITIES
 from hilum.core.registry import Table
 from hilum.datasets.importers.importing import FORMATS
 from hilum.encoders import ENCODERS
+from hilum.encoders.decoders import DECODERS
+from hilum.evaluation.metrics.table import METRICS
+from hilum.exchange.networks_out.exporting import TARGETS
+from hilum.exchange.weights_in import SOURCES
 from hilum.fusion import STRATEGIES
 from hilum.losses import LOSSES
 from hilum.pretrain import TASKS
 
 TABLES: dict[str, Table[Any]] = {
     "encoders": ENCODERS,
+    "decoders": DECODERS,
     "fusion": STRATEGIES,
     "pretext": TASKS,
     "losses": LOSSES,
     "formats": FORMATS,
+    "modalities": MODALITIES,
+    "metrics": METRICS,
+    "sources": SOURCES,
+    "targets": TARGETS,
 }
 """Kinds that have a contract; the file of that name in this folder holds its checks."""
 
@@ -62,8 +72,8 @@ def contract(name: str, kind: str | None = None) -> int:
     """Run every check that our own methods of the kind must pass, and return how many passed.
 
     Args:
-        name: Of an encoder, fusion strategy, pretext task, loss or format; or `module:Class`.
-        kind: `encoders`, `fusion`, `pretext`, `losses` or `formats`; found out if not given.
+        name: Of a method of any kind of `TABLES`; or `module:Class`, or `module:OBJECT`.
+        kind: One of `TABLES`, as in `hilum list`; found out if not given.
 
     Raises:
         SettingsError: If there is no such method, or it does not import.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hilum.contracts.run import TABLES
+
 pytest.register_assert_rewrite(
-    *(f"hilum.contracts.{kind}" for kind in ("encoders", "fusion", "pretext", "losses", "formats"))
+    *(f"hilum.contracts.{kind}" for kind in TABLES),
 )
 
 
@@ -13,4 +15,4 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a check on each entry of its table."""
     table = getattr(metafunc.module, "TABLE", None)
     if table is not None and "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(table.ours))
+        metafunc.parametrize("name", getattr(metafunc.module, "NAMES", list(table.ours)))

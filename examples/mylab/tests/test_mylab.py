@@ -7,16 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mylab.decoder import TopDownDecoder
 from mylab.encoder import StridedEncoder
 from mylab.fusion import _maximum
 from mylab.layout import write_example
 from mylab.loss import LogDiceLoss
 from mylab.metric import volume_ratio
 
+from hilum.core.checkpoints import EncoderConfig, save_encoder
 from hilum.core.geometry import Grid
+from hilum.core.settings import validate
 from hilum.core.weights import read_weights
 from hilum.datasets.importers.importing import read_layout
 from hilum.datasets.source import Source
+from hilum.exchange.networks_out.exporting import export
 from hilum.exchange.weights_in.importing import import_weights
 
 
@@ -46,6 +50,28 @@ def test_the_size_that_is_listed_is_that_of_the_network() -> None:
     made = StridedEncoder(in_channels=2)
     assert sum(p.numel() for p in made.parameters()) == count
     assert strides == tuple(s[0] for s in made.strides)
+
+
+def test_the_way_up_is_by_hand() -> None:
+    """With projections and convolutions that pass on: the sum of the maps, each brought up."""
+    made = TopDownDecoder((1, 1), ((1, 1, 1), (2, 2, 2)), classes=1, prior=None, width=1)
+    for part in (*made.projections, *made.smooth, made.head):
+        torch.nn.init.dirac_(part.weight)
+        torch.nn.init.zeros_(part.bias)
+    fine, coarse = torch.rand(1, 1, 2, 4, 2), torch.rand(1, 1, 1, 2, 1)
+    up = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
+    assert torch.allclose(made([fine, coarse])[0], fine + up)
+
+
+def test_the_arrays_are_the_weights(tmp_path: Path) -> None:
+    made = StridedEncoder(in_channels=1, features=[4, 8])
+    about = {"architecture": {"name": "strided", "features": [4, 8]}, "modalities": ("ct",)}
+    about |= {"spacing": (1.0, 1.0, 1.0), "patch": (8, 8, 8)}
+    source = save_encoder(tmp_path / "encoder", made, validate(EncoderConfig, about))
+    arrays = np.load(export(source, "arrays", tmp_path / "out") / "weights.npz")
+    assert set(arrays.files) == set(made.state_dict())
+    for name, value in made.state_dict().items():
+        assert np.array_equal(arrays[name], value.numpy()), name
 
 
 def test_the_archive_is_read(tmp_path: Path) -> None:

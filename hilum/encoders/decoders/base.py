@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,19 @@ class Decoder(nn.Module, ABC):
 
     Attributes:
         spec: Name and parameters that build it again.
+        small: Parameters of a small one, which the contract tests build.
+        small_pyramid: Channels and strides of a small pyramid that it takes, for the same.
 
     The constructor gets `channels`, `strides` (of the pyramid, finest first) and `classes` (output
     channels), and as far as it names them `deep_supervision` and `prior`; all else is a parameter
     that JSON can hold.
     """
 
+    small: ClassVar[Mapping[str, Any]] = {}
+    small_pyramid: ClassVar[tuple[tuple[int, ...], tuple[IntTriple, ...]]] = (
+        (8, 16, 16),
+        ((1, 1, 1), (1, 2, 2), (2, 4, 4)),
+    )
     spec: dict[str, Any]
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from monai.networks.nets.segresnet import SegResNet
 from torch import Tensor, nn
@@ -27,6 +28,8 @@ class SegresnetDecoder(Decoder):
         blocks: Residual blocks of each level, coarsest first.
         norm: `instance`, `batch` or `group`.
     """
+
+    small_pyramid: ClassVar = ((8, 16, 32), ((1, 1, 1), (2, 2, 2), (4, 4, 4)))
 
     def __init__(
         self,

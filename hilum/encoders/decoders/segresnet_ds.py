@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import ClassVar
 
 from monai.networks.nets.segresnet_ds import SegResNetDS
 from torch import Tensor, nn
@@ -30,6 +31,8 @@ class SegresnetDsDecoder(Decoder):
         norm: `instance`, `batch` or `group`.
         heads: Levels with a head, the finest one first; empty: all.
     """
+
+    small_pyramid: ClassVar = ((8, 16, 32), ((1, 1, 1), (2, 2, 2), (4, 4, 4)))
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from monai.networks.blocks.dynunet_block import UnetOutBlock
 from monai.networks.blocks.unetr_block import UnetrBasicBlock, UnetrUpBlock
@@ -31,6 +32,8 @@ class SwinUnetrDecoder(Decoder):
         classes: Output channels.
         prior: Expected fraction of each foreground class; `None` leaves the bias alone.
     """
+
+    small_pyramid: ClassVar = ((4, 4, 8, 16, 32, 64), tuple((2**n,) * 3 for n in range(6)))
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from hilum.core.errors import CheckpointError
 from hilum.core.files import atomic_folder, hash_of_file, read_json, write_json
 from hilum.core.outputs import check_output
 from hilum.core.registry import Table, find
+from hilum.core.weights import read_weights
 
 REPORT = "export.json"
 """Beside the exported files: what they are, from where, their hashes, and what was measured."""
@@ -75,7 +76,7 @@ def export(folder: str | Path, target: str, out: str | Path, *, tolerance: float
 
     Raises:
         SettingsError: If the target is unknown.
-        CheckpointError: If the folder cannot become it, or its outputs would differ.
+        CheckpointError: If the folder is damaged or cannot become it, or its outputs would differ.
         UserError: If a library is missing, or `out` holds something else.
     """
     source, place = Path(folder), Path(out)
@@ -91,6 +92,7 @@ def export(folder: str | Path, target: str, out: str | Path, *, tolerance: float
             remedy=f"it can become {', '.join(able)}",
         )
     check_output(place, "export", earlier=REPORT, inputs=[source])
+    read_weights(source)  # not every writer looks at what it copies
     write = form.writer(target)
     with atomic_folder(place) as part:
         measured = write(source, part, tolerance)

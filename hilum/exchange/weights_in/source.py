@@ -6,6 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -125,6 +126,10 @@ class WeightSource(ABC):
         Raises:
             CheckpointError: If it is of this source, but not of a network that we have.
         """
+
+    def example(self, folder: Path) -> Path | None:
+        """Write a small file of one channel as the source has them, for its contract, if it can."""
+        return None
 
 
 def renamed(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from hilum.encoders.stunet import StunetEncoder
 
 from .nnunet_decoder import classes_in, meanings
 from .reading import ForeignFile
@@ -60,6 +64,13 @@ class StunetSource(WeightSource):
                 spec, decoder, meanings(known, channels), tuple(n for n in rest if n not in unused)
             )
         return recipe
+
+    def example(self, folder: Path) -> Path:
+        """Write the way down of a small network."""
+        made = StunetEncoder(in_channels=1, features=[4, 8, 8], blocks=[1, 2, 1])
+        state = {name.removeprefix("inner."): v for name, v in made.state_dict().items()}
+        torch.save({"state_dict": state}, folder / "small.model")
+        return folder / "small.model"
 
 
 def _depths(tensors: Mapping[str, Tensor], start: str) -> list[int]:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import torch
+
 from hilum.exchange.weights_in.reading import ForeignFile
 from hilum.exchange.weights_in.source import Recipe, Request, WeightSource, renamed
+
+from .encoder import StridedEncoder
 
 PREFIX = "mylab_net."
 
@@ -26,3 +32,9 @@ class ZooSource(WeightSource):
         weights, unused = renamed(foreign.tensors, [(r"mylab_net\.(levels\..*)", r"\1")])
         features = [len(weights[f"levels.{n}.0.weight"]) for n in range(len(weights) // 3)]
         return Recipe({"name": "strided", "features": features}, weights, unused)
+
+    def example(self, folder: Path) -> Path:
+        """Write a network of two levels as our zoo has it."""
+        made = StridedEncoder(in_channels=1, features=[4, 8])
+        torch.save({PREFIX + k: v for k, v in made.state_dict().items()}, folder / "net.pt")
+        return folder / "net.pt"

@@ -1,0 +1,3 @@
+"""Our own decoders keep what `hilum contract` asks of anyone's."""
+
+from hilum.contracts.decoders import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""Our own modalities keep what `hilum contract` asks of anyone's."""
+
+from hilum.contracts.modalities import *  # noqa: F403
