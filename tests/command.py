@@ -1,4 +1,4 @@
-"""The command line in this process: as the `hilum` script does it, without loading torch again."""
+"""The command line in this process or in one of its own, without loading torch again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 from hilum.cli.app import main
+
+from .warm import python
 
 
 def hilum(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -31,7 +33,12 @@ def hilum(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedPr
     return subprocess.CompletedProcess(line, code, out.getvalue(), err.getvalue())
 
 
+def process_of(*words: str | Path) -> list[str]:
+    """Return what starts a command as a process, without the type checks of the tests."""
+    return [python(), "-P", "-m", "hilum", *map(str, words)]
+
+
 def script(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command as a process, without the type checks of the tests."""
+    """Run the installed command as a process that starts cold, without the type checks."""
     line = [Path(sys.executable).with_name("hilum"), *words]
     return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)

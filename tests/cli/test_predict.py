@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,9 +20,8 @@ from hilum.datasets.io.nifti import read_label, write_volume
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
 
-from ..command import hilum
+from ..command import hilum, process_of
 
-HILUM = Path(sys.executable).with_name("hilum")
 GRID = Grid.from_spacing((14, 20, 22), (4.0, 4.0, 4.0))
 
 
@@ -85,7 +83,7 @@ def test_a_watched_folder_is_predicted_until_ctrl_c(folds: Path, tmp_path: Path)
     inbox, out = tmp_path / "in", tmp_path / "out"
     inbox.mkdir()
     process = subprocess.Popen(
-        [HILUM, "predict", folds / "0", "--watch", inbox, "--out", out, "--settle", "0.2"],
+        process_of("predict", folds / "0", "--watch", inbox, "--out", out, "--settle", "0.2"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

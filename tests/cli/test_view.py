@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -19,7 +18,7 @@ from hilum.core.geometry import Grid
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.manifest import write_manifest
 
-HILUM = Path(sys.executable).with_name("hilum")
+from ..command import process_of
 
 
 def test_a_folder_without_predictions_is_refused(tmp_path: Path) -> None:
@@ -36,7 +35,7 @@ def test_a_viewer_answers_until_ctrl_c(tmp_path: Path) -> None:
     ct = write_volume(tmp_path / "raw" / "ct.nii.gz", np.full(grid.shape, 40, np.int16), grid)
     write_volume(tmp_path / "masks" / "a.nii.gz", mask, grid)
     manifest = write_manifest(tmp_path / "raw" / "manifest.csv", [Case("a", "a", {"ct": ct})])
-    words = [HILUM, "view", tmp_path / "masks", "--manifest", manifest, "--no-browser"]
+    words = process_of("view", tmp_path / "masks", "--manifest", manifest, "--no-browser")
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[0]

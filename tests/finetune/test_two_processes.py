@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import load_file
 
 from hilum.datasets.store.case_store import CaseStore
 
+from ..command import process_of
 from ..tiny_cohort import ENCODER
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def config(store: CaseStore, file: Path, **trainer: Any) -> Path:
 
 
 def command(folder: Path, file: Path) -> list[str]:
-    return [sys.executable, "-P", "-m", "hilum", "finetune", "--out", str(folder), "-c", str(file)]
+    return process_of("finetune", "--out", folder, "-c", file)
 
 
 def run(folder: Path, file: Path) -> None:
@@ -82,17 +82,16 @@ def test_two_processes_end_as_one_with_twice_the_batch(store: CaseStore, tmp_pat
 
 
 def test_two_processes_stop_together_and_go_on(store: CaseStore, tmp_path: Path) -> None:
-    file = config(store, tmp_path / "two.yaml", batch_size=1, devices=2, steps=400, save_every=400)
+    file = config(store, tmp_path / "two.yaml", batch_size=1, devices=2, steps=150, save_every=150)
     folder = tmp_path / "run"
     with subprocess.Popen(command(folder, file), stdout=subprocess.PIPE) as process:
         ends = time.monotonic() + 120
         while time.monotonic() < ends and not (folder / "metrics.jsonl").exists():
-            time.sleep(0.1)
-        time.sleep(0.5)
+            time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 75
     state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    assert 0 < state["global_step"] < 400
+    assert 0 < state["global_step"] < 150
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
     run(folder, file)
     assert (folder / "DONE").exists()
