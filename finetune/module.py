@@ -122,7 +122,7 @@ class FinetuneModule(pl.LightningModule):
             progress = self._place() / self.settings.trainer.steps
             apart = self.teacher.loss(self.segmenter, unlabelled, progress)
             loss, named["train/consistency"] = loss + apart, apart.detach()
-        log_terms(self.trainer, named)
+        log_terms(self, named)
         return loss
 
     def _pasted(self, batch: Batch, unlabelled: Batch | None, batch_idx: int) -> Batch:

@@ -91,7 +91,7 @@ class PretrainModule(pl.LightningModule):
         loss, terms = self.task.loss(
             self.view(batch, True, "train", int(self.trainer.global_step), part)
         )
-        log_terms(self.trainer, {f"train/{name}": value for name, value in terms.items()})
+        log_terms(self, {f"train/{name}": value for name, value in terms.items()})
         return touch(self, loss) if self._whole else loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

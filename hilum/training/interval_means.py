@@ -52,8 +52,16 @@ class IntervalMeans(pl.Callback):
         self._sums = {name: torch.tensor(pair, dtype=torch.float64) for name, pair in pairs}
 
 
-def log_terms(trainer: pl.Trainer, terms: Mapping[str, Tensor]) -> None:
-    """Have the means of terms logged with the next line, in a run that `fit` trains."""
+def log_terms(module: pl.LightningModule, terms: Mapping[str, Tensor]) -> None:
+    """Have the means of terms logged with the next line, in a run that `fit` trains.
+
+    Callbacks find the values of the step itself in `trainer.callback_metrics`.
+    """
+    module.log_dict(dict(terms), logger=False, batch_size=1)
+    try:
+        trainer = module.trainer
+    except RuntimeError:  # without a run there is no line
+        return
     for callback in getattr(trainer, "callbacks", ()):
         if isinstance(callback, IntervalMeans):
             callback.add(terms)

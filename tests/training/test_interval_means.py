@@ -38,7 +38,7 @@ def test_a_log_line_is_the_mean_of_the_steps_since_the_last(
     class Terms(toy.ToyModule):
         def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
             loss = super().training_step(batch, batch_idx)
-            log_terms(self.trainer, {"train/term": loss.detach()})
+            log_terms(self, {"train/term": loss.detach()})
             terms[self.trainer.global_step + 1] = [float(loss.detach())]
             return loss
 

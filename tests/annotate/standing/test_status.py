@@ -21,7 +21,7 @@ from hilum.datasets.manifest import write_manifest
 def run(folder: Path, train: list[str], dice: dict[str, float | None]) -> None:
     (folder / "test").mkdir(parents=True)
     (folder / "split.json").write_text(json.dumps({"train": train, "test": list(dice)}))
-    cases = {name: {"metrics": {"dice": value}} for name, value in dice.items()}
+    cases = {n: {"patient": n, "metrics": {"dice": value}} for n, value in dice.items()}
     (folder / "test" / "metrics.json").write_text(json.dumps({"ct+pet": cases, "ct": {}}))
 
 
