@@ -30,9 +30,13 @@ def test_a_recipe_is_valid_and_says_how_to_run_it(path: Path) -> None:
         load(KINDS[path.parent.name], [path], store="store")
 
 
-def test_the_demo_is_valid_and_compares_with_early_fusion() -> None:
+def test_the_demo_shows_no_label_one_and_two_beside_a_rule_without_learning() -> None:
     study = validate(StudySettings, {**STUDY, "store": "store"})
     cells = expand(study, Path("out"), "data")
     check_settings(cells)
     assert [cell.stage for cell in cells].count("pretrain") == 1
-    assert len(cells) == 17
+    told = {(cell.levels["arm"], cell.levels["labels"]) for cell in cells[1:]}
+    nodes = "synthetic nodes, early fusion"
+    assert told >= {("SUV above 4", "n=0"), (nodes, "n=0"), (nodes, "n=1"), (nodes, "n=2")}
+    assert {("scratch, early fusion", "n=1"), ("scratch, late fusion", "n=2")} <= told
+    assert len(cells) == 13
