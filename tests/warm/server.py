@@ -176,15 +176,16 @@ def ended(kind: str, name: str, safe: bool) -> int:
     return code
 
 
-for module in IMPORTED:
-    importlib.import_module(module)
-if len(list(Path("/proc/self/task").iterdir())) > 1:
-    raise SystemExit("a process with threads cannot be forked")
-gc.collect()
-gc.freeze()  # no collection of a fork goes through what is shared
-asked = Server(sys.argv[1]).serve()
-left = ended(*become(asked, sys.argv[2]))
-if left < 0:
-    signal.signal(-left, signal.SIG_DFL)
-    os.kill(os.getpid(), -left)
-os._exit(left)
+if __name__ == "__main__":  # collected by name, too
+    for module in IMPORTED:
+        importlib.import_module(module)
+    if len(list(Path("/proc/self/task").iterdir())) > 1:
+        raise SystemExit("a process with threads cannot be forked")
+    gc.collect()
+    gc.freeze()  # no collection of a fork goes through what is shared
+    asked = Server(sys.argv[1]).serve()
+    left = ended(*become(asked, sys.argv[2]))
+    if left < 0:
+        signal.signal(-left, signal.SIG_DFL)
+        os.kill(os.getpid(), -left)
+    os._exit(left)
