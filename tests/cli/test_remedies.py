@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,8 +111,15 @@ def sources() -> list[Path]:
     return list({file.resolve(): file for file in found}.values())
 
 
-TREES = {str(f.relative_to(ROOT)): ast.parse(f.read_text("utf-8")) for f in sources()}
-TEXTS = [text for file, tree in TREES.items() for text in texts_of(tree, file)]
+@functools.cache
+def trees() -> dict[str, ast.Module]:
+    """Return every source by its file; not at import, which every worker does."""
+    return {str(f.relative_to(ROOT)): ast.parse(f.read_text("utf-8")) for f in sources()}
+
+
+@functools.cache
+def texts() -> list[Text]:
+    return [text for file, tree in trees().items() for text in texts_of(tree, file)]
 
 
 def options_of(command: Any) -> dict[str, Any]:
@@ -160,9 +168,9 @@ def wrong_in(words: list[str]) -> str:
 
 
 def test_the_walk_finds_what_there_is() -> None:
-    assert len(TEXTS) > 3000
-    assert sum(text.shown for text in TEXTS) > 300
-    (one,) = [text for text in TEXTS if "which `hilum check` compares" in text.text]
+    assert len(texts()) > 3000
+    assert sum(text.shown for text in texts()) > 300
+    (one,) = [text for text in texts() if "which `hilum check` compares" in text.text]
     assert one.file.endswith("unknown_names.py")
     assert wrong_in(["predict", "--pett", "x"]) == "hilum predict has no --pett"
     assert wrong_in(["study", "rerun"]) == "no command study rerun"
@@ -174,9 +182,12 @@ def test_the_walk_finds_what_there_is() -> None:
 
 def test_every_command_line_in_a_message_is_one() -> None:
     # What names the command of a run has it from the run.
-    texts = [text for text in TEXTS if text.text != "run of `hilum X`: X"]
+    others = [text for text in texts() if text.text != "run of `hilum X`: X"]
     wrong = [
-        (str(text), why) for text in texts for words in calls(text.text) if (why := wrong_in(words))
+        (str(text), why)
+        for text in others
+        for words in calls(text.text)
+        if (why := wrong_in(words))
     ]
     assert not wrong
 
@@ -192,7 +203,7 @@ def commands_of(file: str) -> list[Any]:
 def test_every_option_in_a_message_is_one_of_the_commands_that_say_it() -> None:
     wrong = [
         (str(text), option)
-        for text in TEXTS
+        for text in texts()
         if text.file not in FOREIGN
         for option in re.findall(r"(?<![\w-])--[a-z][-a-z_]*", FOREIGN_CALL.sub("", text.text))
         if not any(option in (*options_of(c), "--help") for c in commands_of(text.file))
@@ -205,7 +216,9 @@ def names_of_settings() -> set[str]:
 
     Read from the sources: to import every method would take a minute.
     """
-    classes = [n for tree in TREES.values() for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+    classes = [
+        n for tree in trees().values() for n in ast.walk(tree) if isinstance(n, ast.ClassDef)
+    ]
     settings, count = {"Settings"}, 0
     while count != len(settings):
         count = len(settings)
@@ -224,7 +237,7 @@ def test_every_setting_in_a_message_is_one() -> None:
     known = names_of_settings() | PLACEHOLDERS
     wrong = [
         (str(text), key)
-        for text in TEXTS
+        for text in texts()
         if text.shown
         for key in re.findall(
             r"(?<![\w.-])([a-z_][a-z_0-9]*(?:\.[a-z_]+)*)=(?!=)", NAMED.sub("", text.text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from hilum.datasets.importers.importing import import_cohort
 from hilum.datasets.io.nifti import read_grid, read_label, read_volume, write_volume
 from hilum.datasets.manifest import read_manifest, write_manifest
 from hilum.datasets.nnunet_export import NnunetExport, export_nnunet
+
+from ..warm import python
 
 CT = Grid.from_spacing((10, 14, 12), (3.0, 1.5, 2.0), (-7.0, 4.0, 100.0))
 PET = Grid.from_spacing((9, 8, 7), (3.5, 4.0, 4.5), (-9.0, 1.0, 98.0))
@@ -270,7 +271,7 @@ def test_nnunets_own_check_and_planner_take_it(dataset: Path, tmp_path: Path) ->
         "nnUNet_results": str(tmp_path / "results"),
     }
     ran = subprocess.run(
-        [sys.executable, "-P", "plan.py", str(dataset)],
+        [python(), "-P", "plan.py", str(dataset)],
         cwd=tmp_path,
         env=os.environ | folders,
         capture_output=True,

@@ -6,9 +6,10 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..warm import python
 
 DOCS = Path(__file__).parents[2] / "docs"
 HEAD = """
@@ -61,7 +62,7 @@ def execute(page: Path, folder: Path) -> None:
     script = folder / "page.py"
     script.write_text("\n".join(lines), encoding="utf-8")
     env = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, "-P", str(script)]
+    words = [python(), "-P", str(script)]
     done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 

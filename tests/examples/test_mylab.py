@@ -12,11 +12,14 @@ import pytest
 
 from hilum.datasets.store.case_store import CaseStore
 
+from ..command import process_of
+from ..warm import python
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "mylab"
-HILUM = [sys.executable, "-P", "-m", "hilum"]
 KINDS = {
     "encoders": "strided",
+    "decoders": "top_down",
     "fusion": "maximum",
     "pretext": "denoise",
     "losses": "log_dice",
@@ -24,6 +27,7 @@ KINDS = {
     "metrics": "volume_ratio",
     "modalities": "oct",
     "sources": "mylab_zoo",
+    "targets": "arrays",
 }
 SMALL = ["trainer.steps=2", "patch=[16,16,16]", "trainer.tracking.mode=disabled", "pictures=0"]
 
@@ -55,23 +59,27 @@ def run(*words: str, at: Path | None = None, **more: str) -> subprocess.Complete
     )
 
 
+def hilum(*words: str, at: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return run(*process_of(*words), at=at)
+
+
 def test_each_kind_is_listed_with_where_it_comes_from(place: Path) -> None:
-    said = run(*HILUM, "list", at=place)
+    said = hilum("list", at=place)
     assert said.returncode == 0, said.stderr
     for kind, name in KINDS.items():
         part = said.stdout.split(f"{kind}\n")[1].split("\n\n")[0]
         (line,) = [line for line in part.splitlines() if line.split()[0] == name]
         assert "[mylab 0.1.0, mylab." in line
         assert "warning" not in part
-    assert "mylab" not in run(*HILUM, "list").stdout
+    assert "mylab" not in hilum("list").stdout
 
 
 def test_its_own_tests_and_every_contract_pass(place: Path) -> None:
-    done = run(sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider",
+    done = run(python(), "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider",
                str(EXAMPLE / "tests"), at=place)  # fmt: skip
     assert done.returncode == 0, done.stdout
-    for kind in ("encoders", "fusion", "pretext", "losses", "formats"):
-        done = run(*HILUM, "contract", KINDS[kind], at=place)
+    for kind, name in KINDS.items():
+        done = hilum("contract", name, at=place)
         assert done.returncode == 0, f"{kind}: {done.stdout} {done.stderr}"
         assert "keeps its contract" in done.stdout
 
@@ -87,7 +95,7 @@ def test_a_strategy_that_mixes_in_what_is_absent_breaks_the_contract(
     )
     assert wrong != text
     (tmp_path / "wrong.py").write_text(wrong)
-    done = run(*HILUM, "contract", "wrong:MaximumFusion", at=tmp_path)
+    done = hilum("contract", "wrong:MaximumFusion", at=tmp_path)
     assert done.returncode == 2
     assert "wrong:MaximumFusion must keep the contract of fusion, found" in done.stderr
     assert "Traceback" not in done.stderr
@@ -99,13 +107,13 @@ def test_fine_tuning_takes_them_by_name_and_by_path(
 ) -> None:
     words = [f"store={store.path}", f"fusion.name={fusion}", "loss.name=log_dice", *SMALL]
     words += ["encoder={name: strided, features: [4, 8]}", "validate_on=patches"]
-    done = run(*HILUM, "finetune", *words, "--out", str(tmp_path / "run"), at=place)
+    done = hilum("finetune", *words, "--out", str(tmp_path / "run"), at=place)
     assert done.returncode == 0, done.stderr[-2000:]
     config = json.loads((tmp_path / "run" / "segmenter" / "config.json").read_text())
     assert config["fusion"]["name"] == fusion
     cases = (tmp_path / "run" / "test" / "metrics.json").read_text()
     assert "volume_ratio" in cases
-    gone = run(*HILUM, "finetune", *words, "--out", str(tmp_path / "other"))
+    gone = hilum("finetune", *words, "--out", str(tmp_path / "other"))
     assert gone.returncode == 2
     assert len(gone.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "other").exists()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ import yaml
 from safetensors.torch import load_file
 
 from hilum.datasets.store.case_store import CaseStore
+
+from ..command import process_of
 
 STEPS = 25
 
@@ -35,8 +36,7 @@ def command(store: CaseStore, folder: Path, strategy: str) -> list[str]:
     }
     file = folder.with_suffix(".yaml")
     file.write_text(yaml.safe_dump(values))
-    hilum = [sys.executable, "-P", "-m", "hilum", "pretrain"]
-    return [*hilum, "--out", str(folder), "-c", str(file)]
+    return process_of("pretrain", "--out", folder, "-c", file)
 
 
 def run(arguments: list[str]) -> None:

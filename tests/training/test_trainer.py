@@ -7,7 +7,6 @@ import os
 import signal
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +19,8 @@ import torch
 from hilum.core.errors import CheckpointError, DataError, Stopped
 from hilum.core.runs import RunFolder
 from hilum.training.guard import StepGuard
+
+from ..warm import python
 
 STOPS = [(1, "train"), (4, "train"), (4, "validation"), (5, "train"), (8, "validation")]
 
@@ -112,7 +113,7 @@ try:
 except Stopped as stop:
     sys.exit(stop.exit_code)
 """
-    command = [sys.executable, "-P", "-c", code]
+    command = [python(), "-P", "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for _ in range(3):

@@ -7,7 +7,6 @@ import os
 import shlex
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +22,7 @@ from hilum.training.settings import TrackingSettings
 from hilum.training.tracking import tracked
 from hilum.training.wandb_offline_reader import RunLog, read_run
 
+from ...warm import python
 from ..conftest import TRAINER, tiny_study
 
 ML = ("intersection_ml", "volume_ml", "reference_volume_ml")
@@ -178,7 +178,7 @@ def test_a_server_that_is_silent_or_refuses_the_key_costs_a_training_nothing(
 ) -> None:
     more = {"WANDB_BASE_URL": f"http://127.0.0.1:{server}", "WANDB_API_KEY": "x" * 40}
     done = subprocess.run(
-        [sys.executable, "-P", "-c", LOGS, str(tmp_path)],
+        [python(), "-P", "-c", LOGS, str(tmp_path)],
         env=os.environ | more,
         capture_output=True,
         text=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from hilum.study.grid.cells import Cell
 from hilum.study.run import control, ledger
 from hilum.study.run import run_cell as worker
 from hilum.study.run.local import run_cells
+
+from ...command import process_of
 
 OFF = {"mode": "disabled"}
 
@@ -144,14 +145,13 @@ def test_a_study_runs_is_collected_and_names_its_cost(file: Path, tmp_path: Path
 @pytest.mark.slow
 def test_a_cancel_ends_a_runner_and_its_cell_goes_on_later(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-P", "-m", "hilum", "study"]
     more = [str(file), "--out", str(out), "pretrain.trainer.steps=4000"]
-    runner = subprocess.Popen([*command, "run", *more], stdout=subprocess.DEVNULL)
+    runner = subprocess.Popen(process_of("study", "run", *more), stdout=subprocess.DEVNULL)
     _, cells = read(file, out, more[3:])
     status = cells[0].folder / "status.json"
     while runner.poll() is None and not (status.exists() and read_json(status).get("step")):
         time.sleep(0.1)
-    subprocess.run([*command, "cancel", *more], check=True, timeout=60)
+    subprocess.run(process_of("study", "cancel", *more), check=True, timeout=60)
     assert runner.wait(timeout=60) == 130
     assert [entry.state for entry in ledger.read(cells)] == ["interrupted", *["new"] * 2] + [
         "waiting"

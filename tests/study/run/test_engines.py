@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import queue
+import shlex
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from hilum.study.run import cell_command as single
 from hilum.study.run import ledger
 from hilum.study.run.cell_command import run_one
 
+from ...command import process_of
 from ..conftest import tiny_study
 
 MAE = {"mae": {"pretrain": {"task": {"name": "masked_autoencoder", "block": [4, 4, 4]}}}}
@@ -49,7 +50,9 @@ def test_printed_commands_run_the_study_in_a_shell(
     lines: list[str] = []
     submit(short, out, ["name=renamed"], engine="print", say=lines.append)
     assert len(lines) == 2
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "hilum").write_text(f'#!/bin/sh\nexec {shlex.join(process_of())} "$@"\n')
+    (tmp_path / "hilum").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     done = subprocess.run(
         ["bash", "-e"], input="\n".join(lines), text=True, capture_output=True, cwd=tmp_path
     )
@@ -198,7 +201,7 @@ def test_an_agent_of_wandb_runs_a_cell_from_the_sweep_file(
 
     out = tmp_path / "out"
     study = read(short, out)[0]
-    written = write_sweep(study, out, [sys.executable, "-P", "-m", "hilum"])
+    written = write_sweep(study, out, process_of())
     sweep = load_sweep_config(str(written))
     assert sweep is not None
     assert sweep["method"] == "grid"

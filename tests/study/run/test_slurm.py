@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hilum.study.commands import read, submit
 from hilum.study.grid.cells import Cell
 from hilum.study.run import control, ledger
 
+from ...warm import python
 from ..conftest import tiny_study
 from .loopback import NoSlurmError, Slurm, running, wait_for
 
@@ -39,6 +41,7 @@ def slurm(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
     for name, value in cluster.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(sys, "executable", python())  # of the jobs
     yield cluster
     cluster.clear()
 
