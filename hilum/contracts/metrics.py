@@ -64,9 +64,9 @@ def _ours(
     pet: bytes,
 ) -> dict[str, float]:
     """Measure a case once for all metrics of ours, which share their work."""
-    masks = (np.frombuffer(x, np.uint8).reshape(shape) for x in (prediction, reference))
+    mask, truth = (np.frombuffer(x, np.uint8).reshape(shape) for x in (prediction, reference))
     scans = {"pet": np.frombuffer(pet, np.float32).reshape(shape)} if pet else {}
-    return case_metrics(*masks, Grid.from_spacing(shape, spacing), scans)
+    return case_metrics(mask, truth, Grid.from_spacing(shape, spacing), scans)
 
 
 def _others(
@@ -157,9 +157,9 @@ def test_voxels_that_are_unknown_count_in_neither_mask(name: str) -> None:
 def test_a_mirrored_case_has_the_same_value(name: str) -> None:
     prediction, reference = masks()
     volumes = uptake()
-    turned = [np.ascontiguousarray(x[::-1, ::-1, ::-1]) for x in (prediction, reference)]
+    one, two = (np.ascontiguousarray(x[::-1, ::-1, ::-1]) for x in (prediction, reference))
     other = {key: np.ascontiguousarray(x[::-1, ::-1, ::-1]) for key, x in volumes.items()}
-    assert same(value(name, *turned, volumes=other), value(name, prediction, reference))
+    assert same(value(name, one, two, volumes=other), value(name, prediction, reference))
 
 
 def test_lengths_are_in_mm_whichever_axis_they_lie_on(name: str) -> None:
@@ -167,9 +167,9 @@ def test_lengths_are_in_mm_whichever_axis_they_lie_on(name: str) -> None:
     prediction, reference = masks()
     (d, h, w), (z, y, x) = GRID.shape, GRID.spacing
     grid = Grid.from_spacing((d, w, h), (z, x, y))
-    turned = [np.ascontiguousarray(one.swapaxes(1, 2)) for one in (prediction, reference)]
+    mask, truth = (np.ascontiguousarray(one.swapaxes(1, 2)) for one in (prediction, reference))
     other = {key: np.ascontiguousarray(one.swapaxes(1, 2)) for key, one in uptake().items()}
-    assert same(value(name, *turned, grid, other), value(name, prediction, reference))
+    assert same(value(name, mask, truth, grid, other), value(name, prediction, reference))
 
 
 def test_without_a_pet_scan_it_is_as_it_says(name: str) -> None:
