@@ -119,7 +119,7 @@ def import_cohort(
 
     Raises:
         DataError: If the folder is not of this layout, or no case is sound.
-        RunError: If the manifest is that of another folder: nothing is replaced by surprise.
+        RunError: If the manifest is that of another folder: nothing is replaced silently.
     """
     out = Path(out)
     if out.suffix == ".csv":

@@ -1,4 +1,4 @@
-"""What an import writes down beside its manifest, and says of it."""
+"""What an import writes down next to its manifest, and says of it."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from ..store.organs import with_organs
 from ..store.raters import is_soft, mixed_label, targets_of
 from .node_copies import Copy, NodeCopies, paste
 from .settings import PatchSettings
-from .sources import sources
+from .sources import Source, sources
 
 
 class PatchDataset(Dataset[Sample]):
@@ -70,7 +70,8 @@ class PatchDataset(Dataset[Sample]):
         self.augmentation, self.augment = augmentation, augment
         self._check_settings()
         self._check_cases()
-        self._sources = lru_cache(maxsize=8)(partial(sources, store, settings.weights))
+        # Worked out once for each group of cases; a plain dictionary, since workers are sent it.
+        self._sources: dict[tuple[str, ...], list[Source]] = {}
         self.foreground = settings.foreground if settings.labelled else 0.0
         self.with_nodes = self._having("nodes") if self.foreground > 0 else ()
         self.with_uptake = self._having("hot_spots") if settings.labelled and settings.hard else ()
@@ -123,7 +124,9 @@ class PatchDataset(Dataset[Sample]):
 
     def _pick(self, kind: str, cases: tuple[str, ...], rank: int) -> str:
         stream = f"{kind} rounds"
-        for source, share, own in self._sources(cases):
+        if cases not in self._sources:
+            self._sources[cases] = sources(self.store, self.settings.weights, cases)
+        for source, share, own in self._sources[cases]:
             taken, rank = _turn(rank, share, self._phase)
             if taken:
                 stream, cases = f"{stream} {source}", own

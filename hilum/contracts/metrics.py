@@ -18,7 +18,7 @@ GRID = Grid.from_spacing((10, 12, 14), (3.0, 2.0, 1.5))
 
 
 def masks() -> tuple[np.ndarray, np.ndarray]:
-    """Return a prediction and a reference: two nodes that overlap, and one missed or made up."""
+    """Return prediction and reference: two nodes that overlap, one missed, one false positive."""
     prediction, reference = (np.zeros(GRID.shape, np.uint8) for _ in range(2))
     reference[2:6, 2:6, 2:7] = 1
     prediction[3:7, 2:6, 3:7] = 1

@@ -18,7 +18,7 @@ from hilum.pretrain.base import PretextBatch, PretextTask
 from .graph_breaks import captured
 from .host_reads import host_reads, pretended_gpu
 
-NAMES = ("ct", "pet")
+MODALITIES = ("ct", "pet")
 SIDES = (16, 24, 32)
 RESENC: dict[str, Any] = {"name": "resenc", "features": [4, 8, 8], "blocks": [1, 1, 1]}
 
@@ -29,8 +29,8 @@ def make(name: str) -> PretextTask:
     params = TASKS[name].small
     encoder = TASKS[name].small_encoder or RESENC
     torch.manual_seed(0)
-    made = build(ENCODERS, encoder, in_channels=len(NAMES))
-    task = build(TASKS, {"name": name, **params}, encoder=made, modalities=NAMES)
+    made = build(ENCODERS, encoder, in_channels=len(MODALITIES))
+    task = build(TASKS, {"name": name, **params}, encoder=made, modalities=MODALITIES)
     task.check_patch(SIDES)
     return task
 
@@ -80,7 +80,7 @@ def test_every_output_of_a_whole_network_has_a_meaning(name: str) -> None:
         image = batch_of(task).image
         assert decoder(task.encoder(image))[0].shape == (4, len(outputs), *SIDES)
         rebuilt = [o.name for o in outputs if o.kind == "reconstruction"]
-        assert rebuilt in ([], list(NAMES))
+        assert rebuilt in ([], list(MODALITIES))
 
 
 def test_the_same_seed_gives_the_same_loss_and_another_seed_another(name: str) -> None:

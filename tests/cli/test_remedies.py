@@ -18,6 +18,7 @@ ROOMS = ("datasets", "pretrain", "fusion", "finetune", "hilum")
 FRONT: Any = typer.main.get_command(app)
 FOREIGN = {
     "hilum/contracts/run.py": "pytest",
+    "hilum/exchange/networks_out/bundle_readme.py": "monai.bundle",
     "hilum/exchange/networks_out/monai_bundle.py": "monai.bundle",
     "hilum/study/run/slurm.py": "sbatch and squeue",
     "hilum/training/provenance.py": "git",

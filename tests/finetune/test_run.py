@@ -211,7 +211,7 @@ def test_what_cannot_work_is_said_before_the_first_step(
 
 def test_no_store_is_a_clear_error(store: CaseStore, tmp_path: Path) -> None:
     own = settings(store).model_copy(update={"store": str(tmp_path / "none")})
-    with pytest.raises(StoreError, match=r"must hold store\.json"):
+    with pytest.raises(StoreError, match=r"store\.json is missing"):
         finetune(own, tmp_path / "run", say=quiet)
 
 
@@ -219,14 +219,14 @@ def test_no_store_is_a_clear_error(store: CaseStore, tmp_path: Path) -> None:
 def test_a_run_that_was_killed_while_testing_only_tests_again(
     store: CaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hilum.finetune import run as run_file
+    from hilum.finetune import assessing
 
     def failing(*args: Any, **more: Any) -> None:
         raise Stopped("SIGTERM")
 
     own, out = settings(store, pictures=0), tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(run_file, "assess", failing)
+        patch.setattr(assessing, "assess", failing)
         with pytest.raises(Stopped):
             finetune(own, out, say=quiet)
     assert read_json(out / "status.json")["state"] == "interrupted"

@@ -29,7 +29,7 @@ def test_resolved_settings_read_back_equal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("split.labels=0", "split.labels: .*greater than or equal to 1"),
+        ("split.labels=-1", "split.labels: .*greater than or equal to 0"),
         ("foregroud=1", "foregroud: unknown setting, did you mean 'foreground'"),
         ("trainer.step=1", "trainer.step: unknown setting, did you mean 'steps'"),
         ("transfer.parts=all", "transfer.parts: "),

@@ -56,7 +56,12 @@ def test_what_it_raises_ends_it_as_it_ends_a_cold_one(tmp_path: Path) -> None:
 def test_a_signal_to_it_reaches_the_process(sent: signal.Signals) -> None:
     program = "import os; print(os.getpid(), flush=True); " + WAITS
     with subprocess.Popen(
-        [python(), "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [python(), "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        # Tests that were started in the background of a script ignore it, and hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as started:
         assert started.stdout is not None
         process = int(started.stdout.readline())

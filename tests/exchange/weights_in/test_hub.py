@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,8 +22,6 @@ from hilum.core.errors import CheckpointError
 from hilum.encoders.unet3d import Unet3DEncoder
 from hilum.exchange.weights_in.hub import find_weights, parse_name
 from hilum.exchange.weights_in.importing import import_weights
-
-from ...warm import python
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GENESIS = "someone/genesis"
@@ -156,7 +155,7 @@ def test_a_name_is_downloaded_where_that_is_asked_for(
     def run(out: str, *more: str, address: str) -> subprocess.CompletedProcess[str]:
         names = {"HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
         return subprocess.run(
-            [python(), "-W", "ignore", "-m", "hilum", "import-weights", "auto", GENESIS,
+            [sys.executable, "-W", "ignore", "-m", "hilum", "import-weights", "auto", GENESIS,
              "--out", str(tmp_path / out), "--modalities", "ct", "--sha256", digest, *more],
             capture_output=True, text=True, check=False, env=os.environ | names,
         )  # fmt: skip
