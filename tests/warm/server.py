@@ -122,6 +122,8 @@ def become(given: dict[str, Any], client: str) -> tuple[str, str, bool]:
     os.chdir(given["cwd"])
     os.environ.clear()
     os.environ.update(given["env"])
+    # What the server was given to ignore, as in the background of a script, is not passed on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in given["ignored"]:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     sys.executable = client
