@@ -121,7 +121,7 @@ def test_decoders_of_visible_tokens_attend_through_a_fast_kernel() -> None:
     task = pretext.TASKS["multimodal_tokens"]
     with torch.device("meta"):
         encoder = build(ENCODERS, {"name": "vit", "size": "tiny"}, in_channels=2)
-        made = task(encoder=encoder, modalities=pretext.NAMES, tokens="separate")
+        made = task(encoder=encoder, modalities=pretext.MODALITIES, tokens="separate")
     batch = pretext.batch_of(pretext.make("multimodal_tokens"), pretext.MIXED)
     with pretended_gpu() as move, Kernels() as watch:
         move(made).loss(move(batch))

@@ -25,6 +25,7 @@ PLACES = {
     "NECK": "other",
     "ENCODER": "run/encoder",
     "pre/encoder": "run/encoder",
+    "pre/network": "run/network",
     "network": "run/network",
     "few_label": "few_label",
 }
