@@ -11,6 +11,7 @@ from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.files import write_json
 from hilum.core.runs import RunFolder
 from hilum.core.settings import read_yaml
+from hilum.datasets.leakage import seen_in
 from hilum.datasets.splits import Split, counted, make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.assessment.prepared_cases import check_conditions
@@ -71,7 +72,7 @@ def ready_network(settings: FinetuneSettings, store: CaseStore | None = None) ->
             remedy="set init_from to one folder, such as RUN/network of "
             "`hilum pretrain task.name=synthetic_nodes`",
         )
-    seen, notes = learned_from(settings, store, split)
+    _, notes = learned_from(settings, store, split)
     segmenter = segmenter_of_network(folder)
     config = segmenter.config
     wanted = {
@@ -87,7 +88,9 @@ def ready_network(settings: FinetuneSettings, store: CaseStore | None = None) ->
                 found=f"{theirs}, the store has {ours}",
                 remedy="prepare the store as the network's, or set split.labels to train it",
             )
-    segmenter.config = config.model_copy(update={"inference": settings.inference, "seen": seen})
+    # Whoever tests it may not be learned from unnoticed when it is trained on.
+    own = {"inference": settings.inference, "tested": seen_in(store, split.test)}
+    segmenter.config = config.model_copy(update=own)
     conditions = check_conditions(settings.conditions, names)
     return ReadyNetwork(store, split, tuple(conditions), segmenter, tuple(notes))
 

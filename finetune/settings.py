@@ -243,7 +243,13 @@ class FinetuneSettings(Settings):
             raise ValueError(
                 "without labels nobody validates: set split.validation=0, or split.labels=1"
             )
-        if self.split.labels == 0 and self.teacher.weight + self.synthetic.replay:
+        asked = (
+            self.teacher.weight,
+            self.synthetic.replay,
+            self.pseudo.segmenter,
+            self.pseudo.keep,
+        )
+        if self.split.labels == 0 and any(asked):
             raise ValueError("without labels nothing is trained: set split.labels=1 or more")
         return self
 

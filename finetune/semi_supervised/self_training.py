@@ -44,6 +44,11 @@ def self_train(
     """
     if rounds < 1:
         raise SettingsError("rounds must be 1 or more", found=rounds)
+    if settings.split.labels == 0:
+        raise SettingsError(
+            "without labels nothing is trained, so there are no rounds",
+            remedy="leave out --rounds, or set split.labels=1 or more",
+        )
     out = Path(out)
     check_output(out, "finetune --rounds", earlier=lambda folder: (folder / "round_0").is_dir())
     store = CaseStore(settings.store)

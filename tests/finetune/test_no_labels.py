@@ -18,6 +18,7 @@ from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders.networks import NetworkConfig, Output, build_network, save_network
 from hilum.finetune.ready import check
 from hilum.finetune.run import finetune
+from hilum.finetune.semi_supervised.self_training import self_train
 from hilum.finetune.settings import FinetuneSettings
 from hilum.pretrain.tasks import synthetic_nodes
 from hilum.segmenter.ensemble import load_predictor
@@ -85,6 +86,8 @@ def test_it_is_measured_as_it_is(store: CaseStore, network: Path, tmp_path: Path
     assert read_json(tmp_path / "run" / "split.json")["train"] == []
     before, after = load_predictor(network), load_predictor(folder)
     assert are_proposals(after)
+    assert after.config.seen == before.config.seen
+    assert after.config.tested == seen_in(store, ["case_4", "case_5"])
     for name, value in before.state_dict().items():
         assert torch.equal(after.state_dict()[name], value), name
     # The mask by hand: the more probable of both classes.
@@ -120,6 +123,7 @@ def test_whom_the_network_learned_from_does_not_test(store: CaseStore, tmp_path:
         ({"modalities": ("ct",)}, "fit the store as it is: modalities"),
         ({"split": {"labels": 0, "validation": 1}}, "nobody validates"),
         ({"synthetic": {"replay": 0.5}}, "nothing is trained"),
+        ({"pseudo": {"segmenter": "somewhere"}}, "nothing is trained"),
     ],
 )
 def test_what_needs_labels_or_another_network_is_refused(
@@ -128,6 +132,12 @@ def test_what_needs_labels_or_another_network_is_refused(
     start = {"init_from": network} if changes else {}
     with pytest.raises(UserError, match=words):
         finetune(settings(store, **start, **changes), tmp_path / "run", say=quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_rounds_need_labels(store: CaseStore, network: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there are no rounds"):
+        self_train(settings(store, init_from=network), tmp_path / "run", 1, say=quiet)
     assert not (tmp_path / "run").exists()
 
 

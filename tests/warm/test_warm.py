@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,22 @@ def test_a_signal_to_it_reaches_the_process(sent: signal.Signals) -> None:
     while Path(f"/proc/{process}").exists() and time.monotonic() < until:
         time.sleep(0.02)
     assert not Path(f"/proc/{process}").exists()
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.default_int_handler])
+def test_what_its_parent_ignores_it_ignores_as_a_cold_one_does(handler: Any) -> None:
+    words = ["-c", "import signal; print(signal.getsignal(signal.SIGINT))"]
+    told = [
+        subprocess.run(
+            [program, *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
+        ).stdout.split(" at 0x")[0]
+        for program in (sys.executable, python())
+    ]
+    assert told[0] == told[1]
 
 
 def test_it_starts_with_torch_and_its_children_do_too() -> None:
