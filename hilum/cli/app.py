@@ -155,7 +155,7 @@ def pretrain(
     config: Config = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train an encoder without labels; the encoder folder is OUT/encoder."""
+    """Train without labels: OUT/encoder, and OUT/network where the task has a decoder."""
     from hilum.core.settings import load
     from hilum.pretrain.settings import PretrainSettings
 
@@ -167,6 +167,8 @@ def pretrain(
     from hilum.pretrain.run import pretrain as run
 
     say(f"encoder: {run(resolved, out)}")
+    if (network := out / "network").is_dir():
+        say(f"network: {network} (fine-tune it whole: init_from={network})")
     return None
 
 

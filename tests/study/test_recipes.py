@@ -39,4 +39,4 @@ def test_the_demo_shows_no_label_one_and_two_beside_a_rule_without_learning() ->
     nodes = "synthetic nodes, early fusion"
     assert told >= {("SUV above 4", "n=0"), (nodes, "n=0"), (nodes, "n=1"), (nodes, "n=2")}
     assert {("scratch, early fusion", "n=1"), ("scratch, late fusion", "n=2")} <= told
-    assert len(cells) == 13
+    assert len(cells) == 12
