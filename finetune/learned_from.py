@@ -12,6 +12,7 @@ from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.segmenter import Segmenter
 
+from .operating import expected_cases
 from .settings import FinetuneSettings
 from .transfer.sources import folders_of
 
@@ -22,13 +23,13 @@ def learned_from(
     """Return whom the segmenter will have learned from, and what the user should know of that.
 
     Validation patients count, as the best weights are chosen by them; so does the whole pool if
-    cases without a label train.
+    cases without a label train, or choose the operating point.
 
     Raises:
         DataError: If `init_from`, or the segmenter that labels, has learned from a test patient, or
             a patient that tested `init_from` would be learned from.
     """
-    own = {*split.train, *split.validation}
+    own = {*split.train, *split.validation, *expected_cases(settings, store, split)}
     unlabelled = settings.teacher.weight or settings.synthetic.replay
     if unlabelled or settings.pseudo.segmenter is not None:
         own |= set(split.pool)

@@ -23,6 +23,7 @@ from hilum.training.tracking import tracked
 from .assessing import assess_run
 from .building import modalities_of
 from .learned_from import learned_from
+from .operating import choose_point
 from .settings import FinetuneSettings
 
 Say = Callable[[str], None]
@@ -72,7 +73,7 @@ def ready_network(settings: FinetuneSettings, store: CaseStore | None = None) ->
             remedy="set init_from to one folder, such as RUN/network of "
             "`hilum pretrain task.name=synthetic_nodes`",
         )
-    _, notes = learned_from(settings, store, split)
+    seen, notes = learned_from(settings, store, split)
     segmenter = segmenter_of_network(folder)
     config = segmenter.config
     wanted = {
@@ -89,7 +90,7 @@ def ready_network(settings: FinetuneSettings, store: CaseStore | None = None) ->
                 remedy="prepare the store as the network's, or set split.labels to train it",
             )
     # Whoever tests it may not be learned from unnoticed when it is trained on.
-    own = {"inference": settings.inference, "tested": seen_in(store, split.test)}
+    own = {"inference": settings.inference, "tested": seen_in(store, split.test), "seen": seen}
     segmenter.config = config.model_copy(update=own)
     conditions = check_conditions(settings.conditions, names)
     return ReadyNetwork(store, split, tuple(conditions), segmenter, tuple(notes))
@@ -97,6 +98,8 @@ def ready_network(settings: FinetuneSettings, store: CaseStore | None = None) ->
 
 def run_network(settings: FinetuneSettings, out: Path, *, say: Say = print) -> Path:
     """Test the network of `init_from` as it is, at its own operating point.
+
+    That is what the folder has; with `operating_point.by=expected` the pool sets it, by no label.
 
     The folder gets `split.json`, `segmenter/` and `test/`, as of any run.
 
@@ -122,6 +125,8 @@ def run_network(settings: FinetuneSettings, out: Path, *, say: Say = print) -> P
         summary: dict[str, float] = {"steps": 0, "parameters": numbers}
         config, tracking = read_yaml(run.path / "config.yaml"), settings.trainer.tracking
         with tracked(run.path, tracking, config, run.command) as w:
+            if settings.operating_point.by == "expected":
+                choose_point(segmenter, settings, store, split, run, say)
             segmenter.save(folder)
             if settings.evaluate_test and split.test:
                 asked = found.conditions

@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
 from hilum.core.files import write_json
 from hilum.core.runs import RunFolder
 from hilum.core.settings import read_yaml
 from hilum.datasets.splits import Split
-from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.changed import changed_since
 from hilum.segmenter.assessment.wandb_summary import show
-from hilum.segmenter.calibration.calibrate import choose_for, lines
-from hilum.segmenter.calibration.page import write_choice
 from hilum.segmenter.flops import flops, training_flops
 from hilum.segmenter.inference.out_of_memory import training_advice
 from hilum.segmenter.inference.predict_case import steps
@@ -34,6 +30,7 @@ from .building import start_line
 from .learned_from import chosen_by, note
 from .module import FinetuneModule
 from .no_labels import run_network
+from .operating import choose_point
 from .ready import data_of, ready
 from .semi_supervised.pseudo_labels import labels_of_run
 from .settings import FinetuneSettings
@@ -45,10 +42,11 @@ Say = Callable[[str], None]
 def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -> Path:
     """Train a segmenter from n labelled patients, and test it.
 
-    The validation patients choose the operating point, too (`operating_point.json`, `.html`). The
-    folder gets `split.json`, `load_report.json` (with `init_from`), `segmenter/` (the best
-    weights by validation; without validation patients the averaged or last ones) and `test/`. A run
-    that was stopped resumes; one that is done only says so.
+    The validation patients choose the operating point, too (`operating_point.json`, `.html`), or
+    with `operating_point.by=expected` the unlabelled pool. The folder gets `split.json`,
+    `load_report.json` (with `init_from`), `segmenter/` (the best weights by validation; without
+    validation patients the averaged or last ones) and `test/`. A run that was stopped resumes; one
+    that is done only says so.
 
     Args:
         settings: All of the run.
@@ -99,7 +97,7 @@ def finetune(settings: FinetuneSettings, out: str | Path, *, say: Say = print) -
             summary = _fit(module, data, run, settings, split, tracker)
             summary["flops"] = flops(segmenter)
             summary |= _operations(segmenter, summary["patches"], say)
-            _choose_point(segmenter, settings, store, split, run, say)
+            choose_point(segmenter, settings, store, split, run, say)
             say(f"weights chosen by {chosen_by(summary)}")
             note(segmenter, settings, summary, store, split, found.patients.seen)
             segmenter.save(folder)
@@ -162,36 +160,3 @@ def _operations(segmenter: Segmenter, patches: int, say: Say) -> dict[str, int]:
     except RuntimeError as error:  # torch's counter, or the device has no room left
         say(f"note: operations of training were not counted: {' '.join(str(error).split())[:200]}")
         return {}
-
-
-def _choose_point(
-    segmenter: Segmenter,
-    settings: FinetuneSettings,
-    store: CaseStore,
-    split: Split,
-    run: RunFolder,
-    say: Say,
-) -> None:
-    """Let the validation patients choose the operating point, and say what it is."""
-    if torch.cuda.is_available():
-        segmenter.cuda()
-    choice = choose_for(
-        segmenter,
-        store,
-        split.validation,
-        settings.operating_point,
-        inference=settings.inference,
-        precision=settings.trainer.precision,
-    )
-    if choice is None:
-        why = (
-            "no validation patients with every class labelled"
-            if settings.operating_point.choose
-            else "as asked for"
-        )
-        say(f"operating point: {segmenter.config.operating_point.words()} ({why})")
-        return
-    segmenter.config = segmenter.config.model_copy(update={"operating_point": choice.point})
-    write_choice(run.path, choice, split.validation)
-    for line in lines(choice):
-        say(line)

@@ -50,6 +50,11 @@ class NetworkConfig(Settings):
     encoder: EncoderConfig = Field(description="encoder, and what the network saw in training")
     decoder: dict[str, Any] = Field(description="name and parameters of the decoder")
     outputs: tuple[Output, ...] = Field(min_length=1, description="what each output channel means")
+    operating_point: dict[str, Any] = Field(
+        default_factory=dict,
+        description="how probabilities become a mask, of a network that segments; empty: the most "
+        "probable class",
+    )
     checksums: dict[str, str] = Field(
         default_factory=dict, description="SHA-256 of each weights file; filled in on saving"
     )

@@ -21,7 +21,8 @@ def segmenter_of_network(folder: str | Path) -> Segmenter:
     """Read a network folder whose outputs are background and classes, pasted in or labelled.
 
     The network is an early fusion as it is: one encoder for all channels, zeros where a modality is
-    absent. Voxels belong to the class of the largest probability: with one class, from 0.5 on.
+    absent. Voxels belong to the class of the largest probability (with one class, from 0.5 on) but
+    where `hilum calibrate` gave the folder an operating point.
 
     Raises:
         CheckpointError: If the folder holds something else, or a network that does not segment.
@@ -45,6 +46,7 @@ def segmenter_of_network(folder: str | Path) -> Segmenter:
             "orientation": about.orientation,
             "intensity": about.intensity,
             "preparation": about.extra.get("preparation", {}),
+            "operating_point": network.config.operating_point,
             "data_hash": about.data_hash,
             "licence": about.licence,
             "seen": about.seen,

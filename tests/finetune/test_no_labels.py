@@ -23,6 +23,7 @@ from hilum.finetune.settings import FinetuneSettings
 from hilum.pretrain.tasks import synthetic_nodes
 from hilum.segmenter.ensemble import load_predictor
 from hilum.segmenter.inference.predict_case import predict_case
+from hilum.segmenter.operating.apply import mask_of
 from hilum.segmenter.status import are_proposals
 from hilum.study.commands import plan
 
@@ -101,6 +102,29 @@ def test_it_is_measured_as_it_is(store: CaseStore, network: Path, tmp_path: Path
     lines: list[str] = []
     finetune(asked, tmp_path / "run", say=lines.append)
     assert lines == [f"{tmp_path / 'run'} is done"]
+
+
+def test_the_pool_sets_the_point_without_labels(
+    store: CaseStore, network: Path, tmp_path: Path
+) -> None:
+    point = {"by": "expected", "prior_patients": 0, "expected": {"number": 3, "total_ml": None}}
+    asked = settings(store, init_from=network, operating_point=point)
+    model = load_predictor(finetune(asked, tmp_path / "run", say=quiet))
+    chosen = model.config.operating_point
+    written = read_json(tmp_path / "run" / "operating_point.json")
+    assert written["cases"] == ["case_0", "case_1", "case_2", "case_3"]
+    away = np.abs(np.log(np.maximum(written["number"], 1e-9)) - np.log(3))
+    limit = chosen.thresholds[0] if chosen.thresholds else 0.5
+    assert away[np.abs(np.array(written["thresholds"]) - limit).argmin()] == away.min()
+    assert chosen.max_volume_ml == 60
+    # Whoever chose is seen; the test is at the point.
+    assert model.config.seen == seen_in(store, written["cases"])
+    found = read_json(tmp_path / "run" / "test" / "metrics.json")["ct+pet"]
+    case = store["case_4"]
+    mask = mask_of(predict_case(model, case, asked.inference), case, chosen) == 1
+    label = np.asarray(case.label) == 1
+    dice = 2 * (mask & label).sum() / max((mask.sum() + label.sum()), 1)
+    assert found["case_4"]["metrics"]["dice"] == pytest.approx(float(dice), abs=1e-6)
 
 
 def test_a_dry_run_says_so(store: CaseStore, network: Path) -> None:

@@ -32,6 +32,7 @@ def filtering(point: OperatingPoint, classes: int) -> list[dict[str, Any]]:
     """
     ml = "abs(float(np.linalg.det(np.asarray(x.affine)[:3, :3]))) / 1000"
     large = f"np.bincount(labels.ravel()) * {ml} >= {point.min_volume_ml * (1 - 1e-9)!r}"
+    small = f"np.bincount(labels.ravel()) * {ml} <= {(point.max_volume_ml or 0) * (1 + 1e-9)!r}"
     order = "np.argsort(-np.bincount(labels.ravel())[1:], kind='stable')"
     most = f"np.isin(np.arange(labels.max() + 1), 1 + {order}[:{point.at_most}])"
     steps = []
@@ -39,7 +40,12 @@ def filtering(point: OperatingPoint, classes: int) -> list[dict[str, Any]]:
         own = f"np.asarray(x[0] == {value})"
         holes = f"ndimage.binary_fill_holes({own}) & np.asarray(x[0] == 0)"
         funcs = [f"x + {value} * torch.from_numpy({holes})[None]"] if point.fill_holes else []
-        for kept, asked in ((large, _by_volume(point)), (most, point.at_most)):
+        filters = (
+            (large, _by_volume(point)),
+            (small, point.max_volume_ml is not None),
+            (most, point.at_most),
+        )
+        for kept, asked in filters:
             lost = f"{own} & ~({kept})[labels]"
             parts = f"ndimage.label({own}, np.ones((3, 3, 3)))[0]"
             if asked:

@@ -17,6 +17,7 @@ from hilum.core.side_files import read_side
 from hilum.datasets.leakage import seen_cases, seen_in
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.index import complete
+from hilum.encoders.networks import is_network
 
 from ..config import read_segmenter_config
 from ..ensemble import segmenter_folders
@@ -27,6 +28,7 @@ from ..operating.point import ARGMAX, OperatingPoint
 from ..predictor import Predictor
 from ..segmenter import Segmenter
 from .choose import Choice, ChoiceSettings, choose, dice_of_case
+from .label_free import calibrate_by_expected
 from .page import write_choice
 
 Say = Callable[[str], None]
@@ -47,7 +49,8 @@ def calibrate(
     (`hilum finetune --folds`) every patient chooses, predicted by the fold that did not learn from
     them, and every fold gets the point: test these patients no more with it; the gain that is told
     is that of points chosen without the patient. Whoever chose is added to the patients that the
-    segmenter has seen, and may choose again. Writes `operating_point.json` and `.html` to `out`.
+    segmenter has seen, and may choose again. With `by=expected` no label is read, see
+    `calibrate_by_expected`. Writes `operating_point.json` and `.html` to `out`.
 
     Args:
         segmenter: Segmenter folder, run folder, or folder of folds.
@@ -65,6 +68,8 @@ def calibrate(
     """
     settings = settings or validate(ChoiceSettings, {})
     with output(out, "calibrate", earlier="operating_point.json", inputs=[segmenter]) as place:
+        if settings.by == "expected":
+            return calibrate_by_expected(segmenter, store, place, cases, settings, say)
         return _calibrate(segmenter, store, place, cases, settings, say)
 
 
@@ -77,6 +82,12 @@ def _calibrate(
     say: Say,
 ) -> OperatingPoint:
     folders = segmenter_folders(segmenter)
+    for folder in filter(is_network, folders):
+        raise DataError(
+            "no label taught a network of pasted nodes, and none chooses for it",
+            file=folder,
+            remedy="set by=expected, or fine-tune it first",
+        )
     held = CaseStore(store)
     choosing = {folder: _choosing(folder, held, cases, len(folders) > 1) for folder in folders}
     names = [name for own in choosing.values() for name in own]

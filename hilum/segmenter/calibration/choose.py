@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -17,6 +17,7 @@ from hilum.core.types import IGNORE
 
 from ..operating.point import OperatingPoint
 from ..operating.regions import Regions, in_view
+from .expected import ExpectedSettings
 
 LOGITS = np.linspace(-4, 4, 21)
 """Where thresholds may lie: 0.02 to 0.98, 0.5 among them."""
@@ -24,6 +25,16 @@ LOGITS = np.linspace(-4, 4, 21)
 
 class ChoiceSettings(Settings):
     """How an operating point is chosen on patients that neither train nor test."""
+
+    by: Literal["labels", "expected"] = Field(
+        "labels",
+        description="labels: Dice of labelled validation patients; expected: number and volume of "
+        "nodes that are expected of a patient, on unlabelled cases, without any label",
+    )
+    expected: ExpectedSettings = Field(
+        default_factory=lambda: validate(ExpectedSettings, {}),
+        description="what is expected of a patient, for by=expected",
+    )
 
     choose: bool = Field(
         True, description="whether to choose the operating point; otherwise argmax"

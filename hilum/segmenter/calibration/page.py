@@ -10,6 +10,7 @@ from hilum.evaluation.charts.svg import lines
 from hilum.evaluation.html.rendering import render
 
 from .choose import Choice
+from .expected import ExpectedChoice
 
 
 def write_choice(folder: Path, choice: Choice, cases: Sequence[str]) -> None:
@@ -42,6 +43,50 @@ def write_choice(folder: Path, choice: Choice, cases: Sequence[str]) -> None:
         few=point.record["patients"] < 5,
         rows=_rows(choice),
         chart=lines(series, "threshold", "mean Dice"),
+    )
+    write_text(folder / "operating_point.html", text)
+
+
+def write_expected(folder: Path, choice: ExpectedChoice, cases: Sequence[str]) -> None:
+    """Write `operating_point.json` and `operating_point.html` of a choice without labels.
+
+    Args:
+        folder: Where.
+        choice: What was chosen.
+        cases: That chose.
+    """
+    point, tried = choice.point, [float(t) for t in choice.thresholds]
+    columns = {"number": choice.means[:, 0].tolist(), "total_ml": choice.means[:, 1].tolist()}
+    write_json(
+        folder / "operating_point.json",
+        {
+            "operating_point": point.model_dump(mode="json"),
+            "cases": list(cases),
+            "thresholds": tried,
+            **columns,
+        },
+    )
+    record = point.record
+    rows = [["unlabelled patients that chose", f"{record['patients']}"]]
+    for name, words in (("number", "nodes a patient"), ("total_ml", "ml of nodes a patient")):
+        expected = record[f"{name}_expected"]
+        rows.append([f"{words}, expected", "not used" if expected is None else f"{expected:.3g}"])
+        rows.append([f"{words}, at a threshold of 0.5", f"{record[f'{name}_at_half']:.3g}"])
+        if name in record:
+            rows.append([f"{words}, at the point", f"{record[name]:.3g}"])
+    if "kept" in record:
+        rows.append(["kept", record["kept"]])
+    else:
+        ends = f"{record['threshold_low']:.2f} to {record['threshold_high']:.2f}"
+        rows.append(["threshold if other patients chose", ends])
+    names = {"number": "nodes", "total_ml": "ml of nodes"}
+    series = [(names[n], list(zip(tried, values, strict=True))) for n, values in columns.items()]
+    text = render(
+        "segmenter/calibration/expected.html.j2",
+        title="Operating point without labels",
+        words=point.words(),
+        rows=rows,
+        chart=lines(series, "threshold", "mean of a patient"),
     )
     write_text(folder / "operating_point.html", text)
 

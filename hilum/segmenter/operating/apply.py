@@ -135,7 +135,7 @@ def _kept(
     pet: Pet | None,
 ) -> np.ndarray:
     """Return by number whether a component is kept; number 0 is."""
-    # A volume of exactly the least is kept, whatever rounding did.
+    # A volume of exactly the least or the largest is kept, whatever rounding did.
     keep = sizes * grid.voxel_ml >= point.min_volume_ml * (1 - 1e-9)
     keep[0] = True
     if point.suv_floor is not None and not keep.all():
@@ -149,6 +149,8 @@ def _kept(
             )
             top = None if pet is None else highest_uptake(inside, place, grid, *pet)  # pyright: ignore[reportArgumentType]
             keep[number] = top is None or top >= point.suv_floor
+    if point.max_volume_ml is not None:
+        keep[1:] &= sizes[1:] * grid.voxel_ml <= point.max_volume_ml * (1 + 1e-9)
     if point.at_most is not None:
         left = np.flatnonzero(keep[1:]) + 1
         order = np.argsort(-sizes[left], kind="stable")

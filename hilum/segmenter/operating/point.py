@@ -16,7 +16,8 @@ class OperatingPoint(Settings):
 
     In this order: the temperature changes probabilities; a threshold per class decides voxels;
     holes are filled; a component (26 neighbours, within a class) is dropped that is too small and,
-    if there is a floor, too cold as well; of those that are left the largest are kept.
+    if there is a floor, too cold as well, or that is too large; of those that are left the largest
+    are kept.
 
     Source:
         A floor that counts together with the volume: autoPET V, Volyagers (0.35 ml and SUVmax 6);
@@ -37,6 +38,9 @@ class OperatingPoint(Settings):
     )
     fill_holes: bool = Field(False, description="whether holes inside a component are filled")
     min_volume_ml: float = Field(0.0, ge=0, description="minimum volume of a kept component, ml")
+    max_volume_ml: float | None = Field(
+        None, gt=0, description="maximum volume of a kept component, ml; empty: any"
+    )
     suv_floor: float | None = Field(
         None,
         gt=0,
@@ -65,6 +69,11 @@ class OperatingPoint(Settings):
                 "suv_floor needs min_volume_ml: a component is dropped only if it fails both; for "
                 "the floor alone set a volume that no component reaches"
             )
+        if self.max_volume_ml is not None and self.max_volume_ml < self.min_volume_ml:
+            raise ValueError(
+                f"max_volume_ml must be at least min_volume_ml: {self.max_volume_ml:g} is below "
+                f"{self.min_volume_ml:g}, and nothing would be kept"
+            )
         return self
 
     @property
@@ -75,7 +84,7 @@ class OperatingPoint(Settings):
     @property
     def filters(self) -> bool:
         """Whether components are looked at."""
-        return bool(self.fill_holes or self.min_volume_ml or self.at_most)
+        return bool(self.fill_holes or self.min_volume_ml or self.max_volume_ml or self.at_most)
 
     def words(self) -> str:
         """Return the point in words."""
@@ -89,6 +98,8 @@ class OperatingPoint(Settings):
         if self.min_volume_ml:
             floor = f" and SUVmax below {self.suv_floor:g}" if self.suv_floor is not None else ""
             parts.append(f"components below {self.min_volume_ml:.3g} ml{floor} dropped")
+        if self.max_volume_ml:
+            parts.append(f"components above {self.max_volume_ml:.3g} ml dropped")
         if self.at_most:
             parts.append(f"at most {self.at_most} components of a class")
         return ", ".join(parts)
@@ -127,7 +138,7 @@ def middle(points: list[OperatingPoint]) -> OperatingPoint:
     """Return the point of an ensemble: the median of its members', each part by itself.
 
     Members that decide by the most probable class count as thresholds of 0.5 next to others. A
-    floor or a largest number holds if most members have one.
+    floor, a maximum volume or a largest number holds if most members have one.
     """
     first = points[0]
     if all(point == first for point in points):
@@ -139,6 +150,7 @@ def middle(points: list[OperatingPoint]) -> OperatingPoint:
         thresholds = tuple(float(value) for value in np.median(rows, 0))
     volume = float(np.median([point.min_volume_ml for point in points]))
     floors = [point.suv_floor for point in points if point.suv_floor is not None]
+    large = [point.max_volume_ml for point in points if point.max_volume_ml is not None]
     numbers = [point.at_most for point in points if point.at_most is not None]
     most = len(points) / 2
     return validate(
@@ -148,6 +160,8 @@ def middle(points: list[OperatingPoint]) -> OperatingPoint:
             "temperature": float(np.median([point.temperature for point in points])),
             "fill_holes": sum(point.fill_holes for point in points) > most,
             "min_volume_ml": volume,
+            # Maxima of few members may lie below the median of all minima.
+            "max_volume_ml": max(float(np.median(large)), volume) if len(large) > most else None,
             "suv_floor": float(np.median(floors)) if volume and len(floors) > most else None,
             "at_most": round(float(np.median(numbers))) if len(numbers) > most else None,
             "record": {"by": f"median of {len(points)} segmenters"},

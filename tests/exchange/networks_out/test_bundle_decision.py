@@ -38,6 +38,8 @@ def run(steps: list[dict[str, Any]], pred: Any) -> Any:
         {"fill_holes": True},
         {"min_volume_ml": 0.1},
         {"at_most": 2},
+        {"max_volume_ml": 0.1},
+        {"min_volume_ml": 0.03, "max_volume_ml": 0.2, "at_most": 2},
         {"fill_holes": True, "min_volume_ml": 0.05, "at_most": 3},
         {"suv_floor": 3, "min_volume_ml": 0.5, "at_most": 4},
     ],

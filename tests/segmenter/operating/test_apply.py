@@ -83,6 +83,20 @@ def test_what_is_too_small_goes_and_a_volume_of_exactly_the_least_stays() -> Non
     assert_array_equal(kept, mask)
 
 
+def test_what_is_too_large_goes_and_a_volume_of_exactly_the_largest_stays() -> None:
+    mask, pet = blobs()
+    found = mask.copy()
+    assert clean(found, GRID, point(max_volume_ml=0.27)) == 1
+    left = mask.copy()
+    left[1:5, 1:5, 1:5] = 0
+    assert_array_equal(found, left)
+    # Heat saves what is small, and nothing that is large; the largest number is of what is left.
+    both = point(min_volume_ml=0.1, max_volume_ml=0.5, suv_floor=4, at_most=1)
+    assert clean(mask, GRID, both, (pet, GRID)) == 2
+    assert np.count_nonzero(mask == 1) == 27
+    assert np.count_nonzero(mask == 2) == 8
+
+
 def test_a_component_goes_only_if_it_is_small_and_cold() -> None:
     mask, pet = blobs()
     rule = point(min_volume_ml=0.1, suv_floor=4)
@@ -141,6 +155,8 @@ def test_a_threshold_is_a_probability(value: float) -> None:
 def test_points_that_mean_nothing_are_refused() -> None:
     with pytest.raises(SettingsError, match="needs min_volume_ml"):
         point(suv_floor=4)
+    with pytest.raises(SettingsError, match="nothing would be kept"):
+        point(min_volume_ml=2, max_volume_ml=1)
     with pytest.raises(SettingsError, match="format"):
         point(format=2)
     with pytest.raises(SettingsError, match="cannot go together"):
@@ -162,4 +178,8 @@ def test_the_point_of_an_ensemble_is_the_middle() -> None:
     assert found.thresholds == (0.3,)
     assert found.min_volume_ml == 1
     assert middle([ARGMAX, ARGMAX]) == ARGMAX
+    large = [point(max_volume_ml=v) for v in (10, 30, 20)]
+    assert middle(large).max_volume_ml == 20
+    assert middle([large[0], ARGMAX, ARGMAX]).max_volume_ml is None
+    assert "above 20 ml dropped" in middle(large).words()
     assert middle([ARGMAX, point(thresholds=(0.3,))]).thresholds == (0.4,)
