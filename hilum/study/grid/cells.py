@@ -16,7 +16,6 @@ from hilum.core.methods import spelled_out
 from hilum.core.registry import Table
 from hilum.core.runs import RUNTIME_ONLY
 from hilum.core.settings import S, load
-from hilum.datasets.labelling import read_choice
 from hilum.datasets.store.places import Place
 from hilum.encoders import ENCODERS
 from hilum.encoders.decoders import DECODERS
@@ -25,6 +24,7 @@ from hilum.losses import LOSSES
 from hilum.pretrain import TASKS
 
 from ..settings import StudySettings, covers
+from .outside import read_by_content
 
 Stage = Literal["pretrain", "finetune"]
 STAGES: tuple[Stage, ...] = ("pretrain", "finetune")
@@ -134,12 +134,8 @@ class _Plan:
         self, stage: Stage, levels: dict[str, Any], settings: dict[str, Any], first: Cell | None
     ) -> Cell:
         data = self.data(settings["store"])
-        own = _identity(settings)
+        own = _identity(settings) | read_by_content(settings, weights=first is None)
         sources = foreign_sources(settings)
-        # Whom a plan names, not only where it lies.
-        split = settings.get("split")
-        if isinstance(split, dict) and split.get("choose"):
-            own = own | {"chosen": read_choice(split["choose"])}
         start = {} if first is None else {"init_from": first.key}
         key = hash_of([data, stage, own | start, *([sources] if sources else [])])
         recipe = hash_of([stage, own | ({} if first is None else {"init_from": first.recipe})])

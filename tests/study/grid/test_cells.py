@@ -140,6 +140,24 @@ def test_a_cell_is_another_one_if_its_plan_names_others(tmp_path: Path) -> None:
     assert keys[0] == keys[2] != keys[1]
 
 
+def test_a_cell_is_another_one_if_its_weights_were_made_again(tmp_path: Path) -> None:
+    factors = {"seed": [0, 1], "start": {"near": {"init_from": str(tmp_path)}, "scratch": {}}}
+    asked, keys = study(factors=factors), []
+    for text in ("one", "two", "one"):
+        (tmp_path / "model.safetensors").write_text(text)
+        keys.append({cell.name: cell.key for cell in expand(asked, tmp_path)})
+    assert keys[0] == keys[2]
+    assert {name for name in keys[0] if keys[0][name] != keys[1][name]} == {"0 > near", "1 > near"}
+
+
+def test_a_pretraining_of_the_study_makes_no_other_cells_once_it_is_done(tmp_path: Path) -> None:
+    before = expand(study(), tmp_path)
+    encoder = before[0].folder / "encoder"
+    encoder.mkdir(parents=True)
+    (encoder / "model.safetensors").write_text("weights")
+    assert [cell.key for cell in expand(study(), tmp_path)] == [cell.key for cell in before]
+
+
 def test_excluded_combinations_are_left_out() -> None:
     cells = expand(study(exclude=[{"pretext": "mae", "fusion": "late"}]), OUT, "data")
     assert len(cells) == 1 + 6

@@ -1,0 +1,134 @@
+"""Where a chosen patient stands among patients drawn at random, from the cells of a study.
+
+    hilum study collect recipes/study/whom_to_label.yaml --out work/whom_to_label
+    python benchmarks/whom_to_label.py work/whom_to_label [--out TABLE.csv]
+
+Each chosen arm is held against the draws of its random arm on the same test patients. Percentile:
+which share of the draws has a lower mean (ties count half); once with the same training seed as
+theirs, once with the mean over the seeds of the choice. Difference: the choice, mean of its seeds,
+less each draw, with the 95 % interval of two-way random effects, for other patients and other
+draws. Deviations: between draws with the same seed, and between seeds of the same patients, so that
+what training does by chance is told from the choice. Works on a study that is not done yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hilum.evaluation.statistics.random_effects import estimate
+
+PAIRS = (("typical", "random"), ("coverage", "random"), ("two typical", "two random"))
+METRICS = ("dice", "voxel_average_precision")
+SCANNERS = {"all": "", "a": "phantom_a_", "c": "phantom_c_"}
+Runs = Mapping[tuple[str, str], Mapping[str, float]]
+"""Value of each patient by draw and seed."""
+
+
+def read(file: Path, metric: str, prefix: str) -> dict[str, Runs]:
+    """Return a metric by arm, run and patient: the mean over a patient's cases."""
+    found: dict[str, dict[tuple[str, str], dict[str, list[float]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
+    with file.open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            if row["case"].startswith(prefix) and row[metric] not in ("", "nan"):
+                run = (row["split.draw"], row["seed"])
+                found[row["whom"]][run][row["patient"]].append(float(row[metric]))
+    return {
+        arm: {run: {p: float(np.mean(v)) for p, v in own.items()} for run, own in runs.items()}
+        for arm, runs in found.items()
+    }
+
+
+def percentile(value: float, others: Sequence[float]) -> float:
+    """Return the share of the others below a value, in percent; ties count half."""
+    below = sum((other < value) + 0.5 * (other == value) for other in others)
+    return 100 * below / len(others)
+
+
+def deviation(groups: Mapping[object, Sequence[float]]) -> float:
+    """Return the standard deviation within groups, pooled; NaN if none has two."""
+    several = [np.asarray(own) for own in groups.values() if len(own) > 1]
+    freedom = sum(len(own) - 1 for own in several)
+    squares = sum(float(((own - own.mean()) ** 2).sum()) for own in several)
+    return (squares / freedom) ** 0.5 if freedom else float("nan")
+
+
+def compare(chosen: Runs, drawn: Runs, seed: str) -> dict[str, float]:
+    """Return where the choice stands among the draws; see the head of this file."""
+    draws = {draw: own for (draw, own_seed), own in drawn.items() if own_seed == seed}
+    seeds = {own_seed: own for (_, own_seed), own in chosen.items()}
+    patients = sorted(set.intersection(*(set(own) for own in [*draws.values(), *seeds.values()])))
+
+    def mean(own: Mapping[str, float]) -> float:
+        return float(np.mean([own[name] for name in patients]))
+
+    others = [mean(own) for own in draws.values()]
+    by_seed = {name: mean(own) for name, own in seeds.items()}
+    whole = float(np.mean([*by_seed.values()]))
+    groups: dict[object, list[float]] = {"chosen": [*by_seed.values()]}
+    for (draw, _), own in drawn.items():
+        if set(patients) <= set(own):
+            groups.setdefault(draw, []).append(mean(own))
+    own_mean = np.array([np.mean([own[p] for own in seeds.values()]) for p in patients])
+    against = np.array([[own[p] for own in draws.values()] for p in patients])
+    apart = estimate(own_mean[:, None] - against)
+    return {
+        "patients": len(patients),
+        "draws": len(draws),
+        "seeds": len(seeds),
+        "chosen": whole,
+        "random": float(np.mean(others)),
+        "least": min(others),
+        "median": float(np.median(others)),
+        "most": max(others),
+        "percentile_same_seed": percentile(by_seed.get(seed, float("nan")), others),
+        "percentile_mean_of_seeds": percentile(whole, others),
+        "difference": apart.mean,
+        "low": apart.low,
+        "high": apart.high,
+        "deviation_of_draws": deviation({"draws": others}),
+        "deviation_of_seeds": deviation(groups),
+    }
+
+
+def main() -> None:
+    """Print the table, and write it."""
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--out", type=Path, help="CSV with a row per choice, scanner and metric")
+    parser.add_argument("--seed", default="0", help="training seed that all draws have")
+    asked = parser.parse_args()
+    rows: list[dict[str, object]] = []
+    for metric in METRICS:
+        for scanner, prefix in SCANNERS.items():
+            arms = read(asked.study / "results.csv", metric, prefix)
+            for chosen, drawn in PAIRS:
+                if chosen not in arms or not any(s == asked.seed for _, s in arms.get(drawn, {})):
+                    continue
+                about = {"choice": chosen, "against": drawn, "metric": metric, "scanner": scanner}
+                rows.append(about | compare(arms[chosen], arms[drawn], asked.seed))
+    if not rows:
+        raise SystemExit(f"{asked.study}: no choice and its draws are done yet")
+    for row in rows:
+        words = [f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()]
+        print("  ".join(words))
+    if asked.out:
+        asked.out.parent.mkdir(parents=True, exist_ok=True)
+        with asked.out.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(
+                {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+                for row in rows
+            )
+
+
+if __name__ == "__main__":
+    main()
