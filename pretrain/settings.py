@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -52,6 +52,9 @@ class ProbeSettings(Settings):
 
 class PretrainSettings(Settings):
     """What to learn from, how, and how long."""
+
+    # Not trainer.steps: the plan's length is that of fine-tuning.
+    planned: ClassVar[tuple[str, ...]] = ("modalities", "encoder", "patch", "trainer.batch_size")
 
     store: Path | dict[str, Path] = Field(
         description="case store, made by `hilum prepare`; or several as one pool, as in "

@@ -14,15 +14,15 @@ from .options import KeyValues
 @clean_stop
 def plan(
     store: Annotated[Path, typer.Argument(help="Case store.")],
-    out: Annotated[Path, typer.Option(help="YAML file for `hilum finetune -c`.")],
+    out: Annotated[Path, typer.Option(help="YAML file for `hilum finetune` or `pretrain` -c.")],
     settings: KeyValues = None,
 ) -> None:
     """Choose network, patch, batch and length for a cohort and this machine, with reasons."""
     from hilum.core.outputs import check_output_file
-    from hilum.core.settings import load
+    from hilum.core.settings import PLANNED, load
     from hilum.finetune.plan import PlanSettings
 
-    check_output_file(out, "plan", lambda file: file.read_bytes().startswith(b"# hilum plan "))
+    check_output_file(out, "plan", lambda file: file.read_bytes().startswith(PLANNED.encode()))
     asked = load(PlanSettings, [], settings or [])
     from hilum.core.files import write_text
     from hilum.datasets.store.case_store import CaseStore
@@ -49,5 +49,6 @@ def plan(
     import yaml
 
     text = yaml.safe_dump(settings_of(decisions), sort_keys=False, default_flow_style=None)
-    write_text(out, f"# hilum plan {store} --out {out}\n{text}")
+    write_text(out, f"{PLANNED}{store} --out {out}\n{text}")
     say(f"wrote {out}; train with: hilum finetune --out RUN -c {out} store={store} split.labels=N")
+    say(f"or pretrain the same encoder with: hilum pretrain --out RUN -c {out} store={store}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -14,6 +15,9 @@ from .files import write_text
 from .methods import methods_of, spelled_out
 from .plain import PlainError, yaml_of
 from .recipes import find_recipe
+
+PLANNED = "# hilum plan "
+"""How a file of `hilum plan` begins: settings of fine-tuning, of which others take their part."""
 
 
 class Settings(BaseModel):
@@ -26,6 +30,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, coerce_numbers_to_str=True
     )
+
+    planned: ClassVar[tuple[str, ...] | None] = None
+    """Settings to take from a file of `hilum plan`, with dots for groups; None: all that it has."""
 
     @model_validator(mode="before")
     @classmethod
@@ -45,6 +52,8 @@ def load(
 ) -> S:
     """Read settings; later sources win: files in order, then `values`, then `key=value` overrides.
 
+    What settings do not take of a file of `hilum plan` is printed, to standard error.
+
     Args:
         cls: The model to build.
         files: YAML files, or names of recipes of the room that the settings belong to.
@@ -57,7 +66,7 @@ def load(
     merged: dict[str, Any] = {}
     methods = methods_of(cls)
     for file in files:
-        _merge(merged, spelled_out(read_yaml(find_recipe(file, _room(cls))), methods))
+        _merge(merged, spelled_out(_own(cls, find_recipe(file, _room(cls))), methods))
     _merge(merged, spelled_out(values, methods))
     for override in overrides:
         key, sign, text = override.partition("=")
@@ -110,6 +119,34 @@ def write_yaml(path: str | Path, settings: BaseModel) -> None:
     """Write resolved settings such that `load` gives an equal object."""
     text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_text(path, text)
+
+
+def _own(cls: type[Settings], file: Path) -> dict[str, Any]:
+    """Return what settings take of a file, and print what they leave of a plan."""
+    values = read_yaml(file)
+    if cls.planned is None or not file.read_text("utf-8").startswith(PLANNED):
+        return values
+    left: list[str] = []
+    taken = _part(values, cls.planned, left)
+    if left:
+        print(f"{file}: left to hilum finetune: {', '.join(left)}", file=sys.stderr)
+    return taken
+
+
+def _part(
+    values: Mapping[str, Any], names: Sequence[str], left: list[str], group: str = ""
+) -> dict[str, Any]:
+    """Return the named ones of nested values, and add the names of the others to `left`."""
+    part: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{group}{key}"
+        if name in names:
+            part[key] = value
+        elif isinstance(value, Mapping) and any(n.startswith(f"{name}.") for n in names):
+            part[key] = _part(value, names, left, f"{name}.")
+        else:
+            left.append(name)
+    return part
 
 
 def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
