@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy import special
+from scipy import ndimage, special
 
 from hilum.core.connected_components import components
 from hilum.core.seeds import numpy_generator
@@ -29,7 +29,8 @@ class ExpectedSettings(Settings):
         and 95 %, a mean of 4.6 ml if lognormal. Patients there have enlarged nodes: state the
         numbers of your own where they differ. Setting a threshold so that the predicted proportion
         is the expected one: Saerens et al., "Adjusting the Outputs of a Classifier to New a Priori
-        Probabilities", Neural Computation 2002.
+        Probabilities", Neural Computation 2002. SUV 4 as a limit of avid lymphoma, one of those
+        that Barrington et al. compare, Eur J Nucl Med Mol Imaging 2019.
     """
 
     volume_ml: tuple[float, float] = Field(
@@ -43,6 +44,12 @@ class ExpectedSettings(Settings):
     )
     at_most: int | None = Field(
         None, ge=1, description="most nodes of a patient, the largest; empty: all"
+    )
+    suv_max: float | None = Field(
+        None,
+        gt=0,
+        description="SUVmax that a node has at least, in place of the smallest volume; where "
+        "uptake is unknown all are kept; 4 where only avid nodes count; empty: not looked at",
     )
     patients: int = Field(
         50, ge=1, description="most unlabelled patients to predict for the choice"
@@ -80,8 +87,9 @@ def statistics_of_case(
     voxel_ml: float,
     settings: ExpectedSettings,
     overlapping: bool = False,
+    suv: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return number and total volume of what a case has at every threshold, size filters applied.
+    """Return number and total volume of what a case has at every threshold, filters applied.
 
     Classes have one threshold and count together: a component is of one class. Regions overlap, so
     that components of their union count.
@@ -89,8 +97,9 @@ def statistics_of_case(
     Args:
         probability: `[classes, D, H, W]`.
         voxel_ml: Volume of a voxel.
-        settings: Smallest and largest volume, largest number.
+        settings: Smallest and largest volume, largest number, least uptake.
         overlapping: Whether the outputs are regions.
+        suv: Uptake `[D, H, W]`; without it nothing is dropped by it.
 
     Returns:
         `[thresholds, 2]`.
@@ -102,10 +111,16 @@ def statistics_of_case(
     for row, limit in enumerate(special.expit(LOGITS).astype(np.float32)):
         mask = best > limit
         for value in np.unique(own[mask]):
-            labels, _ = components(mask & (own == value))
-            volumes = np.sort(np.bincount(labels.ravel())[1:])[::-1] * voxel_ml
-            kept = volumes[(volumes >= low * (1 - 1e-9)) & (volumes <= high * (1 + 1e-9))]
-            kept = kept[: settings.at_most]
+            labels, count = components(mask & (own == value))
+            volumes = np.bincount(labels.ravel(), minlength=count + 1)[1:] * voxel_ml
+            keep = volumes >= low * (1 - 1e-9)
+            if settings.suv_max is not None:
+                keep = np.ones(count, bool)
+                if suv is not None and count:
+                    top = np.asarray(ndimage.maximum(suv, labels, range(1, count + 1)), float)
+                    keep = ~(top < settings.suv_max)
+            volumes = volumes[keep & (volumes <= high * (1 + 1e-9))]
+            kept = np.sort(volumes)[::-1][: settings.at_most]
             found[row] += len(kept), kept.sum()
     return found
 
@@ -141,9 +156,12 @@ def choose_expected(
     for column, name in enumerate(("number", "total_ml")):
         record[f"{name}_expected"] = getattr(settings, name)
         record[f"{name}_at_half"] = float(means[default, column])
+    floor = settings.suv_max
     point: dict[str, Any] = {
-        "min_volume_ml": low,
+        # The floor alone decides below a volume that no component may exceed.
+        "min_volume_ml": low if floor is None else high,
         "max_volume_ml": high,
+        "suv_floor": floor,
         "at_most": settings.at_most,
     }
     if row is None:

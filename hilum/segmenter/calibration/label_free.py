@@ -20,7 +20,7 @@ from hilum.encoders.networks import is_network
 from ..ensemble import load_predictor, segmenter_folders
 from ..inference.predict_case import predict_case
 from ..inference.settings import InferenceSettings, Precision
-from ..operating.apply import operating_at
+from ..operating.apply import operating_at, pet_of
 from ..operating.point import ARGMAX, OperatingPoint
 from ..predictor import Predictor
 from .choose import ChoiceSettings
@@ -118,7 +118,10 @@ def expected_for(
             case = store[name]
             found = predict_case(segmenter, case, inference, precision=precision)
             overlapping = bool(segmenter.config.regions)
-            tables.append(statistics_of_case(found, case.grid.voxel_ml, expected, overlapping))
+            pet = pet_of(case, segmenter.modalities)
+            suv = None if pet is None else pet[0]
+            one = statistics_of_case(found, case.grid.voxel_ml, expected, overlapping, suv)
+            tables.append(one)
     choice = choose_expected(
         tables,
         [store.row(name)["patient"] for name in names],

@@ -27,6 +27,7 @@ from hilum.segmenter.calibration.expected import (
 )
 from hilum.segmenter.ensemble import load_predictor
 from hilum.segmenter.inference.predict_case import predict_case
+from hilum.segmenter.operating.apply import mask_of
 
 from ..test_proposals import NODES, write_run
 
@@ -79,6 +80,21 @@ def test_regions_count_as_their_union() -> None:
     found = statistics_of_case(p, ML, expected(), True)
     assert_allclose(found[len(LOGITS) // 2], (1, 125 * ML))
     assert statistics_of_case(p, ML, expected())[len(LOGITS) // 2, 0] == 2
+
+
+def test_a_component_counts_if_it_is_hot_enough_however_small() -> None:
+    p = random_case(2)
+    suv = np.random.default_rng(1).gamma(2, 1, p.shape[1:]).astype(np.float32)
+    asked = expected(volume_ml=(3 * ML, 90 * ML), suv_max=4)
+    found = statistics_of_case(p, ML, asked, suv=suv)
+    for row, logit in enumerate(LOGITS):
+        parts, count = ndimage.label(p[1] > np.float32(special.expit(logit)), np.ones((3, 3, 3)))  # pyright: ignore[reportGeneralTypeIssues]
+        own = [parts == n for n in range(1, count + 1)]
+        sizes = [one.sum() for one in own if suv[one].max() >= 4 and one.sum() <= 90]
+        assert_allclose(found[row], (len(sizes), sum(sizes) * ML))
+    every = statistics_of_case(p, ML, asked)
+    assert (every[:, 0] > found[:, 0]).any()
+    assert (found[:, 0] > 0).any()
 
 
 def scene(seed: int) -> np.ndarray:
@@ -205,6 +221,25 @@ def test_the_command_sets_the_point_of_a_pretrained_network_and_reads_no_label(
     assert_allclose(point.record["number"], np.mean(numbers))
     assert model.config.seen is not None
     assert len(model.config.seen.patients) == 2
+
+
+@pytest.mark.parametrize(("floor", "any_left"), [(5, True), (100, False)])
+def test_masks_have_as_many_hot_components_as_the_choice_says(
+    network: Path, store: CaseStore, floor: float, any_left: bool
+) -> None:
+    """Nodes of SUV 8: the least uptake of the choice is that of the masks."""
+    asked = {"by": "expected", "expected": {"volume_ml": (0.5, 900), "suv_max": floor}}
+    settings = validate(ChoiceSettings, asked)
+    point = calibrate(network, store.path, network / "out", settings=settings)
+    assert f"SUVmax below {floor}" in point.words()
+    model, counts = load_predictor(network), []
+    for name in ("case_0", "case_1"):
+        found = predict_case(model, store[name])
+        assert (found[1] > 0.5).any()
+        mask = mask_of(found, store[name], point)
+        counts.append(ndimage.label(mask, np.ones((3, 3, 3)))[1])  # pyright: ignore[reportGeneralTypeIssues]
+    assert any(counts) is any_left
+    assert_allclose(point.record.get("number", 0), np.mean(counts))
 
 
 def test_who_chose_cannot_test_and_who_tests_cannot_choose(network: Path, store: CaseStore) -> None:
