@@ -44,6 +44,8 @@ class Settings(BaseModel):
         return {k: _word(fields[k].annotation, v) if k in fields else v for k, v in values.items()}
 
 
+LONGEST = 80
+"""Characters of a wrong value that a message shows."""
 S = TypeVar("S", bound=Settings)
 
 
@@ -180,9 +182,17 @@ def _line(cls: type[BaseModel], item: Any) -> str:
     if item["type"] == "extra_forbidden":
         known = _keys_at(cls, item["loc"][:-1])
         return f"{place}: unknown setting{did_you_mean(str(item['loc'][-1]), known)}"
-    found = "" if item["type"] == "missing" else f", found {item['input']!r}"
+    # A rule on several settings gets all of its group, which says nothing that its words do not.
+    group = item["type"] == "value_error" and isinstance(item["input"], Mapping)
+    found = "" if group or item["type"] == "missing" else f", found {_short(item['input'])}"
     message = item["msg"].removeprefix("Value error, ")
-    return f"{place}: {message[:1].lower()}{message[1:]}{found}"
+    where = f"{place}: " if place else ""
+    return f"{where}{message[:1].lower()}{message[1:]}{found}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _keys_at(cls: type[BaseModel], path: Sequence[str | int]) -> list[str]:

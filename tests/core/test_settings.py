@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hilum.core.errors import SettingsError
 from hilum.core.methods import Method, methods_of
@@ -127,3 +127,39 @@ def test_a_file_that_is_no_settings_file_is_named(tmp_path: Path, text: str) -> 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"none\.yaml: no such settings file"):
         load(Train, [tmp_path / "none.yaml"])
+
+
+class Range(Settings):
+    """A group with a rule on two of its settings."""
+
+    low: float = 0
+    high: float = 1
+    names: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _order(self) -> Range:
+        if self.low > self.high:
+            raise ValueError("low must not be above high")
+        return self
+
+
+class Ranges(Settings):
+    """Two groups."""
+
+    a: Range = Range()
+
+
+def test_a_rule_on_several_settings_names_the_group_and_does_not_print_it() -> None:
+    with pytest.raises(SettingsError) as all_of_it:
+        load(Range, [], ["low=2"])
+    assert str(all_of_it.value) == "low must not be above high"
+    with pytest.raises(SettingsError) as in_a_group:
+        load(Ranges, [], ["a.low=2"])
+    assert str(in_a_group.value) == "a: low must not be above high"
+
+
+def test_a_long_wrong_value_is_cut() -> None:
+    with pytest.raises(SettingsError) as error:
+        load(Range, [], low="x" * 500)
+    assert "found 'xxx" in str(error.value)
+    assert 80 < len(str(error.value)) < 200

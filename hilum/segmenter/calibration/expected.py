@@ -97,7 +97,7 @@ def statistics_of_case(
     Args:
         probability: `[classes, D, H, W]`.
         voxel_ml: Volume of a voxel.
-        settings: Smallest and largest volume, largest number, least uptake.
+        settings: Smallest and largest volume, largest number, minimum uptake.
         overlapping: Whether the outputs are regions.
         suv: Uptake `[D, H, W]`; without it nothing is dropped by it.
 
