@@ -25,7 +25,7 @@ from hilum.losses.base import Maps
 from hilum.segmenter.inference.predict_case import predict_case
 from hilum.segmenter.operating.apply import decide
 from hilum.segmenter.operating.point import ARGMAX
-from hilum.segmenter.operating.regions import probability_of
+from hilum.segmenter.operating.probability import probability_of
 from hilum.segmenter.organ_head import folded, organ_loss
 from hilum.segmenter.segmenter import Segmenter
 from hilum.training.interval_means import log_terms
@@ -39,7 +39,7 @@ from .settings import FinetuneSettings
 from .synthetic_nodes import NodePasting
 from .targets import LabelTargets
 from .transfer.adaptation import Adaptation
-from .unannotated import marginal
+from .unannotated import marginal, never
 from .voxel_counts import VoxelCounts
 
 
@@ -169,7 +169,10 @@ class FinetuneModule(pl.LightningModule):
         every = self.segmenter(batch["image"], available, organs=True)
         logits = [folded(level, self.segmenter.classes) for level in every]
         annotated = batch.get("annotated")
-        if annotated is not None:
+        if annotated is not None and self.segmenter.config.regions:
+            known = self.targets.known(annotated)
+            logits = [never(level, known) for level in logits]
+        elif annotated is not None:
             logits = [marginal(level, annotated) for level in logits]
         made = batch.get("maps")
         maps = None if made is None else Maps(made, batch.get("parts", 0))

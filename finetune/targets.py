@@ -61,7 +61,10 @@ class LabelTargets(nn.Module):
         self.register_buffer("membership", table, persistent=False)
 
     def forward(self, batch: Batch) -> Targets | None:
-        """Return what the numbers of a batch's label mean; nothing if one class each."""
+        """Return what the numbers of a batch's label mean; nothing if one class each.
+
+        A region of which a case's label does not say all is nowhere in that case.
+        """
         shares: Tensor | None = batch.get("targets")
         table = self.membership
         if not isinstance(table, Tensor):
@@ -69,4 +72,19 @@ class LabelTargets(nn.Module):
         if shares is not None:
             # A rater's class is in its regions; so the shares of regions are those of raters.
             table = shares @ table[: shares.shape[2]]
+        annotated = batch.get("annotated")
+        if annotated is not None:
+            table = table * self.known(annotated)[:, None]
         return Targets(table, overlapping=True)
+
+    def known(self, annotated: Tensor) -> Tensor:
+        """Return of which regions the labels of a batch say all, bool `[B, 1 + regions]`.
+
+        Args:
+            annotated: Which values of the label were looked for, `[B, values]`.
+        """
+        table = self.membership
+        assert isinstance(table, Tensor)
+        missing = (~annotated).to(table) @ table[: annotated.shape[1]]
+        missing[:, 0] = 0
+        return missing == 0

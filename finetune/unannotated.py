@@ -1,4 +1,4 @@
-"""Classes that nobody looked for in a case are part of its background while the network learns."""
+"""Classes and regions that nobody looked for in a case teach nothing of themselves there."""
 
 from __future__ import annotations
 
@@ -33,3 +33,20 @@ def marginal(logits: Tensor, annotated: Tensor) -> Tensor:
     background = torch.cat([z[:, :1], parts], 1).logsumexp(1, keepdim=True)
     classes = torch.where(known[:, 1:], z[:, 1:], torch.full_like(z[:, 1:], NEVER))
     return torch.cat([background, classes], 1)
+
+
+def never(logits: Tensor, known: Tensor) -> Tensor:
+    """Return logits in which regions that were not looked for are surely absent.
+
+    With targets that say so, too, nothing of them reaches the loss, its gradient or the overlap of
+    another case; see `LabelTargets`.
+
+    Args:
+        logits: `[B, 1 + regions, D, H, W]`.
+        known: `[B, 1 + regions]`, whether the label says all of a region.
+
+    Returns:
+        float32, or float64 if they came so.
+    """
+    z = logits if logits.dtype == torch.float64 else logits.float()
+    return torch.where(known.view(*known.shape, 1, 1, 1), z, z[:, :1].detach() + NEVER)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hilum.core.types import IGNORE
-from hilum.segmenter.operating.regions import Regions, in_view
+from hilum.segmenter.operating.regions import Regions, in_view, looked_for_in
 
 from .validation_dice import dice_of
 
@@ -36,12 +36,12 @@ class VoxelCounts:
             name: Of the case.
             prediction: Whole numbers `[D, H, W]`.
             label: The same; 255 is unknown.
-            annotated: Classes that were looked for; empty: all.
+            annotated: Values of the label that were looked for; empty: all.
         """
-        rows = []
+        rows, seen = [], looked_for_in(annotated, self.regions)
         for value in range(1, self.classes):
             # Nothing is known of a class that nobody looked for; counts of nothing have no Dice.
-            known = (label != IGNORE) & (not annotated or value in annotated)
+            known = (label != IGNORE) & (not seen or value in seen)
             views = (in_view(mask, self.regions, value) for mask in (prediction, label))
             ours, truth = ((mask == number) & known for mask, number in views)
             rows.append([np.count_nonzero(x) for x in (ours & truth, ours, truth, ~known)])

@@ -14,7 +14,7 @@ from hilum.encoders.networks import is_network
 
 from .config import SegmenterConfig
 from .operating.point import middle
-from .operating.regions import probability_of
+from .operating.probability import probability_of
 from .prediction.on_call import ScanPredictor
 from .predictor import Predictor
 from .proposals import segmenter_of_network

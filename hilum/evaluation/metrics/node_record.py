@@ -63,8 +63,13 @@ class NodeRecord:
     A value is `None` where nothing can be said of it: no PET, no probability, no names of places.
     """
 
-    id: int = _column("node", "", 0, "number in its mask, the largest node first")
-    label: int = _column("class", "", 0, "class of the node's voxels")
+    id: int = _column(
+        "node",
+        "",
+        0,
+        "number in its mask, the largest node first; of regions the first one's first",
+    )
+    label: int = _column("class", "", 0, "class of the node's voxels; number of its region")
     centroid_mm: Triple = _column("centroid", "mm (RAS)", 0, "mean place of its voxels")
     volume_ml: float = _column("volume", "ml", 2, "volume of its voxels; its MTV")
     long_axis_mm: float = _column(
@@ -111,6 +116,9 @@ class NodeRecord:
     )
     status: str | None = _column(
         "status", "", 0, "proposal: of a network that never saw a label", default=None
+    )
+    region: str | None = _column(
+        "region", "", 0, "region whose component it is; regions may overlap", default=None
     )
 
     @property

@@ -78,8 +78,9 @@ class Shown:
         id: Of the case.
         grid: Canonical: slices from below upwards, rows to anterior, columns to the right.
         layers: In the order of the panes.
-        marked: Nodes by whose they are, such as `prediction`.
-        nodes: The node table; `id` is the number in the first of `marked`.
+        marked: Nodes by whose they are, such as `prediction`; of each region by itself, such as
+            `prediction: core`, numbered on.
+        nodes: The node table; `id` is the number in what is marked as `prediction`.
         partners: What each of these nodes lies on, by number; empty if nothing is compared.
         missed: Nodes of the reference that none lies on, by their numbers there.
     """
@@ -109,13 +110,14 @@ class Shown:
         raise DataError(f"the case must have {name}", case=self.id)
 
 
-def mark(mask: np.ndarray, grid: Grid, nodes: Sequence[NodeRecord] = ()) -> Marked:
+def mark(mask: np.ndarray, grid: Grid, nodes: Sequence[NodeRecord] = (), after: int = 0) -> Marked:
     """Number the nodes of a mask as in its node table, by where their centres lie.
 
     Args:
         mask: `[D, H, W]` on `grid`, 0 background.
         grid: Canonical.
         nodes: The table; a node that is not in it gets a number after the last.
+        after: The last number that is taken already.
     """
     if not mask.any():
         return Marked(np.zeros((0, 0, 0), np.uint16), (0, 0, 0))
@@ -125,7 +127,7 @@ def mark(mask: np.ndarray, grid: Grid, nodes: Sequence[NodeRecord] = ()) -> Mark
     labels = found.labels
     numbers = np.zeros(found.count + 1, np.uint16)
     places = {node.id: np.array(node.centroid_mm, float) for node in nodes}
-    following = max(places, default=0) + 1
+    following = max([after, *places]) + 1
     middles = ndimage.center_of_mass(labels > 0, labels, range(1, found.count + 1))
     for index in range(1, found.count + 1):
         place = grid.to_world(np.array(middles[index - 1], float) + start)

@@ -24,15 +24,21 @@ def with_matches(shown: Shown) -> Shown:
     Args:
         shown: With marks of `prediction` and `reference`; any other is given back as it is.
     """
-    marked = shown.marked
-    if PREDICTION not in marked or REFERENCE not in marked:
+    # By what follows the colon: a node of a region matches one of the same region only.
+    sides = [
+        (shown.marked[name], shown.marked[REFERENCE + name.removeprefix(PREDICTION)])
+        for name in shown.marked
+        if name.startswith(PREDICTION) and REFERENCE + name.removeprefix(PREDICTION) in shown.marked
+    ]
+    if not sides:
         return shown
-    pairs = matches(marked[PREDICTION], marked[REFERENCE])
+    pairs = {pair for side in sides for pair in matches(*side)}
     partners = {
         node.id: ", ".join(f"R{n}" for one, n in sorted(pairs) if one == node.id) or "none"
         for node in shown.nodes
     }
-    lost = missed(marked[REFERENCE], shown.grid, {other for _, other in pairs})
+    seen = {other for _, other in pairs}
+    lost = [node for _, reference in sides for node in missed(reference, shown.grid, seen)]
     return replace(shown, partners=partners, missed=lost)
 
 

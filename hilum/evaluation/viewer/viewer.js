@@ -3,7 +3,7 @@ const $ = id => document.getElementById(id);
 const COLOURS = {prediction: "#e69f00", reference: "#00c08b"};
 const CHOSEN = "#56b4e9";
 const COLUMNS = [
-  ["id", "node", 0], ["status", "status", 0], ["reference", "reference", 0],
+  ["id", "node", 0], ["region", "region", 0], ["status", "status", 0], ["reference", "reference", 0],
   ["station", "station", 0],
   ["volume_ml", "ml", 2],
   ["short_axis_mm", "short mm", 1], ["long_axis_mm", "long mm", 1], ["size_class", "size", 0],
@@ -20,6 +20,9 @@ async function json(path) {
   if (!answer.ok) throw new Error(value.error || answer.statusText);
   return value;
 }
+
+// Regions of a mask follow a colon: "prediction: core".
+function side(who) { return who.split(":")[0]; }
 
 function say(text) { $("message").textContent = text; }
 
@@ -103,8 +106,9 @@ function paint(canvas, image, lines) {
   for (const [who, nodes] of Object.entries(lines)) {
     for (const [number, edges] of Object.entries(nodes)) {
       // Missed nodes of the reference have an R before their number.
-      const chosen = S.node === (who === S.info.marked[0] ? number : `R${number}`);
-      pen.strokeStyle = chosen ? CHOSEN : COLOURS[who] || "#cc79a7";
+      const first = side(S.info.marked[0]) === side(who);
+      const chosen = S.node === (first ? number : `R${number}`);
+      pen.strokeStyle = chosen ? CHOSEN : COLOURS[side(who)] || "#cc79a7";
       pen.lineWidth = (chosen ? 2.5 : 1.5) * (window.devicePixelRatio || 1);
       pen.beginPath();
       for (const [a, b, c, d] of edges) { pen.moveTo(a * x, b * y); pen.lineTo(c * x, d * y); }
@@ -194,7 +198,7 @@ function controls() {
   $("windows").replaceChildren(...boxes);
   $("legend").replaceChildren(...S.info.marked.flatMap(who => {
     const spot = element("span", "", {className: "swatch"});
-    spot.style.background = COLOURS[who] || "#cc79a7";
+    spot.style.background = COLOURS[side(who)] || "#cc79a7";
     return [spot, `${who} `];
   }));
 }

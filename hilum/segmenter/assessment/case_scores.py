@@ -17,6 +17,8 @@ from hilum.evaluation.metrics.instances import Instances
 from hilum.evaluation.metrics.node_record import NodeRecord, read_nodes
 from hilum.evaluation.metrics.scores import CaseScores, candidates_of, score_case
 
+from ..operating.regions import Regions
+
 MAP = "_probability"
 """End of the name of a map of probabilities, beside the mask."""
 
@@ -28,6 +30,7 @@ def scores_of(
     truth: np.ndarray,
     stored: Grid,
     lesions: Instances,
+    regions: Regions | None = None,
 ) -> CaseScores | None:
     """Return the scores from what lies next to the mask, if anything.
 
@@ -38,6 +41,8 @@ def scores_of(
         truth: The reference; canonical axes.
         stored: Grid of the file of the reference.
         lesions: Nodes of the reference.
+        regions: What the values of the mask make up, if they overlap: nodes are then the components
+            of all of them together, in `truth` and `lesions`, too.
     """
     grid, axes, flips = stored.canonical()
     map_file = file.parent / f"{case.id}{MAP}.nii.gz"
@@ -55,14 +60,19 @@ def scores_of(
         _check_probability(case, map_file, volume.array)
         values = turned(volume.array, match).transpose(axes)
         values = np.flip(values, tuple(axis for axis in range(3) if flips[axis]))
-        return score_case(case.id, values, truth, grid, mask=ours, lesions=lesions)
+        whole = ours if regions is None else (ours > 0).astype(np.uint8)
+        return score_case(case.id, values, truth, grid, mask=whole, lesions=lesions)
     table = file.parent / f"{case.id}_nodes.json"
     if not table.is_file():
         return None
     listed = read_nodes(table)
     # As the table was made: of the whole mask.
-    found = Instances.of(ours)
-    scores = _by_place(found, listed, grid)
+    if regions is None:
+        found = Instances.of(ours)
+        scores = _by_place(found, listed, grid)
+    else:
+        found = Instances.of(ours > 0)
+        scores = _by_region(found, ours, listed, regions, grid)
     if scores is None:
         return None
     labels = np.where(truth == IGNORE, 0, found.labels)
@@ -73,6 +83,27 @@ def scores_of(
     known = bool((truth != IGNORE).any())
     found_ = candidates_of(case.id, order[labels], own, lesions)
     return CaseScores(found_, lesions.count, known=known)
+
+
+def _by_region(
+    found: Instances,
+    ours: np.ndarray,
+    listed: Sequence[NodeRecord],
+    regions: Regions,
+    grid: Grid,
+) -> list[float] | None:
+    """Return the score of each component of all regions: the highest of the nodes in it."""
+    best = np.zeros(found.count + 1)
+    for number, name in enumerate(regions.names, 1):
+        own = Instances.of(regions.one(ours, number))
+        scores = _by_place(own, [node for node in listed if node.region == name], grid)
+        if scores is None:
+            return None
+        inside, of_region = own.voxels
+        # Every node of a region lies in one component of all: its first voxel tells which.
+        _, first = np.unique(of_region, return_index=True)
+        np.maximum.at(best, found.labels.ravel()[inside[first]], scores)
+    return best[1:].tolist()
 
 
 def _by_place(found: Instances, listed: Sequence[NodeRecord], grid: Grid) -> list[float] | None:

@@ -39,6 +39,7 @@ from .cohort_summary import (
 from .evaluate_case import Measured, measure_case
 from .mask_files import labelled_cases, predictions_of
 from .misses import FOLDER, draw_misses
+from .own_regions import with_own_regions
 from .prepared_cases import Numbers, Progress, write_rows
 from .views import Target, name_of
 
@@ -167,6 +168,7 @@ def _evaluate(
 ) -> Evaluation:
     chosen = labelled_cases(Path(manifest), cases)
     files, extra = predictions_of(Path(predictions), chosen, all_cases=cases is None)
+    settings, own_notes = with_own_regions(settings, files)
     jobs = [_Job(case, files[case.id], settings, tuple(others())) for case in chosen]
     measured: dict[str, Measured] = {}
     for number, one in enumerate(spread(_measure, jobs, workers, in_order=True), 1):
@@ -178,7 +180,7 @@ def _evaluate(
     found = gathered(measured, chosen)
     cohort = {target: cohort_metrics(own, patients) for target, own in found.items()}
     status = statuses(found, patients)
-    notes = [note for one in measured.values() for note in one.notes]
+    notes = [*own_notes, *(note for one in measured.values() for note in one.notes)]
     more: dict[str, Any] = {"agreement": agreements(found)}
     more["node_status"] = {"positive": criterion(settings), "classes": status}
     more["undefined"] = {target: undefined(own, others()) for target, own in found.items()}

@@ -19,6 +19,7 @@ from hilum.core.types import IGNORE
 from hilum.datasets.io.masks import masks_in
 from hilum.datasets.io.nifti import read_volume
 from hilum.evaluation.metrics.case import case_metrics
+from hilum.evaluation.metrics.instances import Instances
 from hilum.evaluation.metrics.node_record import NodeRecord, csv_row
 from hilum.evaluation.metrics.node_status import burden_metrics
 from hilum.evaluation.metrics.nodes import Image, node_table
@@ -30,8 +31,9 @@ from hilum.evaluation.metrics.uptake import uptake_metrics
 from hilum.evaluation.settings import EvaluationSettings
 
 from ..stations import name_stations
-from .aligned import aligned
+from .aligned import Aligned, aligned
 from .case_scores import scores_of
+from .own_regions import regions_beside
 from .prepared_cases import Numbers
 from .unannotated import looked_for
 from .views import Target, View, views_of
@@ -120,10 +122,22 @@ def measure_case(case: Case, file: Path, settings: EvaluationSettings | None = N
                 found.stations[target] = by_station(one, other, mine)
         found.nodes.extend(_rows(case, view.region, tables))
         if not view.region:
-            lesions = view.nodes[1]
-            whole = both.whole if settings.instances == "none" else (both.whole > 0).astype("u1")
-            scores = scores_of(case, file, whole, view.reference, both.stored, lesions)
+            scores = _scores(case, file, both, view, settings)
     return replace(found, scores=scores, notes=both.notes, pairs=tuple(pairs))
+
+
+def _scores(
+    case: Case, file: Path, both: Aligned, view: View, settings: EvaluationSettings
+) -> CaseScores | None:
+    """Return what the probabilities of a mask are worth; those of regions are of their union."""
+    own = regions_beside(file, case.id) if settings.instances == "none" else None
+    whole, reference, lesions = both.whole, view.reference, view.nodes[1]
+    if settings.instances != "none":
+        whole = (whole > 0).astype(np.uint8)
+    elif own is not None:
+        reference = np.where(reference == IGNORE, IGNORE, reference > 0).astype(np.uint8)
+        lesions = Instances.of(reference)
+    return scores_of(case, file, whole, reference, both.stored, lesions, own)
 
 
 def _numbers(

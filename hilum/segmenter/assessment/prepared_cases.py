@@ -26,7 +26,7 @@ from hilum.evaluation.statistics.cohort import cohort_metrics
 from ..inference.predict_case import predict_case
 from ..inference.settings import InferenceSettings, Precision
 from ..operating.apply import mask_of
-from ..operating.regions import Regions, in_view
+from ..operating.regions import Regions, in_view, looked_for_in
 from ..segmenter import Segmenter
 from .any_point import Numbers, whatever_the_point
 from .unannotated import hidden, looked_for, unknown
@@ -127,14 +127,18 @@ def assess_any(
                 continue
             if names not in seen:
                 probability, mask = predicts(case, names)
-                probability, mask = hidden(probability, mask, case.annotated)
-                ours, truth = (mask, reference) if regions is None else (mask > 0, reference)
-                if regions is not None:  # nodes are those of all regions together
-                    truth = np.where(reference == IGNORE, IGNORE, reference > 0)
+                annotated = looked_for_in(case.annotated, regions)
+                ours, truth = mask, reference
+                if regions is None:
+                    probability, mask = hidden(probability, mask, annotated)
+                    ours = mask
+                else:  # nodes are those of all regions together, if each was looked for
+                    unknown_there = (reference == IGNORE) | bool(annotated)
+                    ours, truth = mask > 0, np.where(unknown_there, IGNORE, reference > 0)
                 worth = score_case(name, 1 - probability[0], truth, case.grid, mask=ours)
                 numbers = _metrics(case, mask, len(probability), regions)
                 numbers |= whatever_the_point(
-                    probability, reference, numbers, argmax, case.annotated, regions
+                    probability, reference, numbers, argmax, annotated, regions
                 )
                 seen[names] = numbers, worth
                 if condition == conditions[0]:
@@ -221,7 +225,8 @@ def _metrics(case: StoredCase, mask: np.ndarray, classes: int, regions: Regions 
         (ours, value), (truth, _) = (in_view(x, regions, c) for x in (mask, reference))
         said = {name: in_view(one, regions, c)[0] for name, one in raters.items()}
         numbers |= rater_metrics(ours, truth, said, value, case.grid.voxel_ml)
-    rows = {c: n if looked_for(case.annotated, c) else unknown(n) for c, n in found.items()}
+    annotated = looked_for_in(case.annotated, regions)
+    rows = {c: n if looked_for(annotated, c) else unknown(n) for c, n in found.items()}
     return {
         name if c == 1 else f"{name}_class{c}": value
         for c, numbers in rows.items()

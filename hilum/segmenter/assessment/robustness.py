@@ -20,6 +20,7 @@ from hilum.evaluation.statistics.comparison import paired_comparison
 
 from ..inference.predict_case import predict_case
 from ..operating.apply import mask_of
+from ..operating.regions import looked_for_in
 from ..segmenter import Segmenter
 from .perturbation import perturb
 from .prepared_cases import Numbers, Progress, check_conditions, measure
@@ -147,7 +148,8 @@ def _measure(
     point, regions = segmenter.config.operating_point, segmenter.config.overlapping
     mask = mask_of(probability, changed, point, names, regions)
     numbers = measure(mask, np.asarray(case.label), case.grid, {}, (1,), regions=regions)[1]
-    return numbers if looked_for(case.annotated, 1) else unknown(numbers)
+    known = looked_for(looked_for_in(case.annotated, regions), 1)
+    return numbers if known else unknown(numbers)
 
 
 def _line(

@@ -17,7 +17,7 @@ from hilum.core.precision import autocast_dtype
 from hilum.datasets.io.scratch import empty
 
 from ..operating.apply import tempered
-from ..operating.regions import probability_of
+from ..operating.probability import probability_of
 from ..predictor import Predictor
 from .network_input import AnyCase, PaddedInput
 from .out_of_memory import memory_advice

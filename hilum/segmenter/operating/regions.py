@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from hilum.core.errors import DataError
+from hilum.core.files import read_json
 from hilum.core.types import IGNORE
 
 
@@ -76,6 +77,18 @@ class Regions:
         table[:, 0] = 1 - table[:, 1:].max(1)
         return table
 
+    def looked_for(self, annotated: Sequence[int]) -> tuple[int, ...]:
+        """Return the numbers of the regions that a label says all of: each value was looked for.
+
+        As of classes: empty if it says all of every region; 0 alone if of none.
+
+        Args:
+            annotated: Values of the label that were looked for; empty: all.
+        """
+        seen = set(annotated)
+        found = [n for n, own in enumerate(self.values, 1) if not seen or seen >= set(own)]
+        return () if len(found) == len(self.values) else tuple(found) or (0,)
+
     def write(self, masks: Iterable[np.ndarray]) -> np.ndarray:
         """Return the mask uint8 of regions, booleans `[D, H, W]` each, in nnU-Net's manner."""
         found: np.ndarray | None = None
@@ -98,21 +111,35 @@ class Regions:
         return table[mask]
 
 
+def regions_of_report(file: str | Path) -> Regions | None:
+    """Return the regions of which a report of `hilum predict` says that its mask has them.
+
+    Returns:
+        `None` if there is no report, or the mask has classes.
+
+    Raises:
+        DataError: If they make no sense.
+    """
+    about = read_json(file) if Path(file).is_file() else {}
+    named = about.get("regions") if isinstance(about, dict) else None
+    if not named:
+        return None
+    try:
+        return Regions.of(named, about.get("regions_class_order", ()))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            "the regions of a report must be values of its mask",
+            file=file,
+            found=str(error),
+            remedy="predict the case again",
+        ) from None
+
+
+def looked_for_in(annotated: Sequence[int], regions: Regions | None) -> tuple[int, ...]:
+    """Return the numbers of the outputs that were looked for: of classes, or of regions."""
+    return tuple(annotated) if regions is None else regions.looked_for(annotated)
+
+
 def in_view(mask: np.ndarray, regions: Regions | None, number: int) -> tuple[np.ndarray, int]:
     """Return the mask and the value in it that stand for a class, which may be a region."""
     return (mask, number) if regions is None else (regions.one(mask, number), 1)
-
-
-def probability_of(logits: Tensor, overlapping: bool) -> Tensor:
-    """Return the probability of each output `[B, classes, ...]`, the background's first.
-
-    Args:
-        logits: `[B, classes, ...]`.
-        overlapping: Whether the outputs are regions: each then has the sigmoid of how far it is
-            above the background, whose probability is what is left by the likeliest region. Of one
-            region that is the softmax.
-    """
-    if not overlapping:
-        return logits.softmax(1)
-    found = (logits[:, 1:] - logits[:, :1]).sigmoid()
-    return torch.cat([1 - found.amax(1, keepdim=True), found], 1)

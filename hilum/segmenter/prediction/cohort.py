@@ -33,7 +33,7 @@ from ..status import STATUS, TITLE, are_proposals, proposal_notes, with_status
 from .already import PredictSettings, check_names, files_of, is_there, key_of, rows_of
 from .identity import Given, folders_of, load
 from .inputs import Found, Inputs, find_cases
-from .original_grid import Maps, map_on_source, mask_on_source, nodes_on_source
+from .original_grid import Maps, features_of, map_on_source, mask_on_source, nodes_on_source
 from .page import write_page
 from .patient import check_uncertainty, predict_maps, preparation
 from .pictures import thinned
@@ -191,10 +191,9 @@ def _predict_one(
     )
     predicted = time.monotonic()
     grid = prepared.source_grid
-    mask = mask_on_source(
-        maps.foreground, prepared, settings.point, names, model.config.overlapping
-    )
-    nodes = name_stations(nodes_on_source(mask, grid, case, prepared, maps), case)
+    regions = model.config.overlapping
+    mask = mask_on_source(maps.foreground, prepared, settings.point, names, regions)
+    nodes = name_stations(nodes_on_source(mask, grid, case, prepared, maps, regions), case)
     nodes = with_status(nodes, model)
     write_nodes(out, case.id, nodes)
     files = files_of(case.id, settings)
@@ -233,8 +232,11 @@ def _predict_one(
         "inference": settings.inference.model_dump(),
         "operating_point": settings.point.model_dump(),
         "uncertainty": settings.uncertainty,
-        "n_features": n_features(nodes),
+        "n_features": features_of(nodes, regions),
     }
+    if regions is not None:  # for whoever reads the mask: its values are no classes
+        report["regions"] = dict(zip(regions.names, regions.values, strict=True))
+        report["regions_class_order"] = regions.order
     if settings.pictures:
         _draw(out, case, prepared, maps, nodes, row, are_proposals(model))
     write_json(out / files[1], report | row | {"nodes": [node.row for node in nodes]})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from hilum.datasets.io.resampling import resample, slabs
 from hilum.datasets.prepare.case import restore_probability
 from hilum.datasets.store.case_store import PreparedCase
 from hilum.evaluation.metrics.node_record import NodeRecord
-from hilum.evaluation.metrics.nodes import Image, node_table
+from hilum.evaluation.metrics.nodes import Image, n_features, node_table
 
 from ..operating.apply import clean, decide, pet_of
 from ..operating.point import ARGMAX, OperatingPoint
@@ -94,10 +94,12 @@ def nodes_on_source(
     case: Case,
     prepared: PreparedCase | None = None,
     maps: Maps | None = None,
+    regions: Regions | None = None,
 ) -> list[NodeRecord]:
     """Measure the nodes of a mask on its own grid, with uptake from the original files.
 
-    PET is measured on its own grid, which keeps its extremes; density on that of the mask.
+    PET is measured on its own grid, which keeps its extremes; density on that of the mask. Nodes of
+    a region are the components of all its values, so that one voxel may be of several nodes.
 
     Args:
         mask: Whole numbers on `grid`.
@@ -105,6 +107,7 @@ def nodes_on_source(
         case: Names the files.
         prepared: With `maps`: says where they lie.
         maps: Add probability and, if it is there, uncertainty of each node.
+        regions: What the classes are, if they may overlap: each has its rows, numbered on.
     """
     canonical, axes, flips = grid.canonical()
     turned = np.flip(mask.transpose(axes), tuple(axis for axis in range(3) if flips[axis]))
@@ -125,13 +128,28 @@ def nodes_on_source(
             volumes[name] = volume
         elif name == "ct":
             volumes[name] = resample(volume.array, volume.grid, around, fill=modality(name).fill)
-    if prepared is None or maps is None:
-        return node_table(cut, around, volumes)
+    each, uncertainty = list[np.ndarray](), None
+    if prepared is not None and maps is not None:
+        each = [resample(one, prepared.grid, around, antialias=False) for one in maps.foreground]
+        if maps.uncertainty is not None:
+            uncertainty = resample(maps.uncertainty, prepared.grid, around, antialias=False)
+    if regions is None:
+        total = np.sum(each, 0) if each else None
+        return node_table(cut, around, volumes, probability=total, uncertainty=uncertainty)
+    found: list[NodeRecord] = []
+    for number, name in enumerate(regions.names, 1):
+        own = each[number - 1] if each else None
+        one = regions.one(cut, number)
+        rows = node_table(one, around, volumes, probability=own, uncertainty=uncertainty)
+        first = len(found)
+        found += [replace(row, id=first + row.id, label=number, region=name) for row in rows]
+    return found
 
-    def here(values: np.ndarray) -> np.ndarray:
-        return resample(values, prepared.grid, around, antialias=False)
 
-    each = [here(one) for one in maps.foreground]
-    probability = np.max(each, 0) if maps.overlapping else np.sum(each, 0)
-    uncertainty = None if maps.uncertainty is None else here(maps.uncertainty)
-    return node_table(cut, around, volumes, probability=probability, uncertainty=uncertainty)
+def features_of(
+    nodes: Sequence[NodeRecord], regions: Regions | None
+) -> dict[str, float] | dict[str, dict[str, float]]:
+    """Return what staging asks of a patient, of each region by its name where there are regions."""
+    if regions is None:
+        return n_features(nodes)
+    return {name: n_features([n for n in nodes if n.region == name]) for name in regions.names}

@@ -21,6 +21,7 @@ VIEWS = ((1, "coronal, right at the left"), (2, "sagittal, front at the left"))
 """Axes that are projected along."""
 
 COLUMNS = (
+    "region",
     "label",
     "status",
     "station",
@@ -62,7 +63,7 @@ def write_page(
         about: Lines below the title.
     """
     shown = [name for name in COLUMNS if any(getattr(node, name) is not None for node in nodes)]
-    if len({node.label for node in nodes}) == 1:
+    if "region" in shown or len({node.label for node in nodes}) == 1:
         shown.remove("label")
     text = render(
         "segmenter/prediction/case.html.j2",

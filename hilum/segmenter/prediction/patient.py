@@ -97,7 +97,7 @@ def segment(
         )
         point, regions = model.config.operating_point, model.config.overlapping
         mask = mask_on_source(maps.foreground, prepared, point, names, regions)
-        nodes = nodes_on_source(mask, prepared.source_grid, case, prepared, maps)
+        nodes = nodes_on_source(mask, prepared.source_grid, case, prepared, maps, regions)
         doubt = maps.uncertainty
         return Prediction(
             mask,

@@ -26,6 +26,8 @@ from hilum.evaluation.viewer.case import PRESETS, Layer, Marked, Shown, Window, 
 from hilum.evaluation.viewer.matches import with_matches
 from hilum.evaluation.viewer.server import Gallery, make_server
 
+from ..operating.regions import Regions, regions_of_report
+
 REPORT, UNCERTAINTY = "_report.json", "_uncertainty"
 DEEPEST = 4
 """How many folders down a run is searched for masks."""
@@ -40,12 +42,14 @@ class Found:
         mask: File of the mask.
         nodes: File of the node table.
         uncertainty: File of a map.
+        regions: What the values of its masks make up, if the report says that they overlap.
     """
 
     case: Case
     mask: Path
     nodes: Path | None = None
     uncertainty: Path | None = None
+    regions: Regions | None = None
 
 
 def view(
@@ -123,12 +127,25 @@ def show(found: Found) -> Shown:
             label = label_file(found.case)
             volume, _ = place_mask(volume, first.grid, case=found.case.id, file=label)
         turned = np.flip(np.where(volume.array == 255, 0, volume.array).transpose(axes), over)
-        marked[who] = mark(turned, grid, rows if number == 0 else ())
+        listed, taken = rows if number == 0 else (), 0
+        for name, one in _parts(who, turned, found.regions):
+            own = [row for row in listed if name.endswith(f": {row.region}") or row.region is None]
+            marked[name] = mark(one, grid, own, taken)
+            taken = max(taken, int(marked[name].labels.max(initial=0)))
     files = dict(found.case.volumes)
     if found.uncertainty is not None:
         files["uncertainty"] = found.uncertainty
     layers = [_layer(name, file, grid, found.case.id) for name, file in files.items()]
     return with_matches(Shown(found.case.id, grid, layers, marked, rows))
+
+
+def _parts(who: str, mask: np.ndarray, regions: Regions | None) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield a mask by its name, or each region of it as a mask of its own."""
+    if regions is None:
+        yield who, mask
+        return
+    for number, name in enumerate(regions.names, 1):
+        yield f"{who}: {name}", regions.one(mask, number)
 
 
 def _found(place: Path, known: dict[str, Case]) -> Iterator[tuple[str, Found]]:
@@ -151,6 +168,7 @@ def _found(place: Path, known: dict[str, Case]) -> Iterator[tuple[str, Found]]:
                 file,
                 nodes if nodes.is_file() else None,
                 doubt if doubt.is_file() else None,
+                regions_of_report(report),
             ),
         )
 
@@ -182,7 +200,12 @@ def _about(found: Found) -> str:
     if found.nodes is None:
         return ""
     rows = read_json(found.nodes)
-    return f"{len(rows)} node{'' if len(rows) == 1 else 's'}" if isinstance(rows, list) else ""
+    if not isinstance(rows, list):
+        return ""
+    if found.regions is not None:
+        each = [row.get("region") for row in rows]
+        return ", ".join(f"{each.count(name)} {name}" for name in found.regions.names)
+    return f"{len(rows)} node{'' if len(rows) == 1 else 's'}"
 
 
 def _nodes(found: Found, mask: np.ndarray, grid: Grid) -> list[NodeRecord]:
@@ -191,7 +214,8 @@ def _nodes(found: Found, mask: np.ndarray, grid: Grid) -> list[NodeRecord]:
     # Only here, since it brings torch along.
     from .original_grid import nodes_on_source
 
-    return nodes_on_source(np.where(mask == 255, 0, mask), grid, found.case)
+    known = np.where(mask == 255, 0, mask)
+    return nodes_on_source(known, grid, found.case, regions=found.regions)
 
 
 def _layer(name: str, file: Path, grid: Grid, case: str) -> Layer:

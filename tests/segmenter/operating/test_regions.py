@@ -17,7 +17,8 @@ from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.ensemble import Ensemble
 from hilum.segmenter.operating.apply import clean, decide, tempered
 from hilum.segmenter.operating.point import ARGMAX, OperatingPoint
-from hilum.segmenter.operating.regions import Regions, in_view, probability_of
+from hilum.segmenter.operating.probability import probability_of
+from hilum.segmenter.operating.regions import Regions, in_view, looked_for_in
 from hilum.segmenter.segmenter import Segmenter
 
 NESTED = Regions.of({"whole": (1, 2, 3), "core": (2, 3), "hot": (3,)})
@@ -60,6 +61,17 @@ def test_a_region_is_read_from_a_mask_with_what_is_unknown() -> None:
     assert in_view(label, None, 2) == (label, 2)
     table = NESTED.membership()
     assert table[:4].tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("annotated", "found"),
+    [((), ()), ((1, 2, 3), ()), ((3,), (3,)), ((2, 3), (2, 3)), ((1,), (0,)), ((1, 3), (3,))],
+)
+def test_a_region_is_known_if_each_of_its_values_is(
+    annotated: tuple[int, ...], found: tuple[int, ...]
+) -> None:
+    assert looked_for_in(annotated, NESTED) == found
+    assert looked_for_in(annotated, None) == annotated
 
 
 def test_components_are_those_of_the_union() -> None:
