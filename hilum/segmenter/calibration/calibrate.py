@@ -30,6 +30,7 @@ from ..segmenter import Segmenter
 from .choose import Choice, ChoiceSettings, choose, dice_of_case
 from .label_free import calibrate_by_expected
 from .page import write_choice
+from .temperature import nll_of_case
 
 Say = Callable[[str], None]
 
@@ -95,14 +96,17 @@ def _calibrate(
         point = read_segmenter_config(folders[0]).operating_point
         say(f"no validation patients: the operating point stays, {point.words()}")
         return point
-    tables, order = list[np.ndarray](), list[str]()
+    tables, likelihoods, order = list[np.ndarray](), list[np.ndarray](), list[str]()
     for folder, own in choosing.items():
         if own:
             model = Segmenter.from_pretrained(folder)
             model.to("cuda" if torch.cuda.is_available() else "cpu")
-            tables += dice_tables(model, held, own, settings)
+            found = tables_of(model, held, own, settings)
+            tables, likelihoods = [*tables, *found[0]], [*likelihoods, *found[1]]
             order += own
-    choice = choose(tables, [held.rows[name]["patient"] for name in order], settings)
+    patients = [held.rows[name]["patient"] for name in order]
+    regions = bool(read_segmenter_config(folders[0]).regions)
+    choice = choose(tables, patients, settings, likelihoods, regions)
     write_choice(out, choice, order)
     for folder in folders:
         about = read_json(folder / "config.json")
@@ -138,13 +142,14 @@ def choose_for(
     cases = [name for name in cases if complete(store, name)]
     if not cases or not settings.choose:
         return None
-    tables = dice_tables(
+    tables, likelihoods = tables_of(
         segmenter, store, cases, settings, inference=inference, precision=precision
     )
-    return choose(tables, [store.rows[name]["patient"] for name in cases], settings)
+    patients = [store.rows[name]["patient"] for name in cases]
+    return choose(tables, patients, settings, likelihoods, bool(segmenter.config.regions))
 
 
-def dice_tables(
+def tables_of(
     segmenter: Predictor,
     store: CaseStore,
     cases: Sequence[str],
@@ -152,9 +157,12 @@ def dice_tables(
     *,
     inference: InferenceSettings | None = None,
     precision: Precision = "auto",
-) -> list[np.ndarray]:
-    """Return the Dice of each case at every candidate; one case is held at a time."""
-    tables = []
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return Dice at every candidate and likelihoods at every temperature, case by case.
+
+    One case is held at a time; without `settings.temperature` there are no likelihoods.
+    """
+    tables, likelihoods = list[np.ndarray](), list[np.ndarray]()
     with operating_at(segmenter, ARGMAX):
         for name in cases:
             case = store[name]
@@ -164,7 +172,9 @@ def dice_tables(
             suv = None if pet is None else pet[0]
             regions = segmenter.config.overlapping
             tables.append(dice_of_case(found, label, case.grid.voxel_ml, settings, suv, regions))
-    return tables
+            if settings.temperature:
+                likelihoods.append(nll_of_case(found, label, regions))
+    return tables, likelihoods
 
 
 def lines(choice: Choice) -> list[str]:
@@ -178,6 +188,13 @@ def lines(choice: Choice) -> list[str]:
         )
     else:
         told.append("  one patient chose: what it gains on others is not known")
+    if "nll_gain" in record:
+        told.append(
+            f"  temperature {record['temperature']:.3g}: negative log-likelihood "
+            f"{record['nll_at_1']:.4g} at 1; gain on patients that did not choose "
+            f"{record['nll_gain']:+.2g} [{record['nll_gain_low']:+.2g}, "
+            f"{record['nll_gain_high']:+.2g}]"
+        )
     return told
 
 

@@ -18,6 +18,7 @@ from hilum.core.types import IGNORE
 from ..operating.point import OperatingPoint
 from ..operating.regions import Regions, in_view
 from .expected import ExpectedSettings
+from .temperature import choose_temperature
 
 LOGITS = np.linspace(-4, 4, 21)
 """Where thresholds may lie: 0.02 to 0.98, 0.5 among them."""
@@ -46,11 +47,14 @@ class ChoiceSettings(Settings):
         (),
         description="SUVmax floors to try in addition to none; small components above are kept",
     )
+    temperature: bool = Field(
+        True, description="whether to choose the temperature of the probabilities, too"
+    )
     prior_patients: float = Field(
         4.0,
         ge=0,
         description="patients that the default is worth: with n that choose, the logit of a "
-        "threshold and the minimum volume go n / (n + this) of the way",
+        "threshold and of the temperature and the minimum volume go n / (n + this) of the way",
     )
 
     @field_validator("volumes_ml")
@@ -141,17 +145,25 @@ def dice_of_case(
 
 
 def choose(
-    tables: Sequence[np.ndarray], patients: Sequence[str], settings: ChoiceSettings
+    tables: Sequence[np.ndarray],
+    patients: Sequence[str],
+    settings: ChoiceSettings,
+    likelihoods: Sequence[np.ndarray] = (),
+    overlapping: bool = False,
 ) -> Choice:
     """Return the point for the mean Dice over patients, drawn towards the default.
 
     With two patients or more the gain is that of points chosen without the patient that they are
-    measured on; if there is none, the default stays. Ties go to what is nearest to the default.
+    measured on; if there is none, the default stays. Ties go to what is nearest to the default. The
+    temperature is chosen by itself, see `choose_temperature`: thresholds move with it, so that the
+    masks are those of the table.
 
     Args:
         tables: `dice_of_case` of each case.
         patients: Whose they are.
         settings: Of the choice.
+        likelihoods: `nll_of_case` of each case, to choose the temperature, too.
+        overlapping: Whether the classes are regions.
     """
     names = sorted(set(patients))
     of_each = [[t for t, p in zip(tables, patients, strict=True) if p == name] for name in names]
@@ -182,8 +194,31 @@ def choose(
     point = _point(chosen, settings) if kept else {}
     if not kept:
         record["kept"] = "the default: no gain on patients that did not choose"
+    temperature = 1.0
+    if likelihoods and settings.temperature:
+        temperature, found = choose_temperature(likelihoods, patients, settings.prior_patients)
+        if temperature != 1 and len(curve) > 1 and not overlapping and point.get("thresholds"):
+            # p^(1/T) of one class depends on all others: no threshold gives the same mask.
+            found["temperature_kept"] = "1: thresholds of several classes were chosen without one"
+            temperature = 1.0
+        record |= found | {"temperature": temperature}
+        _warm(point, temperature)
+        for name in ("thresholds_low", "thresholds_high"):
+            if name in record:
+                record[name] = _at_temperature(record[name], temperature)
     made = validate(OperatingPoint, point | {"record": record})
-    return Choice(made, special.expit(LOGITS), curve)
+    return Choice(made, special.expit(LOGITS / temperature), curve)
+
+
+def _warm(point: dict[str, Any], temperature: float) -> None:
+    """Give a point a temperature, and thresholds that lead to the same mask at it."""
+    point["temperature"] = temperature
+    point["thresholds"] = tuple(_at_temperature(point.get("thresholds", ()), temperature))
+
+
+def _at_temperature(thresholds: Sequence[float], temperature: float) -> list[float]:
+    logits = special.logit(np.asarray(thresholds, float)) / temperature
+    return special.expit(logits).tolist()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hilum.core.files import write_json, write_text
 from hilum.evaluation.charts.svg import lines
@@ -107,4 +108,23 @@ def _rows(choice: Choice) -> list[list[str]]:
         rows.append([f"threshold of class {c} if others chose", f"{low:.2f} to {high:.2f}"])
     if "kept" in record:
         rows.append(["kept", record["kept"]])
+    return [*rows, *_temperature(record)]
+
+
+def _temperature(record: dict[str, Any]) -> list[list[str]]:
+    """Return what speaks for the temperature, if one was looked for."""
+    if "temperature" not in record:
+        return []
+    rows = [["temperature", f"{record['temperature']:.3g}"]]
+    if "nll_at_1" in record:
+        name = "their negative log-likelihood a voxel"
+        rows.append([f"{name}, at temperature 1", f"{record['nll_at_1']:.4g}"])
+    if "nll_gain" in record:
+        ends = f"[{record['nll_gain_low']:+.2g}, {record['nll_gain_high']:+.2g}]"
+        name = "its gain on patients that did not choose (each left out in turn)"
+        rows.append([name, f"{record['nll_gain']:+.2g} {ends}"])
+        ends = f"{record['temperature_low']:.2f} to {record['temperature_high']:.2f}"
+        rows.append(["temperature if others chose", ends])
+    if "temperature_kept" in record:
+        rows.append(["temperature kept", record["temperature_kept"]])
     return rows
