@@ -45,6 +45,9 @@ def with_limit(
 
 
 def _values(config: SegmenterConfig, names: tuple[str, ...]) -> list[int]:
-    """Return the values of the classes that have the rule; none for all."""
+    """Return the values of the classes or regions that have the rule; none for all classes."""
     own = config.class_names
+    if config.regions:  # one limit for their union
+        asked = names or own
+        return sorted({value for name in asked for value in config.regions.get(name, ())})
     return [own.index(name) + 1 for name in names if name in own]

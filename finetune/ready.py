@@ -34,7 +34,6 @@ from .module import FinetuneModule
 from .no_labels import ReadyNetwork, ready_network
 from .plan import GIB, needed
 from .prior_limit import with_limit
-from .regions import check_annotated
 from .semi_supervised.kept_classes import known_classes
 from .semi_supervised.pseudo_labels import check_labeller
 from .semi_supervised.unlabelled import UnlabelledToo, unlabelled_patches
@@ -162,7 +161,6 @@ def patients_of(settings: FinetuneSettings, store: CaseStore | None = None) -> P
     conditions = check_conditions(settings.conditions, asked)
     seen, notes = learned_from(settings, store, split)
     notes = [*left_out_line(split), *differences(store), *notes]
-    check_annotated(settings, store, split)
     if settings.pseudo.segmenter is not None:
         check_labeller(store, split, settings)
     return Patients(store, split, asked, tuple(conditions), seen, tuple(notes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hilum.core.errors import SettingsError
 from hilum.core.registry import build, look_up
-from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.fusion import STRATEGIES
 from hilum.losses import LOSSES
@@ -44,22 +43,6 @@ def regions_of(settings: FinetuneSettings, store: CaseStore) -> Regions | None:
     return found
 
 
-def check_annotated(settings: FinetuneSettings, store: CaseStore, split: Split) -> None:
-    """Refuse regions of which nobody knows whether they were looked for.
-
-    Raises:
-        SettingsError: If the label of a case that trains or validates leaves classes out.
-    """
-    cases = (*split.train, *split.validation, *split.test) if settings.regions else ()
-    some = [name for name in cases if store.rows[name].get("annotated")]
-    if some:
-        raise SettingsError(
-            "regions need labels for which every class was looked for",
-            found=f"the column annotated of {some[0]}",
-            remedy="leave these cases out, or leave out regions",
-        )
-
-
 def _exclusive(settings: FinetuneSettings) -> list[tuple[bool, str, str]]:
     """Return what takes a voxel for one class: whether it is asked for, its name, what to do."""
     fits = ", ".join(name for name, loss in LOSSES.working() if loss.any_targets)
@@ -71,8 +54,6 @@ def _exclusive(settings: FinetuneSettings) -> list[tuple[bool, str, str]]:
         (strategy.exclusive, f"fusion.name={settings.fusion['name']}", "choose another strategy"),
         (bool(settings.organs.numbers), "organs", "leave out organs.numbers"),
         (settings.synthetic.on, "synthetic nodes", "set synthetic.p and synthetic.replay to 0"),
-        (bool(settings.teacher.weight), "teacher", "set teacher.weight=0"),
-        (settings.pseudo.makes_labels, "pseudo-labels", "leave out pseudo"),
+        (settings.pseudo.keep is not None, "pseudo.keep", "leave it out"),
         (bool(settings.missing.distillation), "missing.distillation", "set it to 0"),
-        (settings.prior_rule is not None, "prior_rule", "leave it out"),
     ]

@@ -12,6 +12,7 @@ from hilum.core.geometry import IntTriple
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.augmentation.settings import AugmentationSettings, Drawn
 from hilum.datasets.batch import Batch
+from hilum.segmenter.operating.probability import probability_of
 from hilum.segmenter.segmenter import Segmenter
 from hilum.training.ema import follow, rising
 
@@ -27,8 +28,9 @@ class MeanTeacher:
 
     $$w \, e^{-5 (1 - t)^2} \operatorname{mean}_{v, c} (p_c - q_c)^2,$$
 
-    over voxels of the body, with $t$ rising from 0 to 1 over the ramp. The teacher has no gradient.
-    The share that it keeps of itself after a step is `training.ema.rising`.
+    over voxels of the body and classes, with $t$ rising from 0 to 1 over the ramp; of regions that
+    may overlap $p$ and $q$ are the sigmoid of each. The teacher has no gradient. The share that it
+    keeps of itself after a step is `training.ema.rising`.
 
     Not a module, so that neither optimiser nor averaged weights nor the best checkpoint hold it.
 
@@ -77,7 +79,8 @@ class MeanTeacher:
             taught = self.network(theirs["image"], theirs["available"])[0]
         said = student(ours["image"], ours["available"])[0]
         weight = self.settings.weight * rise(progress, self.settings.ramp)
-        return weight * disagreement(said, taught, (ours["regions"] & 1).bool())
+        body = (ours["regions"] & 1).bool()
+        return weight * disagreement(said, taught, body, bool(student.config.regions))
 
     def follow(self, student: Segmenter, step: int) -> None:
         """Move after an optimiser step of the student, the `step`-th."""
@@ -93,20 +96,22 @@ class MeanTeacher:
         self.network.load_state_dict(state)
 
 
-def disagreement(said: Tensor, taught: Tensor, where: Tensor) -> Tensor:
+def disagreement(said: Tensor, taught: Tensor, where: Tensor, overlapping: bool = False) -> Tensor:
     """Return the mean squared difference of two predictions; 0 if there is nowhere to look.
 
     Args:
         said: Logits `[B, classes, D, H, W]`.
         taught: The same, of the teacher.
         where: Voxels that count, bool `[B, 1, D, H, W]`.
+        overlapping: Whether the classes are regions: each then has its own probability, and the
+            background, which is none of its own, counts nowhere.
     """
     with torch.autocast(said.device.type, enabled=False):
         # Selected before any arithmetic: nothing elsewhere reaches a gradient.
         zero = torch.zeros((), device=said.device)
-        ours = torch.where(where, said.float(), zero).softmax(1)
-        theirs = torch.where(where, taught.detach().float(), zero).softmax(1)
-        return (ours - theirs).square().sum() / (where.sum().clamp(min=1) * said.shape[1])
+        both = (torch.where(where, one.float(), zero) for one in (said, taught.detach()))
+        ours, theirs = (probability_of(one, overlapping)[:, int(overlapping) :] for one in both)
+        return (ours - theirs).square().sum() / (where.sum().clamp(min=1) * ours.shape[1])
 
 
 def rise(progress: float, ramp: float) -> float:

@@ -20,8 +20,10 @@ from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.datasets.store.index import index_row
 from hilum.segmenter.config import SegmenterConfig, read_segmenter_config
 from hilum.segmenter.inference.predict_case import Precision, predict_slabs
+from hilum.segmenter.operating.regions import Regions
 from hilum.segmenter.segmenter import Segmenter
 
+from ..regions import regions_of
 from ..settings import FinetuneSettings
 from .kept_classes import with_kept
 from .links import link_case
@@ -39,9 +41,10 @@ def check_labeller(store: CaseStore, split: Split, settings: FinetuneSettings) -
         DataError: If there is nothing to label, or the segmenter trained on a patient that tests.
     """
     folder = Path(settings.pseudo.segmenter or "")
-    config = read_segmenter_config(folder)
+    config, regions = read_segmenter_config(folder), regions_of(settings, store)
     for name, found, wanted in (
-        ("classes", config.classes, max(store.classes, 2)),
+        ("regions", config.overlapping, regions),
+        ("classes", config.classes, _outputs(regions, store)),
         ("spacing", config.spacing, store.spacing),
     ):
         if found != wanted:
@@ -120,16 +123,34 @@ def labels_of_run(
     return pseudo_labelled(store, split, settings, out, progress)
 
 
-def confident(probability: np.ndarray, threshold: float) -> np.ndarray:
+def confident(
+    probability: np.ndarray, threshold: float, regions: Regions | None = None
+) -> np.ndarray:
     """Return the most probable class where it reaches the threshold, 255 elsewhere.
+
+    A voxel has a value that says of every region whether it is in it. So where the classes are
+    regions, it is known only if the segmenter is sure of each of them, to be in it or not, and if
+    there is such a value.
 
     Args:
         probability: `[classes, D, H, W]`.
         threshold: Above 0.5, so that no two classes reach it.
+        regions: What the classes are, if they may overlap.
     """
+    if regions is not None:
+        inside = probability[1:] >= threshold
+        label = regions.write(inside)
+        meant = np.moveaxis(regions.membership()[label, 1:] > 0, -1, 0)
+        sure = inside | (probability[1:] <= 1 - threshold)
+        label[~(sure & (meant == inside)).all(0)] = IGNORE
+        return label
     label = probability.argmax(0).astype(np.uint8)
     label[probability.max(0) < threshold] = IGNORE
     return label
+
+
+def _outputs(regions: Regions | None, store: CaseStore) -> int:
+    return max(store.classes, 2) if regions is None else 1 + len(regions.names)
 
 
 def _mark(store: CaseStore, settings: FinetuneSettings) -> str:
@@ -177,7 +198,7 @@ def _label_case(
     """Write a case with a pseudo-label in place of its label, if it has one."""
     label = np.full(case.grid.shape, IGNORE, np.uint8)
     for slab in predict_slabs(segmenter, case, precision=precision):
-        label[slab.rows] = confident(slab.probability, threshold)
+        label[slab.rows] = confident(slab.probability, threshold, segmenter.config.overlapping)
     # No spots: uptake that is no node would be known from the true label.
     about = {"labelled": True, "partial": True, "hot_spots": 0}
     write_relabelled(case, label, folder, about, mark=mark)

@@ -13,9 +13,9 @@ from hilum.core.modality import modality
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
 
-from .bundle_decision import decision, filtering, not_expressed, tempering
+from .bundle_decision import decision, filtering, not_expressed, probabilities, tempering
 from .bundle_readme import readme
-from .network import check_exclusive, check_windows, open_segmenter
+from .network import check_windows, open_segmenter
 from .torchscript import write_torchscript
 
 Step = dict[str, Any]
@@ -31,7 +31,6 @@ def export_monai_bundle(folder: Path, part: Path, tolerance: float) -> dict[str,
     segmenter = open_segmenter(folder)
     config = segmenter.config
     check_windows(config, "a bundle")
-    check_exclusive(config, "a bundle")
     window = config.inference.window or config.patch
     (part / "models").mkdir()
     segmenter.config = config.model_copy(update={"patch": window})  # traced at the window
@@ -51,6 +50,8 @@ def metadata(segmenter: Segmenter) -> dict[str, Any]:
     sides = list(config.inference.window or config.patch)
     channels = {str(i): name for i, name in enumerate(segmenter.modalities)}
     classes = {str(i): "background" if i == 0 else f"class {i}" for i in range(config.classes)}
+    if config.regions:
+        classes = {str(i): name for i, name in enumerate(("background", *config.class_names))}
     return {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/"
         "0.8.1/meta_schema_20240725.json",
@@ -133,9 +134,10 @@ def inference(segmenter: Segmenter) -> dict[str, Any]:
         "dataset": "$[{name: @files[name] for name in @given}]",
         "network_def": "$torch.jit.load(@bundle_root + '/models/model.ts', "
         "map_location=@device).eval()",
-        "network": "$lambda windows: torch.softmax(@network_def(windows.as_tensor() if "
+        "network": f"$lambda windows: (lambda z: {probabilities(bool(config.regions))})"
+        "(@network_def(windows.as_tensor() if "
         "hasattr(windows, 'as_tensor') else windows, "
-        "@available.to(windows.device).expand(len(windows), -1)).float(), 1)",
+        "@available.to(windows.device).expand(len(windows), -1)).float())",
         **_grid(segmenter),
         "preprocessing": {"_target_": "Compose", "transforms": _before(segmenter, window)},
         "inferer": {
@@ -254,13 +256,13 @@ def _before(segmenter: Segmenter, window: Sequence[int]) -> list[Step | str]:
 
 
 def _after(config: SegmenterConfig) -> list[Step]:
-    point = config.operating_point
+    point, regions = config.operating_point, config.overlapping
     return [
-        *tempering(point),
+        *tempering(point, regions is not None),
         # Probabilities are interpolated, not masks, so that borders stay fine.
         _step("ResampleToMatchd", "pred", key_dst="source", mode="bilinear", padding_mode="border"),
-        decision(point),
-        *filtering(point, config.classes),
+        decision(point, regions),
+        *filtering(point, config.classes, regions),
         _step(
             "SaveImaged",
             "pred",

@@ -164,20 +164,6 @@ def check_windows(config: SegmenterConfig, form: str) -> None:
         )
 
 
-def check_exclusive(config: SegmenterConfig, form: str) -> None:
-    """Refuse regions where what decides takes each voxel for one class.
-
-    Raises:
-        CheckpointError: If the segmenter has regions.
-    """
-    if config.regions:
-        raise CheckpointError(
-            f"{form} decides by the softmax of classes, and regions overlap",
-            found=f"regions {', '.join(config.regions)}",
-            remedy="export to onnx, torchscript or pt2, and decide as export.json says",
-        )
-
-
 def _regions(regions: Regions | None) -> dict[str, Any]:
     """Say how overlapping outputs become a mask; nothing for classes."""
     if regions is None:

@@ -16,10 +16,13 @@ from hilum.exchange.networks_out.bundle_decision import (
     decision,
     filtering,
     not_expressed,
+    probabilities,
     tempering,
 )
 from hilum.segmenter.operating.apply import clean, decide, tempered
 from hilum.segmenter.operating.point import OperatingPoint
+from hilum.segmenter.operating.probability import probability_of
+from hilum.segmenter.operating.regions import Regions
 
 
 def run(steps: list[dict[str, Any]], pred: Any) -> Any:
@@ -59,6 +62,46 @@ def test_components_are_those_of_the_point(values: dict[str, Any]) -> None:
     np.testing.assert_array_equal(found, expected)
     assert (expected != mask).any()
     assert ("SUV floor of 3" in not_expressed(point)) == bool(point.suv_floor)
+
+
+NESTED = Regions.of({"whole": (4, 2), "core": (2,), "rim": (7, 4)}, (4, 2, 7))
+"""Values that are no numbers of channels, and two regions that cross."""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"thresholds": (0.3, 0.6, 0.8), "temperature": 1.6},
+        {"min_volume_ml": 0.1, "max_volume_ml": 0.5},
+        {"fill_holes": True, "at_most": 1, "thresholds": (0.4, 0.5, 0.9)},
+    ],
+)
+def test_regions_are_decided_each_by_itself(values: dict[str, Any]) -> None:
+    point = validate(OperatingPoint, values)
+    grid = Grid.from_spacing((9, 10, 11), (2.0, 3.0, 2.5))
+    logits = 3 * torch.randn((1, 4, *grid.shape), generator=torch.Generator().manual_seed(3))
+    logits = torch.nn.functional.avg_pool3d(logits, 3, 1, 1) * 3
+    own = eval(f"lambda z: {probabilities(True)}", {"torch": torch})(logits)
+    probability = probability_of(logits, True)
+    torch.testing.assert_close(own, probability)
+    image = MetaTensor(probability[0], affine=torch.from_numpy(grid.affine))
+    steps = [tempering(point, True), [decision(point, NESTED)], filtering(point, 4, NESTED)]
+    found = np.asarray(run([step for part in steps for step in part], image))
+    warm = tempered(probability[0].numpy(), point.temperature, True)
+    expected = decide(warm[1:], point, warm[0], NESTED)
+    before = expected.copy()
+    clean(expected, grid, point, None, NESTED)
+    assert found.shape == (1, *grid.shape)
+    np.testing.assert_array_equal(found[0], expected)
+    assert len(np.unique(before)) == 4
+    assert (before != expected).any() == point.filters
+
+
+def test_classes_have_a_softmax() -> None:
+    z = torch.randn(2, 3, 2, 2, 2)
+    own = eval(f"lambda z: {probabilities(False)}", {"torch": torch})(z)
+    torch.testing.assert_close(own, probability_of(z, False))
 
 
 @pytest.mark.parametrize(

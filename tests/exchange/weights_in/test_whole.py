@@ -161,6 +161,39 @@ def test_logits_are_those_of_the_source(name: str, tmp_path: Path) -> None:
     assert "whole network: import it with --whole" in text
 
 
+@pytest.mark.parametrize(
+    ("kind", "norm"),
+    [
+        (SegResNet, ("INSTANCE", {"affine": True})),
+        (SegResNet, "INSTANCE"),
+        (SegResNetDS, ("INSTANCE", {"affine": True})),
+    ],
+)
+def test_an_instance_norm_is_that_of_the_source(kind: Any, norm: Any, tmp_path: Path) -> None:
+    """Names cannot tell an instance norm with weights from a group norm: it must be said."""
+    torch.manual_seed(0)
+    more = {"out_channels": 2, "blocks_up": (1, 1)} if kind is SegResNet else {"dsdepth": 2}
+    network = kind(init_filters=8, in_channels=2, blocks_down=(1, 2, 1), norm=norm, **more)
+    for name, value in network.named_parameters():
+        if "norm" in name or name.startswith("conv_final.0"):
+            torch.nn.init.uniform_(value, 0.5, 1.5)
+    torch.save(network.state_dict(), tmp_path / "file.pth")
+    ambiguous = kind is SegResNet and norm != "INSTANCE"
+    folders = {}
+    for asked in ({"norm": "instance"}, {}):
+        folders[len(asked)], _ = import_weights(
+            "auto", tmp_path / "file.pth", tmp_path / f"out{len(asked)}",
+            modalities=BOTH, whole=True, architecture=asked,
+        )  # fmt: skip
+    image = torch.randn(1, 2, 8, 16, 16)
+    ours, theirs = run(folders[1], network, image)
+    assert_close(ours, theirs, rtol=0, atol=1e-5)
+    ours, _ = run(folders[0], network, image)
+    assert (float((ours - theirs).abs().max()) > 1e-2) == ambiguous
+    notes = read_network(folders[0]).config.encoder.extra["imported"]["notes"]
+    assert any("group norm" in note for note in notes) == ambiguous
+
+
 def test_half_a_network_is_refused_and_its_encoder_is_not(tmp_path: Path) -> None:
     state = plain().state_dict()
     half = {n: v for n, v in state.items() if not n.startswith("decoder.")}
