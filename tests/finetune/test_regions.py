@@ -21,7 +21,8 @@ from hilum.datasets.io.nifti import read_label, write_volume
 from hilum.datasets.manifest import read_manifest, write_manifest
 from hilum.datasets.prepare.run import PrepareSettings, prepare
 from hilum.datasets.splits import make_split
-from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.case_store import CaseStore, StoredCase
+from hilum.evaluation.metrics.scores import score_case, summary
 from hilum.exchange.weights_in.importing import import_weights
 from hilum.finetune.ready import ready
 from hilum.finetune.regions import regions_of
@@ -31,10 +32,13 @@ from hilum.finetune.semi_supervised.mean_teacher import disagreement
 from hilum.finetune.semi_supervised.pseudo_labels import check_labeller, confident, pseudo_labelled
 from hilum.finetune.settings import FinetuneSettings
 from hilum.finetune.unannotated import never
+from hilum.finetune.voxel_counts import VoxelCounts
 from hilum.segmenter.baseline.limits import best_limit
 from hilum.segmenter.config import read_segmenter_config
 from hilum.segmenter.inference.predict_case import predict_case
+from hilum.segmenter.operating.apply import mask_of
 from hilum.segmenter.operating.regions import Regions
+from hilum.segmenter.segmenter import Segmenter
 
 from ..tiny_cohort import ENCODER
 
@@ -151,6 +155,35 @@ def test_a_region_that_nobody_looked_for_teaches_nothing(nested: CaseStore) -> N
     both = [(p[:1, 0], truth[:1, 0]), (p[:, 1], truth[:, 1])]
     dice = [2 * np.minimum(a, b).sum() / (a.sum() + b.sum()) for a, b in both]
     assert float(terms["dice_loss"]) == pytest.approx(1 - np.mean(dice), rel=1e-5)
+    # A step of the run does so, too.
+    sides = (2, 1, 8, 12, 16)
+    step = {"image": torch.randn(2, 2, *sides[2:]), "label": torch.ones(sides).byte()}
+    every = torch.ones(2, 2, dtype=torch.bool)
+    made: Any = {**step, "annotated": annotated}
+    said, _, _ = module._supervised(made, every)
+    assert (said[1, 1] < said[1, 0] - 1e3).all()
+    assert (said[0, 1] > said[0, 0] - 1e3).all()
+
+
+def test_validation_counts_regions_that_a_label_says_all_of() -> None:
+    counts = VoxelCounts(3, Regions.of(REGIONS))
+    label = np.zeros((2, 2, 2), np.uint8)
+    label[0] = 2
+    counts.add("all", label, label)
+    counts.add("some", label, label, (2,))
+    names, scores = counts.drain()
+    assert names == ["all", "some"]
+    np.testing.assert_array_equal(scores, [[1, 1], [np.nan, 1]])
+
+
+def finetune_scores(folder: Path, case: StoredCase) -> dict[str, Any]:
+    """Return the FROC of one case, of its foreground as a whole."""
+    segmenter = Segmenter.from_pretrained(folder)
+    p = predict_case(segmenter, case, modalities=("ct",))
+    point, regions = segmenter.config.operating_point, segmenter.config.overlapping
+    mask = mask_of(p, case, point, ("ct",), regions) > 0
+    found = score_case(case.id, 1 - p[0], np.asarray(case.label) > 0, case.grid, mask=mask)
+    return summary({case.id: found}, {case.id: case.id})["froc"]  # pyright: ignore[reportReturnType]
 
 
 def test_cases_of_some_values_train_and_are_measured_by_what_they_say(
@@ -172,9 +205,13 @@ def test_cases_of_some_values_train_and_are_measured_by_what_they_say(
     assert "case_1" in read_json(tmp_path / "run" / "split.json")["train"]
     found = read_json(tmp_path / "run" / "test" / "metrics.json")["ct+pet"]
     whole, core = ({n: found[n]["metrics"][k] for n in found} for k in ("dice", "dice_class2"))
-    assert whole["case_4"] is None
-    assert whole["case_5"] is not None
-    assert core["case_4"] is not None
+    assert np.isnan(whole["case_4"])
+    assert not np.isnan(whole["case_5"])
+    assert not np.isnan(core["case_4"])
+    # Nobody can say what of all regions together is false in a case that says all of one.
+    curve = read_json(tmp_path / "run" / "test" / "scores.json")["ct+pet"]["froc"]
+    alone = finetune_scores(tmp_path / "run" / "segmenter", store["case_5"])
+    assert curve["false_positives"] == alone["false_positives"]
 
 
 def test_the_teacher_and_its_student_agree_region_by_region(nested: CaseStore) -> None:

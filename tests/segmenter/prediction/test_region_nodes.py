@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,10 @@ from hilum.core.case import Case
 from hilum.core.errors import DataError
 from hilum.core.files import read_json, write_json
 from hilum.core.geometry import Grid
+from hilum.core.settings import validate
 from hilum.datasets.io.nifti import read_label, write_volume
 from hilum.datasets.manifest import write_manifest
+from hilum.evaluation.settings import EvaluationSettings
 from hilum.evaluation.viewer.case import describe
 from hilum.evaluation.viewer.contours import contours
 from hilum.segmenter.assessment.evaluate import evaluate
@@ -189,3 +192,14 @@ def test_a_damaged_report_is_one_clear_line(out: Path, case: Case, tmp_path: Pat
     write_json(out / "a_report.json", about | {"regions": {"core": [3], "whole": [3]}})
     with pytest.raises(DataError, match="regions of a report"):
         evaluate(out, write_manifest(tmp_path / "m.csv", [case]), tmp_path / "eval")
+    # Two segmenters' masks in one folder, of which neither's regions hold for all.
+    shutil.copy(out / "a.nii.gz", out / "b.nii.gz")
+    write_json(out / "a_report.json", about)
+    other = {"regions": {"all": [3, 5]}, "regions_class_order": [3]}
+    write_json(out / "b_report.json", about | other)
+    both = write_manifest(tmp_path / "both.csv", [case, replace(case, id="b", patient="q")])
+    with pytest.raises(DataError, match="must have the same regions"):
+        evaluate(out, both, tmp_path / "eval")
+    asked = validate(EvaluationSettings, {"regions": {"any": [3, 5]}})
+    found = evaluate(out, both, tmp_path / "eval", settings=asked)
+    assert [name for name in found.cases if isinstance(name, str)] == ["any"]
