@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .reading import ForeignFile
 from .segres_names import is_segres, is_whole, norm_of, segres_recipe
-from .source import Recipe, Request, WeightSource
+from .source import Recipe, Request, WeightSource, written
 
 
 class CtFmSource(WeightSource):
@@ -35,3 +37,8 @@ class CtFmSource(WeightSource):
             "and width run the other way"
         )
         return recipe
+
+    def example(self, folder: Path) -> Path:
+        """Write the encoder class of a narrow SegResNet."""
+        spec = {"name": "segresnet", "filters": 4, "blocks": [1, 1]}
+        return written(folder / "ct_fm.pt", spec, "encoder.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 from torch import Tensor
 
@@ -11,8 +12,8 @@ from hilum.encoders.networks import reconstructions_of
 
 from .nnunet_decoder import strides_of, whole_of
 from .reading import ForeignFile
-from .residual_unet import architecture_of, encoder_weights, is_plain, is_residual
-from .source import Recipe, Request, WeightSource
+from .residual_unet import SMALL, architecture_of, encoder_weights, is_plain, is_residual
+from .source import Recipe, Request, WeightSource, written
 from .swin_names import is_swin, swin_recipe
 
 PREFIXES = re.compile(r"(?:(?:nnunet|encoder_decoder|swin_unetr|swin|mae|model|net|module)\.)+")
@@ -53,6 +54,10 @@ class MaePetCtSource(WeightSource):
             "volumes scaled by their own mean and deviation"
         )
         return recipe
+
+    def example(self, folder: Path) -> Path:
+        """Write a small residual encoder as the tool names it."""
+        return written(folder / "best.pth", SMALL, "nnunet.encoder_decoder.encoder.")
 
 
 def _plain(foreign: ForeignFile) -> dict[str, Tensor]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from hilum.core.errors import CheckpointError
 
 from .reading import ForeignFile
-from .source import Recipe, Request, WeightSource, prefix_before, renamed
+from .source import Recipe, Request, WeightSource, prefix_before, renamed, written
 
 BLOCKS = {
     (False, (1, 1, 1, 1)): 10,
@@ -65,3 +66,8 @@ class MedicalnetSource(WeightSource):
             "of the field of view",
         ]
         return recipe
+
+    def example(self, folder: Path) -> Path:
+        """Write the smallest network, as data-parallel training saves it."""
+        spec = {"name": "resnet3d", "layers": 10}
+        return written(folder / "resnet_10.pth", spec, "module.", "state_dict")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from hilum.encoders.networks import Output, reconstructions_of
 
 from .nnunet_decoder import meanings
 from .reading import ForeignFile
-from .source import Recipe, Request, WeightSource, Whole, prefix_before, renamed
+from .source import Recipe, Request, WeightSource, Whole, prefix_before, renamed, written
 
 FIRST = "down_tr64.ops.0.conv1.weight"
 
@@ -37,6 +38,11 @@ class ModelsGenesisSource(WeightSource):
     @staticmethod
     def _prefix(foreign: ForeignFile) -> str | None:
         return prefix_before(foreign.tensors, FIRST)
+
+    def example(self, folder: Path) -> Path:
+        """Write the way down of a narrow network."""
+        spec = {"name": "unet3d", "features": 4}
+        return written(folder / "Genesis.pt", spec, "module.", "state_dict")
 
 
 def genesis_recipe(foreign: ForeignFile, outputs: Sequence[Output] = ()) -> Recipe:

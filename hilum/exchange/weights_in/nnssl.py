@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hilum.core.errors import CheckpointError
@@ -13,8 +14,8 @@ from hilum.encoders.networks import reconstructions_of
 from .nnunet_decoder import strides_of, whole_of
 from .positions import cube
 from .reading import ForeignFile
-from .residual_unet import architecture_of, encoder_weights, is_plain, is_residual
-from .source import Recipe, Request, WeightSource, prefix_before, renamed
+from .residual_unet import SMALL, architecture_of, encoder_weights, is_plain, is_residual
+from .source import Recipe, Request, WeightSource, prefix_before, renamed, written
 
 PLAN = "nnssl_adaptation_plan"
 EMBED = "down_projection.proj.weight"
@@ -71,6 +72,12 @@ class NnsslSource(WeightSource):
         recipe.patch = recipe.patch or _sides(plan.get("recommended_downstream_patchsize"))
         recipe.zscored = (True,)
         return recipe
+
+    def example(self, folder: Path) -> Path:
+        """Write a small residual encoder beside an adaptation plan."""
+        plan = {"key_to_stem": "encoder.stem"}
+        file = folder / "checkpoint_final.pth"
+        return written(file, SMALL, "encoder.", "network_weights", **{PLAN: plan})
 
 
 def _primus(foreign: ForeignFile, prefix: str, plan: Mapping[str, Any], request: Request) -> Recipe:

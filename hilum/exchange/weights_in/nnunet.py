@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hilum.core.errors import CheckpointError
 
 from .nnunet_decoder import classes_in, strides_of, whole_of
 from .reading import ForeignFile
-from .residual_unet import architecture_of, encoder_weights, is_plain, is_residual
-from .source import Recipe, Request, WeightSource
+from .residual_unet import SMALL, architecture_of, encoder_weights, is_plain, is_residual
+from .source import Recipe, Request, WeightSource, written
 from .swin_names import is_swin, swin_recipe
 
 ZSCORE = "ZScoreNormalization"
@@ -78,6 +79,13 @@ class NnunetSource(WeightSource):
             found = ", ".join(dict.fromkeys(others)) or "a scheme that the file does not name"
             recipe.notes.append(f"nnU-Net scaled channels by {found}; hilum keeps HU and SUV")
         return recipe
+
+    def example(self, folder: Path) -> Path:
+        """Write a small residual encoder beside plans."""
+        plans = {"configurations": {"3d": {"normalization_schemes": [ZSCORE]}}}
+        about = {"init_args": {"plans": plans, "configuration": "3d"}}
+        file = folder / "checkpoint_final.pth"
+        return written(file, SMALL, "encoder.", "network_weights", **about)
 
 
 def _args(foreign: ForeignFile) -> Mapping[str, Any]:

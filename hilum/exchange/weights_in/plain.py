@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from hilum.core.checkpoints import read_config
+from hilum.core.checkpoints import EncoderConfig, read_config, save_encoder
 from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.registry import build
+from hilum.core.settings import validate
 from hilum.encoders import ENCODERS
 
 from .reading import ForeignFile
+from .residual_unet import SMALL
 from .source import Recipe, Request, WeightSource, renamed
 
 
@@ -39,6 +42,13 @@ class PlainSource(WeightSource):
         else:
             weights, unused = _by_prefix(foreign.tensors, own)
         return Recipe(dict(spec), weights, unused, notes=["names matched by pattern"])
+
+    def example(self, folder: Path) -> Path:
+        """Write an encoder folder of ours, whose architecture stands beside the weights."""
+        encoder = build(ENCODERS, SMALL, in_channels=1)
+        about = {"modalities": ("ct",), "spacing": (1, 1, 1), "patch": (8, 8, 8)}
+        config = validate(EncoderConfig, {"architecture": SMALL, **about})
+        return save_encoder(folder / "encoder", encoder, config)
 
 
 def _beside(foreign: ForeignFile) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from .reading import ForeignFile
 from .source import renamed
 
 FIRST = "stem.convs.0.conv.weight"
+SMALL: dict[str, Any] = {"name": "resenc", "features": [4, 8], "blocks": [1, 1]}
+"""Our encoder in the examples of the sources that keep such a network."""
 
 
 def is_residual(tensors: Mapping[str, Tensor], prefix: str = "encoder.") -> bool:

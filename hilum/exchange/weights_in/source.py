@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from hilum.core.registry import build
+from hilum.encoders import ENCODERS
 from hilum.encoders.networks import Output
 
 from .reading import ForeignFile
@@ -130,6 +133,24 @@ class WeightSource(ABC):
     def example(self, folder: Path) -> Path | None:
         """Write a small file of one channel as the source has them, for its contract, if it can."""
         return None
+
+
+def written(
+    file: Path, encoder: Mapping[str, Any], prefix: str = "", group: str = "", **around: Any
+) -> Path:
+    """Write an example: an encoder under the names of the network inside it; return the file.
+
+    Args:
+        file: To write.
+        encoder: Name and parameters of our encoder, which keeps a foreign network in `inner`.
+        prefix: Before every name.
+        group: Key of the tensors; without one the file is a state dict.
+        **around: What else the file holds beside the group.
+    """
+    own = build(ENCODERS, encoder, in_channels=1).state_dict().items()
+    inner = {prefix + n.removeprefix("inner."): v for n, v in own if n.startswith("inner.")}
+    torch.save({group: inner, **around} if group else inner, file)
+    return file
 
 
 def renamed(

@@ -7,14 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-
-from hilum.encoders.stunet import StunetEncoder
 
 from .nnunet_decoder import classes_in, meanings
 from .reading import ForeignFile
-from .source import Recipe, Request, WeightSource, Whole, prefix_before, renamed
+from .source import Recipe, Request, WeightSource, Whole, prefix_before, renamed, written
 
 FIRST = "conv_blocks_context.0.0.conv3.weight"
 
@@ -67,10 +64,8 @@ class StunetSource(WeightSource):
 
     def example(self, folder: Path) -> Path:
         """Write the way down of a small network."""
-        made = StunetEncoder(in_channels=1, features=[4, 8, 8], blocks=[1, 2, 1])
-        state = {name.removeprefix("inner."): v for name, v in made.state_dict().items()}
-        torch.save({"state_dict": state}, folder / "small.model")
-        return folder / "small.model"
+        spec = {"name": "stunet", "features": [4, 8, 8], "blocks": [1, 2, 1]}
+        return written(folder / "small.model", spec, group="state_dict")
 
 
 def _depths(tensors: Mapping[str, Tensor], start: str) -> list[int]:

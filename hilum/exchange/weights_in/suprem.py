@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from .models_genesis import FIRST, genesis_recipe
 from .reading import ForeignFile
 from .segres_names import OLD, segres_recipe
-from .source import Recipe, Request, WeightSource, prefix_before
+from .source import Recipe, Request, WeightSource, prefix_before, written
 from .swin_names import is_swin, swin_recipe
 
 
@@ -43,3 +44,8 @@ class SupremSource(WeightSource):
         recipe.spacing, recipe.patch = (1.5, 1.5, 1.5), (96, 96, 96)
         recipe.notes.append("trained on CT of -175 to 250 HU scaled to 0 to 1")
         return recipe
+
+    def example(self, folder: Path) -> Path:
+        """Write a narrow U-Net in the group that the tool keeps it in."""
+        spec = {"name": "unet3d", "features": 4}
+        return written(folder / "unet.pth", spec, "module.backbone.", "net", epoch=1)

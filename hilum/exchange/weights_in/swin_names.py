@@ -29,6 +29,14 @@ RULES = [
 ]
 INDEX = "relative_position_index"
 EMBED = "patch_embed.proj.weight"
+SMALL: dict[str, Any] = {
+    "name": "swin",
+    "width": 4,
+    "blocks": [1, 1, 1, 1],
+    "heads": [2, 2, 2, 2],
+    "window": 3,
+}
+"""Our encoder in the examples of the sources that keep such a network."""
 
 
 def swin_weights(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .reading import ForeignFile
-from .source import Recipe, Request, WeightSource
-from .swin_names import is_swin, swin_recipe
+from .source import Recipe, Request, WeightSource, written
+from .swin_names import SMALL, is_swin, swin_recipe
 
 
 class SwinUnetrSource(WeightSource):
@@ -34,3 +36,7 @@ class SwinUnetrSource(WeightSource):
             recipe.spacing, recipe.patch = (2.0, 1.5, 1.5), (96, 96, 96)
             recipe.notes.append("trained on CT of -1000 to 1000 HU scaled to 0 to 1")
         return recipe
+
+    def example(self, folder: Path) -> Path:
+        """Write a narrow transformer without the network around it."""
+        return written(folder / "model_swinvit.pt", SMALL)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from math import isqrt
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hilum.core.errors import CheckpointError
@@ -71,6 +73,14 @@ class TimmHubSource(WeightSource):
             recipe = through(foreign, spec | request.architecture, (), _inflated)
         recipe.pretext = "ImageNet or other photographs (2D)"
         return recipe
+
+    def example(self, folder: Path) -> Path:
+        """Write a ViT of one block and no name, which its tensors tell."""
+        from timm.models.vision_transformer import VisionTransformer
+
+        made = VisionTransformer(32, 8, embed_dim=64, depth=1, num_heads=1, num_classes=2)
+        torch.save(made.state_dict(), folder / "vit.pth")
+        return folder / "vit.pth"
 
 
 def _default(foreign: ForeignFile, model: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -65,6 +66,16 @@ class TransformersHubSource(WeightSource):
         recipe.pretext = f"{kind} on photographs or videos"
         return recipe
 
+    def example(self, folder: Path) -> Path:
+        """Write a DINOv2 of one block as transformers does."""
+        from transformers import Dinov2Config, Dinov2Model
+
+        config = Dinov2Config(
+            hidden_size=24, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+        )
+        Dinov2Model(config).save_pretrained(folder)
+        return folder
+
 
 def _sliced(foreign: ForeignFile, kind: str, config: Mapping[str, Any], request: Request) -> Recipe:
     """Let `slices` read any other 2D backbone: it knows the names that older files have."""
@@ -91,6 +102,7 @@ def _dinov2(foreign: ForeignFile, config: Mapping[str, Any]) -> Recipe:
         )
     found, unused = _inside(foreign.tensors, "dinov2", "vit")
     found.pop("vit.embeddings.mask_token", None)
+    unused += [name for name in foreign.tensors if name.endswith("embeddings.mask_token")]
     weights = {_attention(name): tensor for name, tensor in found.items()}
     return Recipe(
         {

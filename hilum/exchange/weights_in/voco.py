@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .reading import ForeignFile
-from .source import Recipe, Request, WeightSource
-from .swin_names import is_swin, swin_recipe
+from .source import Recipe, Request, WeightSource, written
+from .swin_names import SMALL, is_swin, swin_recipe
 
 
 class VocoSource(WeightSource):
@@ -35,3 +37,7 @@ class VocoSource(WeightSource):
         recipe.patch = (64, 64, 64)
         recipe.notes.append("trained on CT of -175 to 250 HU scaled to 0 to 1")
         return recipe
+
+    def example(self, folder: Path) -> Path:
+        """Write the transformer of a narrow Swin UNETR v2."""
+        return written(folder / "VoCo.pt", SMALL | {"v2": True}, "backbone.swinViT.")

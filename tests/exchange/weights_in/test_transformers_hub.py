@@ -44,7 +44,8 @@ def test_a_dinov2_gives_its_tokens_slice_by_slice(
     equals(found.flatten(2).transpose(1, 2), wanted)
     assert report.covered == 1
     assert not report.missing
-    assert set(report.unexpected) == ({"classifier.weight", "classifier.bias"} if head else set())
+    unused = {"dinov2.embeddings.mask_token", "classifier.weight", "classifier.bias"}
+    assert set(report.unexpected) == (unused if head else {"embeddings.mask_token"})
     assert "3 colours summed" in report.adapted["vit.embeddings.patch_embeddings.projection.weight"]
     assert read_config(folder).architecture["side"] == 56
 
