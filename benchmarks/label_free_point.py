@@ -30,6 +30,7 @@ from hilum.segmenter.calibration.expected import (
 from hilum.segmenter.operating.apply import mask_of
 from hilum.segmenter.operating.point import ARGMAX, OperatingPoint
 
+LARGE = {"volume_ml": (0.05, 60.0)}
 SIZES = {"min_volume_ml": 0.05, "max_volume_ml": 60.0}
 
 
@@ -78,8 +79,10 @@ def main(place: str) -> None:
     points = {
         "0.5": ARGMAX,
         "0.5, 0.05 to 60 ml": validate(OperatingPoint, SIZES),
-        "expected, defaults": chosen(store, pool, {}),
-        "expected, true number and volume": chosen(store, pool, real),
+        "expected, 4.7 nodes and 22 ml": chosen(
+            store, pool, {**LARGE, "number": 4.7, "total_ml": 22}
+        ),
+        "expected, true number and volume": chosen(store, pool, {**LARGE, **real}),
     }
     for name, point in points.items():
         mean = np.mean([dice(store[n], point) for n in test])

@@ -74,7 +74,7 @@ class NnsslSource(WeightSource):
         return recipe
 
     def example(self, folder: Path) -> Path:
-        """Write a small residual encoder beside an adaptation plan."""
+        """Write a small residual encoder next to an adaptation plan."""
         plan = {"key_to_stem": "encoder.stem"}
         file = folder / "checkpoint_final.pth"
         return written(file, SMALL, "encoder.", "network_weights", **{PLAN: plan})

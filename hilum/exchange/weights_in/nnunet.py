@@ -81,7 +81,7 @@ class NnunetSource(WeightSource):
         return recipe
 
     def example(self, folder: Path) -> Path:
-        """Write a small residual encoder beside plans."""
+        """Write a small residual encoder next to plans."""
         plans = {"configurations": {"3d": {"normalization_schemes": [ZSCORE]}}}
         about = {"init_args": {"plans": plans, "configuration": "3d"}}
         file = folder / "checkpoint_final.pth"

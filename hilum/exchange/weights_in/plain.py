@@ -44,7 +44,7 @@ class PlainSource(WeightSource):
         return Recipe(dict(spec), weights, unused, notes=["names matched by pattern"])
 
     def example(self, folder: Path) -> Path:
-        """Write an encoder folder of ours, whose architecture stands beside the weights."""
+        """Write an encoder folder of ours, with its architecture next to the weights."""
         encoder = build(ENCODERS, SMALL, in_channels=1)
         about = {"modalities": ("ct",), "spacing": (1, 1, 1), "patch": (8, 8, 8)}
         config = validate(EncoderConfig, {"architecture": SMALL, **about})

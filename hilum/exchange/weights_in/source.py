@@ -145,7 +145,7 @@ def written(
         encoder: Name and parameters of our encoder, which keeps a foreign network in `inner`.
         prefix: Before every name.
         group: Key of the tensors; without one the file is a state dict.
-        **around: What else the file holds beside the group.
+        **around: What else the file holds in addition to the group.
     """
     own = build(ENCODERS, encoder, in_channels=1).state_dict().items()
     inner = {prefix + n.removeprefix("inner."): v for n, v in own if n.startswith("inner.")}

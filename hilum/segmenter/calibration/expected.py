@@ -23,24 +23,27 @@ LOGITS = np.linspace(-6, 6, 31)
 class ExpectedSettings(Settings):
     """What nodes are expected of a patient, for an operating point that no label chose.
 
+    Without number and total_ml the threshold stays at 0.5.
+
     Source:
-        The defaults are those of 822 nodes of 175 patients of NIH CT Lymph Nodes with an axial
-        short axis of 10 mm or more: 4.7 nodes a patient; volumes of 0.84, 2.93 and 18.8 ml at 5, 50
-        and 95 %, a mean of 4.6 ml if lognormal. Patients there have enlarged nodes: state the
-        numbers of your own where they differ. Setting a threshold so that the predicted proportion
-        is the expected one: Saerens et al., "Adjusting the Outputs of a Classifier to New a Priori
-        Probabilities", Neural Computation 2002. SUV 4 as a limit of avid lymphoma, one of those
-        that Barrington et al. compare, Eur J Nucl Med Mol Imaging 2019.
+        Setting a threshold so that the predicted proportion is the expected one: Saerens et al.,
+        "Adjusting the Outputs of a Classifier to New a Priori Probabilities", Neural Computation
+        2002. Numbers to state where nothing better is known: 822 nodes of 175 patients of NIH CT
+        Lymph Nodes with an axial short axis of 10 mm or more are 4.7 nodes a patient and about
+        22 ml. SUV 4 as a limit of avid lymphoma, one of those that Barrington et al. compare, Eur J
+        Nucl Med Mol Imaging 2019.
     """
 
     volume_ml: tuple[float, float] = Field(
-        (0.05, 60.0), description="smallest and largest volume of a node, ml; others are dropped"
+        (0.05, 150.0),
+        description="smallest and largest volume of a node or of nodes grown together, ml; others "
+        "are dropped",
     )
     number: float | None = Field(
-        4.7, gt=0, description="mean number of nodes per patient; empty: not used"
+        None, gt=0, description="mean number of nodes per patient; empty: not used"
     )
     total_ml: float | None = Field(
-        22.0, gt=0, description="mean volume of all nodes of a patient, ml; empty: not used"
+        None, gt=0, description="mean volume of all nodes of a patient, ml; empty: not used"
     )
     at_most: int | None = Field(
         None, ge=1, description="most nodes of a patient, the largest; empty: all"
@@ -61,8 +64,6 @@ class ExpectedSettings(Settings):
             raise ValueError(
                 f"volume_ml must be the smallest and the largest volume: {self.volume_ml}"
             )
-        if self.number is None and self.total_ml is None:
-            raise ValueError("a threshold needs number or total_ml: set one of them")
         return self
 
 
@@ -164,7 +165,10 @@ def choose_expected(
         "suv_floor": floor,
         "at_most": settings.at_most,
     }
-    if row is None:
+    if settings.number is None and settings.total_ml is None:
+        record |= {"number": float(means[default, 0]), "total_ml": float(means[default, 1])}
+        record["kept"] = "a threshold of 0.5: no number and no total volume of nodes is expected"
+    elif row is None:
         record["kept"] = "a threshold of 0.5: nothing of that size at any threshold"
     else:
         record |= {

@@ -140,10 +140,12 @@ def expected_lines(choice: ExpectedChoice) -> list[str]:
         "unlabelled patients, no label)"
     ]
     if "kept" in record:
-        return [*told, f"  {record['kept']}"]
+        told.append(f"  {record['kept']}")
     for name, words in (("number", "nodes"), ("total_ml", "ml of nodes")):
         expected = record[f"{name}_expected"]
         wanted = "" if expected is None else f", {expected:.3g} expected"
+        if name not in record:
+            continue
         told.append(
             f"  {record[name]:.3g} {words} a patient{wanted} "
             f"({record[f'{name}_at_half']:.3g} at a threshold of 0.5)"

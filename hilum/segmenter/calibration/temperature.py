@@ -62,7 +62,7 @@ def nll_of_case(
 def choose_temperature(
     tables: Sequence[np.ndarray], patients: Sequence[str], prior_patients: float
 ) -> tuple[float, dict[str, Any]]:
-    """Return the temperature of the least mean negative log-likelihood, and what speaks for it.
+    """Return the temperature of the smallest mean negative log-likelihood, and what speaks for it.
 
     As in `choose`: n patients take its logarithm n / (n + prior_patients) of the way from that of
     1; with two or more the gain is that on patients which did not choose, and without any gain the

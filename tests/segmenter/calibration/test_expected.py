@@ -25,6 +25,7 @@ from hilum.segmenter.calibration.expected import (
     choose_expected,
     statistics_of_case,
 )
+from hilum.segmenter.calibration.label_free import expected_lines
 from hilum.segmenter.ensemble import load_predictor
 from hilum.segmenter.inference.predict_case import predict_case
 from hilum.segmenter.operating.apply import mask_of
@@ -163,17 +164,28 @@ def test_few_patients_stay_near_a_half_and_cases_of_one_count_once() -> None:
 
 def test_where_nothing_is_found_a_half_stays_and_is_said() -> None:
     empty = np.zeros((len(LOGITS), 2))
-    found = choose_expected([empty], ["a"], 2, expected(), 4)
+    found = choose_expected([empty], ["a"], 2, expected(number=4), 4)
     assert found.point.thresholds == ()
     assert "nothing of that size" in found.point.record["kept"]
     assert found.point.min_volume_ml == 0.05
+
+
+def test_where_no_number_is_expected_the_threshold_stays_and_filters_do_not() -> None:
+    table = np.stack([np.linspace(20, 1, 31), np.linspace(5, 65, 31)], 1)
+    found = choose_expected([table] * 50, [f"p{i}" for i in range(50)], 2, expected(suv_max=4), 0)
+    assert found.point.thresholds == ()
+    assert (found.point.suv_floor, found.point.max_volume_ml) == (4, 150)
+    assert "no number" in found.point.record["kept"]
+    assert_allclose(found.point.record["number"], table[15, 0])
+    told = "\n".join(expected_lines(found))
+    assert "a threshold of 0.5" in told
+    assert "10.5 nodes a patient" in told
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
         ({"volume_ml": (3, 1)}, "smallest and the largest"),
-        ({"number": None, "total_ml": None}, "number or total_ml"),
         ({"number": 0}, "number"),
     ],
 )
