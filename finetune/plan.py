@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -19,25 +19,18 @@ from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders.resenc import SIZES
 from hilum.encoders.strides import cumulative
 from hilum.fusion.base import FusionStrategy
-from hilum.fusion.cost import cost, seconds
+from hilum.fusion.cost import seconds
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
 
 from .fingerprint import Fingerprint, fingerprint
+from .fitting import BATCHES, GIB, Make, largest, needed, smaller_patch, whole_patch
 
-GIB = 2**30
 LEAST_MAP = 4
 """Voxels that the coarsest map keeps along each axis, as nnU-Net's planner demands."""
-SCRATCH = 1.2
-"""What a step takes over what its tensors do: kernels' own memory, and what the allocator keeps.
-
-Measured on a processor: 1.1 to 1.2 for batches of two and more, 0.9 in bfloat16; on no GPU.
-"""
 LEAST_SIDE = 24
 """Voxels below which a side does not shrink to save time."""
-Make = Callable[[IntTriple], FusionStrategy]
-BATCHES = (2, 8)
-"""nnU-Net's smallest batch, and where larger ones stop to help with few labels."""
+RECOMPUTE = "encoder.checkpoint_activations"
 
 
 class PlanSettings(Settings):
@@ -56,6 +49,11 @@ class PlanSettings(Settings):
     size: str | None = Field(None, description="tiny, small or base; empty: by the memory")
     patch: IntTriple | None = Field(None, description="sides in voxels; empty: by the memory")
     batch_size: int | None = Field(None, ge=1, description="patches; empty: by the memory")
+    checkpoint_activations: bool | None = Field(
+        None,
+        description="compute stages of the encoder again in the backward pass, for memory; empty: "
+        "if the patch that is asked for does not fit without, or the batch would shrink the patch",
+    )
     modalities: tuple[str, ...] | None = Field(None, description="empty: all of the store")
 
 
@@ -81,7 +79,8 @@ def plan(store: CaseStore, settings: PlanSettings | None = None) -> list[Decisio
     2024): an axis that is coarser than the finest by more than two is not strided until the others
     have caught up; the patch starts at the median case and its longest side in mm shrinks until a
     training step fits; the batch grows with what is left. Memory is counted on tensors without
-    content (`fusion.cost`), so nothing is tried out and nothing runs out of memory.
+    content (`fusion.cost`), so nothing is tried out and nothing runs out of memory. Where what is
+    asked for does not fit, stages of the encoder are computed again in the backward pass.
 
     Raises:
         SettingsError: If not even the smallest patch fits.
@@ -104,8 +103,8 @@ def plan(store: CaseStore, settings: PlanSettings | None = None) -> list[Decisio
     decisions.append(Decision("encoder", encoder, f"size {size}: {why}"))
     decisions.append(_why_strides(found, steps))
     decisions.append(Decision("fusion", dict(settings.fusion), "the reference, unless asked"))
-    make = _maker(names, encoder, settings.fusion, found.spacing)
-    patch, batch = _fit(settings, found, steps, make, budget)
+    make, patch, batch, again = _fitted(settings, found, steps, encoder, budget, names)
+    decisions += again
     patch, batch, length = _in_time(settings, found, steps, make, patch, batch)
     used = needed(make(patch), patch, batch) / GIB
     decisions.append(
@@ -125,7 +124,8 @@ def settings_of(decisions: Sequence[Decision]) -> dict[str, Any]:
         here = nested
         for group in groups:
             here = here.setdefault(group, {})
-        here[last] = decision.value
+        value = decision.value
+        here[last] = dict(value) if isinstance(value, dict) else value  # more may join it
     return nested
 
 
@@ -155,12 +155,6 @@ def strides_for(spacing: Triple, shape: IntTriple, stages: int) -> list[IntTripl
     return steps
 
 
-def needed(strategy: FusionStrategy, patch: IntTriple, batch: int) -> int:
-    """Return the bytes of a training step in float32: tensors, AdamW's moments, and scratch."""
-    found = cost(strategy, patch, batch)
-    return int(SCRATCH * (found.memory + 8 * found.parameters))
-
-
 def _budget(settings: PlanSettings) -> tuple[float, str]:
     if settings.memory is not None:
         return settings.memory * GIB, f"the {settings.memory:g} GiB asked for"
@@ -182,55 +176,49 @@ def _size(settings: PlanSettings, budget: float) -> tuple[str, str]:
     return "base", f"{budget / GIB:.0f} GiB of GPU memory"
 
 
-def _fit(
+def _fitted(
     settings: PlanSettings,
     found: Fingerprint,
     steps: Sequence[IntTriple],
-    make: Make,
+    encoder: Mapping[str, Any],
     budget: float,
-) -> tuple[IntTriple, int]:
-    """Return the largest patch for the smallest batch, then the largest batch."""
-    last = cumulative(steps)[-1]
-    least = settings.batch_size or BATCHES[0]
-    patch = settings.patch or _whole(found.shape, last)
+    names: Sequence[str],
+) -> tuple[Make, IntTriple, int, list[Decision]]:
+    """Return networks by their patch, patch and batch, and what to say of stages that run twice."""
+    asked = settings.checkpoint_activations
+
+    def fit(again: bool) -> tuple[Make, tuple[IntTriple, int] | None]:
+        own = {**encoder, "checkpoint_activations": again}
+        make = _maker(names, own, settings.fusion, found.spacing)
+        return make, largest(found, steps, make, budget, settings.patch, settings.batch_size)
+
+    make, fits = fit(bool(asked))
+    if asked is not None and fits is not None:
+        return make, *fits, [Decision(RECOMPUTE, asked, "as asked")]
+    # A batch that is asked for shall not cost context; without one, smaller patches are cheaper.
+    whole = fits is not None and (
+        settings.batch_size is None or fits[0] == whole_patch(found, steps)
+    )
+    if asked is None and settings.patch != (fits or [None])[0] and not whole:
+        other, more = fit(True)
+        if more is not None and (fits is None or prod(more[0]) > prod(fits[0])):
+            why = "what is asked for" if fits is None else f"more than a patch of {fits[0]}"
+            slower = "a step takes up to a third longer"
+            return other, *more, [Decision(RECOMPUTE, True, f"{why} fits no other way; {slower}")]
+    if fits is not None:
+        return make, *fits, []
     if settings.patch is None:
-        while needed(make(patch), patch, least) > budget:
-            smaller = _smaller(patch, last, found.spacing)
-            if smaller is None:
-                raise SettingsError(
-                    "a training step must fit into the memory",
-                    found=f"{budget / GIB:.1f} GiB, too few for {patch}",
-                    remedy="choose a smaller size, or raise memory",
-                )
-            patch = smaller
-    elif needed(make(patch), patch, least) > budget:
         raise SettingsError(
-            "the patch must fit into the memory",
-            found=f"{needed(make(patch), patch, least) / GIB:.1f} GiB for {patch}",
-            remedy="lower patch or batch_size, or raise memory",
+            "a training step must fit into the memory",
+            found=f"{budget / GIB:.1f} GiB, too few for the smallest patch",
+            remedy="choose a smaller size or batch_size, or raise memory",
         )
-    if settings.batch_size is not None:
-        return patch, settings.batch_size
-    batch = least
-    while batch < BATCHES[1] and needed(make(patch), patch, batch + 1) <= budget:
-        batch += 1
-    return patch, batch
-
-
-def _whole(shape: IntTriple, last: IntTriple) -> IntTriple:
-    """Return the sides of the median case, at most 192 voxels, cut to the strides."""
-    d, h, w = (max(min(n, 192) // s, 2) * s for n, s in zip(shape, last, strict=True))
-    return d, h, w
-
-
-def _smaller(patch: IntTriple, last: IntTriple, spacing: Triple) -> IntTriple | None:
-    """Shrink the side that is longest in mm by one step of the strides, if one can shrink."""
-    for axis in sorted(range(3), key=lambda i: -patch[i] * spacing[i]):
-        if patch[axis] - last[axis] >= 2 * last[axis]:
-            sides = list(patch)
-            sides[axis] -= last[axis]
-            return sides[0], sides[1], sides[2]
-    return None
+    least = needed(make(settings.patch), settings.patch, settings.batch_size or BATCHES[0])
+    raise SettingsError(
+        "the patch must fit into the memory",
+        found=f"{least / GIB:.1f} GiB for {settings.patch}",
+        remedy="lower patch or batch_size, or raise memory",
+    )
 
 
 def _maker(
@@ -285,7 +273,7 @@ def _in_time(
         while batch > BATCHES[0] and count(patch, batch) < settings.least_steps:
             batch -= 1
     while settings.patch is None and count(patch, batch) < settings.least_steps:
-        smaller = _smaller(patch, last, found.spacing)
+        smaller = smaller_patch(patch, last, found.spacing)
         if smaller is None or min(smaller) < LEAST_SIDE:
             break
         patch = smaller

@@ -31,12 +31,17 @@ class Captured:
 
 
 @contextmanager
-def captured(modules: Iterable[nn.Module]) -> Iterator[Captured]:
+def captured(modules: Iterable[nn.Module], backend: str = "eager") -> Iterator[Captured]:
     """Run modules, inside the block, as torch.compile captures them; say afterwards what it saw.
 
     Values stay as they are. The modules remain marked for compiling: throw them away. A draw from
     a generator of one's own is a break: torch cannot capture one, so draws belong outside of what
     is compiled.
+
+    Args:
+        modules: To be compiled.
+        backend: What runs a graph: `eager` as it was captured, `aot_eager` with a graph of the
+            backward pass as kernels would be made from.
     """
     found, before = Captured(), jaxtyping.config.jaxtyping_disable
     # Tests check types and shapes at every call, which would become part of the graphs.
@@ -48,7 +53,7 @@ def captured(modules: Iterable[nn.Module]) -> Iterator[Captured]:
             # torch's tracer looks at the gradient of an input that is no leaf, and warns of itself.
             warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor")
             for module in modules:
-                module.compile(backend="eager", dynamic=False)
+                module.compile(backend=backend, dynamic=False)
             yield found
             found.graphs = counters["stats"]["unique_graphs"]
             found.breaks = [reason.split("\n")[0] for reason in counters["graph_break"]]

@@ -31,9 +31,15 @@ def _forward(part: nn.Module, *inputs: Any, **named: Any) -> Any:
     plain = type(part).forward
     if not torch.is_grad_enabled():
         return plain(part, *inputs, **named)
-    return checkpoint(
-        plain, part, *inputs, use_reentrant=False, context_fn=partial(_contexts, part), **named
-    )
+    own: dict[str, Any] = {}
+    # A compiled graph writes statistics once, after the forward pass, and takes no contexts.
+    if _norms(part) and not torch.compiler.is_compiling():
+        own["context_fn"] = partial(_contexts, part)
+    return checkpoint(plain, part, *inputs, use_reentrant=False, **own, **named)
+
+
+def _norms(part: nn.Module) -> list[Any]:
+    return [m for m in part.modules() if isinstance(m, BATCH_NORMS) and m.track_running_stats]
 
 
 def _contexts(part: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
@@ -43,7 +49,7 @@ def _contexts(part: nn.Module) -> tuple[AbstractContextManager[None], AbstractCo
 @contextmanager
 def _still(part: nn.Module) -> Iterator[None]:
     """Keep the running statistics of a part as they are."""
-    norms = [m for m in part.modules() if isinstance(m, BATCH_NORMS) and m.track_running_stats]
+    norms = _norms(part)
     # A momentum of 0, not statistics switched off: the pass must save the same tensors as before.
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 
+import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
+from hilum.contracts.graph_breaks import captured
+from hilum.contracts.host_reads import host_reads, pretended_gpu
+from hilum.core.registry import build
+from hilum.encoders import ENCODERS
 from hilum.encoders.activation_checkpointing import recompute
 
 
@@ -52,3 +58,32 @@ def test_a_copy_is_its_own() -> None:
     x = torch.randn(2, 2, 4, 5, 6)
     assert other(x).abs().sum() == 0
     assert module(x).abs().sum() > 0
+
+
+def small(name: str, again: bool) -> nn.Module:
+    torch.manual_seed(0)
+    values = {"name": name, **ENCODERS[name].small, "checkpoint_activations": again}
+    return build(ENCODERS, values, in_channels=2).train()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resenc", "resnet3d", "vit"])
+def test_compiled_parts_are_one_graph_with_the_same_gradients_and_statistics(name: str) -> None:
+    """`resnet3d` has batch norms; the tracer's graph of the backward pass runs, without kernels."""
+    x, found = torch.randn(2, 2, 32, 32, 32), []
+    for again in (False, True):
+        encoder = small(name, again)
+        with captured([encoder], backend="aot_eager") if again else nullcontext() as seen:
+            sum(level.square().mean() for level in encoder(x)).backward()  # pyright: ignore[reportAttributeAccessIssue]
+        if seen is not None:
+            assert (seen.graphs, seen.breaks) == (1, [])
+        gradients = {key: p.grad for key, p in encoder.named_parameters()}
+        found.append((gradients, dict(encoder.named_buffers())))
+    assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
+
+
+def test_it_computes_on_a_pretended_gpu_without_a_read() -> None:
+    with pretended_gpu() as move, host_reads() as found:
+        maps = move(small("resenc", True))(move(torch.randn(1, 2, 8, 8, 8)))
+    assert {x.device.type for x in maps} == {"cuda"}
+    assert not found

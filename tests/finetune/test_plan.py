@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pytest
 import torch
 
 from hilum.core.errors import SettingsError
+from hilum.core.geometry import IntTriple
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.advice import advice, pretext_advice, rule_advice
 from hilum.finetune.fingerprint import Fingerprint, fingerprint, notes
-from hilum.finetune.plan import GIB, PlanSettings, needed, plan, settings_of, strides_for
+from hilum.finetune.fitting import GIB, needed
+from hilum.finetune.plan import PlanSettings, plan, settings_of, strides_for
 from hilum.finetune.settings import FinetuneSettings
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
@@ -140,8 +143,9 @@ from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
 
 def step(side, batch):
-    values = {"modalities": ("ct", "pet"), "encoder": {"name": "resenc", "size": "tiny"},
-              "fusion": {"name": "early"}, "patch": (side,) * 3, "spacing": (3, 2, 2)}
+    encoder = {"name": "resenc", "size": "tiny", "checkpoint_activations": sys.argv[1] == "True"}
+    values = {"modalities": ("ct", "pet"), "encoder": encoder,
+              "fusion": {"name": "cross_attention"}, "patch": (side,) * 3, "spacing": (3, 2, 2)}
     segmenter = Segmenter(validate(SegmenterConfig, values))
     optimiser = torch.optim.AdamW(segmenter.parameters())
     image = torch.randn(batch, 2, side, side, side)
@@ -169,12 +173,58 @@ print(status("VmHWM") - before)
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="asks Linux for the peak")
 def test_the_memory_of_a_step_is_what_the_system_says_it_takes() -> None:
-    done = subprocess.run([sys.executable, "-P", "-W", "ignore", "-c", PEAK], capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
-    values = {"modalities": ("ct", "pet"), "encoder": {"name": "resenc", "size": "tiny"}}
-    strategy = strategy_of(values | {"fusion": {"name": "early"}, "patch": [64, 64, 64]})
-    found = needed(strategy, (64, 64, 64), 2)
-    assert 0.75 * found < int(done.stdout) < 1.15 * found
+    """With all activations kept, and with stages of the encoder computed again."""
+    found = {}
+    for again in (False, True):
+        command = [sys.executable, "-P", "-W", "ignore", "-c", PEAK, str(again)]
+        done = subprocess.run(command, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()[-2000:]
+        encoder = {"name": "resenc", "size": "tiny", "checkpoint_activations": again}
+        values = {"modalities": ("ct", "pet"), "encoder": encoder, "patch": [64, 64, 64]}
+        strategy = strategy_of(values | {"fusion": {"name": "cross_attention"}})
+        found[again] = needed(strategy, (64, 64, 64), 2), int(done.stdout)
+        assert 0.75 * found[again][0] < found[again][1] < 1.15 * found[again][0], found
+    assert max(found[True]) < 0.8 * min(found[False]), "it spares what the model says"
+
+
+def test_stages_run_twice_where_the_patch_fits_no_other_way_and_only_there(
+    store: CaseStore,
+) -> None:
+    sides: IntTriple = (32, 32, 32)
+
+    def planned(memory: float, **more: Any) -> dict[str, Any]:
+        own = {"fusion": {"name": "mean"}, "memory": memory / GIB, "patch": sides, "batch_size": 4}
+        return settings_of(plan(store, asked(**own | more)))
+
+    roomy = planned(64 * GIB)
+    other = {**roomy, "encoder": {**roomy["encoder"], "checkpoint_activations": True}}
+    plain, again = (needed(strategy_of(values), sides, 4) for values in (roomy, other))
+    assert again < 0.8 * plain
+    assert planned(plain) == roomy
+    assert planned(plain, checkpoint_activations=True) == other
+    for memory in (plain - 1, again):
+        assert planned(memory) == other
+    assert planned(again, batch_size=None)["trainer"]["batch_size"] >= 2
+    validate(FinetuneSettings, other | {"store": "x"})
+    for memory, more in ((plain - 1, {"checkpoint_activations": False}), (again - 1, {})):
+        with pytest.raises(SettingsError, match="the patch must fit into the memory"):
+            planned(memory, **more)
+
+
+def test_stages_run_twice_where_a_batch_that_is_asked_for_would_shrink_the_patch(
+    store: CaseStore,
+) -> None:
+    fusion = {"name": "mean"}
+    few = plan(store, asked(fusion=fusion, memory=0.1))
+    many = plan(store, asked(fusion=fusion, memory=0.1, batch_size=8))
+    least = plan(
+        store, asked(fusion=fusion, memory=0.1, batch_size=8, checkpoint_activations=False)
+    )
+    assert "checkpoint_activations" not in settings_of(few)["encoder"]
+    assert settings_of(many)["encoder"]["checkpoint_activations"] is True
+    assert prod(settings_of(many)["patch"]) > prod(settings_of(least)["patch"])
+    [said] = [d for d in many if d.key == "encoder.checkpoint_activations"]
+    assert f"more than a patch of {tuple(settings_of(least)['patch'])}" in said.why
 
 
 def test_what_is_asked_for_is_taken(store: CaseStore) -> None:

@@ -110,11 +110,15 @@ def test_a_run_leaves_everything_that_a_study_reads(store: CaseStore, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("twice", [False, True])
 def test_an_interrupted_run_ends_with_the_same_bits_wherever_the_store_lies(
-    store: CaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: CaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twice: bool
 ) -> None:
+    """And whether or not stages of its encoder are computed again in the backward pass."""
     own = settings(store, evaluate_test=False, pictures=0)
     whole = finetune(own, tmp_path / "whole", say=quiet)
+    encoder = {**ENCODER, "checkpoint_activations": twice}
+    cut = settings(store, encoder=encoder, evaluate_test=False, pictures=0)
     from hilum.finetune import module as module_file
 
     step = module_file.FinetuneModule.training_step
@@ -127,10 +131,10 @@ def test_an_interrupted_run_ends_with_the_same_bits_wherever_the_store_lies(
     with monkeypatch.context() as patch:
         patch.setattr(module_file.FinetuneModule, "training_step", failing)
         with pytest.raises(KeyError, match="power cut"):
-            finetune(own, tmp_path / "cut", say=quiet)
+            finetune(cut, tmp_path / "cut", say=quiet)
     # The store lies on another disk by then.
     moved = shutil.copytree(store.path, tmp_path / "moved")
-    elsewhere = settings(CaseStore(moved), evaluate_test=False, pictures=0)
+    elsewhere = settings(CaseStore(moved), encoder=encoder, evaluate_test=False, pictures=0)
     again = finetune(elsewhere, tmp_path / "cut", say=quiet)
     for name, value in load_file(whole / "model.safetensors").items():
         assert torch.equal(value, load_file(again / "model.safetensors")[name]), name

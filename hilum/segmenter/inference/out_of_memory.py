@@ -82,7 +82,10 @@ def _lower(patch: IntTriple, batch: int, accumulate: int, step: Sequence[int]) -
         )
     smaller, share = _smaller(patch, step)
     if share == 1:
-        return "use a machine with more memory, or a smaller encoder"
+        return (
+            "set encoder.checkpoint_activations=true, or use a smaller encoder or a machine with "
+            "more memory"
+        )
     sides = ",".join(map(str, smaller))
     return f"set patch=[{sides}], which needs {100 * share:.0f} % of it"
 

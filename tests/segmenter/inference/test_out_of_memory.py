@@ -28,7 +28,7 @@ HUGE = 2**50
         ((64, 64, 64), 3, "trainer.batch_size=1 (was 3), which needs 33 % of it; "
          "trainer.accumulate=6 keeps"),
         ((64, 64, 96), 1, "patch=[48,48,64], which needs 38 % of it"),
-        ((16, 16, 16), 1, "a machine with more memory, or a smaller encoder"),
+        ((16, 16, 16), 1, "set encoder.checkpoint_activations=true, or use a smaller encoder"),
     ],
 )  # fmt: skip
 def test_the_remedy_is_a_setting_that_can_be_typed(
