@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hilum.core.errors import SettingsError
 from hilum.core.types import IGNORE
+
+from .level import Level as Level
 
 
 class Maps(NamedTuple):
@@ -44,79 +43,13 @@ class Targets(NamedTuple):
     overlapping: bool = False
 
 
-@dataclass(frozen=True)
-class Level:
-    """One level of deep supervision, as the terms of a loss see it. Final.
-
-    Attributes:
-        scores: Logits `[B, classes, d, h, w]` in float32 (float64 if they came so). Unknown voxels
-            hold zeros that have no gradient, whatever a term does with them.
-        target: Class of each voxel, int64 `[B, d, h, w]`; 0 where unknown.
-        known: bool `[B, 1, d, h, w]`.
-        maps: What `Loss.maps` made of the label, at this resolution.
-        parts: Largest number in `maps`, where they are numbers.
-        shares: Target of each class `[B, classes, d, h, w]`, 0 where unknown, if `target` is not
-            all that there is to say.
-        overlapping: Whether a voxel may be of several classes.
-    """
-
-    scores: Tensor
-    target: Tensor
-    known: Tensor
-    maps: Tensor | None = None
-    parts: int = 0
-    shares: Tensor | None = None
-    overlapping: bool = False
-
-    @cached_property
-    def probability(self) -> Tensor:
-        """Probability of each foreground class `[B, classes - 1, d, h, w]`; 0 where unknown.
-
-        The softmax; where classes overlap the sigmoid of how far each is above the background.
-        """
-        scores = self.scores
-        if self.overlapping:
-            probability = (scores[:, 1:] - scores[:, :1]).sigmoid()
-        else:
-            probability = scores.softmax(1)[:, 1:]
-        return torch.where(self.known, probability, probability.new_zeros(()))
-
-    @cached_property
-    def reference(self) -> Tensor:
-        """Whether a voxel is of each foreground class `[B, classes - 1, d, h, w]`.
-
-        Booleans; shares from 0 to 1 where the target is not one class.
-        """
-        if self.shares is not None:
-            return self.shares[:, 1:]
-        count, device = self.scores.shape[1], self.scores.device
-        return self.target[:, None] == torch.arange(1, count, device=device).view(1, -1, 1, 1, 1)
-
-    @cached_property
-    def surprise(self) -> Tensor:
-        """Minus the log of the probability of the true class `[B, 1, d, h, w]`; 0 where unknown.
-
-        Of shares its mean by share; of overlapping classes the mean over these, each against the
-        background.
-        """
-        if self.shares is None:
-            voxelwise = F.cross_entropy(self.scores, self.target, reduction="none")[:, None]
-        elif self.overlapping:
-            above = self.scores[:, 1:] - self.scores[:, :1]
-            each = F.binary_cross_entropy_with_logits(above, self.reference, reduction="none")
-            voxelwise = each.mean(1, keepdim=True)
-        else:
-            voxelwise = -(self.shares * self.scores.log_softmax(1)).sum(1, keepdim=True)
-        return torch.where(self.known, voxelwise, voxelwise.new_zeros(()))
-
-
 class Loss(ABC):
     """Compares predictions with a label that may be partly unknown. Subclasses are final.
 
     The scalar is the weighted sum of the terms, averaged over levels with weights 1, 1/2, 1/4, ...
     that sum to 1. A coarse level is compared with every n-th voxel of the label. Terms are
     computed in float32, whatever the network computed in. An unknown voxel (255) adds nothing, and
-    gets a gradient of exactly zero in every term and level.
+    gets a gradient of exactly zero.
 
     A class that a patch does not hold has no overlap: any smoothing would either reward an empty
     prediction or punish all others alike. So region terms leave it out, and a voxelwise term must
@@ -154,10 +87,8 @@ class Loss(ABC):
         Args:
             logits: `[B, classes, d, h, w]` of each level, finest first.
             label: uint8 `[B, 1, D, H, W]`; 255 is unknown.
-            maps: What `maps` made of the label, if the loader has asked; making them here brings a
-                label on a GPU to the host.
-            targets: What the numbers of the label mean, if not one class each; only of a loss of
-                `any_targets`.
+            maps: What `maps` made of the label; made here, they bring it from a GPU to the host.
+            targets: What the label's numbers mean, if not a class each; needs `any_targets`.
         """
         if maps is None:
             maps = self.maps(label, logits[0].shape[1])
