@@ -1,9 +1,11 @@
 """What waiting threads cost beside other work: the same steps with each policy of waiting.
 
-`python benchmarks/busy.py quiet` on a machine that does nothing else; `python benchmarks/busy.py
-busy` starts as many processes as there are cores that only compute. Each writes its rows of
-`results/busy.json`; a row says the load before it began. Rounds take turns, so that what else the
-machine does falls on all of them alike.
+`python benchmarks/busy.py` measures a machine that does nothing else, and then one on which as
+many processes as there are cores only compute; `quiet` or `busy` as an argument measures one of
+them, and leaves the other's rows as they are. Each row of `results/busy.json` says seconds by the
+clock, those of the processor, and how many cores other programs took meanwhile, this script and
+what it started left out: a quiet row is one during which that number is near 0. Rounds take turns,
+so that what else the machine does falls on all policies alike. Five minutes on two free cores.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -28,6 +32,7 @@ POLICIES: dict[str, dict[str, str]] = {
     "one thread": {"OMP_NUM_THREADS": "1"},
 }
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "KMP_BLOCKTIME")
+TICKS = os.sysconf("SC_CLK_TCK")
 LOAD = "while True: sum(range(10 ** 6))"
 RESULT = Path(__file__).parent / "results" / "busy.json"
 
@@ -35,34 +40,59 @@ RESULT = Path(__file__).parent / "results" / "busy.json"
 def main() -> None:
     """Measure every policy in processes of their own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("state", choices=["quiet", "busy"])
+    parser.add_argument("state", nargs="?", choices=["quiet", "busy"], help="both if not given")
     parser.add_argument("--rounds", type=int, default=3, help="processes per policy")
     parser.add_argument("--others", type=int, default=os.cpu_count() or 1, help="busy processes")
+    parser.add_argument("--smoke", action="store_true", help="print the rows; write no result")
     given = parser.parse_args()
-    others = given.others if given.state == "busy" else 0
+    rows: list[dict[str, Any]] = []
+    for state in [given.state] if given.state else ["quiet", "busy"]:
+        rows += measure(state, given.rounds, given.others if state == "busy" else 0)
+    if given.smoke:
+        print(json.dumps(rows))
+        return
+    kept = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() else []
+    new = {row["what"] for row in rows}
+    rows = [*(row for row in kept if row["what"] not in new), *rows]
+    print(f"wrote {write('busy', 'python benchmarks/busy.py', rows, 'threads by policy')}")
+
+
+def measure(state: str, rounds: int, others: int) -> list[dict[str, Any]]:
+    """Return a row for each policy, measured beside so many processes that compute."""
     load = [subprocess.Popen([sys.executable, "-c", LOAD]) for _ in range(others)]
-    before = os.getloadavg()[0]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in POLICIES}
     try:
-        for _ in range(given.rounds):
+        for _ in range(rounds):
             for name, variables in POLICIES.items():
-                found[name].append(measured(variables))
-                print(given.state, name, found[name][-1], file=sys.stderr, flush=True)
+                began, used = time.perf_counter(), taken_by_others(load)
+                one = measured(variables)
+                seconds = time.perf_counter() - began
+                one["others"] = max(0.0, taken_by_others(load) - used) / seconds
+                found[name].append(one)
+                print(state, name, one, file=sys.stderr, flush=True)
     finally:
         for process in load:
             process.kill()
-    rows = [
-        {
-            "what": f"{given.state}: {name}",
-            "seconds": spread([one["seconds"] for one in runs]),
-            "processor seconds": spread([one["processor"] for one in runs]),
-            "load before": round(before, 1),
-        }
+            process.wait()
+    names = {"seconds": "seconds", "processor seconds": "processor"}
+    names["cores taken by other programs"] = "others"
+    return [
+        {"what": f"{state}: {name}"}
+        | {title: spread([one[key] for one in runs]) for title, key in names.items()}
         for name, runs in found.items()
     ]
-    kept = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() else []
-    kept = [row for row in kept if not row["what"].startswith(f"{given.state}:")]
-    print(f"wrote {write('busy', 'python benchmarks/busy.py quiet|busy', [*kept, *rows])}")
+
+
+def taken_by_others(load: Sequence[subprocess.Popen[bytes]]) -> float:
+    """Return processor seconds of the whole machine, without this process and what it started."""
+    numbers = [int(n) for n in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
+    idle = numbers[3] + numbers[4]  # and waiting for a disk; guests are in the first two already
+    whole = (sum(numbers[:8]) - idle) / TICKS
+    own = sum(os.times()[:4])  # of this process, and of children that have ended
+    for process in load:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        own += (int(fields[11]) + int(fields[12])) / TICKS
+    return whole - own
 
 
 def measured(variables: dict[str, str]) -> dict[str, float]:

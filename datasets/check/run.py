@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from hilum.core.files import write_json
 from hilum.core.notes import read_notes
@@ -17,7 +19,7 @@ from ..manifest import notes_file, scan_manifest
 from .case import CaseFindings, check_case
 from .cohort import cohort_problems
 from .report import ORDER, CheckReport, Problem
-from .thumbnails import write_thumbnails
+from .thumbnails import KeptPictures, write_thumbnails
 
 __all__ = ["CheckReport", "Problem", "check"]
 
@@ -49,8 +51,11 @@ def check(
         DataError: If the manifest cannot be read at all.
     """
     if out is not None:
-        with output(out, "check", earlier="check.json") as folder:
-            return _check(manifest, folder, strict, classes, workers, progress)
+        with (
+            output(out, "check", earlier="check.json") as folder,
+            tempfile.TemporaryFile(dir=folder) as pictures,
+        ):
+            return _check(manifest, folder, strict, classes, workers, progress, pictures)
     return _check(manifest, None, strict, classes, workers, progress)
 
 
@@ -61,13 +66,16 @@ def _check(
     classes: int | None,
     workers: int,
     progress: Progress | None,
+    file: IO[bytes] | None = None,
 ) -> CheckReport:
     cases, errors = scan_manifest(manifest)
     modalities = tuple(dict.fromkeys(name for case in cases for name in case.volumes))
     show = modalities if out is not None else ()
     found: dict[str, CaseFindings] = {}
+    pictures = KeptPictures([case.id for case in cases], file)
     for done, findings in enumerate(spread(partial(check_case, show=show), cases, workers), 1):
-        found[findings.case] = findings
+        pictures.keep(findings.case, findings.picture)
+        found[findings.case] = replace(findings, picture=None)
         if progress:
             progress(done, len(cases), findings.case)
     ordered = [found[case.id] for case in cases]
@@ -88,16 +96,15 @@ def _check(
     problems.sort(key=lambda problem: ORDER.index(problem.severity))
     report = CheckReport(problems, {f.case: f.facts for f in ordered}, strict)
     if out is not None:
-        _write(report, out, ordered, modalities)
+        _write(report, out, pictures, modalities)
     return report
 
 
 def _write(
-    report: CheckReport, out: Path, ordered: Sequence[CaseFindings], modalities: Sequence[str]
+    report: CheckReport, out: Path, pictures: KeptPictures, modalities: Sequence[str]
 ) -> None:
     worst: dict[str, str] = {}
     for problem in report.problems:
         worst.setdefault(problem.case, problem.severity)
-    pictures = {findings.case: findings.picture for findings in ordered}
     write_json(out / "check.json", report.as_json())
     report.files = [out / "check.json", *write_thumbnails(out, pictures, worst, modalities)]

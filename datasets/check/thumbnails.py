@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -22,6 +23,40 @@ _MIP_STEPS = 48
 _TEXT = 14
 _FRAME = {"block": (214, 39, 40), "warn": (255, 158, 26)}
 _CONTOUR = np.array([(255, 80, 80), (80, 220, 120), (90, 160, 255), (250, 220, 80)], np.uint8)
+
+
+class KeptPictures(Mapping[str, np.ndarray | None]):
+    """Pictures by case, on disk until they are asked for: a large cohort has a gigabyte. Final.
+
+    Args:
+        cases: Every case, in the order of the sheets.
+        file: Empty, and open for reading and writing; without one there are no pictures.
+    """
+
+    def __init__(self, cases: Sequence[str], file: IO[bytes] | None) -> None:
+        self._cases = list(cases)
+        self._places: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._file = file
+
+    def keep(self, case: str, view: np.ndarray | None) -> None:
+        """Keep the picture of a case; `None` where nothing could be read."""
+        if view is None or self._file is None:
+            return
+        self._places[case] = self._file.seek(0, 2), view.shape
+        self._file.write(view.tobytes())
+
+    def __getitem__(self, case: str) -> np.ndarray | None:
+        if case not in self._places or self._file is None:
+            return None
+        start, shape = self._places[case]
+        self._file.seek(start)
+        return np.frombuffer(self._file.read(int(np.prod(shape))), np.uint8).reshape(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cases)
+
+    def __len__(self) -> int:
+        return len(self._cases)
 
 
 def picture(

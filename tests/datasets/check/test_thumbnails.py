@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from hilum.core.case import Case
 from hilum.core.geometry import Grid
-from hilum.datasets.check.thumbnails import PER_SHEET, picture, write_thumbnails
+from hilum.datasets.check import run
+from hilum.datasets.check.case import CaseFindings
+from hilum.datasets.check.thumbnails import PER_SHEET, KeptPictures, picture, write_thumbnails
 from hilum.datasets.io.nifti import Volume
+from hilum.datasets.manifest import write_manifest
 
 SIDE = 48
 
@@ -92,3 +98,46 @@ def test_sheets_are_coloured_by_severity_and_split_when_many(tmp_path: Path) -> 
     assert tuple(first[100, 105]) == (255, 158, 26)
     assert second.shape[0] < first.shape[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == [file.name for file in files]
+
+
+def test_pictures_of_a_large_cohort_wait_on_disk_in_the_order_of_the_cases(tmp_path: Path) -> None:
+    names = [f"case_{number}" for number in range(50)]
+    shades = np.random.default_rng(0).integers(0, 255, (50, 3), np.uint8)
+    with (tmp_path / "pictures").open("w+b") as file:
+        kept = KeptPictures(names, file)
+        tracemalloc.start()
+        for number in reversed(range(50)):  # as processes may end
+            view = np.full((192, 192, 3), shades[number], np.uint8)
+            kept.keep(names[number], None if number == 7 else view)
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held < 3 * 192 * 192 * 3, "not fifty"
+        assert list(kept) == names
+        assert kept["case_7"] is None
+        for name, shade in zip(names, shades, strict=True):
+            found = kept[name]
+            assert name == "case_7" or (found is not None and (found == shade).all())
+
+
+def test_a_check_holds_no_picture_of_a_case_that_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of 40 cases has one of 55 kB; all that is held at the end is findings."""
+    view, held = np.zeros((2 * 96, 96, 3), np.uint8), []
+
+    def checked(case: Case, show: tuple[str, ...]) -> CaseFindings:
+        return CaseFindings(case.id, picture=view.copy())
+
+    def written(*_: Any) -> list[Path]:
+        held.append(tracemalloc.get_traced_memory()[0])
+        return []
+
+    monkeypatch.setattr(run, "check_case", checked)
+    monkeypatch.setattr(run, "cohort_problems", lambda *_: [])
+    monkeypatch.setattr(run, "write_thumbnails", written)
+    cases = [Case(f"c{n}", f"p{n}", {"ct": tmp_path / "ct.nii.gz"}) for n in range(40)]
+    manifest = write_manifest(tmp_path / "manifest.csv", cases)
+    tracemalloc.start()
+    run.check(manifest, tmp_path / "out")
+    tracemalloc.stop()
+    assert 0 < held[0] < 10 * view.nbytes
