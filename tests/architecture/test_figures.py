@@ -40,3 +40,21 @@ def test_a_table_follows_the_results(tables: ModuleType, tmp_path: Path) -> None
     assert "old" not in text
     assert text.startswith("a\n")
     assert text.endswith("\nb")
+
+
+def test_growth_is_what_a_case_more_costs_and_sizes_measured_apart_are_put_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module("scale_flow")
+    for name in ("scale_flow", "scale", "cohort", "timing"):
+        sys.modules.pop(name, None)
+    seconds = {("check", 300): 17.0, ("plan", 100): 2.0, ("check", 100): 5.0, ("check", 200): 7.0}
+    rows = [{"what": f"{name}, {n} cases", "cpu_s": s} for (name, n), s in seconds.items()]
+    found = [(row["what"], row.get("growth, ms a case")) for row in module.with_growth(rows)]
+    assert found == [
+        ("check, 100 cases", None),
+        ("check, 200 cases", 20.0),
+        ("check, 300 cases", 100.0),
+        ("plan, 100 cases", None),
+    ]
