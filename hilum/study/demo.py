@@ -41,6 +41,8 @@ AUGMENTATION: dict[str, Any] = {
     "low_resolution": {"p": 0},
     "dropout": 0.1,
 }
+# Without labels only what is avid counts; no label decides that.
+NO_LABEL: dict[str, Any] = {"by": "expected", "expected": {"suv_max": 4}}
 STUDY: dict[str, Any] = {
     "name": "hilum-demo",
     "question": "With no, one and two labelled patients: what segments malignant nodes best, a "
@@ -56,7 +58,11 @@ STUDY: dict[str, Any] = {
                 "transfer": {"parts": "whole", "rate": 0.2},
             },
         },
-        "labels": {f"n={n}": {"split.labels": n} for n in (0, 1, 2)},
+        "labels": {
+            "n=0": {"split.labels": 0, "operating_point": NO_LABEL},
+            "n=1": {"split.labels": 1},
+            "n=2": {"split.labels": 2},
+        },
         "seed": [0, 1],
     },
     "exclude": [
