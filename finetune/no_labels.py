@@ -23,7 +23,7 @@ from hilum.training.tracking import tracked
 from .assessing import assess_run
 from .building import modalities_of
 from .learned_from import learned_from
-from .operating import choose_point
+from .operating import choose_point, expected_cases
 from .settings import FinetuneSettings
 
 Say = Callable[[str], None]
@@ -93,6 +93,8 @@ def ready_network(settings: FinetuneSettings, store: CaseStore | None = None) ->
     own = {"inference": settings.inference, "tested": seen_in(store, split.test), "seen": seen}
     segmenter.config = config.model_copy(update=own)
     conditions = check_conditions(settings.conditions, names)
+    if choosing := expected_cases(settings, store, split):
+        notes = [*notes, f"{len(choosing)} cases of the pool set the operating point, unlabelled"]
     return ReadyNetwork(store, split, tuple(conditions), segmenter, tuple(notes))
 
 

@@ -15,6 +15,7 @@ from hilum.segmenter.calibration.page import write_choice, write_expected
 from hilum.segmenter.operating.point import OperatingPoint
 from hilum.segmenter.segmenter import Segmenter
 
+from .building import modalities_of
 from .settings import FinetuneSettings
 
 Say = Callable[[str], None]
@@ -67,7 +68,12 @@ def expected_cases(settings: FinetuneSettings, store: CaseStore, split: Split) -
     if not asked.choose or asked.by != "expected":
         return []
     taught = {store.row(name)["patient"] for name in (*split.train, *split.validation)}
-    return [name for name in split.pool if store.row(name)["patient"] not in taught]
+    sees = set(modalities_of(store, settings))
+    return [
+        name
+        for name in split.pool
+        if store.row(name)["patient"] not in taught and sees & set(store.row(name)["modalities"])
+    ]
 
 
 def _set(segmenter: Segmenter, point: OperatingPoint, told: Sequence[str], say: Say) -> None:

@@ -14,8 +14,10 @@ from hilum.core.errors import UserError
 from hilum.core.files import read_json
 from hilum.core.settings import validate
 from hilum.datasets.leakage import seen_in
+from hilum.datasets.split import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders.networks import NetworkConfig, Output, build_network, save_network
+from hilum.finetune.operating import expected_cases
 from hilum.finetune.ready import check
 from hilum.finetune.run import finetune
 from hilum.finetune.semi_supervised.self_training import self_train
@@ -131,6 +133,13 @@ def test_a_dry_run_says_so(store: CaseStore, network: Path) -> None:
     lines = check(settings(store, init_from=network)).lines()
     assert "0 train, 0 validate, 2 test" in lines[0]
     assert "nothing is trained" in lines[1]
+    point = {"by": "expected"}
+    lines = check(settings(store, init_from=network, operating_point=point)).lines()
+    assert "note: 4 cases of the pool set the operating point, unlabelled" in lines
+    # Cases without any modality that the network sees choose nothing.
+    asked = settings(store, init_from=network, operating_point=point, modalities=("pet",))
+    some = Split(("case_0", "case_5"), (), (), ())
+    assert expected_cases(asked, store, some) == ["case_0"]
 
 
 def test_whom_the_network_learned_from_does_not_test(store: CaseStore, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from hilum.finetune.semi_supervised.pseudo_labels import check_labeller, confide
 from hilum.finetune.settings import FinetuneSettings
 from hilum.finetune.unannotated import never
 from hilum.finetune.voxel_counts import VoxelCounts
+from hilum.segmenter.assessment.prepared_cases import assess
 from hilum.segmenter.baseline.limits import best_limit
 from hilum.segmenter.config import read_segmenter_config
 from hilum.segmenter.inference.predict_case import predict_case
@@ -176,9 +177,8 @@ def test_validation_counts_regions_that_a_label_says_all_of() -> None:
     np.testing.assert_array_equal(scores, [[1, 1], [np.nan, 1]])
 
 
-def finetune_scores(folder: Path, case: StoredCase) -> dict[str, Any]:
+def froc_of(segmenter: Segmenter, case: StoredCase) -> dict[str, Any]:
     """Return the FROC of one case, of its foreground as a whole."""
-    segmenter = Segmenter.from_pretrained(folder)
     p = predict_case(segmenter, case, modalities=("ct",))
     point, regions = segmenter.config.operating_point, segmenter.config.overlapping
     mask = mask_of(p, case, point, ("ct",), regions) > 0
@@ -201,17 +201,17 @@ def test_cases_of_some_values_train_and_are_measured_by_what_they_say(
         cases.append(case)
     about = validate(PrepareSettings, {"spacing": (4, 4, 4), "modalities": ("ct", "pet")})
     store = prepare(write_manifest(tmp_path / "manifest.csv", cases), tmp_path / "store", about)
-    finetune(settings(store), tmp_path / "run", say=lambda line: None)
-    assert "case_1" in read_json(tmp_path / "run" / "split.json")["train"]
-    found = read_json(tmp_path / "run" / "test" / "metrics.json")["ct+pet"]
-    whole, core = ({n: found[n]["metrics"][k] for n in found} for k in ("dice", "dice_class2"))
+    begun = ready(settings(store))
+    assert "case_1" in begun.split.train
+    segmenter = begun.module.segmenter.eval()
+    found = assess(segmenter, store, ["case_4", "case_5"], ["ct+pet"], tmp_path)["ct+pet"]
+    whole, core = ({n: found[n][k] for n in found} for k in ("dice", "dice_class2"))
     assert np.isnan(whole["case_4"])
     assert not np.isnan(whole["case_5"])
     assert not np.isnan(core["case_4"])
     # Nobody can say what of all regions together is false in a case that says all of one.
-    curve = read_json(tmp_path / "run" / "test" / "scores.json")["ct+pet"]["froc"]
-    alone = finetune_scores(tmp_path / "run" / "segmenter", store["case_5"])
-    assert curve["false_positives"] == alone["false_positives"]
+    curve = read_json(tmp_path / "scores.json")["ct+pet"]["froc"]
+    assert curve["false_positives"] == froc_of(segmenter, store["case_5"])["false_positives"]
 
 
 def test_the_teacher_and_its_student_agree_region_by_region(nested: CaseStore) -> None:

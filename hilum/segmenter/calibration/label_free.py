@@ -65,14 +65,17 @@ def calibrate_by_expected(
             remedy="calibrate each with cases that it does not test, by --case",
         )
     folder, held = folders[0], CaseStore(store)
+    model = load_predictor(folder)
     names = _choosing(folder, held, cases)
+    if cases is None:
+        sees = set(model.modalities)
+        names = [name for name in names if sees & set(held.rows[name]["modalities"])]
     if not names:
         raise DataError(
             "the store must have unlabelled cases that do not test",
             file=held.path,
             remedy="name cases that may choose with --case",
         )
-    model = load_predictor(folder)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     choice, chose = expected_for(model, held, names, settings)
     write_expected(out, choice, chose)

@@ -20,6 +20,8 @@ LOG_T = np.linspace(-1.4, 1.4, 21)
 FINE = np.linspace(LOG_T[0], LOG_T[-1], 561)
 TINY = 1e-12
 """Probabilities below count as this, so that one voxel of float32 zero decides nothing alone."""
+CHUNK = 2_000_000
+"""Voxels that are looked at together, for memory."""
 
 
 def nll_of_case(
@@ -39,23 +41,28 @@ def nll_of_case(
     Source:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
     """
-    known = label != IGNORE
-    if not known.any():
-        return np.full(len(LOG_T), np.nan)
-    # float32 keeps what is near 0, not what is near 1: of these the rest is looked at.
-    values = np.maximum(probability[:, known], np.float32(TINY))
-    truth = label[known]
+    counts, total = 0, np.zeros(len(LOG_T))
+    rows = max(1, CHUNK // max(label[0].size, 1))
+    for first in range(0, len(label), rows):
+        slab = label[first : first + rows]
+        known = slab != IGNORE
+        own = np.maximum(probability[:, first : first + rows][:, known], np.float32(TINY))
+        total += _of_voxels(own, slab[known], regions)
+        counts += int(np.count_nonzero(known))
+    return total / counts if counts else np.full(len(LOG_T), np.nan)
+
+
+def _of_voxels(values: np.ndarray, truth: np.ndarray, regions: Regions | None) -> np.ndarray:
+    """Return the sum over voxels `[classes, N]` of their surprise at every temperature."""
+    member = None if regions is None else regions.membership()[truth, 1:].T > 0
     found = np.empty(len(LOG_T))
-    if regions is not None:
-        member = regions.membership()[truth, 1:].T > 0
     for row, log_t in enumerate(LOG_T):
-        warm = tempered(values, float(np.exp(log_t)), regions is not None)
-        if regions is None:
+        warm = tempered(values, float(np.exp(log_t)), member is not None)
+        if member is None:
             right = np.take_along_axis(warm, truth[None].astype(np.int64), 0)
-            found[row] = -np.log(np.maximum(right, TINY)).mean(dtype=float)
         else:
             right = np.where(member, warm[1:], 1 - warm[1:])
-            found[row] = -np.log(np.maximum(right, TINY)).mean(1, dtype=float).sum()
+        found[row] = -np.log(np.maximum(right, TINY)).sum(dtype=float)
     return found
 
 

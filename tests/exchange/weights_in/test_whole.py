@@ -172,7 +172,7 @@ def test_logits_are_those_of_the_source(name: str, tmp_path: Path) -> None:
 def test_an_instance_norm_is_that_of_the_source(kind: Any, norm: Any, tmp_path: Path) -> None:
     """Names cannot tell an instance norm with weights from a group norm: it must be said."""
     torch.manual_seed(0)
-    more = {"out_channels": 2, "blocks_up": (1, 1)} if kind is SegResNet else {"dsdepth": 2}
+    more: Any = {"out_channels": 2, "blocks_up": (1, 1)} if kind is SegResNet else {"dsdepth": 2}
     network = kind(init_filters=8, in_channels=2, blocks_down=(1, 2, 1), norm=norm, **more)
     for name, value in network.named_parameters():
         if "norm" in name or name.startswith("conv_final.0"):

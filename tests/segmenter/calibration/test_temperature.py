@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
+from hilum.segmenter.calibration import temperature
 from hilum.segmenter.calibration.calibrate import calibrate
 from hilum.segmenter.calibration.choose import ChoiceSettings, choose, dice_of_case
 from hilum.segmenter.calibration.temperature import LOG_T, choose_temperature, nll_of_case
@@ -93,6 +94,14 @@ def test_the_likelihood_of_regions_is_binary_and_summed() -> None:
             logits, torch.from_numpy(truth), reduction="none"
         ).numpy()[:, known]
         assert nll_of_case(each, label, REGIONS)[row] == pytest.approx(loss.mean(1).sum(), rel=1e-4)
+
+
+def test_slabs_of_a_case_are_one_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, p, label = made(0, 2.0, 3)
+    label[:2] = 255
+    whole = nll_of_case(p, label)
+    monkeypatch.setattr(temperature, "CHUNK", 200)  # two of eight slices; of the first nothing
+    assert_allclose(nll_of_case(p, label), whole, rtol=1e-6)
 
 
 def test_few_patients_stay_near_1_and_cases_of_one_count_once() -> None:
