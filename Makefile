@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Two pytest workers with one thread each use two cores without fighting over them.
+# Two pytest workers with one thread each use two cores without fighting over them. Bytecode is kept
+# even where the environment forbids it, as images do: else each process compiles all of hilum anew.
 JOBS ?= 2
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(JOBS) --dist worksteal
 export WANDB_MODE ?= offline
 
 .PHONY: setup demo test check lint docs graph bench bench-full real clean
@@ -23,10 +25,10 @@ demo: setup
 	$(BIN)/hilum demo --out demo
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal
+	$(PYTEST)
 
 check: setup lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from hilum.datasets.io.nifti import (
     write_volume,
 )
 from hilum.datasets.io.nifti_header import notes_on_header
+
+from ...warm import python
 
 
 def doubtful_position(path: Path) -> str:
@@ -300,7 +301,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 array = np.random.default_rng(0).normal(size=(30, 40, 50))
 write_volume({str(path)!r}, array, Grid.from_spacing(array.shape, (1, 1, 1)))
 """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    ended = subprocess.run([python(), "-c", program], capture_output=True, text=True)
     assert ended.returncode == 1
     assert "File too large" in ended.stderr
     assert path.read_bytes() == before
