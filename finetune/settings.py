@@ -12,10 +12,11 @@ from hilum.core.geometry import IntTriple
 from hilum.core.input_scale import ScaleName
 from hilum.core.methods import Method
 from hilum.core.registry import build
-from hilum.core.settings import Settings, validate
+from hilum.core.settings import validate
 from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.datasets.loading.node_copies import CopySettings
 from hilum.datasets.splits import SplitSettings
+from hilum.datasets.store.pool_settings import PoolSettings
 from hilum.losses import LOSSES
 from hilum.segmenter.assessment.robustness_settings import RobustnessSettings
 from hilum.segmenter.baseline.rule import BaselineSettings
@@ -34,18 +35,9 @@ TRAINER: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 0.1, "ema": 0.99}
 """Where the recipe differs from the trainer's own defaults."""
 
 
-class FinetuneSettings(Settings):
+class FinetuneSettings(PoolSettings):
     """A segmenter from n labelled patients."""
 
-    store: Path | dict[str, Path] = Field(
-        description="case store, made by `hilum prepare`; or several as one pool, as in "
-        "store.lung=FOLDER store.neck=FOLDER"
-    )
-    weights: dict[str, float] = Field(
-        default_factory=dict,
-        description="patches from each store of a pool relative to the others, no unit; empty: "
-        "by the number of cases",
-    )
     seed: int = Field(0, ge=0, description="seed of weights, patches and augmentation")
     split: SplitSettings = Field(
         default_factory=lambda: validate(SplitSettings, {}), description="patients"

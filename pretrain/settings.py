@@ -12,6 +12,7 @@ from hilum.core.methods import Method
 from hilum.core.settings import Settings
 from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.datasets.splits import SplitSettings
+from hilum.datasets.store.pool_settings import PoolSettings
 from hilum.training.settings import TrainerSettings
 
 
@@ -50,21 +51,17 @@ class ProbeSettings(Settings):
     neighbours: int = Field(20, ge=1, description="number of neighbours that vote")
 
 
-class PretrainSettings(Settings):
+class PretrainSettings(PoolSettings):
     """What to learn from, how, and how long."""
 
     # Not trainer.steps: the plan's length is that of fine-tuning.
-    planned: ClassVar[tuple[str, ...]] = ("modalities", "encoder", "patch", "trainer.batch_size")
+    planned: ClassVar[tuple[str, ...] | None] = (
+        "modalities",
+        "encoder",
+        "patch",
+        "trainer.batch_size",
+    )
 
-    store: Path | dict[str, Path] = Field(
-        description="case store, made by `hilum prepare`; or several as one pool, as in "
-        "store.lung=FOLDER store.neck=FOLDER"
-    )
-    weights: dict[str, float] = Field(
-        default_factory=dict,
-        description="patches from each store of a pool relative to the others, no unit; empty: "
-        "by the number of cases",
-    )
     seed: int = Field(0, ge=0, description="seed of weights, patches, masks and augmentation")
     split: SplitSettings = Field(
         default_factory=lambda: SplitSettings.model_validate({}),

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from hilum.core.checkpoints import EncoderConfig
 from hilum.core.errors import UserError
 from hilum.core.files import read_json
 from hilum.core.settings import validate
 from hilum.datasets.leakage import seen_in
 from hilum.datasets.split import Split
 from hilum.datasets.store.case_store import CaseStore
-from hilum.encoders.networks import NetworkConfig, Output, build_network, save_network
+from hilum.encoders.networks import Output
 from hilum.finetune.operating import expected_cases
 from hilum.finetune.ready import check
 from hilum.finetune.run import finetune
@@ -29,6 +28,8 @@ from hilum.segmenter.operating.apply import mask_of
 from hilum.segmenter.status import are_proposals
 from hilum.study.commands import plan
 
+from ..pretext_networks import write_network
+
 ENCODER = {"name": "resenc", "features": [4, 8], "blocks": [1, 1]}
 NODES = {"name": "synthetic_nodes", "short_mm": [4, 10], "long_mm": 20}
 SEGMENTS = ("class", "synthetic")
@@ -40,30 +41,20 @@ def quiet(text: str) -> None:
 
 def network_of(store: CaseStore, folder: Path, kinds: tuple[str, str], *seen: str) -> Path:
     """Write the network that a pretraining of that store leaves behind, with random weights."""
-    about = validate(
-        EncoderConfig,
-        {
-            "architecture": ENCODER,
-            "modalities": store.modalities,
-            "spacing": store.spacing,
-            "patch": (8, 16, 16),
-            "pretext": {"name": "synthetic_nodes"},
-            "seen": seen_in(store, seen),
-        },
-    )
     outputs = tuple(
         Output(kind=kind, name=name)  # pyright: ignore[reportArgumentType]
         for kind, name in zip(kinds, ("background", "node"), strict=True)
     )
-    config = NetworkConfig(encoder=about, decoder={"name": "pyramid"}, outputs=outputs)  # pyright: ignore[reportCallIssue]
-    torch.manual_seed(0)
-    network = build_network(config)
-    with torch.no_grad():  # so that it finds something
-        for level in network.decoder.head_rows():
-            for value in level.values():
-                if value.ndim == 1:
-                    value[1] += 0.5
-    save_network(folder, network.encoder, network.decoder, config)
+    write_network(
+        folder,
+        outputs,
+        {"name": "pyramid"},
+        architecture=ENCODER,
+        modalities=store.modalities,
+        spacing=store.spacing,
+        patch=(8, 16, 16),
+        seen=seen_in(store, seen),
+    )
     return folder
 
 

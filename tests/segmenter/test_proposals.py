@@ -11,18 +11,18 @@ import torch
 from PIL import ImageDraw
 from torch.testing import assert_close
 
-from hilum.core.checkpoints import EncoderConfig, save_encoder
+from hilum.core.checkpoints import save_encoder
 from hilum.core.errors import CheckpointError
 from hilum.core.files import read_json
-from hilum.core.settings import validate
 from hilum.datasets.manifest import read_manifest
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.recipe import preparation_of
-from hilum.encoders.networks import NetworkConfig, Output, build_network, save_network
+from hilum.encoders.networks import Output
 from hilum.segmenter.ensemble import load_predictor
 from hilum.segmenter.prediction.cohort import predict
 from hilum.segmenter.segmenter import Segmenter
 
+from ..pretext_networks import write_network
 from ..tiny_cohort import ENCODER, SPACING
 
 NODES = (Output(kind="class", name="background"), Output(kind="synthetic", name="node"))
@@ -31,29 +31,17 @@ REBUILT = tuple(Output(kind="reconstruction", name=name) for name in ("ct", "pet
 
 def write_run(folder: Path, outputs: tuple[Output, ...], **extra: Any) -> Path:
     """Write what a pretraining leaves behind: an encoder and a network folder."""
-    about = validate(
-        EncoderConfig,
-        {
-            "architecture": ENCODER,
-            "modalities": ("ct", "pet"),
-            "spacing": SPACING,
-            "patch": (8, 12, 16),
-            "pretext": {"name": "synthetic_nodes"},
-            "extra": extra,
-        },
+    network = write_network(
+        folder / "network",
+        outputs,
+        {"name": "pyramid", "deep_supervision": True},
+        architecture=ENCODER,
+        modalities=("ct", "pet"),
+        spacing=SPACING,
+        patch=(8, 12, 16),
+        extra=extra,
     )
-    config = NetworkConfig(
-        encoder=about, decoder={"name": "pyramid", "deep_supervision": True}, outputs=outputs
-    )  # pyright: ignore[reportCallIssue]
-    torch.manual_seed(0)
-    network = build_network(config)
-    with torch.no_grad():  # so that it finds something
-        for level in network.decoder.head_rows():
-            for value in level.values():
-                if value.ndim == 1:
-                    value[1] += 0.5
-    save_encoder(folder / "encoder", network.encoder, about)
-    save_network(folder / "network", network.encoder, network.decoder, config)
+    save_encoder(folder / "encoder", network.encoder, network.config.encoder)
     return folder
 
 
