@@ -1,21 +1,27 @@
 """A labelling loop with an exact labeller: Dice over edits, and how long choosing takes.
 
-`python benchmarks/labelling_loop.py WORK [SEGMENTER]` writes `results/labelling_loop.json` in a few
-minutes. It makes phantoms and proposes for them with a network that has learned nothing and begins
-as a soft threshold on the SUV (`prior_rule`), as in the first round of a cohort without labels, or
-with a segmenter that was trained on another cohort. The exact truth then corrects the proposals,
-the most doubtful first, one edit at a time: a false proposal is deleted, one that touches nodes is
-redrawn as these nodes (an edit each), a missed node is drawn. Against it stands labelling from
-nothing, the largest node first. An edit is an edit: that deleting is faster than drawing is not
-counted in favour of proposals.
+    python benchmarks/labelling_loop.py WORK [--by NAME=FOLDER ...] [--edition 2] [--patients 16]
+
+Makes phantoms in `WORK` and proposes for those that do not test: with each folder of a segmenter or
+of a network that segments, else with a network that has learned nothing and begins as a soft
+threshold on the SUV (`prior_rule`), as in the first round of a cohort without labels. The exact
+truth then corrects the proposals, one edit at a time: a false proposal is deleted, one that touches
+nodes is redrawn as these nodes (an edit each), a missed node is drawn. Edits come in the order that
+a labeller works in, the most doubtful proposal first, and missed nodes at the end; and, as another
+arm, the largest change first. Against both stands labelling from nothing, the largest node first.
+An edit is an edit: that deleting is faster than drawing is not counted in favour of proposals.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import shlex
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -27,6 +33,7 @@ import hilum
 import hilum.annotate
 from hilum.annotate.proposing.numbering import numbered
 from hilum.annotate.proposing.record import Proposal
+from hilum.annotate.proposing.settings import ProposalSettings
 from hilum.annotate.strategies import STRATEGIES
 from hilum.annotate.strategies.base import Pool
 from hilum.core.settings import validate
@@ -39,9 +46,10 @@ from hilum.evaluation.statistics.intervals import interval
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
 
-PATIENTS, SEED, LIMIT = 16, 3, 2.5
+LIMIT = 2.5
 SPACING = (4.0, 4.0, 4.0)
 AT = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
+DICE = (0.8, 0.9, 0.95, 1.0)
 
 
 def dice(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -49,40 +57,66 @@ def dice(mask: np.ndarray, truth: np.ndarray) -> float:
     return 2 * int((mask & truth).sum()) / total if total else 1.0
 
 
-def from_nothing(truth: np.ndarray) -> list[float]:
-    """Return Dice after each node is drawn, the largest first."""
-    nodes, mask = Instances.of(truth), np.zeros(truth.shape, bool)
-    found = [dice(mask, truth > 0)]
-    for number in range(1, nodes.count + 1):
-        mask |= nodes.labels == number
-        found.append(dice(mask, truth > 0))
-    return found
+class Edit(NamedTuple):
+    """One step of a labeller: what it takes out of the mask and what it puts in, as indices."""
+
+    out: np.ndarray
+    put: np.ndarray
+
+    def size(self, mask: np.ndarray) -> int:
+        """Return how many voxels it changes."""
+        return int(mask[self.out].sum()) + int((~mask[self.put]).sum())
 
 
-def from_proposals(numbers: np.ndarray, truth: np.ndarray) -> list[float]:
-    """Return Dice after each edit of proposals by the truth, in the order of their numbers."""
-    nodes, mask, known = Instances.of(truth), numbers > 0, truth > 0
-    found, drawn = [dice(mask, known)], set[int]()
+def edits_from_nothing(truth: np.ndarray) -> list[Edit]:
+    """Return one edit per node, the largest first."""
+    nodes = Instances.of(truth)
+    none = np.zeros(0, int)
+    return [Edit(none, places(nodes.labels == n)) for n in range(1, nodes.count + 1)]
+
+
+def edits_of(numbers: np.ndarray, truth: np.ndarray) -> list[Edit]:
+    """Return the edits that make proposals exact, in the order of their numbers.
+
+    Args:
+        numbers: Number of the proposal at each voxel, 0 for none.
+        truth: Whole numbers above 0 at nodes.
+    """
+    nodes, found, drawn = Instances.of(truth), list[Edit](), set[int]()
+    none = np.zeros(0, int)
     for number in range(1, int(numbers.max(initial=0)) + 1):
         own = numbers == number
         met = sorted(set(np.unique(nodes.labels[own]).tolist()) - {0} - drawn)
-        right = np.isin(nodes.labels, [*met, *drawn])
-        if not (own & ~right).any() and not met:
-            continue
+        drawn |= set(met)
+        wrong = places(own & (nodes.labels == 0))
         if len(met) == 1 and (own == (nodes.labels == met[0])).all():
-            drawn |= set(met)
             continue
-        if not met:
-            mask &= ~own | right
-            found.append(dice(mask, known))
-        for node in met:
-            mask = (mask & (~own | right)) | (nodes.labels == node)
-            drawn.add(node)
-            found.append(dice(mask, known))
-    for node in sorted(set(range(1, nodes.count + 1)) - drawn):
-        mask |= nodes.labels == node
-        found.append(dice(mask, known))
+        if not met and len(wrong):
+            found.append(Edit(wrong, none))
+        found += [Edit(wrong, places(nodes.labels == node)) for node in met]
+    rest = [n for n in range(1, nodes.count + 1) if n not in drawn]
+    return [*found, *(Edit(none, places(nodes.labels == node)) for node in rest)]
+
+
+def places(mask: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(mask)
+
+
+def curve(mask: np.ndarray, edits: Sequence[Edit], truth: np.ndarray) -> list[float]:
+    """Return Dice before the first and after each edit."""
+    known, now = (truth > 0).ravel(), (mask > 0).ravel().copy()
+    found = [dice(now, known)]
+    for edit in edits:
+        now[edit.out] = False
+        now[edit.put] = True
+        found.append(dice(now, known))
     return found
+
+
+def by_size(edits: Sequence[Edit], mask: np.ndarray) -> list[Edit]:
+    """Return edits so that the one that changes most comes first."""
+    start = (mask > 0).ravel()
+    return sorted(edits, key=lambda edit: -edit.size(start))
 
 
 def at(curve: list[float], edits: int) -> float:
@@ -90,15 +124,24 @@ def at(curve: list[float], edits: int) -> float:
     return curve[min(edits, len(curve) - 1)]
 
 
+def until(curve: list[float], wanted: float) -> int:
+    """Return after how many edits Dice is as high for the first time."""
+    return next(number for number, value in enumerate(curve) if value >= wanted)
+
+
 def curves(proposals: list[Proposal], labels: dict[str, Path]) -> dict[str, list[list[float]]]:
-    found: dict[str, list[list[float]]] = {"proposals": [], "nothing": []}
+    """Return Dice over edits of each case by arm."""
+    found: dict[str, list[list[float]]] = {"doubtful": [], "largest": [], "nothing": []}
     for one in proposals:
         mask, truth = read_label(one.mask_of_proposal), read_label(labels[one.case])
         nodes = [NodeRecord.from_row(row) for row in one.nodes]
         numbers = numbered(mask.array, mask.grid, nodes)
         known = (truth.array > 0).astype(np.uint8)
-        found["proposals"].append(from_proposals(numbers, known))
-        found["nothing"].append(from_nothing(known))
+        edits = edits_of(numbers, known)
+        found["doubtful"].append(curve(numbers, edits, known))
+        found["largest"].append(curve(numbers, by_size(edits, numbers), known))
+        none = np.zeros_like(known)
+        found["nothing"].append(curve(none, edits_from_nothing(known), known))
     return found
 
 
@@ -122,13 +165,34 @@ def choosing(count: int = 1000, picks: int = 20) -> dict[str, float]:
     return seconds
 
 
-def main(work: Path, folder: str | None = None) -> None:
-    seconds = choosing()
-    print(f"choosing 20 of 1,000: {seconds}")
-    manifest = work / "cohort" / "manifest.csv"
-    if not manifest.exists():
-        phantoms = validate(PhantomSettings, {"patients": PATIENTS, "size": "demo", "seed": SEED})
-        hilum.phantom(work / "cohort", phantoms)
+def rows_of(proposer: str, found: Mapping[str, list[list[float]]]) -> list[dict[str, object]]:
+    """Return Dice after so many edits, and edits until so much Dice, with paired differences."""
+    rows: list[dict[str, object]] = []
+    for edits in AT:
+        own = {arm: np.array([at(one, edits) for one in all_]) for arm, all_ in found.items()}
+        rows.append({"proposals": proposer, "dice_after_edits": edits, **paired(own, (-1.0, 1.0))})
+    for wanted in DICE:
+        own = {
+            arm: np.array([float(until(one, wanted)) for one in all_])
+            for arm, all_ in found.items()
+        }
+        free = (-np.inf, np.inf)
+        rows.append({"proposals": proposer, "edits_until_dice": wanted, **paired(own, free)})
+    return rows
+
+
+def paired(own: Mapping[str, np.ndarray], bounds: tuple[float, float]) -> dict[str, object]:
+    """Return means, and each arm less `nothing` with its 95 % interval over patients."""
+    found: dict[str, object] = {arm: round(float(v.mean()), 4) for arm, v in own.items()}
+    for arm in ("doubtful", "largest"):
+        apart = own[arm] - own["nothing"]
+        ends = interval(float(apart.mean()), apart[:, None], bounds)
+        found[f"{arm}_less_nothing"] = [round(v, 4) for v in (float(apart.mean()), *ends)]
+    return found
+
+
+def rule() -> Segmenter:
+    """Return a network that has learned nothing and begins as a soft threshold on the SUV."""
     config = {
         "modalities": ("ct", "pet"),
         "encoder": {"name": "resenc", "features": [4, 8], "blocks": [1, 1]},
@@ -139,26 +203,48 @@ def main(work: Path, folder: str | None = None) -> None:
         "preparation": {"modalities": ("ct", "pet")},
     }
     torch.manual_seed(0)
-    segmenter = Segmenter(validate(SegmenterConfig, config)).eval()
+    return Segmenter(validate(SegmenterConfig, config)).eval()
+
+
+def main() -> None:
+    """Make phantoms, propose, correct, and write how Dice grows."""
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--by", action="append", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--edition", type=int, default=1)
+    parser.add_argument("--patients", type=int, default=16)
+    parser.add_argument("--size", default="demo")
+    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--threshold", type=float, help="of the proposals; half of the usual")
+    parser.add_argument("--name", default="labelling_loop", help="of the file in results/")
+    asked = parser.parse_args()
+    seconds = choosing()
+    print(f"choosing 20 of 1,000: {seconds}")
+    manifest = asked.work / "cohort" / "manifest.csv"
+    if not manifest.exists():
+        about = {key: getattr(asked, key) for key in ("edition", "patients", "size", "seed")}
+        hilum.phantom(asked.work / "cohort", validate(PhantomSettings, about))
     cases = read_manifest(manifest)
-    plan = work / "labelling.csv"
+    plan = asked.work / "labelling.csv"
     plan.write_text("patient\n" + "".join(f"{c.patient}\n" for c in cases if c.split != "test"))
-    proposals = hilum.annotate.propose(folder or segmenter, manifest, work / "proposals", plan=plan)
-    found = curves(proposals, {c.id: c.label for c in cases if c.label is not None})
-    rows = []
-    for edits in AT:
-        own = {arm: np.array([at(curve, edits) for curve in all_]) for arm, all_ in found.items()}
-        apart = own["proposals"] - own["nothing"]
-        low, high = interval(float(apart.mean()), apart[:, None], (-1, 1))
-        rows.append({"edits": edits, **{arm: float(v.mean()) for arm, v in own.items()},
-                     "difference": float(apart.mean()), "low": low, "high": high})  # fmt: skip
-        print(rows[-1])
-    needed = {arm: float(np.mean([len(c) - 1 for c in all_])) for arm, all_ in found.items()}
-    print(f"edits until exact: {needed}")
-    rows.append({"edits_until_exact": needed, "patients": len(proposals)})
+    given: dict[str, str | Segmenter] = dict(one.split("=", 1) for one in asked.by)
+    settings = validate(ProposalSettings, {"threshold": asked.threshold})
+    rows: list[dict[str, object]] = []
+    for name, proposer in (given or {f"SUV {LIMIT}": rule()}).items():
+        out = asked.work / f"proposals {name}"
+        proposals = hilum.annotate.propose(
+            proposer, manifest, out, plan=plan, settings=settings, say=print
+        )
+        found = curves(proposals, {c.id: c.label for c in cases if c.label is not None})
+        rows += rows_of(name, found)
+        rows.append({"proposals": name, "cases": len(proposals)})
+    for row in rows:
+        print(row)
     rows.append({"seconds_to_choose_20_of_1000": seconds})
-    write("labelling_loop", "python benchmarks/labelling_loop.py WORK", rows)
+    # As asked, but for where it was: the same elsewhere makes the same.
+    words = [word for word in sys.argv[1:] if word != str(asked.work)]
+    write(asked.name, shlex.join(["python", "benchmarks/labelling_loop.py", "WORK", *words]), rows)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:3])
+    main()

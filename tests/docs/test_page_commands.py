@@ -21,6 +21,7 @@ NOTEBOOKS |= {"encoder_elsewhere.md", "labelling_loop.md"}
 PLACES = {
     "STORE": "store",
     "work/store": "store",
+    "work/third_store": "store",
     "LUNG": "store",
     "NECK": "other",
     "ENCODER": "run/encoder",
