@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .console import clean_stop, progress, say
-from .options import Config, KeyValues, read_names
+from .options import Config, KeyValues, Stores, read_names, read_stores
 
 annotate = typer.Typer(
     help="The labelling loop: choose patients, predict proposals, correct them, import them.",
@@ -19,7 +19,7 @@ annotate = typer.Typer(
 @annotate.command("plan")
 @clean_stop
 def annotate_plan(
-    store: Annotated[Path, typer.Argument(help="Case store.")],
+    store: Stores,
     labels: Annotated[int, typer.Option(min=1, help="Patients to choose.")],
     settings: KeyValues = None,
     strategy: Annotated[
@@ -44,7 +44,7 @@ def annotate_plan(
     asked = load(LabellingSettings, config or [], settings or [])
     with progress("plan") as told:
         plan(
-            store,
+            read_stores(store),
             out,
             labels=labels,
             strategy=strategy,

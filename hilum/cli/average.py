@@ -11,6 +11,7 @@ import typer
 from hilum.core.errors import SettingsError, did_you_mean
 
 from .console import clean_stop, say
+from .options import read_stores
 
 if TYPE_CHECKING:
     from hilum.datasets.store.case_store import CaseStore
@@ -26,7 +27,8 @@ def average(
         bool, typer.Option("--greedy", help="Leave out those that make the mean worse; see STORE.")
     ] = False,
     store: Annotated[
-        Path | None, typer.Option(help="Case store whose validation cases choose, for --greedy.")
+        str | None,
+        typer.Option(help="Case store, or pool, whose validation cases choose, for --greedy."),
     ] = None,
     case: Annotated[
         list[str] | None,
@@ -54,7 +56,7 @@ def average(
     if store is None:
         run(folders, out)
     else:
-        cases = CaseStore(store)
+        cases = CaseStore(read_stores(store))
         names = choosing_cases(folders, cases, case or [])
         say(f"the mean is chosen by the Dice of {', '.join(names)}")
         run(folders, out, method="greedy", score=dice_on(cases, names))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .console import clean_stop, say
-from .options import Config, KeyValues
+from .options import Config, KeyValues, Stores, read_stores
 
 
 @clean_stop
@@ -16,7 +16,7 @@ def calibrate(
     segmenter: Annotated[
         Path, typer.Argument(help="Segmenter folder, run folder, or folder of folds.")
     ],
-    store: Annotated[Path, typer.Argument(help="Case store with the labelled cases.")],
+    store: Stores,
     out: Annotated[Path, typer.Option(help="Folder for the table and the page.")],
     settings: KeyValues = None,
     case: Annotated[
@@ -32,7 +32,7 @@ def calibrate(
 
     run(
         segmenter,
-        store,
+        read_stores(store),
         out,
         cases=case,
         settings=load(ChoiceSettings, config or [], settings or []),

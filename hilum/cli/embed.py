@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .console import clean_stop, progress, say
-from .options import Config, KeyValues
+from .options import Config, KeyValues, Stores, read_stores
 
 
 @clean_stop
@@ -16,7 +16,7 @@ def embed(
     folder: Annotated[
         Path, typer.Argument(help="Encoder, network or segmenter folder, or a run with one.")
     ],
-    store: Annotated[Path, typer.Argument(help="Case store.")],
+    store: Stores,
     out: Annotated[Path, typer.Option(help="Folder for vectors, table and page.")],
     settings: KeyValues = None,
     near: Annotated[
@@ -36,7 +36,13 @@ def embed(
     asked = load(EmbedSettings, config or [], settings or [])
     with progress("embed") as told:
         found = run(
-            folder, store, out, against=against or [], settings=asked, say=say, progress=told
+            folder,
+            read_stores(store),
+            out,
+            against=against or [],
+            settings=asked,
+            say=say,
+            progress=told,
         )
     for case in near or []:
         like = found.neighbours(case)

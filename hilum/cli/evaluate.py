@@ -10,7 +10,7 @@ import typer
 from hilum.core.errors import SettingsError
 
 from .console import clean_stop, progress, say
-from .options import Config, KeyValues, Workers
+from .options import Config, KeyValues, Workers, read_stores
 from .robustness_matrix import show_matrix
 
 
@@ -21,10 +21,10 @@ def evaluate(
         typer.Argument(help="Folder of masks, <case>.nii.gz; --robustness: segmenter folder."),
     ],
     manifest: Annotated[
-        Path,
+        str,
         typer.Argument(
             help="manifest.csv with the reference labels, or a folder of masks with the same "
-            "names; --robustness: case store."
+            "names; --robustness: case store, or a pool, lung=FOLDER,neck=FOLDER."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the tables.")],
@@ -48,7 +48,7 @@ def evaluate(
         if site or workers > 1:
             other = "--site" if site else "--workers"
             raise SettingsError(f"{other} and --robustness cannot go together")
-        return show_matrix(predictions, manifest, out, settings, config)
+        return show_matrix(predictions, read_stores(manifest), out, settings, config)
     from hilum.core.settings import load
     from hilum.evaluation.settings import EvaluationSettings
 

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from .console import clean_stop, progress, say
+from .options import Stores, read_stores
 
 
 @clean_stop
 def explain(
     segmenter: Annotated[Path, typer.Argument(help="Segmenter folder.")],
-    store: Annotated[Path, typer.Argument(help="Case store.")],
+    store: Stores,
     out: Annotated[Path, typer.Option(help="Folder for maps, pictures and the table of nodes.")],
     case: Annotated[
         list[str] | None, typer.Option(help="Cases; may repeat. The run's test cases without it.")
@@ -26,13 +27,15 @@ def explain(
     from hilum.segmenter.assessment.explain import explain as run
     from hilum.segmenter.segmenter import Segmenter
 
-    cases = CaseStore(store)
+    cases = CaseStore(read_stores(store))
     split = segmenter.parent / "split.json"
     ids = case or (split.exists() and read_side(split).get("test")) or cases.ids
     for name in ids:
         if name not in cases.rows:
             raise DataError(
-                f"the store has no case {name}{did_you_mean(name, cases.ids)}", file=store
+                f"the store has no case {name}{did_you_mean(name, cases.ids)}",
+                file=cases.path,
+                remedy="name cases of the store with --case, or give the store of the training",
             )
     with progress("explain") as show:
         table = run(Segmenter.from_pretrained(segmenter), cases, ids, out, progress=show)

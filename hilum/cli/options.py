@@ -8,7 +8,10 @@ from typing import Annotated
 
 import typer
 
-from hilum.core.errors import UserError
+from hilum.core.errors import StoreError, UserError
+
+STORES = "Case store, or several as one pool: lung=FOLDER,neck=FOLDER"
+Stores = Annotated[str, typer.Argument(metavar="STORE", help=f"{STORES}.")]
 
 KeyValues = Annotated[
     list[str] | None,
@@ -29,6 +32,43 @@ Config = Annotated[
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML), or a recipe's name.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would run, and stop.")]
+
+
+def read_stores(text: str | Path) -> str | dict[str, str]:
+    """Return the folder of a case store, or of each store of a pool, as `store=` of a run takes it.
+
+    A folder that exists is a store, whatever its name.
+
+    Args:
+        text: `FOLDER`, or `lung=FOLDER,neck=FOLDER`.
+
+    Raises:
+        StoreError: If a part of a pool has no name or no folder, or a name stands twice.
+
+    Examples:
+        >>> read_stores("lung=work/lung,neck=work/neck")
+        {'lung': 'work/lung', 'neck': 'work/neck'}
+        >>> read_stores("work/store")
+        'work/store'
+    """
+    text = str(text)
+    if "=" not in text or Path(text).exists():
+        return text
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        name, _, folder = part.strip().partition("=")
+        if not name or not folder:
+            raise StoreError(
+                "each store of a pool needs a name and a folder",
+                found=repr(part),
+                remedy="as in lung=FOLDER,neck=FOLDER",
+            )
+        if name in found:
+            raise StoreError(
+                "a pool has each name once", found=f"{name} twice", remedy="name every store"
+            )
+        found[name] = folder
+    return found
 
 
 def read_names(texts: Sequence[str]) -> dict[str, str]:

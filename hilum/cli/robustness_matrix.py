@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .console import progress, say
+
+if TYPE_CHECKING:
+    from hilum.datasets.store.places import Place
 
 
 def show_matrix(
     segmenter: Path,
-    store: Path,
+    store: Place,
     out: Path,
     settings: Sequence[str] | None,
     config: Sequence[Path] | None,

@@ -17,6 +17,7 @@ from hilum.core.precision import autocast_dtype
 from hilum.core.settings import validate
 from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore, StoredCase
+from hilum.datasets.store.places import Place
 
 from .features import Features, read_features
 from .nodes import Region, regions_of
@@ -33,7 +34,7 @@ Progress = Callable[[int, int, str], None]
 
 def embed(
     folder: str | Path,
-    store: str | Path,
+    store: Place,
     out: str | Path,
     *,
     against: Sequence[str | Path] = (),
@@ -48,7 +49,7 @@ def embed(
 
     Args:
         folder: Encoder, network or segmenter folder, or a run that holds one.
-        store: Case store.
+        store: Case store, or several as one pool by their names.
         out: Folder for all of it.
         against: More folders to rank next to it.
         settings: What is embedded.

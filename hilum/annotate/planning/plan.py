@@ -16,6 +16,7 @@ from hilum.core.files import atomic_path, write_json
 from hilum.core.seeds import numpy_generator
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.places import Place
 from hilum.segmenter.ensemble import load_predictor
 
 from ..embedding.embed import embeddings_of
@@ -40,7 +41,7 @@ BETWEEN = " | "
 
 
 def plan(
-    store: str | Path,
+    store: Place,
     out: str | Path,
     *,
     labels: int,
@@ -54,7 +55,7 @@ def plan(
     """Choose patients to label, and write `labelling.csv` with the reason and cost of each.
 
     Args:
-        store: Case store.
+        store: Case store, or several as one pool by their names.
         out: The file; next to it `<name>.json` says from what it was made, and `<name>.html` shows
             the choice on a map of the patients.
         labels: How many patients.

@@ -17,6 +17,7 @@ from hilum.core.side_files import read_side
 from hilum.datasets.leakage import seen_cases, seen_in
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.index import complete
+from hilum.datasets.store.places import Place
 from hilum.encoders.networks import is_network
 
 from ..config import read_segmenter_config
@@ -37,7 +38,7 @@ Say = Callable[[str], None]
 
 def calibrate(
     segmenter: str | Path,
-    store: str | Path,
+    store: Place,
     out: str | Path,
     *,
     cases: Sequence[str] | None = None,
@@ -55,7 +56,7 @@ def calibrate(
 
     Args:
         segmenter: Segmenter folder, run folder, or folder of folds.
-        store: Case store with the labelled cases.
+        store: Case store with the labelled cases, or several as one pool by their names.
         out: Folder for table and page.
         cases: Labelled cases that choose.
         settings: Of the choice.
@@ -76,7 +77,7 @@ def calibrate(
 
 def _calibrate(
     segmenter: str | Path,
-    store: str | Path,
+    store: Place,
     out: Path,
     cases: Sequence[str] | None,
     settings: ChoiceSettings,

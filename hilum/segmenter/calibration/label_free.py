@@ -15,6 +15,7 @@ from hilum.core.settings import validate
 from hilum.core.side_files import read_side
 from hilum.datasets.leakage import seen_cases, seen_in
 from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.places import Place
 from hilum.encoders.networks import is_network
 
 from ..ensemble import load_predictor, segmenter_folders
@@ -32,7 +33,7 @@ Say = Callable[[str], None]
 
 def calibrate_by_expected(
     segmenter: str | Path,
-    store: str | Path,
+    store: Place,
     out: Path,
     cases: Sequence[str] | None,
     settings: ChoiceSettings,
