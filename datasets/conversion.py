@@ -107,7 +107,10 @@ def _stamp(conversion: Conversion) -> dict[str, object]:
             stat = file.stat()
         except OSError as error:
             raise DataError(
-                f"the file cannot be read: {error.strerror}", case=conversion.case.id, file=file
+                f"the file cannot be read: {error.strerror}",
+                case=conversion.case.id,
+                file=file,
+                remedy="check the path and who may read it",
             ) from error
         inputs[str(file.absolute())] = [stat.st_size, stat.st_mtime_ns]
     return {"version": VERSION, "key": conversion.key, "inputs": inputs}

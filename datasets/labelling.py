@@ -28,10 +28,19 @@ def read_choice(file: str | Path) -> list[str]:
         ) from None
     names = [name for name in names if name]
     if not names:
-        raise DataError("the choice must name a patient", file=path, found="none")
+        raise DataError(
+            "the choice must name a patient",
+            file=path,
+            found="none",
+            remedy="plan again: `hilum annotate plan STORE --out labelling.csv`",
+        )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"a patient may be chosen once, {twice} is twice", file=path)
+        raise DataError(
+            f"a patient may be chosen once, {twice} is twice",
+            file=path,
+            remedy="remove one of the lines",
+        )
     return names
 
 
@@ -53,7 +62,9 @@ def chosen_patients(
     for name in names:
         if name not in patients:
             raise DataError(
-                f"the store must have patient {name}{did_you_mean(name, patients)}", file=file
+                f"the store must have patient {name}{did_you_mean(name, patients)}",
+                file=file,
+                remedy="plan again on this store",
             )
         if name in test:
             raise DataError(

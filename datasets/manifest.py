@@ -78,7 +78,7 @@ def scan_manifest(path: str | Path) -> tuple[list[Case], list[DataError]]:
         except DataError as error:
             errors.append(error)
     if not cases and not errors:
-        raise DataError("the manifest must have at least one case", file=path, found="none")
+        raise DataError("the manifest must have at least one case", file=path, remedy="add one")
     return cases, errors
 
 
@@ -178,7 +178,7 @@ def _columns(names: Sequence[str], path: Path) -> list[str]:
             "the manifest must have a column 'case'", file=path, found=found, remedy=remedy
         )
     if len(set(columns)) < len(columns):
-        raise DataError("a column may stand once only", file=path, found=found)
+        raise DataError("a column may stand once only", file=path, found=found, remedy="rename one")
     if RATER in columns:
         raise DataError(
             f"a column {RATER} must name a rater", file=path, found=found, remedy="as in label_anna"
@@ -234,12 +234,20 @@ def case_of_row(row: dict[str, str], where: str, folder: Path) -> Case:
     split = row.get("split", "").lower()
     if split not in _SPLITS:
         raise DataError(
-            "split must be train, test or empty", case=name, file=where, found=repr(split)
+            "split must be train, test or empty",
+            case=name,
+            file=where,
+            found=repr(split),
+            remedy="mend the column split",
         )
     partial = row.get("partial", "").lower()
     if partial not in _PARTIAL:
         raise DataError(
-            "partial must be yes, no or empty", case=name, file=where, found=repr(partial)
+            "partial must be yes, no or empty",
+            case=name,
+            file=where,
+            found=repr(partial),
+            remedy="mend the column partial",
         )
     return Case(
         id=name,
@@ -264,7 +272,7 @@ def _annotated(row: dict[str, str], name: str, where: str) -> tuple[int, ...]:
     words = row.get("annotated", "").replace(";", " ").split()
     drawn = any(row.get(key) for key in row if key == "label" or key.startswith(RATER))
     if words and not drawn:
-        raise DataError("annotated needs a label", case=name, file=where, found="no label")
+        raise DataError("annotated needs a label", case=name, file=where, remedy="give the label")
     if not all(word.isdigit() and 0 < int(word) < IGNORE for word in words):
         raise DataError(
             "annotated must hold numbers of classes, 1 or above",

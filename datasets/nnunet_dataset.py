@@ -74,6 +74,7 @@ def of_regions(
             raise SettingsError(
                 f"region {name} must be made of the label's values, 1 to {classes}",
                 found=", ".join(map(str, values)) or "none",
+                remedy="name values that the labels have",
             )
     before = about["labels"]
     ignore = {"ignore": before["ignore"]} if isinstance(before, dict) and "ignore" in before else {}

@@ -172,6 +172,7 @@ def export_nnunet(
                 "at least one labelled case must be there to train with",
                 file=manifest,
                 found=f"{left_out[0].case}: {left_out[0].reason}" if left_out else "none",
+                remedy="add labels to the manifest, or mend the first case",
             )
         about = describe(names, classes, ignores, written, train)
         if settings.regions:

@@ -43,7 +43,9 @@ def preview(
     image = batch["image"].detach().float().cpu().numpy()
     if image.ndim != 5 or image.shape[1] != len(modalities):
         raise DataError(
-            f"a batch must have the channels {', '.join(modalities)}", found=list(image.shape)
+            f"a batch must have the channels {', '.join(modalities)}",
+            found=list(image.shape),
+            remedy="name the modalities of the batch",
         )
     label = batch["label"].cpu().numpy()[:, 0] if "label" in batch else None
     available = batch["available"].cpu().numpy()

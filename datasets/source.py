@@ -113,6 +113,7 @@ class Imported:
                 "at least one case must be sound",
                 file=root,
                 found=f"{len(self.left_out)} bad ones; the first, {first.case}: {first.reason}",
+                remedy="mend the first one, and try again",
             )
         raise DataError(
             f"the folder must hold {expected}",
@@ -175,7 +176,7 @@ def find_root(root: Path, fits: Callable[[Path], bool], expected: str) -> Path:
             return False
 
     if not root.is_dir():
-        raise DataError("no such folder", file=root)
+        raise DataError("no such folder", file=root, remedy="check the path")
     if does(root):
         return root
     below = [path for path in folders(root) if does(path)]
@@ -258,7 +259,10 @@ def volumes_of(
     label = found.pop("label", None)
     if not found:
         raise DataError(
-            "a case must have a scan", case=case, found=", ".join(sorted(files)) or "no file"
+            "a case must have a scan",
+            case=case,
+            found=", ".join(sorted(files)) or "no file",
+            remedy="give its CT or PET, or remove the case",
         )
     return found, label
 
@@ -273,4 +277,9 @@ def _listed(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError as error:
-        raise DataError("the folder must be readable", file=folder, found=error.strerror) from error
+        raise DataError(
+            "the folder must be readable",
+            file=folder,
+            found=error.strerror,
+            remedy="check who may read it",
+        ) from error

@@ -124,7 +124,11 @@ def _left_out(store: CaseStore, settings: SplitSettings) -> tuple[str, ...]:
                 remedy=f"as in {next(iter(store.rows), 'case_1')}",
             )
     if names and len(names) == len(store.rows):
-        raise SettingsError("split.leave_out must leave some case", found=f"all {len(names)}")
+        raise SettingsError(
+            "split.leave_out must leave some case",
+            found=f"all {len(names)}",
+            remedy="name fewer cases",
+        )
     return names
 
 
@@ -152,7 +156,9 @@ def as_nnunet(store: CaseStore, settings: SplitSettings) -> list[dict[str, list[
         settings: With `test=fold`; `fold` does not matter.
     """
     if settings.test != "fold":
-        raise SettingsError("folds need split.test=fold", found=settings.test)
+        raise SettingsError(
+            "folds need split.test=fold", found=settings.test, remedy="set split.test=fold"
+        )
     found = []
     for fold in range(settings.folds):
         split = make_split(store, settings.model_copy(update={"fold": fold}))
@@ -209,6 +215,7 @@ def _of_site(store: CaseStore, patients: dict[str, list[str]], settings: SplitSe
         raise DataError(
             "leaving a site out needs patients from another one",
             found=f"all {len(patients)} are of {settings.site!r}",
+            remedy="choose another way to test, such as split.test=0.2",
         )
     return chosen
 
@@ -221,7 +228,9 @@ def _of_fold(store: CaseStore, patients: dict[str, list[str]], settings: SplitSe
     """
     if settings.fold >= settings.folds:
         raise SettingsError(
-            f"split.fold must be below {settings.folds}, the number of folds", found=settings.fold
+            f"split.fold must be below {settings.folds}, the number of folds",
+            found=settings.fold,
+            remedy="count folds from 0",
         )
     labelled = [p for p in patients if any(store.rows[c]["labelled"] for c in patients[p])]
     if len(labelled) < settings.folds:

@@ -61,7 +61,9 @@ def assess_run(
     )
     if not any(results.values()):
         raise DataError(
-            f"a test case must have one of {', '.join(segmenter.modalities)}", file=store.path
+            f"a test case must have one of {', '.join(segmenter.modalities)}",
+            file=store.path,
+            remedy="test on cases that have one, or train on what they have",
         )
     for condition in filter(results.get, conditions):
         say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")

@@ -83,16 +83,25 @@ def ready_rule(settings: FinetuneSettings, store: CaseStore | None = None) -> Re
         )
     asked = [c for c in conditions if hot & set(c.split("+"))]
     if not asked:
-        raise SettingsError("a baseline needs a condition with PET", found=", ".join(conditions))
+        raise SettingsError(
+            "a baseline needs a condition with PET",
+            found=", ".join(conditions),
+            remedy="add pet or ct+pet to conditions",
+        )
     able = [c for c in split.test if hot & set(store.rows[c]["modalities"])]
     if settings.evaluate_test and split.test and not able:
-        raise DataError("a test case must have a PET", file=store.path)
+        raise DataError(
+            "a test case must have a PET",
+            file=store.path,
+            remedy="test on cases with a PET, or take no baseline",
+        )
     rule, told = settings.baseline, {}
     assert rule is not None
     if rule.value >= max(store.classes, 2):
         raise SettingsError(
             f"baseline.value must be a class of the store, 1 to {max(store.classes, 2) - 1}",
             found=rule.value,
+            remedy="choose one of these",
         )
     if rule.chooses:
         chosen = choose_rule(store, [*split.train, *split.validation], rule)

@@ -55,9 +55,17 @@ class PairedAugmentation:
                 `moments` (`PatchSettings.zscored`). Others become what `Modality.encode` says.
         """
         if len(patch) != 3 or min(patch) < 1:
-            raise SettingsError("a patch must have three sides of at least 1", found=patch)
+            raise SettingsError(
+                "a patch must have three sides of at least 1",
+                found=patch,
+                remedy="as in patch=[96,96,96]",
+            )
         if min(spacing) <= 0:
-            raise SettingsError("spacing must be positive", found=spacing)
+            raise SettingsError(
+                "spacing must be positive",
+                found=spacing,
+                remedy="give mm along depth, height and width",
+            )
         self.modalities, self.patch, self.spacing = tuple(modalities), patch, spacing
         self.rules = [modality(name) for name in self.modalities]
         self.zscored = [name in zscored for name in self.modalities]
@@ -279,7 +287,9 @@ class PairedAugmentation:
         shape = tuple(batch["image"].shape)
         if len(shape) != 5 or shape[1] != len(self.modalities):
             raise DataError(
-                f"a batch must have the channels {', '.join(self.modalities)}", found=list(shape)
+                f"a batch must have the channels {', '.join(self.modalities)}",
+                found=list(shape),
+                remedy="make the augmentation for the modalities of the batch",
             )
         if any(n < p for n, p in zip(shape[2:], self.patch, strict=True)):
             raise DataError(

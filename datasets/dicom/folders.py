@@ -56,7 +56,11 @@ def conversion_of_folders(
     drawn = [] if label is None else [s for s in _series(label) if s.kind in ("RTSTRUCT", "SEG")]
     if label is not None and not drawn:
         raise DataError(
-            "a label must be NIfTI, RTSTRUCT or DICOM SEG", case=made.id, file=label, found="none"
+            "a label must be NIfTI, RTSTRUCT or DICOM SEG",
+            case=made.id,
+            file=label,
+            found="none",
+            remedy="give a .nii.gz, or the folder of an RTSTRUCT or a SEG",
         )
     return conversion_of(source, made.id, volumes, drawn, settings=settings, notes=notes, made=made)
 
@@ -86,6 +90,7 @@ def volume_in(
             case=case,
             file=path,
             found="; ".join(f"{one.name} ({one.kind})" for one in every[:4]) or "no DICOM series",
+            remedy="give the folder of that series alone",
         )
     found = ranked(fits)
     return found.order[0], why(modality, found)
@@ -95,10 +100,14 @@ def _series(path: Path, progress: Progress | None = None) -> Sequence[Series]:
     if path.is_dir():
         return group(crawl(path, progress=progress).headers)
     if not path.is_file():
-        raise DataError("no such file or folder", file=path)
+        raise DataError("no such file or folder", file=path, remedy="check the path")
     # One file stands for its series.
     found: Found = crawl(path.parent, progress=progress)
     here = {h["SeriesInstanceUID"] for h in found.headers if h.file.name == path.name}
     if not here:
-        raise DataError("the file must be DICOM or NIfTI", file=shown(path))
+        raise DataError(
+            "the file must be DICOM or NIfTI",
+            file=shown(path),
+            remedy="convert it to .nii.gz first",
+        )
     return group(h for h in found.headers if h["SeriesInstanceUID"] in here)

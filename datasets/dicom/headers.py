@@ -89,7 +89,7 @@ def crawl(
         UserError: If pydicom is not installed.
     """
     if not root.is_dir():
-        raise DataError("no such folder", file=root)
+        raise DataError("no such folder", file=root, remedy="check the path")
     require_pydicom()
     found = Found()
     files = sorted(_files(root, found), key=os.fsencode)

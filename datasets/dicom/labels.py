@@ -162,16 +162,29 @@ def _open(file: Path, case: str | None) -> Dataset:
         dataset.get("Modality")
     except (OSError, EOFError, ValueError, AttributeError, KeyError, TypeError) as error:
         found = " ".join(str(error).split())[:200]
-        raise DataError("a label must be DICOM", case=case, file=file, found=found) from error
+        raise DataError(
+            "a label must be DICOM",
+            case=case,
+            file=file,
+            found=found,
+            remedy="export it again, or give a mask as .nii.gz",
+        ) from error
     if "Modality" not in dataset:
         found = "no modality"
-        raise DataError("a label must be DICOM", case=case, file=file, found=found)
+        raise DataError(
+            "a label must be DICOM",
+            case=case,
+            file=file,
+            found=found,
+            remedy="export it again, or give a mask as .nii.gz",
+        )
     if str(dataset.get("Modality")) not in ("RTSTRUCT", "SEG"):
         raise DataError(
             "a label must be an RTSTRUCT or a SEG",
             case=case,
             file=file,
             found=f"modality {dataset.get('Modality')}",
+            remedy="give the file of the contours, not of the scan",
         )
     return dataset
 

@@ -39,7 +39,11 @@ def table_of(names: Mapping[str, int]) -> Table:
                 remedy=f"{error}; put a backslash before + ( ) [ ] * ? to mean the sign itself",
             ) from error
         if not 0 <= value <= 254:
-            raise SettingsError("a class must be from 0 to 254", found=f"{pattern!r}: {value}")
+            raise SettingsError(
+                "a class must be from 0 to 254",
+                found=f"{pattern!r}: {value}",
+                remedy="number the classes from 1 on; 0 leaves a name out",
+            )
         table.append((compiled, value))
     return table
 

@@ -34,7 +34,11 @@ def import_decathlon(source: Source) -> Imported:
     file = root / "dataset.json"
     description = read_json(file)
     if not isinstance(description, dict) or not isinstance(description.get("training"), list):
-        raise DataError(f"the folder must hold {_EXPECTED}", file=file)
+        raise DataError(
+            f"the folder must hold {_EXPECTED}",
+            file=file,
+            remedy="give the folder that was unpacked, such as Task06_Lung",
+        )
     channels = channels_of(description, file, source.names)
     count = len(description.get("channel_names") or description.get("modality") or channels)
     found, conversions = Imported(classes=classes_of(description)), []
@@ -74,7 +78,7 @@ def _entries(description: Mapping[str, Any], part: str) -> list[tuple[str, dict[
 def _file(root: Path, text: object, case: str) -> Path:
     file = root / str(text)
     if not file.is_file():
-        raise DataError("no such file", case=case, file=file)
+        raise DataError("no such file", case=case, file=file, remedy="unpack the archive again")
     return file
 
 
@@ -84,7 +88,11 @@ def _split(case: str, file: Path, channels: Mapping[int, str], count: int, folde
     except (OSError, EOFError, ValueError, ImageFileError) as error:
         found = " ".join(str(error).split())
         raise DataError(
-            "the file must be readable NIfTI", case=case, file=file, found=found
+            "the file must be readable NIfTI",
+            case=case,
+            file=file,
+            found=found,
+            remedy="unpack the archive again",
         ) from error
     shape = image.shape  # pyright: ignore[reportAttributeAccessIssue]
     if len(shape) != 4 or shape[3] != count:
@@ -93,6 +101,7 @@ def _split(case: str, file: Path, channels: Mapping[int, str], count: int, folde
             case=case,
             file=file,
             found=" x ".join(map(str, shape)),
+            remedy="mend `modality` in dataset.json, or leave the case out",
         )
     for number, modality in channels.items():
         nibabel.save(image.slicer[..., number], folder / f"{modality}.nii.gz")  # pyright: ignore[reportAttributeAccessIssue]

@@ -27,7 +27,7 @@ def import_folder(source: Source) -> Imported:
         DataError: If the folder holds no case.
     """
     if not source.root.is_dir():
-        raise DataError("no such folder", file=source.root)
+        raise DataError("no such folder", file=source.root, remedy="check the path")
     found = Imported()
     names = source.words({})
     for folder in folders(source.root):

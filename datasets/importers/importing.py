@@ -171,7 +171,11 @@ def read_layout(format: str, source: Source) -> Imported:  # noqa: A002
     """
     entry = find(FORMATS, format, "format")
     if source.options and not entry.options:
-        raise SettingsError(f"format {format} has no settings", found=" ".join(source.options))
+        raise SettingsError(
+            f"format {format} has no settings",
+            found=" ".join(source.options),
+            remedy="leave the settings out",
+        )
     for name in source.names.values():
         if name and name not in {*OTHER, SKIP} and not name.startswith(RATER):
             modality(name)
@@ -179,7 +183,10 @@ def read_layout(format: str, source: Source) -> Imported:  # noqa: A002
         found = judged(_sound(entry.importer(format)(source), source), source)
     except PermissionError as error:
         raise DataError(
-            "the folder must be readable", file=error.filename, found=error.strerror
+            "the folder must be readable",
+            file=error.filename,
+            found=error.strerror,
+            remedy="check who may read it",
         ) from error
     if format not in ("pattern", "table", "dicom"):  # these tell it by themselves
         own = format == "folder"

@@ -146,6 +146,7 @@ def reorder(array: np.ndarray, mask: Volume, ct: Volume, file: Path, case: str) 
             file=file,
             found=f"{from_grid.shape}, {to_grid.shape} (inferior to superior, back to front, "
             "left to right)",
+            remedy="download scan and mask of the case again",
         )
     straight = np.flip(array.transpose(axes), tuple(i for i in range(3) if flips[i]))
     back = np.flip(straight, tuple(i for i in range(3) if ct_flips[i]))

@@ -74,7 +74,11 @@ def import_nnunet_raw(source: Source) -> Imported:
     file = root / "dataset.json"
     description = read_json(file)
     if not isinstance(description, dict):
-        raise DataError("dataset.json must describe a dataset", file=file)
+        raise DataError(
+            "dataset.json must describe a dataset",
+            file=file,
+            remedy="it needs channel_names (or modality) and labels",
+        )
     own = _own(description)
     channels = channels_of(description, file, source.names)
     ending = str(description.get("file_ending", ".nii.gz"))
@@ -159,7 +163,12 @@ def _copy_label(file: Path, ignore: int, case: str, folder: Path) -> None:
     label = read_label(file, case)
     array = np.where(label.array == ignore, IGNORE, label.array)
     if (label.array[label.array != ignore] >= IGNORE).any():
-        raise DataError(f"classes must be below {IGNORE}", case=case, file=file)
+        raise DataError(
+            f"classes must be below {IGNORE}",
+            case=case,
+            file=file,
+            remedy="number the labels of dataset.json from 1 on",
+        )
     write_volume(folder / "label.nii.gz", array.astype(np.uint8), label.grid)
 
 
@@ -212,7 +221,12 @@ def channels_of(
         if meaning:
             channels[number] = meaning
     if not channels:
-        raise DataError("a dataset must keep a channel", file=file, found="all of them skipped")
+        raise DataError(
+            "a dataset must keep a channel",
+            file=file,
+            found="all of them skipped",
+            remedy="leave one of the channels in",
+        )
     return channels
 
 

@@ -89,7 +89,7 @@ def import_pattern(source: Source) -> Imported:
             "a pattern must hold {modality}", found=settings.pattern, remedy="or add modality=ct"
         )
     if not source.root.is_dir():
-        raise DataError("no such folder", file=source.root)
+        raise DataError("no such folder", file=source.root, remedy="check the path")
     words = source.words({})
     found, passed = _match(source.root, settings, words)
     if not found:
@@ -216,5 +216,10 @@ def _modalities(words: Mapping[str, str]) -> str:
 
 def _one(case: str, name: str, values: set[str]) -> str:
     if len(values) > 1:
-        raise DataError(f"a case may have one {name}", case=case, found=", ".join(sorted(values)))
+        raise DataError(
+            f"a case may have one {name}",
+            case=case,
+            found=", ".join(sorted(values)),
+            remedy="make the pattern so narrow that one file of a case fits",
+        )
     return next(iter(values), "")

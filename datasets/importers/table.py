@@ -145,7 +145,11 @@ def _converted(source: Source, read: Imported) -> Imported:
         except DataError as error:
             read.left_out.append(LeftOut(case.id, str(error)))
     if source.options and not conversions:
-        raise SettingsError("settings of DICOM need DICOM", found=" ".join(source.options))
+        raise SettingsError(
+            "settings of DICOM need DICOM",
+            found=" ".join(source.options),
+            remedy="leave them out: the files are no DICOM",
+        )
     made = labelled(convert(source, conversions, Imported()), settings.labels)
     cases |= {case.id: case for case in made.cases}
     return replace(
@@ -184,18 +188,27 @@ def _rows(file: Path, separator: str) -> list[list[str]]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, IsADirectoryError):
-        raise DataError("the table must be a file", file=file) from None
+        raise DataError("the table must be a file", file=file, remedy="check the path") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError("the table must be text in UTF-8", file=file, found=error) from None
+        raise DataError(
+            "the table must be text in UTF-8", file=file, found=error, remedy="save it as UTF-8"
+        ) from None
     head = text.partition("\n")[0]
     separator = separator or max("\t;,", key=head.count)
     try:
         rows = list(csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True))
     except (csv.Error, TypeError) as error:
-        raise DataError("the table must be CSV or TSV", file=file, found=error) from None
+        raise DataError(
+            "the table must be CSV or TSV", file=file, found=error, remedy="save it as CSV again"
+        ) from None
     rows = [row for row in rows if any(cell.strip() for cell in row)]
     if not rows:
-        raise DataError("the table must have rows", file=file, found="none")
+        raise DataError(
+            "the table must have rows",
+            file=file,
+            found="none",
+            remedy="write a line per case below the head",
+        )
     return rows
 
 
@@ -207,7 +220,10 @@ def _columns(head: list[str], words: Mapping[str, str], file: Path) -> dict[str,
         name = words.get(word, word if _known(word) else "")
         if name and name in found:
             raise DataError(
-                f"one column may be {name}", file=file, found=f"{head[found[name]]}, {cell}"
+                f"one column may be {name}",
+                file=file,
+                found=f"{head[found[name]]}, {cell}",
+                remedy="rename or remove one of the columns",
             )
         if name:
             found[name] = place

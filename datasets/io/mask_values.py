@@ -43,7 +43,9 @@ def read_values(texts: Iterable[str]) -> dict[float, int]:
                 "a value must be written VALUE=CLASS", found=repr(text), remedy="as in 255=1"
             ) from None
         if not 0 <= meaning <= IGNORE:
-            raise SettingsError(f"a class must be 0 to {IGNORE}", found=text)
+            raise SettingsError(
+                f"a class must be 0 to {IGNORE}", found=text, remedy="as in 7=1; 255 is unknown"
+            )
         found[value] = meaning
     return found
 

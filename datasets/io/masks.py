@@ -43,7 +43,7 @@ def masks_in(folder: Path, *, what: str = "prediction") -> dict[str, Path]:
         DataError: If the folder is missing, or cases have two masks each; all are named.
     """
     if not folder.is_dir():
-        raise DataError(f"no such folder of {what}s", file=folder)
+        raise DataError(f"no such folder of {what}s", file=folder, remedy="check the path")
     found: dict[str, list[Path]] = {}
     for file in sorted(folder.iterdir()):
         if file.is_file() and (name := mask_name(file)):

@@ -114,12 +114,15 @@ def write_volume(
     """
     path = Path(path)
     if not path.name.endswith(ENDINGS):
-        raise DataError("a NIfTI file must end in .nii.gz or .nii", file=path)
+        raise DataError(
+            "a NIfTI file must end in .nii.gz or .nii", file=path, remedy="call it <name>.nii.gz"
+        )
     if array.shape != grid.shape:
         raise DataError(
             "an array must have the shape of its grid",
             file=path,
             found=f"{array.shape}, {grid.shape}",
+            remedy="give the grid of this very array",
         )
     stored = np.asarray(array, dtype or array.dtype)
     stored = stored.astype(_STORED.get(stored.dtype.name, stored.dtype), copy=False)
@@ -138,7 +141,12 @@ def _open(path: str | Path, case: str | None) -> Nifti1Image:
     if not path.exists():
         raise DataError("no such file", case=case, file=path, remedy="mend the manifest")
     if path.is_dir() or not path.name.lower().endswith(ENDINGS):
-        raise DataError("a volume must be a .nii.gz or .nii file", case=case, file=path)
+        raise DataError(
+            "a volume must be a .nii.gz or .nii file",
+            case=case,
+            file=path,
+            remedy="convert it, or import it: `hilum import`",
+        )
     try:
         with unheard():
             image = nibabel.load(path)
@@ -146,7 +154,13 @@ def _open(path: str | Path, case: str | None) -> Nifti1Image:
     except _BROKEN as error:
         raise _unreadable(path, case, error) from error
     if not isinstance(image, Nifti1Image) or raw is None:
-        raise DataError("a volume must be NIfTI", case=case, file=path, found=type(image).__name__)
+        raise DataError(
+            "a volume must be NIfTI",
+            case=case,
+            file=path,
+            found=type(image).__name__,
+            remedy="save it as NIfTI-1",
+        )
     require_sound(raw, path, case)
     return image
 
@@ -226,7 +240,13 @@ def _grid(image: Nifti1Image, path: str | Path, case: str | None) -> Grid:
     code = int(image.header["xyzt_units"]) % 8
     unit = _UNITS.get(code, f"unit code {code}")
     if unit not in _MM_PER_UNIT:
-        raise DataError("lengths must be in mm", case=case, file=path, found=unit)
+        raise DataError(
+            "lengths must be in mm",
+            case=case,
+            file=path,
+            found=unit,
+            remedy="save it with mm as its unit of space",
+        )
     affine = np.array(image.affine, float)
     affine[:3] *= _MM_PER_UNIT[unit]
     _check_affine(affine, path, case)

@@ -25,7 +25,7 @@ def read_image(path: Path, case: str | None = None) -> Volume:
     """
     sitk = _library(path)
     if not path.is_file():
-        raise DataError("no such file", case=case, file=path)
+        raise DataError("no such file", case=case, file=path, remedy="check the path")
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -51,6 +51,7 @@ def read_series(folder: Path, case: str | None = None) -> Volume:
             case=case,
             file=folder,
             found=f"{len(names)} slices",
+            remedy="give the folder with the slices of one series",
         )
     reader.SetFileNames(names)
     reader.MetaDataDictionaryArrayUpdateOn()

@@ -29,10 +29,17 @@ def read_sheet(path: Path) -> list[list[str]]:
             sheet = ElementTree.fromstring(archive.read(first if first in names else min(names)))
             rows = [_row(row, shared) for row in sheet.iter(f"{_MAIN}row")]
     except (OSError, zipfile.BadZipFile, ElementTree.ParseError, KeyError, ValueError) as error:
-        raise DataError("the table must be .xlsx", file=path, found=error) from error
+        raise DataError(
+            "the table must be .xlsx", file=path, found=error, remedy="save it as .xlsx or CSV"
+        ) from error
     width = max((len(row) for row in rows), default=0)
     if not width:
-        raise DataError("the table must have rows", file=path, found="none")
+        raise DataError(
+            "the table must have rows",
+            file=path,
+            found="none",
+            remedy="write a line per case below the head",
+        )
     return [row + [""] * (width - len(row)) for row in rows]
 
 

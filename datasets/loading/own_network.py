@@ -69,7 +69,10 @@ class Patches(Dataset[Sample]):
         """
         own = store if isinstance(store, CaseStore) else CaseStore(store)
         if physical and augmentation is not None:
-            raise SettingsError("augmentation gives values on the scale of a network, not physical")
+            raise SettingsError(
+                "augmentation gives values on the scale of a network, not physical",
+                remedy="leave the augmentation out, or take the scale of the network",
+            )
         names = tuple(modalities or own.modalities)
         scale = None if physical else PairedAugmentation(names, patch, own.spacing, augmentation)
         chosen = cases or [n for n in own.ids if own.rows[n]["labelled"] or not labelled]
@@ -109,7 +112,9 @@ class Patches(Dataset[Sample]):
             SettingsError: If it is negative.
         """
         if epoch < 0:
-            raise SettingsError("an epoch must be 0 or more", found=epoch)
+            raise SettingsError(
+                "an epoch must be 0 or more", found=epoch, remedy="count epochs from 0"
+            )
         self._epoch.fill_(epoch)
 
 

@@ -224,7 +224,9 @@ class PatchDataset(Dataset[Sample]):
 
     def _check_settings(self) -> None:
         if len(self.modalities) > 7:
-            raise SettingsError("at most 7 modalities fit the regions' bits")
+            raise SettingsError(
+                "at most 7 modalities fit the regions' bits", remedy="name fewer modalities"
+            )
         patch = self.settings.sides
         if any(i > s for i, s in zip(patch, self.box, strict=True)):
             raise SettingsError(
@@ -236,13 +238,22 @@ class PatchDataset(Dataset[Sample]):
             raise SettingsError(
                 "the augmentation must be for patches of the same sides",
                 found=f"{self.augmentation.patch} for {patch}",
+                remedy="make it with the sides of the patches",
             )
         if self.length < 0:
-            raise SettingsError("the length must not be negative", found=self.length)
+            raise SettingsError(
+                "the length must not be negative",
+                found=self.length,
+                remedy="give the number of patches of an epoch",
+            )
 
     def _check_cases(self) -> None:
         if not self.ids:
-            raise DataError("patches need at least one case", file=self.store.path)
+            raise DataError(
+                "patches need at least one case",
+                file=self.store.path,
+                remedy="give ids of the store, or none for all",
+            )
         # From the index alone: opening ten thousand cases would take longer than an epoch.
         rows = [self.store.row(name) for name in self.ids]
         if self.settings.labelled and not any(row["labelled"] for row in rows):
@@ -250,6 +261,7 @@ class PatchDataset(Dataset[Sample]):
                 "labelled patches need at least one labelled case",
                 file=self.store.path,
                 found=f"none among {len(rows)}",
+                remedy="add labels and prepare again, or ask for patches without labels",
             )
         for row in rows:
             if not set(self.modalities) & set(row["modalities"]):

@@ -52,7 +52,11 @@ class PatchSettings:
 
     def __post_init__(self) -> None:
         if len(self.sides) != 3 or min(self.sides) < 1:
-            raise SettingsError("a patch must have three sides of at least 1", found=self.sides)
+            raise SettingsError(
+                "a patch must have three sides of at least 1",
+                found=self.sides,
+                remedy="as in patch=[96,96,96]",
+            )
         for name in self.modalities:
             modality(name)
         if self.soft and self.organs:
@@ -64,11 +68,13 @@ class PatchSettings:
             raise SettingsError(
                 "foreground must be within 0 and 1, jitter within 0 and 0.5",
                 found=f"{self.foreground} and {self.jitter}",
+                remedy="as in foreground=0.5",
             )
         if self.labelled and not 0 <= self.hard <= 1 - self.foreground + 1e-9:
             raise SettingsError(
                 "foreground and hard must leave no more than all",
                 found=f"{self.foreground} and {self.hard}",
+                remedy="lower one of them: their sum is at most 1",
             )
 
 
@@ -101,4 +107,6 @@ class LoadingSettings:
         for name in ("batch_size", "steps", "workers", "accumulate", "validation_batches"):
             found, least = getattr(self, name), int(name != "workers")
             if found < least:
-                raise SettingsError(f"{name} must be at least {least}", found=found)
+                raise SettingsError(
+                    f"{name} must be at least {least}", found=found, remedy="give a larger number"
+                )

@@ -82,6 +82,7 @@ def anatomy_on(case: Case, grid: Grid) -> np.ndarray | None:
             case=case.id,
             file=case.anatomy,
             found=int(found.array.max()),
+            remedy="number the organs from 1 on, 0 is none",
         )
     return resample(found.array.astype(np.uint8), found.grid, grid, order=0)
 
@@ -109,4 +110,5 @@ def organ_names(file: Path) -> dict[int, str]:
             'names of organs must be a JSON object such as {"1": "aorta"}',
             file=beside,
             found=error,
+            remedy="mend the file, or remove it",
         ) from None

@@ -86,7 +86,11 @@ def _kept(cases: Sequence[Case], leave_out: Sequence[str]) -> tuple[list[Case], 
                 remedy="name it as in the column case",
             )
     if cases and set(known) <= set(leave_out):
-        raise DataError("some case must be left", found=f"all {len(known)} left out")
+        raise DataError(
+            "some case must be left",
+            found=f"all {len(known)} left out",
+            remedy="leave fewer cases out",
+        )
     rest = [case for case in cases if case.id not in leave_out]
     return rest, dict.fromkeys(leave_out, ASKED)
 

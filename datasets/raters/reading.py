@@ -57,7 +57,7 @@ def read_raters(case: Case) -> Raters | None:
             raise DataError(
                 "a label must hold classes from 1 on, or 255 for unknown", case=case.id, file=file,
                 found=int(volume.array.max()),
-            )  # fmt: skip
+            remedy="mend the values of the file; 0 is background")  # fmt: skip
         first = first or volume
         placed, told = place_mask(
             volume, first.grid, case=case.id, file=file, what=f"the label of {rater}",

@@ -225,7 +225,12 @@ class CaseStore:
     def row(self, name: str) -> dict[str, Any]:
         """Return what the index knows of a case, without opening it."""
         if name not in self.rows:
-            raise StoreError("the store must hold the case", case=name, file=self.path)
+            raise StoreError(
+                "the store must hold the case",
+                case=name,
+                file=self.path,
+                remedy="`hilum inspect` and store.json name its cases",
+            )
         return self.rows[name]
 
     def moments(self, name: str, of: str) -> tuple[float, float]:

@@ -56,7 +56,11 @@ def read_assume(text: str | None) -> dict[str, str | float]:
     for part in (text or "").replace(";", ",").split(","):
         key, equals, value = (word.strip() for word in part.partition("="))
         if key and not equals:
-            raise SettingsError("assume must read key=value,key=value", found=repr(part.strip()))
+            raise SettingsError(
+                "assume must read key=value,key=value",
+                found=repr(part.strip()),
+                remedy="give each key a value",
+            )
         if key:
             found[key] = value
     return checked_assume(found)
@@ -83,14 +87,20 @@ def _assumed(key: str, value: str | float) -> str | float:
     if key in _NUMBERS:
         number = number_in(str(value))
         if number is None or number <= 0:
-            raise SettingsError(f"assumed {key} must be a positive number", found=repr(value))
+            raise SettingsError(
+                f"assumed {key} must be a positive number",
+                found=repr(value),
+                remedy="give it in the unit of the DICOM tag",
+            )
         return number
     text = str(value).strip()
     for choice in _CHOICES.get(key, ()):
         if choice.lower() == text.lower():
             return choice
     if key in _CHOICES or not text:
-        raise SettingsError(f"assumed {key} must be {ASSUMABLE[key]}", found=repr(value))
+        raise SettingsError(
+            f"assumed {key} must be {ASSUMABLE[key]}", found=repr(value), remedy="take one of these"
+        )
     return text
 
 
@@ -102,7 +112,12 @@ class Tags:
     ) -> None:
         self.assume, self.case = checked_assume(assume), case
         if not headers:
-            raise DataError("a PET series must have slices", case=case, found="none")
+            raise DataError(
+                "a PET series must have slices",
+                case=case,
+                found="none",
+                remedy="give the folder of the PET series",
+            )
         self.headers = list(headers)
         sequence = self.headers[0].get("RadiopharmaceuticalInformationSequence") or []
         self.drug = sequence[0] if len(sequence) else Dataset()

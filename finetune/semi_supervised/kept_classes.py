@@ -52,6 +52,7 @@ def known_classes(settings: FinetuneSettings, config: SegmenterConfig) -> dict[i
             "the segmenter whose classes are kept must have the spacing of the store",
             file=folder,
             found=f"{old.spacing}, not {config.spacing}",
+            remedy="prepare the store at its spacing",
         )
     return found
 

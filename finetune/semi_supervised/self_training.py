@@ -43,7 +43,7 @@ def self_train(
         The segmenter folder of the last round.
     """
     if rounds < 1:
-        raise SettingsError("rounds must be 1 or more", found=rounds)
+        raise SettingsError("rounds must be 1 or more", found=rounds, remedy="as in --rounds 2")
     if settings.split.labels == 0:
         raise SettingsError(
             "without labels nothing is trained, so there are no rounds",

@@ -176,6 +176,10 @@ def _classes(texts: list[str]) -> dict[str, int]:
     found = {}
     for name, value in read_names(texts).items():
         if not value.isdigit():
-            raise SettingsError("a class must be a number", found=f"{name}={value}")
+            raise SettingsError(
+                "a class must be a number",
+                found=f"{name}={value}",
+                remedy="as in --segment 'new node=1'",
+            )
         found[name] = int(value)
     return found

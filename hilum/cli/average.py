@@ -90,9 +90,14 @@ def choosing_cases(folders: Sequence[Path], store: CaseStore, asked: Sequence[st
     names = list(asked) or [name for name in store.ids if name in shared]
     for name in names:
         if name not in store.rows:
-            raise SettingsError(f"the store has no case {name}{did_you_mean(name, store.ids)}")
+            raise SettingsError(
+                f"the store has no case {name}{did_you_mean(name, store.ids)}",
+                remedy="name cases of the store",
+            )
         if not store.rows[name]["labelled"]:
-            raise SettingsError("a case that chooses must have a label", found=name)
+            raise SettingsError(
+                "a case that chooses must have a label", found=name, remedy="name a labelled case"
+            )
         for part in ("train", "test"):
             if any(name in split.get(part, ()) for split in splits):
                 raise SettingsError(

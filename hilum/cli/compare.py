@@ -43,7 +43,11 @@ def compare(
 
     pair = tuple(part.strip() for part in names.split(",")) if names is not None else None
     if pair is not None and len(pair) != 2:
-        raise SettingsError("--names must be two names, as in one,two", found=repr(names))
+        raise SettingsError(
+            "--names must be two names, as in one,two",
+            found=repr(names),
+            remedy="give one for each folder of masks",
+        )
     chosen = tuple(m.strip() for m in metrics.split(",")) if metrics is not None else None
     for line in run(
         masks_a,

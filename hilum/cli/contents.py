@@ -53,6 +53,7 @@ def describe(folder: Path) -> list[str]:
         found=", ".join(sorted(p.name for p in folder.iterdir())[:4])
         if folder.is_dir()
         else "none",
+        remedy="give a folder that hilum wrote",
     )
 
 

@@ -47,7 +47,9 @@ def evaluate(
     if robustness:
         if site or workers > 1:
             other = "--site" if site else "--workers"
-            raise SettingsError(f"{other} and --robustness cannot go together")
+            raise SettingsError(
+                f"{other} and --robustness cannot go together", remedy="leave one of them out"
+            )
         return show_matrix(predictions, read_stores(manifest), out, settings, config)
     from hilum.core.settings import load
     from hilum.evaluation.settings import EvaluationSettings

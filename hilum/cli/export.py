@@ -47,7 +47,11 @@ def export(
             folder, scan, out, form=form, segments=segments, names=name or (), series=series
         )
     if scan is not None:
-        raise UserError(f"{target} is made from one folder", found=f"{scan} after it")
+        raise UserError(
+            f"{target} is made from one folder",
+            found=f"{scan} after it",
+            remedy="leave out what follows the folder",
+        )
     from hilum.core.files import read_json
     from hilum.exchange.networks_out.exporting import REPORT, TARGETS
     from hilum.exchange.networks_out.exporting import export as run

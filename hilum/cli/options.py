@@ -61,7 +61,7 @@ def read_stores(text: str | Path) -> str | dict[str, str]:
             raise StoreError(
                 "each store of a pool needs a name and a folder",
                 found=repr(part),
-                remedy="as in lung=FOLDER,neck=FOLDER",
+                remedy="as in a=FOLDER,b=FOLDER",
             )
         if name in found:
             raise StoreError(
@@ -86,5 +86,9 @@ def read_names(texts: Sequence[str]) -> dict[str, str]:
             remedy = "as in suv=pet, or x= to skip x"
             raise UserError("a name must be written word=modality", found=text, remedy=remedy)
         if found.setdefault(word, meaning) != meaning:
-            raise UserError(f"{word} must mean one thing", found=f"{found[word]!r}, {meaning!r}")
+            raise UserError(
+                f"{word} must mean one thing",
+                found=f"{found[word]!r}, {meaning!r}",
+                remedy="say it once",
+            )
     return found

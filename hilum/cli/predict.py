@@ -112,18 +112,24 @@ def predict(
     folders = [Path(one) for one in segmenter if "=" not in one or Path(one).exists()]
     dicom = [one for one in segmenter if "=" in one and not Path(one).exists()]
     if not folders:
-        raise UserError("predict needs a segmenter folder", found=" ".join(segmenter))
+        raise UserError(
+            "predict needs a segmenter folder",
+            found=" ".join(segmenter),
+            remedy="name one before the options",
+        )
     volumes = {name: file for name, file in (("ct", ct), ("pet", pet)) if file}
     volumes |= _named(modality or [], volumes)
     given = [one for one in (input, manifest, watch, volumes) if one]
     if anatomy and not volumes:
         raise UserError(
-            "--anatomy goes with --ct, --pet or --modality; a manifest has a column anatomy"
+            "--anatomy goes with --ct, --pet or --modality; a manifest has a column anatomy",
+            remedy="leave it out, or name the column in the manifest",
         )
     if len(given) != 1:
         raise UserError(
             "give either --manifest or the volumes of one case (--ct, --pet, --modality) or --input"
-            " or --watch"
+            " or --watch",
+            remedy="leave out all but one of them",
         )
     volumes |= {"anatomy": anatomy} if anatomy else {}
     changes = {
@@ -171,8 +177,12 @@ def _named(pairs: list[str], known: Mapping[str, Path]) -> dict[str, Path]:
     for pair in pairs:
         name, sign, path = pair.partition("=")
         if not (name and sign and path):
-            raise UserError("--modality must read NAME=PATH", found=repr(pair))
+            raise UserError(
+                "--modality must read NAME=PATH",
+                found=repr(pair),
+                remedy="as in --modality pet=scan.nii.gz",
+            )
         if name in known or name in found:
-            raise UserError(f"one path may be {name}", found=pair)
+            raise UserError(f"one path may be {name}", found=pair, remedy="give each modality once")
         found[name] = Path(path)
     return found

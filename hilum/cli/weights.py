@@ -105,7 +105,11 @@ def _key_value(text: str, what: str) -> tuple[str, Any]:
     try:
         return key, yaml_of(value)
     except PlainError as error:
-        raise SettingsError(f"{key} must be a YAML value", found=f"{value!r}: {error}") from error
+        raise SettingsError(
+            f"{key} must be a YAML value",
+            found=f"{value!r}: {error}",
+            remedy="put it in quotes, as in 'features=[16,32]'",
+        ) from error
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -143,7 +143,10 @@ def read_config(folder: str | Path) -> EncoderConfig:
     config = validate(EncoderConfig, read_json(path))
     if config.format != FORMAT:
         raise CheckpointError(
-            f"config.json must have format {FORMAT}", file=path, found=config.format
+            f"config.json must have format {FORMAT}",
+            file=path,
+            found=config.format,
+            remedy="read it with the hilum version that wrote it",
         )
     return config
 

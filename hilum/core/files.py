@@ -99,18 +99,33 @@ def read_json(path: str | Path) -> Any:
     try:
         return json_of(path.read_bytes())
     except FileNotFoundError as error:
-        raise UserError("no such file", file=path) from error
+        raise UserError("no such file", file=path, remedy="check the path") from error
     except OSError as error:
-        raise UserError("the file must be readable", file=path, found=error.strerror) from error
+        raise UserError(
+            "the file must be readable",
+            file=path,
+            found=error.strerror,
+            remedy="check who may read it",
+        ) from error
     except PlainError as error:
-        raise UserError("the file must be JSON", file=path, found=error) from None
+        raise UserError(
+            "the file must be JSON",
+            file=path,
+            found=error,
+            remedy="restore it, or make it again by its command",
+        ) from None
 
 
 def read_object(path: str | Path) -> dict[str, Any]:
     """Read JSON that must hold keys and values, as every file of ours does."""
     value = read_json(path)
     if not isinstance(value, dict):
-        raise UserError("the file must hold keys and values", file=path, found=str(value)[:60])
+        raise UserError(
+            "the file must hold keys and values",
+            file=path,
+            found=str(value)[:60],
+            remedy="restore it, or make it again by its command",
+        )
     return value
 
 
@@ -121,9 +136,14 @@ def read_rows(
     try:
         yield from rows_of(Path(path).read_text(encoding="utf-8"), wanted)
     except FileNotFoundError as error:
-        raise UserError("no such file", file=path) from error
+        raise UserError("no such file", file=path, remedy="check the path") from error
     except (PlainError, UnicodeDecodeError) as error:
-        raise UserError("the file must hold JSON in each line", file=path, found=error) from None
+        raise UserError(
+            "the file must hold JSON in each line",
+            file=path,
+            found=error,
+            remedy="restore it, or make it again by its command",
+        ) from None
 
 
 def write_array(path: str | Path, array: np.ndarray) -> None:

@@ -59,6 +59,7 @@ class Modality:
             raise SettingsError(
                 "a window must rise, and begin at 0 or above on a log scale",
                 found=f"{self.low:g} to {self.high:g}",
+                remedy="give its low end first",
             )
 
     def encode(self, physical: Array) -> Array:

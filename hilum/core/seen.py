@@ -70,7 +70,11 @@ def read_seen(folder: str | Path) -> Seen | None:
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
-        raise CheckpointError("a folder of weights must hold config.json", file=folder)
+        raise CheckpointError(
+            "a folder of weights must hold config.json",
+            file=folder,
+            remedy="copy the whole folder from where it was trained",
+        )
     about = read_json(path)
     if isinstance(about, dict) and about.get("kind") == "network":
         about = about["encoder"]  # what the whole network saw
@@ -86,7 +90,11 @@ def tested_by(folder: str | Path) -> Seen | None:
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
-        raise CheckpointError("a folder of weights must hold config.json", file=folder)
+        raise CheckpointError(
+            "a folder of weights must hold config.json",
+            file=folder,
+            remedy="copy the whole folder from where it was trained",
+        )
     about = read_json(path)
     tested = about.get("tested") if isinstance(about, dict) else None
     return None if tested is None else validate(Seen, tested)

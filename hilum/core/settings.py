@@ -93,7 +93,9 @@ def load(
 def validate(cls: type[S], values: Mapping[str, Any]) -> S:
     """Build settings from plain values, with errors that a user can read."""
     if not isinstance(values, Mapping):
-        raise SettingsError("settings must be keys and values", found=repr(values)[:60])
+        raise SettingsError(
+            "settings must be keys and values", found=repr(values)[:60], remedy="as in {seed: 1}"
+        )
     try:
         return cls.model_validate(dict(values))
     except ValidationError as error:
@@ -105,15 +107,31 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         value = yaml_of(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SettingsError("no such settings file", file=path) from None
+        raise SettingsError(
+            "no such settings file", file=path, remedy="check the path, or the name of the recipe"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError("the settings file must be readable", file=path, found=error) from None
+        raise SettingsError(
+            "the settings file must be readable",
+            file=path,
+            found=error,
+            remedy="check who may read it, and save it as UTF-8",
+        ) from None
     except PlainError as error:
-        raise SettingsError("the settings file must be YAML", file=path, found=error) from None
+        raise SettingsError(
+            "the settings file must be YAML",
+            file=path,
+            found=error,
+            remedy="mend the line that is named",
+        ) from None
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise SettingsError("the settings file must hold keys and values", file=path)
+        raise SettingsError(
+            "the settings file must hold keys and values",
+            file=path,
+            remedy="write one `key: value` per line",
+        )
     return value
 
 

@@ -138,4 +138,4 @@ def _check(
             found=f"{tuple(blocks)}, {tuple(expansion)}, {list(steps)}",
         )
     if kernel < 1 or kernel % 2 == 0:
-        raise SettingsError("kernel must be odd", found=kernel)
+        raise SettingsError("kernel must be odd", found=kernel, remedy="take 3 or 5")

@@ -153,7 +153,10 @@ def read_network_config(folder: str | Path) -> NetworkConfig:
     config = validate(NetworkConfig, read_json(path))
     if config.format != FORMAT:
         raise CheckpointError(
-            f"config.json must have format {FORMAT}", file=path, found=config.format
+            f"config.json must have format {FORMAT}",
+            file=path,
+            found=config.format,
+            remedy="read it with the hilum version that wrote it",
         )
     return config
 

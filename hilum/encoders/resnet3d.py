@@ -66,7 +66,11 @@ class Resnet3DEncoder(Encoder):
         super().__init__()
         deep = layers or preset(size, SIZES)
         if deep not in LAYERS:
-            raise SettingsError("layers must be 10, 18, 34, 50, 101, 152 or 200", found=deep)
+            raise SettingsError(
+                "layers must be 10, 18, 34, 50, 101, 152 or 200",
+                found=deep,
+                remedy="choose one of these",
+            )
         self.inner = ResNetFeatures(
             f"resnet{deep}", pretrained=False, spatial_dims=3, in_channels=in_channels
         )

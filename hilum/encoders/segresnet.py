@@ -74,7 +74,11 @@ class SegresnetEncoder(Encoder):
     ) -> None:
         super().__init__()
         if norm not in NORMS:
-            raise SettingsError(f"norm must be one of {', '.join(NORMS)}", found=repr(norm))
+            raise SettingsError(
+                f"norm must be one of {', '.join(NORMS)}",
+                found=repr(norm),
+                remedy="choose one of these",
+            )
         own_filters, own_blocks = preset(size, SIZES)
         filters, blocks = filters or own_filters, blocks or own_blocks
         self.inner = SegResEncoder(

@@ -49,5 +49,6 @@ def stages_of(
         raise SettingsError(
             f"features, {what} and strides must be at least 1",
             found=f"{channels}, {counts}, {steps}",
+            remedy="give numbers from 1 on, one per level",
         )
     return channels, counts, steps

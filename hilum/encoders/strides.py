@@ -17,7 +17,9 @@ def triple(step: int | Sequence[int]) -> IntTriple:
     """
     sides = (step, step, step) if isinstance(step, int) else tuple(step)
     if len(sides) != 3:
-        raise SettingsError("a stride must be a number or one per axis", found=step)
+        raise SettingsError(
+            "a stride must be a number or one per axis", found=step, remedy="as in 2, or [1,2,2]"
+        )
     return sides[0], sides[1], sides[2]
 
 

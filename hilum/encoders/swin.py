@@ -144,4 +144,5 @@ def _check(width: int, blocks: Sequence[int], heads: Sequence[int]) -> None:
             raise SettingsError(
                 "heads must divide the width of their stage",
                 found=f"{count} heads, width {width * 2**stage}",
+                remedy="choose heads that divide it, or another width",
             )

@@ -101,7 +101,9 @@ class TimmCnnEncoder(Encoder):
                 remedy=f"choose from {', '.join(MODELS)}",
             )
         if kernels not in ("mean", "centre"):
-            raise SettingsError("kernels must be mean or centre", found=repr(kernels))
+            raise SettingsError(
+                "kernels must be mean or centre", found=repr(kernels), remedy="choose one of them"
+            )
         flat = timm.create_model(model, pretrained=False, features_only=True, in_chans=in_channels)
         if weights is not None:
             _load(flat, Path(weights), model, in_channels)
@@ -142,5 +144,6 @@ def _load(flat: object, file: Path, model: str, in_channels: int) -> None:
             f"the weights must be those of timm's {model}",
             file=file,
             found=f"{len(missing)} of {len(own)} tensors missing, such as {missing[0]}",
+            remedy="download the weights of this very model",
         )
     flat.load_state_dict(found)  # pyright: ignore[reportAttributeAccessIssue]

@@ -41,7 +41,11 @@ def token_grid(trained: int | Sequence[int], token: IntTriple) -> IntTriple:
     """Return how many tokens the trained sides make, checked."""
     sides = triple(trained)
     if any(side < 1 or side % step for side, step in zip(sides, token, strict=True)):
-        raise SettingsError(f"trained sides must be divisible by token {token}", found=sides)
+        raise SettingsError(
+            f"trained sides must be divisible by token {token}",
+            found=sides,
+            remedy="choose sides that the token divides",
+        )
     return sides[0] // token[0], sides[1] // token[1], sides[2] // token[2]
 
 
@@ -166,4 +170,8 @@ def check_heads(width: int, heads: int, multiple: int = 1) -> None:
     """Refuse heads that do not divide the width into parts of a multiple of `multiple`."""
     if width < 1 or heads < 1 or width % heads or (width // heads) % multiple:
         more = f" into multiples of {multiple}" if multiple > 1 else ""
-        raise SettingsError(f"heads must divide width{more}", found=f"{heads} heads, width {width}")
+        raise SettingsError(
+            f"heads must divide width{more}",
+            found=f"{heads} heads, width {width}",
+            remedy="choose heads that divide it, or another width",
+        )

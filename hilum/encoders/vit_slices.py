@@ -84,7 +84,11 @@ class VitSlicesEncoder(Encoder):
         if len(features) != 4:
             raise SettingsError("features must be those of the 4 levels", found=tuple(features))
         if width % heads:
-            raise SettingsError("heads must divide width", found=f"{heads} heads, width {width}")
+            raise SettingsError(
+                "heads must divide width",
+                found=f"{heads} heads, width {width}",
+                remedy="choose heads that divide it, or another width",
+            )
         config = Dinov2Config(
             num_channels=in_channels,
             hidden_size=width,
@@ -176,6 +180,7 @@ def _check(found: Dinov2Config, wanted: Dinov2Config, folder: Path) -> None:
                 f"the weights must be of a DINOv2 with {key} {getattr(wanted, key)}",
                 file=folder,
                 found=getattr(found, key),
+                remedy="name the model whose weights these are",
             )
     if any(getattr(found, key) != getattr(wanted, key) for key in PARAMETERS):
         values = ", ".join(f"{ours}={getattr(found, key)}" for key, ours in PARAMETERS.items())

@@ -72,7 +72,9 @@ class Loss(ABC):
         for name, weight in weights.items():
             at_least(name.removesuffix("_loss"), weight, 0)
         if not any(weights.values()):
-            raise SettingsError(f"{' or '.join(weights)} must have a weight above 0")
+            raise SettingsError(
+                f"{' or '.join(weights)} must have a weight above 0", remedy="raise one of them"
+            )
         self.weights = weights
 
     def __call__(
@@ -217,4 +219,6 @@ def at_resolution(label: Tensor, sides: Sequence[int]) -> Tensor:
 def at_least(name: str, value: float, least: float) -> None:
     """Check a parameter of a loss."""
     if not value >= least:
-        raise SettingsError(f"{name} must be at least {least:g}", found=value)
+        raise SettingsError(
+            f"{name} must be at least {least:g}", found=value, remedy="give a larger number"
+        )

@@ -58,7 +58,9 @@ class FocalTverskyLoss(Loss):
         super().__init__(focal_tversky=tversky, cross_entropy=cross_entropy)
         check_shares(alpha, beta)
         if not gamma > 0:
-            raise SettingsError("gamma must be above 0", found=gamma)
+            raise SettingsError(
+                "gamma must be above 0", found=gamma, remedy="0.75 is the usual one"
+            )
         self.alpha, self.beta, self.gamma, self.batch = alpha, beta, gamma, batch
 
     def terms(self, level: Level) -> dict[str, Tensor]:

@@ -66,7 +66,7 @@ def check_shares(alpha: float, beta: float) -> None:
     """Check the weights of false positives and false negatives."""
     at_least("alpha", alpha, 0)
     if not beta > 0:
-        raise SettingsError("beta must be above 0", found=beta)
+        raise SettingsError("beta must be above 0", found=beta, remedy="0.7 is the usual one")
 
 
 def tversky_index(level: Level, alpha: float, beta: float, batch: bool) -> tuple[Tensor, Tensor]:

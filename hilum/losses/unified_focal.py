@@ -48,7 +48,9 @@ class UnifiedFocalLoss(Loss):
         super().__init__(focal=weight, focal_tversky=1 - weight)
         for name, value in (("delta", delta), ("gamma", gamma)):
             if not 0 < value < 1:
-                raise SettingsError(f"{name} must lie between 0 and 1", found=value)
+                raise SettingsError(
+                    f"{name} must lie between 0 and 1", found=value, remedy="0.5 is the usual one"
+                )
         self.delta, self.gamma, self.batch = delta, gamma, batch
 
     def terms(self, level: Level) -> dict[str, Tensor]:

@@ -62,7 +62,9 @@ def average(
     """
     paths = [Path(folder) for folder in folders]
     if not paths:
-        raise SettingsError("an average needs a segmenter folder or more")
+        raise SettingsError(
+            "an average needs a segmenter folder or more", remedy="name the folders"
+        )
     if method == "greedy" and score is None:
         raise SettingsError("greedy averaging needs a score", remedy="give one made by dice_on")
     check_output(out, "average", inputs=paths)

@@ -155,7 +155,10 @@ def read_segmenter_config(folder: str | Path) -> SegmenterConfig:
         )
     if values.get("format") != FORMAT:
         raise CheckpointError(
-            f"config.json must have format {FORMAT}", file=path, found=values.get("format")
+            f"config.json must have format {FORMAT}",
+            file=path,
+            found=values.get("format"),
+            remedy="read it with the hilum version that wrote it",
         )
     config = validate(SegmenterConfig, values)
     for name, scale in config.intensity.items():

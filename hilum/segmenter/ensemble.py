@@ -54,7 +54,7 @@ class Ensemble(ScanPredictor):
     def __init__(self, members: Sequence[Segmenter], names: Sequence[str] = ()) -> None:
         super().__init__()
         if not members:
-            raise SettingsError("an ensemble needs a segmenter or more")
+            raise SettingsError("an ensemble needs a segmenter or more", remedy="name the folders")
         self.members = nn.ModuleList(members)
         points = [member.config.operating_point for member in members]
         self.config = members[0].config.model_copy(update={"operating_point": middle(points)})

@@ -217,6 +217,7 @@ def _encoded(name: str, bounds: tuple[float, float]) -> tuple[float, float]:
             f"prior_rule.soft_tissue must lie within {rule.low:g} and {rule.high:g} HU, all that "
             "the network sees",
             found=f"{bounds[0]:g} to {bounds[1]:g}",
+            remedy="narrow the bounds",
         )
     low, high = (float(rule.encode(torch.tensor(value))) for value in bounds)
     return low, high

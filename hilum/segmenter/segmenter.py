@@ -75,7 +75,9 @@ class Segmenter(ScanPredictor):
             raise
         except (ValueError, TypeError) as error:
             raise SettingsError(
-                "the fusion strategy must fit the encoder", found=f"{config.fusion}: {error}"
+                "the fusion strategy must fit the encoder",
+                found=f"{config.fusion}: {error}",
+                remedy="choose another fusion or encoder",
             ) from None
         self.rule = self._rule()
 

@@ -56,7 +56,11 @@ def read_run(folder: str | Path) -> RunLog:
     path = Path(folder)
     files = [path] if path.is_file() else sorted(path.rglob("run-*.wandb"))
     if not files:
-        raise DataError("the folder must hold an offline W&B run", file=path)
+        raise DataError(
+            "the folder must hold an offline W&B run",
+            file=path,
+            remedy="give a folder such as wandb/offline-run-...",
+        )
     log = RunLog()
     for file in files:
         for record in _records(file):
@@ -106,7 +110,11 @@ def _records(path: Path) -> Iterator[Any]:
     if not data:
         return  # the run has only just begun
     if data[:4] != b":W&B":
-        raise DataError("the file must be an offline W&B run", file=path)
+        raise DataError(
+            "the file must be an offline W&B run",
+            file=path,
+            remedy="give the .wandb file of the run",
+        )
     position, parts = 7, b""
     while position + 7 <= len(data):
         left = BLOCK - position % BLOCK

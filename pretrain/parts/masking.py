@@ -19,7 +19,11 @@ def block_sides(block: int | Sequence[int]) -> IntTriple:
     """Return the sides of a block in voxels, checked."""
     sides = (block,) * 3 if isinstance(block, int) else tuple(block)
     if len(sides) != 3 or min(sides) < 1:
-        raise SettingsError("a block needs one side, or three, of at least 1 voxel", found=block)
+        raise SettingsError(
+            "a block needs one side, or three, of at least 1 voxel",
+            found=block,
+            remedy="as in block=8",
+        )
     return sides[0], sides[1], sides[2]
 
 
@@ -212,4 +216,6 @@ def check_split(alpha: float, drop: float) -> None:
     if not 0 < alpha < float("inf"):
         raise SettingsError("alpha must be above 0", found=alpha, remedy="try 1.0")
     if not 0 <= drop < 1:
-        raise SettingsError("drop must be at least 0 and below 1", found=drop)
+        raise SettingsError(
+            "drop must be at least 0 and below 1", found=drop, remedy="as in drop=0.5"
+        )

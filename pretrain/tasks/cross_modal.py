@@ -169,11 +169,15 @@ def per_modality(given: Mapping[str, float], modalities: Sequence[str], what: st
     strangers = sorted(set(given) - set(modalities))
     if strangers or any(value < 0 for value in given.values()):
         raise SettingsError(
-            f"{what} must be for {', '.join(modalities)} and not negative", found=dict(given)
+            f"{what} must be for {', '.join(modalities)} and not negative",
+            found=dict(given),
+            remedy="name each modality, with a number from 0 on",
         )
     values = [float(given.get(name, 1.0)) for name in modalities]
     if not any(value > 0 for value in values):
-        raise SettingsError(f"one of the {what} must be above 0", found=dict(given))
+        raise SettingsError(
+            f"one of the {what} must be above 0", found=dict(given), remedy="raise one of them"
+        )
     return values
 
 
@@ -200,4 +204,6 @@ def _check(context: float, alone: float, token: str, modalities: int) -> None:
     if not 0 < alone < 1:
         raise SettingsError("alone must be above 0 and below 1", found=alone, remedy="try 0.65")
     if token not in ("zero", "learned"):
-        raise SettingsError("token must be zero or learned", found=repr(token))
+        raise SettingsError(
+            "token must be zero or learned", found=repr(token), remedy="choose one of them"
+        )

@@ -275,7 +275,11 @@ def centres(grid: IntTriple, cell: IntTriple, device: torch.device) -> Tensor:
 
 def _check(modalities: int, near: float, places: int, temperature: float, least: int) -> None:
     if modalities < 2:
-        raise SettingsError("cross_modal_contrast needs two modalities or more", found=modalities)
+        raise SettingsError(
+            "cross_modal_contrast needs two modalities or more",
+            found=modalities,
+            remedy="prepare CT and PET, or choose another task",
+        )
     if near < 0:
         raise SettingsError("near must not be negative", found=near)
     if places < 2:

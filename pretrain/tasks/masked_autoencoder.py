@@ -189,23 +189,43 @@ def _check(
             "the mask ratio must be above 0 and below 1", found=ratio, remedy="try 0.65"
         )
     if masks not in ("independent", "shared", "one"):
-        raise SettingsError("masks must be independent, shared or one", found=repr(masks))
+        raise SettingsError(
+            "masks must be independent, shared or one",
+            found=repr(masks),
+            remedy="choose one of these",
+        )
     if token not in ("zero", "learned", "mean"):
-        raise SettingsError("token must be zero, learned or mean", found=repr(token))
+        raise SettingsError(
+            "token must be zero, learned or mean", found=repr(token), remedy="choose one of these"
+        )
     strangers = sorted(set(weights) - set(modalities))
     if strangers or any(weight < 0 for weight in weights.values()):
         raise SettingsError(
-            f"weights must be for {', '.join(modalities)} and not negative", found=dict(weights)
+            f"weights must be for {', '.join(modalities)} and not negative",
+            found=dict(weights),
+            remedy="as in {ct: 1, pet: 1}",
         )
     if modalities and not any(weights.get(name, 1.0) > 0 for name in modalities):
-        raise SettingsError("one weight must be above 0", found=dict(weights))
+        raise SettingsError(
+            "one weight must be above 0", found=dict(weights), remedy="raise one of them"
+        )
 
 
 def _check_split(split: str, masks: str, alpha: float, drop: float) -> None:
     if split not in ("even", "dirichlet"):
-        raise SettingsError("split must be even or dirichlet", found=repr(split))
+        raise SettingsError(
+            "split must be even or dirichlet", found=repr(split), remedy="choose one of them"
+        )
     if split == "dirichlet" and masks != "independent":
-        raise SettingsError("a dirichlet split needs independent masks", found=f"masks {masks}")
+        raise SettingsError(
+            "a dirichlet split needs independent masks",
+            found=f"masks {masks}",
+            remedy="set masks: independent",
+        )
     if split == "even" and drop:
-        raise SettingsError("drop needs split dirichlet", found=f"drop {drop}, split even")
+        raise SettingsError(
+            "drop needs split dirichlet",
+            found=f"drop {drop}, split even",
+            remedy="set split: dirichlet, or drop: 0",
+        )
     check_split(alpha, drop)

@@ -267,7 +267,9 @@ def _most(longest: float, spacing: Triple) -> IntTriple:
     d, h, w = (int(longest / size + 1e-6) for size in spacing)
     if max(d, h, w) < 1:
         raise SettingsError(
-            "longest must reach one voxel", found=f"{longest} mm with spacing {spacing}"
+            "longest must reach one voxel",
+            found=f"{longest} mm with spacing {spacing}",
+            remedy="raise longest, or prepare at a finer spacing",
         )
     return d, h, w
 
@@ -276,9 +278,15 @@ def _check(
     modalities: int, source: str, delta: float, rebuild: float, ratio: float, dim: int
 ) -> None:
     if modalities < 2:
-        raise SettingsError("misalignment needs two modalities or more", found=modalities)
+        raise SettingsError(
+            "misalignment needs two modalities or more",
+            found=modalities,
+            remedy="prepare CT and PET, or choose another task",
+        )
     if source not in ("own", "augmentation"):
-        raise SettingsError("source must be own or augmentation", found=repr(source))
+        raise SettingsError(
+            "source must be own or augmentation", found=repr(source), remedy="choose one of them"
+        )
     if delta <= 0:
         raise SettingsError("delta must be above 0 mm", found=delta)
     if rebuild < 0:

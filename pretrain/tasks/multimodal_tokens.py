@@ -220,7 +220,9 @@ def _check(ratio: float, tokens: str, width: int, depth: int, heads: int) -> Non
             "the mask ratio must be above 0 and below 1", found=ratio, remedy="try 0.75"
         )
     if tokens not in DRAWS:
-        raise SettingsError("tokens must be joint or separate", found=repr(tokens))
+        raise SettingsError(
+            "tokens must be joint or separate", found=repr(tokens), remedy="choose one of them"
+        )
     if depth < 1 or heads < 1 or width < 6 or width % heads:
         raise SettingsError(
             "the decoder needs a block, and a width from 6 that its heads divide",

@@ -76,7 +76,9 @@ class SelfDistillation(PretextTask):
         given = dict(weights or {})
         if set(given) - set(names) or any(w < 0 for w in given.values()):
             raise SettingsError(
-                f"weights must be for {', '.join(names)} and not negative", found=given
+                f"weights must be for {', '.join(names)} and not negative",
+                found=given,
+                remedy="name each of them, with a number from 0 on",
             )
         if not 0 < ratio < 1:
             raise SettingsError(

@@ -118,5 +118,6 @@ class SparseAutoencoder(PretextTask):
             raise SettingsError(
                 "a patch must be made of whole blocks",
                 found=f"patch {patch} with blocks of {self.block}",
+                remedy="choose sides that the block divides",
             )
         check_blocks(patch, self.block)

@@ -121,7 +121,9 @@ class SyntheticNodes(PretextTask):
             },
         )
         if not 0 <= unpasted <= 1:
-            raise SettingsError("unpasted must be a weight of 0 to 1", found=unpasted)
+            raise SettingsError(
+                "unpasted must be a weight of 0 to 1", found=unpasted, remedy="0.5 is the usual one"
+            )
         self.unpasted = unpasted
         check_voxels(self.recipe, self.spacing)
         if control == "shuffled":

@@ -136,7 +136,11 @@ class Voco(PretextTask):
     def check_patch(self, patch: IntTriple) -> None:
         """Refuse patches that the grid does not divide into sides that the encoder takes."""
         if any(n % g for n, g in zip(patch, self.grid, strict=True)):
-            raise SettingsError("the grid must divide the patch", found=f"{self.grid} in {patch}")
+            raise SettingsError(
+                "the grid must divide the patch",
+                found=f"{self.grid} in {patch}",
+                remedy="choose sides that the grid divides",
+            )
         self.encoder.check_sides(self.base(patch)[0])  # pyright: ignore[reportCallIssue]
 
     def _keys(self, crop: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ def test_a_mean_of_weights_is_chosen_by_a_pool(place: Path) -> None:
         ("x=one,x=two", "a pool has each name once, found x twice; name every store"),
         ("x=one,two", "each store of a pool needs a name and a folder, found 'two'"),
         ("x=", "each store of a pool needs a name and a folder, found 'x='"),
-        ("=one", "as in lung=FOLDER,neck=FOLDER"),
+        ("=one", "as in a=FOLDER,b=FOLDER"),
     ],
 )
 def test_a_slip_in_a_pool_is_one_line(text: str, message: str) -> None:

@@ -80,7 +80,7 @@ class Corrections:
             elif isinstance(node, int) and not isinstance(node, bool):
                 getattr(editor, what)(node)
             else:
-                raise DataError("choose a node first", case=case)
+                raise DataError("choose a node first", case=case, remedy="click on one")
             mark_folder(self.out, OWNER)
             save(editor, self.proposals[case], self.out, self.rater)
             return self._shown(case)
@@ -288,7 +288,7 @@ def _row(editor: Editor, number: int) -> NodeRecord:
 def _place(value: Any, case: str) -> tuple[int, int, int]:
     whole = isinstance(value, list) and len(value) == 3
     if not whole or not all(isinstance(n, int) and not isinstance(n, bool) for n in value):
-        raise DataError("a place must be three whole numbers", case=case)
+        raise DataError("a place must be three whole numbers", case=case, remedy="click again")
     return value[0], value[1], value[2]
 
 

@@ -102,9 +102,15 @@ class Editor:
             DataError: If a node is there already, or the network sees nothing at all.
         """
         if any(not 0 <= p < n for p, n in zip(place, self.labels.shape, strict=True)):
-            raise DataError("a click must lie in the scan", case=self.case)
+            raise DataError(
+                "a click must lie in the scan", case=self.case, remedy="click inside of it"
+            )
         if self.labels[place]:
-            raise DataError(f"node {self.labels[place]} is there already", case=self.case)
+            raise DataError(
+                f"node {self.labels[place]} is there already",
+                case=self.case,
+                remedy="click elsewhere, or let it grow",
+            )
         here = float(self.probability[place])
         if here < 2 * LEAST:
             raise DataError(
@@ -132,7 +138,9 @@ class Editor:
             DataError: If there is none.
         """
         if not self._before:
-            raise DataError("there is nothing to undo", case=self.case)
+            raise DataError(
+                "there is nothing to undo", case=self.case, remedy="the case is as it was proposed"
+            )
         box, labels, self.pieces, self.rejected = self._before.pop()
         self.labels[box] = labels
         self.done.append({"what": "undo"})
@@ -165,7 +173,9 @@ class Editor:
 
     def _piece(self, number: int) -> Piece:
         if number not in self.pieces:
-            raise DataError(f"there must be a node {number}", case=self.case)
+            raise DataError(
+                f"there must be a node {number}", case=self.case, remedy="load the page again"
+            )
         return self.pieces[number]
 
     def _keep(self, box: Place) -> None:

@@ -91,7 +91,9 @@ class Embeddings:
         names = [row["case"] for row in cases.rows]
         if case not in names:
             raise DataError(
-                f"the case must have an embedding{did_you_mean(case, names)}", case=case
+                f"the case must have an embedding{did_you_mean(case, names)}",
+                case=case,
+                remedy="embed a store that holds it",
             )
         return cases.nearest([names.index(case)], most)[0]
 

@@ -132,7 +132,7 @@ def read_segmentation(path: str | Path, case: str | None = None) -> Segmentation
     """
     slicerio = _library(path)
     if not Path(path).is_file():
-        raise DataError("no such file", case=case, file=path)
+        raise DataError("no such file", case=case, file=path, remedy="check the path")
     try:
         found = slicerio.read_segmentation(str(path))
         layers, grid = _arrays(found)

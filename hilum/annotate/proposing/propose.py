@@ -145,16 +145,18 @@ def _cases(manifest: Path, plan: str | Path | None, say: Callable[[str], None]) 
                 "the manifest must have every patient of the plan",
                 file=manifest,
                 found=f"none called {', '.join(missing[:5])}",
+                remedy="plan again on a store of this manifest",
             )
         if wrong := [name for name in names if name in tested]:
             raise DataError(
                 "no patient that tests may get proposals: the test would judge the network by them",
                 file=plan,
                 found=", ".join(wrong[:5]),
+                remedy="plan again with the split of the manifest",
             )
         cases = [case for name in names for case in every if case.patient == name]
     if not cases:
-        raise DataError("there must be a case to propose for", file=manifest, found="none")
+        raise DataError("there must be a case to propose for", file=manifest, remedy="add cases")
     return cases
 
 

@@ -74,7 +74,11 @@ def read_proposal(folder: Path) -> Proposal:
         DataError: If the folder holds no proposal.
     """
     if not (folder / NAME).is_file():
-        raise DataError(f"a folder of a proposal must hold {NAME}", file=folder)
+        raise DataError(
+            f"a folder of a proposal must hold {NAME}",
+            file=folder,
+            remedy="give the folder that `hilum annotate propose` wrote",
+        )
     about = read_json(folder / NAME)
     try:
         names = tuple(about.pop("names"))

@@ -52,7 +52,7 @@ def match(folder: Path, proposals: Mapping[str, Proposal]) -> Found:
         DataError: If the folder does not exist.
     """
     if not folder.is_dir():
-        raise DataError("no such folder of corrected masks", file=folder)
+        raise DataError("no such folder of corrected masks", file=folder, remedy="check the path")
     scans = {scan: case for case, one in proposals.items() for scan in one.scans.values()}
     found, beside = Found(), dict[Path, str]()
     files: Files = {}

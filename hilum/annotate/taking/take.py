@@ -154,7 +154,7 @@ def _check_confirm(confirm: Collection[str], known: Mapping[str, Proposal]) -> N
     for case in confirm:
         if case not in known:
             raise DataError(f"a confirmed case must have proposals{did_you_mean(case, known)}",
-                            case=case)  # fmt: skip
+                            case=case, remedy="name a case of the proposals")  # fmt: skip
 
 
 def _case(cases: Mapping[str, Case], case: str, manifest: Path) -> Case:
@@ -171,6 +171,7 @@ def _case(cases: Mapping[str, Case], case: str, manifest: Path) -> Case:
             "the network by its own contours",
             case=case,
             file=manifest,
+            remedy="remove its mask from the folder",
         )
     return cases[case]
 

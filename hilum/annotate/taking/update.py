@@ -35,7 +35,11 @@ def check_store(store: str | Path, cases: Mapping[str, Case]) -> None:
             "it yourself",
         )
     if not (held.path / "prepare.json").is_file():
-        raise StoreError("a store must say how it was prepared", file=held.path / "prepare.json")
+        raise StoreError(
+            "a store must say how it was prepared",
+            file=held.path / "prepare.json",
+            remedy="prepare the manifest again into a new store",
+        )
 
 
 def update(

@@ -58,7 +58,9 @@ def check_rater(rater: str) -> str:
     """Return the name of a rater, or raise an error if it cannot name a folder."""
     if not PLAIN.fullmatch(rater):
         raise SettingsError(
-            "a rater must have a name of letters, digits, spaces, . - and _", found=repr(rater)
+            "a rater must have a name of letters, digits, spaces, . - and _",
+            found=repr(rater),
+            remedy="as in --rater 'A. Example'",
         )
     return check_id(rater)
 
@@ -74,7 +76,10 @@ def versions(labels: Path) -> Iterator[Version]:
             yield Version(**read_json(file))
         except TypeError as error:
             raise DataError(
-                "what is said of a label must be as it was written", file=file, found=error
+                "what is said of a label must be as it was written",
+                file=file,
+                found=error,
+                remedy="restore the file from a backup, or remove that version",
             ) from None
 
 

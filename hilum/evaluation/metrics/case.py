@@ -55,6 +55,7 @@ def case_metrics(
         raise DataError(
             "prediction and reference must have one shape",
             found=f"{prediction.shape} and {reference.shape}",
+            remedy="resample the prediction to the grid of the reference",
         )
     settings = settings or validate(EvaluationSettings, {})
     tolerance_mm = settings.tolerance_mm

@@ -147,7 +147,12 @@ class NodeRecord:
         values = {name: row[key] for key, name in names.items() if key in row}
         place = tuple(float(v) for v in values["centroid_mm"])
         if len(place) != 3 or not all(map(math.isfinite, place)):
-            raise DataError("a centroid must be three numbers", file=file, found=f"{place}")
+            raise DataError(
+                "a centroid must be three numbers",
+                file=file,
+                found=f"{place}",
+                remedy="predict again, which writes it",
+            )
         return NodeRecord(**{**values, "centroid_mm": place})
 
 
@@ -183,7 +188,11 @@ def read_nodes(file: str | Path) -> list[NodeRecord]:
     """
     rows = read_json(Path(file))
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise DataError("a node table must be a list of rows", file=file)
+        raise DataError(
+            "a node table must be a list of rows",
+            file=file,
+            remedy="predict again, which writes it",
+        )
     return [NodeRecord.from_row(row, file) for row in rows]
 
 

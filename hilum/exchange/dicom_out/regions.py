@@ -70,7 +70,9 @@ def regions(
         int32 `[D, H, W]` with the number of each region, and the regions in order.
     """
     if segments not in ("nodes", "classes"):
-        raise SettingsError("segments must be nodes or classes", found=repr(segments))
+        raise SettingsError(
+            "segments must be nodes or classes", found=repr(segments), remedy="choose one of them"
+        )
     found = _nodes(mask, grid) if segments == "nodes" else _classes(mask)
     labels = np.zeros(mask.shape, np.int32)
     rows: list[Region] = []

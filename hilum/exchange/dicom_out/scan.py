@@ -124,13 +124,16 @@ def completed(headers: Sequence[Dataset]) -> list[Dataset]:
 def _check_mask(mask: np.ndarray, grid: Grid) -> None:
     if mask.shape != grid.shape:
         raise DataError(
-            "a mask must have the shape of its grid", found=f"{mask.shape} and {grid.shape}"
+            "a mask must have the shape of its grid",
+            found=f"{mask.shape} and {grid.shape}",
+            remedy="give the grid of this very mask",
         )
     low, high = (int(mask.min()), int(mask.max())) if mask.size else (0, 0)
     if mask.dtype.kind not in "biu" or low < 0 or high > IGNORE:
         raise DataError(
             "a mask must hold whole numbers from 0 to 255",
             found=f"{mask.dtype} from {low} to {high}",
+            remedy="save classes as uint8",
         )
     if not ((mask != 0) & (mask != IGNORE)).any():
         raise DataError(
@@ -152,6 +155,7 @@ def _candidates(folder: Path, uid: str | None) -> list[Series]:
                 f"the folder must hold series {uid}",
                 file=folder,
                 found=found or "no DICOM series",
+                remedy="give the folder of the scan that was predicted",
             )
         return named
     ct = [one for one in volumes if one.kind == "CT" and one.places.size and not _scout(one)]

@@ -123,7 +123,7 @@ def locate(name: str | Path, *, revision: str | None = None, network: bool = Fal
         return Path(name)
     text = str(name)
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1:
-        raise CheckpointError("no such folder", file=text)
+        raise CheckpointError("no such folder", file=text, remedy="check the path")
     check_repo(text)
     by_hand = place_of(text)
     if by_hand.is_dir():

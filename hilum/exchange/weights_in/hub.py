@@ -159,7 +159,9 @@ def check_repo(repo: str) -> None:
             raise ValueError(repo)
     except ValueError:
         raise CheckpointError(
-            "a name on the hub must be written owner/name", found=repr(repo)
+            "a name on the hub must be written owner/name",
+            found=repr(repo),
+            remedy="as in timm/resnet50.a1_in1k",
         ) from None
 
 

@@ -102,7 +102,9 @@ def import_weights(
     """
     check_channels(channels)
     if not modalities or len(set(modalities)) != len(modalities):
-        raise SettingsError("modalities must be named, each once", found=list(modalities))
+        raise SettingsError(
+            "modalities must be named, each once", found=list(modalities), remedy="as in ct,pet"
+        )
     for name in modalities:
         modality(name)
     if spacing is not None and (len(spacing) != 3 or min(spacing) <= 0):

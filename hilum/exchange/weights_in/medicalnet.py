@@ -56,6 +56,7 @@ class MedicalnetSource(WeightSource):
                 "the ResNet must have 10, 18, 34, 50, 101, 152 or 200 layers",
                 file=foreign.path,
                 found=f"stages of {counts} {'bottlenecks' if deep else 'blocks'}",
+                remedy="give one of MedicalNet's own files",
             )
         recipe = Recipe({"name": "resnet3d", "layers": layers}, weights, unused, fresh=("fine.",))
         recipe.pretext, recipe.patch = "supervised segmentation (MedicalNet)", (64, 64, 64)

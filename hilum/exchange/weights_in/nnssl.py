@@ -63,6 +63,7 @@ class NnsslSource(WeightSource):
                 "nnssl's network must be a residual or plain encoder or a Primus",
                 file=foreign.path,
                 found=plan.get("architecture_plans", {}).get("arch_class_name", "unknown names"),
+                remedy="import an encoder of one of these",
             )
         if not plan:
             recipe.notes.append("no adaptation plan in the file: strides and patch are the usual")

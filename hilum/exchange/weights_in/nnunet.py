@@ -47,6 +47,7 @@ class NnunetSource(WeightSource):
                 "Swin UNETR",
                 file=foreign.path,
                 found=f"names such as {next(iter(foreign.tensors))}",
+                remedy="import weights of one of these",
             )
         weights, rest = encoder_weights(foreign.tensors)
         whole, unused = whole_of({name: foreign.tensors[name] for name in rest}, classes)

@@ -69,7 +69,9 @@ def _by_rules(
         return renamed(foreign.tensors, list(rules.items()))
     except (re.error, IndexError) as error:
         raise CheckpointError(
-            "rename must be regular expressions and replacements", found=error
+            "rename must be regular expressions and replacements",
+            found=error,
+            remedy="as in {'^model.': ''}",
         ) from None
 
 

@@ -86,7 +86,7 @@ def read_foreign(path: str | Path, sha256: str | None = None) -> ForeignFile:
     path = Path(path)
     file = _weights_of(path) if path.is_dir() else path
     if not file.is_file():
-        raise CheckpointError("no such weights file", file=path)
+        raise CheckpointError("no such weights file", file=path, remedy="check the path")
     digest = _digest(file)
     if sha256 is not None and digest != sha256.lower().removeprefix("sha256:"):
         raise CheckpointError(
@@ -205,7 +205,9 @@ def _config_beside(file: Path) -> dict[str, Any]:
     try:
         return {"config": json_of(config.read_bytes())}
     except PlainError as error:
-        raise CheckpointError("config.json must be JSON", file=config, found=error) from None
+        raise CheckpointError(
+            "config.json must be JSON", file=config, found=error, remedy="download the folder again"
+        ) from None
 
 
 def _find_group(
@@ -214,7 +216,10 @@ def _find_group(
     """Return the network's tensors, their key, the rest, and the other groups with their sizes."""
     if not isinstance(content, Mapping):
         raise CheckpointError(
-            "the file must hold tensors by name", file=file, found=type(content).__name__
+            "the file must hold tensors by name",
+            file=file,
+            found=type(content).__name__,
+            remedy="save the state dict of the network alone",
         )
     flat = _tensors_in(content)
     groups = {
@@ -236,6 +241,7 @@ def _find_group(
             "the file must hold tensors by name",
             file=file,
             found=f"the keys {', '.join(map(str, list(content)[:5])) or 'none'}",
+            remedy="save the state dict of the network alone",
         )
     rest |= {key: value for key, value in content.get(name, {}).items() if key not in chosen}
     return chosen, name, rest, {key: len(group) for key, group in groups.items() if key != name}

@@ -64,12 +64,14 @@ def residual_architecture(
             "the file must hold every stage of the encoder",
             file=foreign.path,
             found=f"stages {sorted(blocks)}",
+            remedy="give the whole checkpoint, not a part of it",
         )
     if any(".blocks.0.conv3." in name for name in weights):
         raise CheckpointError(
             "residual blocks must have two convolutions",
             file=foreign.path,
             found="bottleneck blocks",
+            remedy="import a network of basic blocks",
         )
     features = [
         int(weights[f"inner.stages.{stage}.blocks.0.conv1.conv.weight"].shape[0])
@@ -98,6 +100,7 @@ def plain_architecture(
             "the file must hold every stage of the encoder",
             file=foreign.path,
             found=f"stages {sorted(found)}",
+            remedy="give the whole checkpoint, not a part of it",
         )
     features = [
         int(weights[f"inner.stages.{stage}.0.convs.0.conv.weight"].shape[0])

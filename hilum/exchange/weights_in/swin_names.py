@@ -88,6 +88,7 @@ def swin_recipe(foreign: ForeignFile, outputs: Sequence[Output] = ()) -> Recipe:
             "the file must hold the four stages of a Swin transformer",
             file=foreign.path,
             found=f"stages {sorted(blocks)}",
+            remedy="give the whole checkpoint, not a part of it",
         )
     tables = {s: _table(foreign, weights, s) for s in blocks}
     embed = weights[f"inner.{EMBED}"]
@@ -146,5 +147,6 @@ def _table(foreign: ForeignFile, weights: Mapping[str, Tensor], stage: int) -> T
             "the file must hold the tables of relative positions",
             file=foreign.path,
             found=f"none for stage {stage}",
+            remedy="give the whole checkpoint, not a part of it",
         )
     return weights[name]

@@ -51,12 +51,19 @@ class TransformersHubSource(WeightSource):
         kind = str(config.get("model_type"))
         if kind not in KNOWN:
             raise CheckpointError(
-                f"the model must be one of {', '.join(KNOWN)}", file=foreign.path, found=kind
+                f"the model must be one of {', '.join(KNOWN)}",
+                file=foreign.path,
+                found=kind,
+                remedy="choose a model of one of these",
             )
         if kind in SLICED:
             recipe = _sliced(foreign, kind, config, request)
         elif not config.get("hidden_size"):
-            raise CheckpointError("config.json must say hidden_size", file=foreign.path)
+            raise CheckpointError(
+                "config.json must say hidden_size",
+                file=foreign.path,
+                remedy="download the folder again",
+            )
         else:
             recipe = (_dinov2 if kind == "dinov2" else _videomae)(foreign, config)
             recipe.colours = config.get("num_channels", 3) == 3

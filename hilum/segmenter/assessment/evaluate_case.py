@@ -204,6 +204,9 @@ def _with_places(case: Case, settings: EvaluationSettings) -> Case | None:
     masks = masks_in(folder, what="station mask")
     if case.id not in masks:
         raise DataError(
-            "the folder of station masks must have one of every case", case=case.id, file=folder
+            "the folder of station masks must have one of every case",
+            case=case.id,
+            file=folder,
+            remedy="add its mask, or leave the stations out",
         )
     return replace(case, anatomy=masks[case.id])

@@ -26,7 +26,10 @@ def labelled_cases(manifest: Path, names: Sequence[str] | None = None) -> list[C
     unknown = set(names or ()) - {case.id for case in cases}
     if unknown:
         raise DataError(
-            "the manifest must hold the case", case=", ".join(sorted(unknown)), file=manifest
+            "the manifest must hold the case",
+            case=", ".join(sorted(unknown)),
+            file=manifest,
+            remedy="add it, or remove its mask",
         )
     chosen = [c for c in cases if c.labelled and (names is None or c.id in names)]
     if not chosen:

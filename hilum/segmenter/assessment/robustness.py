@@ -88,6 +88,7 @@ def _robustness(
             f"the matrix needs a labelled case with {rows[0].condition}",
             file=store.path,
             found=f"none in {len(ids)}",
+            remedy="name cases that have these modalities: cases=[...]",
         )
     patients = {name: store.rows[name]["patient"] for name in ids}
     table = [_line(row, rows[0], patients, settings.seed) for row in rows if row.cases]
@@ -123,6 +124,7 @@ def cases_to_measure(
             "the matrix needs labelled cases of the store, that did not train the segmenter",
             file=store.path,
             found=", ".join(unknown) or "none",
+            remedy="name other cases: cases=[...]",
         )
     for name in chosen:
         if name in seen:

@@ -60,6 +60,7 @@ def changed_modality(settings: RobustnessSettings, modalities: Sequence[str]) ->
                 f"moved must be one of {', '.join(modalities)}"
                 f"{did_you_mean(settings.moved, modalities)}",
                 found=repr(settings.moved),
+                remedy="choose one of these",
             )
         return settings.moved
     return next((m for m in modalities if modality(m).unit == "SUV"), modalities[-1])

@@ -221,14 +221,20 @@ def _choosing(
     tested = seen_cases(tested_by(folder) or nobody, store, store.ids)
     for name in names:
         if name not in store.rows:
-            raise DataError(f"the store has no case {name}{did_you_mean(name, store.ids)}")
+            raise DataError(
+                f"the store has no case {name}{did_you_mean(name, store.ids)}",
+                remedy="name cases of the store with --case",
+            )
         row = store.rows[name]
         patient = row["patient"]
         tests = {store.rows[c]["patient"] for c in split.get("test", ()) if c in store.rows}
         learns = {store.rows[c]["patient"] for c in trained if c in store.rows}
         if not row["labelled"] or not complete(store, name):
             raise DataError(
-                "a case that chooses must have a label of every class", case=name, file=store.path
+                "a case that chooses must have a label of every class",
+                case=name,
+                file=store.path,
+                remedy="name fully labelled cases with --case",
             )
         spared = row.get("split") == "test" and not split
         if patient in tests or name in tested or spared:

@@ -181,7 +181,10 @@ def _choosing(folder: Path, store: CaseStore, asked: Sequence[str] | None) -> li
         return [n for n in names if store.rows[n]["patient"] not in out | taught]
     for name in asked:
         if name not in store.rows:
-            raise DataError(f"the store has no case {name}{did_you_mean(name, store.ids)}")
+            raise DataError(
+                f"the store has no case {name}{did_you_mean(name, store.ids)}",
+                remedy="name cases of the store with --case",
+            )
         for patients, what in ((out, "tests"), (taught, "trained or validated")):
             if store.rows[name]["patient"] in patients:
                 raise DataError(

@@ -43,7 +43,12 @@ def key_of(case: Case, identity: str, settings: PredictSettings) -> str:
     used = {name: file for name, file in case.files.items() if name != "label"}
     for name, file in used.items():
         if not file.is_file():
-            raise DataError(f"no such {name} file", case=case.id, file=file)
+            raise DataError(
+                f"no such {name} file",
+                case=case.id,
+                file=file,
+                remedy="mend the path in the manifest",
+            )
     files = {name: hash_of_file(file) for name, file in used.items()}
     inference = settings.inference.model_dump()
     how = [settings.modalities, inference, settings.precision, settings.uncertainty]

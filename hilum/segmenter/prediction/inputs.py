@@ -112,7 +112,7 @@ def find_cases(
             file=path,
             remedy="give it by its modality: --ct FILE, --pet FILE, --modality mr_t1=FILE",
         )
-    raise DataError("no such file or folder", file=path)
+    raise DataError("no such file or folder", file=path, remedy="check the path")
 
 
 def _of_files(volumes: dict[str, Path], model: Predictor) -> Case:

@@ -156,11 +156,15 @@ def named_scans(
     """Return scans by modality: those without a name in the order of the modalities."""
     if len(scans) > len(modalities):
         raise SettingsError(
-            f"there may be a scan for each of {', '.join(modalities)}", found=f"{len(scans)} scans"
+            f"there may be a scan for each of {', '.join(modalities)}",
+            found=f"{len(scans)} scans",
+            remedy="leave the others out",
         )
     found = dict(zip(modalities, scans, strict=False))
     if twice := found.keys() & named.keys():
-        raise SettingsError(f"there may be one scan for {min(twice)}", found="two")
+        raise SettingsError(
+            f"there may be one scan for {min(twice)}", found="two", remedy="leave one of them out"
+        )
     return {name: scan for name, scan in (found | dict(named)).items() if scan is not None}
 
 
@@ -179,7 +183,7 @@ def check_uncertainty(
 def check_known(model: Predictor, scans: Mapping[str, object]) -> None:
     """Raise an error if there is no scan, or one of a modality that the model never saw."""
     if not scans:
-        raise DataError("a case needs at least one volume")
+        raise DataError("a case needs at least one volume", remedy="give its CT or PET")
     for name, scan in scans.items():
         modality(name)
         if name not in wanted(model):

@@ -89,7 +89,7 @@ def gallery(folder: str | Path, manifest: str | Path | None = None) -> Gallery:
     """Return the cases to show; none is read yet."""
     place = Path(folder)
     if not place.is_dir():
-        raise DataError("no such folder", file=place)
+        raise DataError("no such folder", file=place, remedy="check the path")
     known = {case.id: case for case in read_manifest(manifest)} if manifest else {}
     found = dict(_found(place, known))
     if not found:
@@ -185,7 +185,9 @@ def _of_report(report: Path) -> Case:
     """Return the case that a report of `hilum predict` names, with the scans where they are now."""
     about = read_json(report)
     if not isinstance(about, dict) or not isinstance(about.get("inputs"), dict):
-        raise DataError("a report must name its scans", file=report)
+        raise DataError(
+            "a report must name its scans", file=report, remedy="predict again, which writes it"
+        )
     volumes = {name: _where(Path(file), report) for name, file in about["inputs"].items()}
     return Case(str(about.get("case", report.name)), str(about.get("patient", "")), volumes)
 

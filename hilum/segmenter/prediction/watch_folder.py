@@ -52,7 +52,7 @@ def watch(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError("no such folder to watch", file=folder)
+        raise DataError("no such folder to watch", file=folder, remedy="make it first")
     skip = {path.resolve() for path in ignore}
     known: dict[Path, _Entry] = {}
     count = 0

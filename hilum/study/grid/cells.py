@@ -169,7 +169,11 @@ def resolve(cell: Cell, cls: type[S], tracking: dict[str, Any]) -> S:
 def _pretraining_cell(plan: _Plan, levels: dict[str, Any], pretrain: Any) -> Cell:
     study = plan.study
     if not isinstance(pretrain, dict):
-        raise SettingsError("pretrain must hold settings of `hilum pretrain`", found=repr(pretrain))
+        raise SettingsError(
+            "pretrain must hold settings of `hilum pretrain`",
+            found=repr(pretrain),
+            remedy="as in pretrain: {task: {name: simmim}}",
+        )
     settings = _nested({"store": study.store, **study.pretrain, **pretrain})
     chose = {
         name: level
@@ -228,7 +232,10 @@ def _nested(flat: dict[str, Any]) -> dict[str, Any]:
         for group in groups:
             here = here.setdefault(group, {})
             if not isinstance(here, dict):
-                raise SettingsError(f"{key}: {group} is no group of settings")
+                raise SettingsError(
+                    f"{key}: {group} is no group of settings",
+                    remedy="name the group itself, or another key",
+                )
         if isinstance(value, dict) and isinstance(here.get(last), dict):
             here[last] = merge(here[last], value)
         else:

@@ -145,9 +145,13 @@ def _check(
 ) -> None:
     for folder in (first, second):
         if not folder.is_dir():
-            raise DataError("no such folder of masks", file=folder)
+            raise DataError("no such folder of masks", file=folder, remedy="check the path")
     if first.resolve() == second.resolve():
-        raise SettingsError("the two folders of masks must differ", found=f"{first} twice")
+        raise SettingsError(
+            "the two folders of masks must differ",
+            found=f"{first} twice",
+            remedy="give two predictions of the same cases",
+        )
     masks = (first.resolve(), second.resolve())
     for place in (out, *(out / name for name in names)):
         if place.resolve() in masks:
@@ -163,7 +167,9 @@ def _check(
             remedy="name them, as in --names one,two",
         )
     if not margin > 0:
-        raise SettingsError("margin must be above 0", found=f"{margin:g}")
+        raise SettingsError(
+            "margin must be above 0", found=f"{margin:g}", remedy="as in --margin 0.02"
+        )
 
 
 def _check_metrics(metrics: Sequence[str], tolerance_mm: float) -> None:
@@ -180,7 +186,7 @@ def _check_metrics(metrics: Sequence[str], tolerance_mm: float) -> None:
                 remedy=f"set tolerance_mm={metric.split('_')[-1][:-2]}" if other else "",
             )
     if not metrics:
-        raise SettingsError("metrics must not be empty")
+        raise SettingsError("metrics must not be empty", remedy="name one, such as dice")
 
 
 def _check_cases(manifest: Path, *folders: Path) -> None:

@@ -106,16 +106,23 @@ def _of_levels(study: StudySettings, cells: Sequence[Cell], levels: Sequence[str
     for name in wanted:
         if name not in study.factors:
             raise SettingsError(
-                f"{name!r} must be a factor of the study{did_you_mean(name, study.factors)}"
+                f"{name!r} must be a factor of the study{did_you_mean(name, study.factors)}",
+                remedy="name a factor of the study file",
             )
     if missing := [name for name in study.factors if name not in wanted]:
         raise SettingsError(
-            "a cell needs its key or a level of every factor", found=f"no {', '.join(missing)}"
+            "a cell needs its key or a level of every factor",
+            found=f"no {', '.join(missing)}",
+            remedy="give a level of each, or --key",
         )
     for name, level in wanted.items():
         known = [str(one) for one in study.factors[name]]
         if level not in known:
-            raise SettingsError(f"{name} must be one of {', '.join(known)}", found=level)
+            raise SettingsError(
+                f"{name} must be one of {', '.join(known)}",
+                found=level,
+                remedy="name a level of the study file",
+            )
     for cell in cells:
         own = {name: str(level) for name, level in cell.levels.items()}
         if cell.stage == "finetune" and own == wanted:

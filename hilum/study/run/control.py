@@ -48,7 +48,11 @@ def logs(cells: Sequence[Cell], name: str = "", lines: int = 40) -> list[str]:
     """
     found = [c for c in (find(cells, name) if name else cells) if _log(c).exists()]
     if not found:
-        raise UserError("a cell must have run before it has a log", found=f"none of {name!r}")
+        raise UserError(
+            "a cell must have run before it has a log",
+            found=f"none of {name!r}",
+            remedy="`hilum study status` shows who has run",
+        )
     if name and len(found) > 1:
         some = ", ".join(repr(cell.name) for cell in found[:4])
         raise UserError("the name must fit one cell", found=some, remedy="give more of it")

@@ -33,6 +33,8 @@ def engine(name: str) -> Callable[[Order], object]:
     if name not in ENGINES:
         known = ["local", *ENGINES]
         raise SettingsError(
-            f"the engine must be one of {', '.join(known)}{did_you_mean(name, known)}", found=name
+            f"the engine must be one of {', '.join(known)}{did_you_mean(name, known)}",
+            found=name,
+            remedy="choose one of these",
         )
     return ENGINES[name]
