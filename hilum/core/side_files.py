@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
-from annotated_types import Ge
+from annotated_types import Ge, Len
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
@@ -119,6 +119,18 @@ class InputsFile(TypedDict):
     hashes: dict[str, str]
 
 
+class EmbeddingsFile(TypedDict):
+    """`embeddings.json` of `hilum embed`: network, hashes of weights and store, settings."""
+
+    __pydantic_config__ = _ANY  # pyright: ignore[reportGeneralTypeIssues]
+    folder: str
+    weights: str
+    store: str
+    settings: dict[str, Any]
+    modalities: Names
+    window: Annotated[list[Annotated[int, Ge(1)]], Len(3, 3)]
+
+
 AGAIN = "copy the folder again, or make it again in a new one"
 
 SHAPES: dict[str, tuple[Any, str, str]] = {
@@ -132,6 +144,7 @@ SHAPES: dict[str, tuple[Any, str, str]] = {
     "jobs.json": (list[Job], "the jobs of a study", "remove it when no job is in the queue"),
     "inputs.json": (InputsFile, "the inputs of a case", "remove it: files are hashed again"),
     "calibration.json": (dict[str, dict[str, Any]], "a calibration", "remove it"),
+    "embeddings.json": (EmbeddingsFile, "embeddings", "make them again with `hilum embed`"),
     "pictures.json": (Names, "an index of pictures", "remove it with the pictures beside it"),
 }
 """Type, meaning and remedy of each file by its name."""

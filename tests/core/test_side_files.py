@@ -31,6 +31,10 @@ SOUND: dict[str, Any] = {
     "jobs.json": [{"id": "12"}],
     "inputs.json": {"seen": {"ct": ["ct.nii.gz", 10, 20]}, "hashes": {"ct": "ab"}},
     "calibration.json": {"pretrain": {"seconds": 1}},
+    "embeddings.json": {
+        "folder": "run", "weights": "ab", "store": "cd", "settings": {}, "modalities": ["ct"],
+        "window": [8, 8, 8],
+    },
     "pictures.json": ["a.png"],
 }  # fmt: skip
 WRONG: tuple[Any, ...] = ("three", -1, [1], {"x": 1}, True, None, float("nan"))

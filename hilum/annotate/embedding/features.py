@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,21 @@ class EncoderFeatures(Features):
         return [self.encoder(image)]
 
 
+class _Enough(Exception):  # noqa: N818 - ends a pass, and is no error
+    """Every decoder has what it reads."""
+
+
 class SegmenterFeatures(Features):
     """What the decoders of a segmenter read: its features after fusion. Final.
 
     Fusion is a part of what was learned, and only the strategy knows how its encoders are called;
-    so the whole network runs, and what reaches each decoder is kept.
+    so the network runs as it is, until every decoder has been given what it reads. What comes after
+    is not computed: decoders at full resolution are half of a network's time.
     """
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
-        self.segmenter, self.read = segmenter, list[Pyramid]()
+        self.segmenter, self.read, self.passes = segmenter, list[Pyramid](), 0
         config = segmenter.config
         self.modalities, self.zscored = config.modalities, config.zscored
         self.patch, self.spacing = config.patch, config.spacing
@@ -82,15 +88,20 @@ class SegmenterFeatures(Features):
             have = torch.ones(1, len(self.modalities), dtype=torch.bool)
             found = self(torch.zeros(1, len(self.modalities), *self.patch), have)
         self.dimensions = sum(level.shape[1] for pyramid in found for level in pyramid)
+        # A strategy may call one decoder several times: a whole pass has told how often.
+        self.passes = len(found)
 
     def forward(self, image: Tensor, available: Tensor) -> list[Pyramid]:
         """Return the pyramid that each decoder reads."""
         self.read.clear()
-        self.segmenter(image, available)
+        with suppress(_Enough):
+            self.segmenter(image, available)
         return list(self.read)
 
     def _keep(self, decoder: nn.Module, inputs: Sequence[Any]) -> None:
         self.read.append(list(inputs[0]))
+        if len(self.read) == self.passes:
+            raise _Enough
 
 
 def read_features(folder: str | Path) -> Features:

@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from hilum.core.errors import DataError, did_you_mean
-from hilum.core.files import atomic_path, read_object, write_array, write_json
+from hilum.core.files import atomic_path, write_array, write_json
+from hilum.core.side_files import read_side
 
 Kind = Literal["case", "patch", "node", "background"]
 COLUMNS = (
@@ -127,6 +128,7 @@ class Embeddings:
 
         Raises:
             DataError: If files are missing, or do not belong together.
+            UserError: If `embeddings.json` is missing or damaged.
         """
         place = Path(folder)
         try:
@@ -152,7 +154,7 @@ class Embeddings:
                 found=f"{len(vectors)} and {len(rows)}",
                 remedy="copy the whole folder again, or make it again with `hilum embed`",
             )
-        return cls(vectors, rows, read_object(place / "embeddings.json"))
+        return cls(vectors, rows, read_side(place / "embeddings.json"))
 
 
 def units(vectors: np.ndarray) -> np.ndarray:

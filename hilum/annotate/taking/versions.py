@@ -6,17 +6,53 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
+from annotated_types import Ge
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
 
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import read_json, write_json
 from hilum.core.geometry import Grid
+from hilum.core.plain import check_shape
+from hilum.core.side_files import Count, Number
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.manifest import check_id
 
 PLAIN = re.compile(r"[\w.-]+( [\w.-]+)*")
+AGAIN = "restore the file from a backup, or remove that version"
+
+
+class ChangesFile(TypedDict):
+    """What a labeller changed, as `changes` found it."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # pyright: ignore[reportGeneralTypeIssues]
+    added: Count
+    removed: Count
+    redrawn: Count
+    kept: Count
+    dice: Number
+    before_ml: Number
+    after_ml: Number
+
+
+class VersionFile(TypedDict):
+    """`<number>.json` next to a label that was taken."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # pyright: ignore[reportGeneralTypeIssues]
+    case: str
+    rater: str
+    number: Annotated[int, Ge(1)]
+    when: str
+    source: dict[str, str]
+    matched: str
+    proposal: dict[str, Any]
+    changes: ChangesFile
+    unknown_ml: Number
+    statuses: NotRequired[dict[str, str]]
+    round: NotRequired[Annotated[int, Ge(1)]]
 
 
 @dataclass(frozen=True)
@@ -72,15 +108,9 @@ def versions(labels: Path) -> Iterator[Version]:
         DataError: If what is said of one is damaged.
     """
     for file in sorted(labels.glob("*/*/*.json"), key=_order):
-        try:
-            yield Version(**read_json(file))
-        except TypeError as error:
-            raise DataError(
-                "what is said of a label must be as it was written",
-                file=file,
-                found=error,
-                remedy="restore the file from a backup, or remove that version",
-            ) from None
+        about = read_json(file)
+        check_shape(about, VersionFile, file=file, what="a version", remedy=AGAIN, error=DataError)
+        yield Version(**about)
 
 
 def next_number(labels: Path, case: str, rater: str) -> int:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import hilum
 from hilum.annotate.embedding import embed as place
 from hilum.annotate.embedding.embed import embeddings_of
-from hilum.annotate.embedding.features import Features, read_features
+from hilum.annotate.embedding.features import Features, SegmenterFeatures, read_features
 from hilum.annotate.embedding.pooling import pooled
 from hilum.annotate.embedding.settings import EmbedSettings
 from hilum.cli.app import app
@@ -139,6 +139,37 @@ def test_a_segmenter_gives_what_its_decoders_read(
     )
     decoders = 2 if fusion == "late" else 1
     assert found.vectors.shape[1] == network.dimensions == decoders * 24
+
+
+@pytest.mark.parametrize("fusion", sorted(FUSION))
+@pytest.mark.parametrize("have", [[True, True], [True, False], [False, True]])
+def test_features_are_those_of_a_whole_pass_that_is_not_made(
+    fusion: str, have: list[bool], config: Callable[..., SegmenterConfig], tmp_path: Path
+) -> None:
+    if fusion == "single" and not have[1]:
+        pytest.skip("it reads PET alone")
+    segmenter = Segmenter(config(fusion=FUSION[fusion])).eval()
+    network = read_features(segmenter.save(tmp_path / "segmenter"))
+    assert isinstance(network, SegmenterFeatures)
+    read: list[list[Tensor]] = []
+    ended: list[int] = []
+    for decoder in segmenter.decoders.values():
+        decoder.register_forward_pre_hook(lambda _, inputs: read.append(list(inputs[0])))
+    for decoder in network.segmenter.decoders.values():
+        decoder.register_forward_hook(lambda *_: ended.append(1))
+    torch.manual_seed(0)
+    present = torch.tensor([have])
+    image = torch.rand(1, 2, 8, 12, 16) * present[..., None, None, None]
+    with torch.inference_mode():
+        segmenter(image, present)
+        found = network(image, present)
+        again = network(image, present)
+    assert len(found) == len(read) > 0
+    for one, other, twice in zip(found, read, again, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(one, twice, strict=True))
+    # The last decoder never ends; of late fusion the first one has, to reach the second.
+    assert len(ended) <= 2 * (len(network.segmenter.decoders) - 1)
 
 
 def test_the_command_writes_vectors_a_table_and_a_page_and_ranks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,13 @@ from sklearn.decomposition import PCA
 
 from hilum.annotate.embedding.projection import principal
 from hilum.annotate.embedding.table import COLUMNS, Embeddings
-from hilum.core.errors import DataError
+from hilum.core.errors import DataError, UserError
 from hilum.evaluation.charts.groups import groups
+
+ABOUT: dict[str, Any] = {
+    **{"folder": "run", "weights": "ab", "store": "cd", "settings": {}},
+    **{"modalities": ["ct", "pet"], "window": [8, 8, 8]},
+}
 
 
 def row(name: str, **more: Any) -> dict[str, Any]:
@@ -24,7 +30,7 @@ def row(name: str, **more: Any) -> dict[str, Any]:
 
 def some(n: int = 6, c: int = 4) -> Embeddings:
     vectors = np.random.default_rng(0).normal(size=(n, c)).astype(np.float32)
-    return Embeddings(vectors, [row(f"p{i}") for i in range(n)], {"folder": "x"})
+    return Embeddings(vectors, [row(f"p{i}") for i in range(n)], dict(ABOUT))
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
@@ -104,3 +110,17 @@ def test_a_map_draws_each_point_once_and_escapes_names() -> None:
     assert drawn.count('r="4.5"') == 3
     assert "a&lt;b" in drawn
     assert groups({}, "t") == ""
+
+
+def test_what_is_said_of_embeddings_has_types(tmp_path: Path) -> None:
+    some().save(tmp_path)
+    assert Embeddings.read(tmp_path).about == ABOUT
+    file = tmp_path / "embeddings.json"
+    for key, wrong in {"weights": 3, "modalities": "ct", "window": [8, 8], "settings": []}.items():
+        file.write_text(json.dumps(ABOUT | {key: wrong}))
+        with pytest.raises(UserError, match=f"embeddings.json: .* found {key}") as caught:
+            Embeddings.read(tmp_path)
+        assert "make them again with `hilum embed`" in str(caught.value)
+    file.unlink()
+    with pytest.raises(UserError, match="no such file"):
+        Embeddings.read(tmp_path)

@@ -30,6 +30,9 @@ from ..taking.conftest import Loop
 
 AMONG = "among=labelled"
 
+ABOUT = {"folder": "run", "weights": "ab", "store": "cd", "settings": {}, "modalities": ["ct"]}
+ABOUT["window"] = [8, 8, 8]
+
 
 def read(file: Path) -> list[dict[str, str]]:
     with file.open(newline="") as stream:
@@ -170,7 +173,7 @@ def test_whoever_is_like_a_patient_with_a_label_comes_last(
         for n, name in enumerate(places)
     ]
     vectors = np.array([[x, -x] for x in places.values()], np.float32)
-    folder = Embeddings(vectors, rows, {}).save(tmp_path / "embedded")
+    folder = Embeddings(vectors, rows, ABOUT).save(tmp_path / "embedded")
     (one,) = hilum.annotate.plan(
         loop.store, tmp_path / "plan.csv", labels=1, strategy=strategy, encoder=folder
     )
