@@ -11,7 +11,7 @@ import typer
 from hilum.core.errors import StoreError, UserError
 
 STORES = "Case store, or several as one pool: lung=FOLDER,neck=FOLDER"
-Stores = Annotated[str, typer.Argument(metavar="STORE", help=f"{STORES}.")]
+Stores = Annotated[str, typer.Argument(help=f"{STORES}.")]
 
 KeyValues = Annotated[
     list[str] | None,
