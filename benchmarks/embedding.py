@@ -2,7 +2,7 @@
 
     python benchmarks/embedding.py WORK
 
-Makes four phantoms in `WORK`, prepares them at 3 mm, and writes `results/embedding.json`. Embedding
+Makes two phantoms in `WORK`, prepares them at 3 mm, and writes `results/embedding.json`. Embedding
 sees each place of the body once, so what is equal to it is a prediction without overlap, by the
 same windows; the default prediction, whose windows overlap, is another row. Ratios are times of the
 prediction over those of the embedding: 1 is the speed of inference, above 1 is faster.
@@ -31,7 +31,7 @@ from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.inference.predict_case import predict_mask
 from hilum.segmenter.segmenter import Segmenter
 
-PATIENTS, SPACING, WINDOW = 4, (3.0, 3.0, 3.0), (48, 48, 48)
+PATIENTS, SPACING, WINDOW = 2, (3.0, 3.0, 3.0), (48, 48, 48)
 FUSIONS = ("early", "late")
 
 
