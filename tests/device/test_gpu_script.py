@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from ..warm import python
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
@@ -16,7 +17,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     # Nothing of a GPU that may be there: the trial is of the script.
     own = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-W", "ignore", str(SCRIPT), *words]
+    command = [python(), "-W", "ignore", str(SCRIPT), *words]
     return subprocess.run(command, env=own, capture_output=True, text=True, check=False)
 
 
