@@ -78,7 +78,7 @@ class Took(NamedTuple):
 def main() -> None:
     """Measure each size, the smallest first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("sizes", nargs="*", type=int, default=SIZES, help="numbers of cases")
+    parser.add_argument("sizes", nargs="*", type=int, default=SIZES, help="numbers; 0: none")
     parser.add_argument("--steps", type=int, default=200, help="of the pretraining")
     parser.add_argument(
         "--many", type=int, default=MANY, help="cases of the store to start on; 0: none"
@@ -97,7 +97,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         patients = [patient(folder / "made", number) for number in range(4)]
-        for size in sorted(given.sizes):
+        for size in sorted(set(given.sizes) - {0}):
             for name, took in flow(folder, patients, size, given.steps):
                 add(name, size, took)
         if given.many:

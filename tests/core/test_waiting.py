@@ -15,7 +15,7 @@ from hilum.core.waiting import BUSY, OURS, QUIET, SPIN, bound_waiting, waiting_l
 @pytest.mark.parametrize(("load", "turns"), [(0.1, QUIET), (0.9, QUIET), (1.1, BUSY), (9.0, BUSY)])
 def test_the_load_decides(monkeypatch: pytest.MonkeyPatch, load: float, turns: int) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(waiting, "_load", lambda: load)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 7.0, 0.0))  # of 1, 5 and 15 minutes
     monkeypatch.setattr(waiting, "_chosen", "")
     variables: dict[str, str] = {}
     bound_waiting(variables)
@@ -24,6 +24,14 @@ def test_the_load_decides(monkeypatch: pytest.MonkeyPatch, load: float, turns: i
         f"waiting threads spin {turns:,} times: the load was {load:.1f} on 2 cores; "
         "GOMP_SPINCOUNT overrides"
     )
+
+
+def test_a_system_without_a_load_counts_as_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_chosen", "")
+    monkeypatch.delattr(os, "getloadavg", raising=False)
+    variables: dict[str, str] = {}
+    bound_waiting(variables)
+    assert variables == {SPIN: str(QUIET)}
 
 
 @pytest.mark.parametrize("name", OURS)
