@@ -256,7 +256,11 @@ def test_a_broken_one_fails_the_check(
     table: Table[Any] = kind.TABLE
     monkeypatch.setitem(table.registered, BROKEN, entry)
     check = check_of(kind, start)
+    asks = [key for key in inspect.signature(check).parameters if key != "name"]
     more = {"tmp_path": tmp_path, "kind": "encoder"}
-    given = {key: more[key] for key in inspect.signature(check).parameters if key != "name"}
+    if "example" in asks:
+        (tmp_path / "example").mkdir()
+        more["example"] = entry().example(tmp_path / "example")
+    given = {key: more[key] for key in asks}
     with pytest.raises(FAILURES.get(entry, (AssertionError, pytest.fail.Exception))):
         check(BROKEN, **given)

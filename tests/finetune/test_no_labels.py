@@ -109,7 +109,7 @@ def test_the_pool_sets_the_point_without_labels(
     away = np.abs(np.log(np.maximum(written["number"], 1e-9)) - np.log(3))
     limit = chosen.thresholds[0] if chosen.thresholds else 0.5
     assert away[np.abs(np.array(written["thresholds"]) - limit).argmin()] == away.min()
-    assert chosen.max_volume_ml == 60
+    assert chosen.max_volume_ml == 150
     # Whoever chose is seen; the test is at the point.
     assert model.config.seen == seen_in(store, written["cases"])
     found = read_json(tmp_path / "run" / "test" / "metrics.json")["ct+pet"]

@@ -248,7 +248,11 @@ def test_several_processes_give_the_same_bytes_and_the_command_takes_them(tmp_pa
     settings = asked(regions={"all": [1, 2]})
     evaluate(tmp_path / "ours", manifest, tmp_path / "one", settings=settings)
     command(
-        tmp_path / "ours", manifest, tmp_path / "two", workers=2, settings=["regions={all: [1, 2]}"]
+        tmp_path / "ours",
+        str(manifest),
+        tmp_path / "two",
+        workers=2,
+        settings=["regions={all: [1, 2]}"],
     )
     files = [f.relative_to(tmp_path / "one") for f in (tmp_path / "one").rglob("*") if f.is_file()]
     assert len(files) >= 6
