@@ -23,7 +23,8 @@ HERE = Path(__file__).parent
 def python() -> str:
     """Return a program that answers to `-P`, `-W`, `-m`, `-c` and files as this interpreter does.
 
-    Where processes cannot be waited for by a descriptor it is this interpreter.
+    Where processes cannot be waited for by a descriptor, or where imports start threads, as they
+    may unless OMP_NUM_THREADS is 1, it is this interpreter.
     """
     if not hasattr(os, "pidfd_open"):
         return sys.executable
@@ -40,7 +41,9 @@ def python() -> str:
     atexit.register(_end, server)
     assert server.stdout is not None
     if server.stdout.readline() != b"ready\n":
-        raise RuntimeError("the server of warm processes did not start")
+        if os.environ.get("OMP_NUM_THREADS") == "1":
+            raise RuntimeError("the server of warm processes did not start")
+        return sys.executable
     return str(client)
 
 
