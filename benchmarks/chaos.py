@@ -159,7 +159,8 @@ def disturb(
     for process in alive:
         process.join()
     for process in [p for p in alive if p.exitcode]:
-        raise SystemExit(f"a runner ended with {process.exitcode}; see {logs}")
+        last = [f"{log}: {log.read_text()[-500:]}" for log in logs if log.exists()]
+        raise SystemExit(f"a runner ended with {process.exitcode}; its log ends so: {last}")
     return ended
 
 
