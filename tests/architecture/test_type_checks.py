@@ -45,4 +45,4 @@ def test_results_of_another_type_are_refused() -> None:
     with pytest.raises(TypeError):
         checked(3)
     with pytest.raises(TypeError):
-        checked("2")
+        checked("2")  # pyright: ignore[reportArgumentType]
