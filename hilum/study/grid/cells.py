@@ -112,7 +112,9 @@ def expand(study: StudySettings, out: Path, data: Data = "") -> list[Cell]:
                 asked[same] = pretraining.setdefault(first.key, first)
             first = asked[same]
             parts = settings.get("transfer", {}).get("parts")
-            whole = parts in ("encoder+decoder", "whole")
+            # Without labels nothing is trained: the pretrained network is tested as it is.
+            untrained = settings.get("split", {}).get("labels") == 0
+            whole = untrained or parts in ("encoder+decoder", "whole")
             settings["init_from"] = str(first.folder / ("network" if whole else "encoder"))
         cell = plan.cell("finetune", levels, settings, first)
         finetuning.setdefault(cell.key, cell)

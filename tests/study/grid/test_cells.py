@@ -206,3 +206,23 @@ def test_a_level_that_sets_one_key_of_a_shared_group_sets_it_for_its_own_cells_o
     assert fast.settings["trainer"] == {"steps": 5, "learning_rate": 0.1}
     assert given.finetune == constants
     assert [cell.key for cell in expand(given, OUT, "data")] == [slow.key, fast.key]
+
+
+def test_a_cell_without_labels_begins_from_the_whole_network() -> None:
+    values = {
+        "store": "store",
+        "factors": {
+            "arm": {"nodes": {"pretrain": {"task": {"name": "synthetic_nodes"}}}},
+            "split.labels": [0, 1],
+        },
+    }
+    cells = expand(
+        validate(StudySettings, {"name": "s", "question": "q", **values}), Path("o"), "d"
+    )
+    begins = {
+        c.levels["split.labels"]: c.settings["init_from"] for c in cells if c.stage != "pretrain"
+    }
+    assert {labels: Path(folder).name for labels, folder in begins.items()} == {
+        0: "network",
+        1: "encoder",
+    }
