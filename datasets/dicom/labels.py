@@ -155,29 +155,25 @@ def label_names(file: Path, case: str | None = None) -> list[str]:
     return list(_names(_open(file, case), file, case).values())
 
 
+def _no_dicom(file: Path, case: str | None, found: str) -> DataError:
+    return DataError(
+        "a label must be DICOM",
+        case=case,
+        file=file,
+        found=found,
+        remedy="export it again, or give a mask as .nii.gz",
+    )
+
+
 def _open(file: Path, case: str | None) -> Dataset:
     try:
         # Some tools leave out the preamble; what is no DICOM has no modality.
         dataset = dcmread(file, force=True)
         dataset.get("Modality")
     except (OSError, EOFError, ValueError, AttributeError, KeyError, TypeError) as error:
-        found = " ".join(str(error).split())[:200]
-        raise DataError(
-            "a label must be DICOM",
-            case=case,
-            file=file,
-            found=found,
-            remedy="export it again, or give a mask as .nii.gz",
-        ) from error
+        raise _no_dicom(file, case, " ".join(str(error).split())[:200]) from error
     if "Modality" not in dataset:
-        found = "no modality"
-        raise DataError(
-            "a label must be DICOM",
-            case=case,
-            file=file,
-            found=found,
-            remedy="export it again, or give a mask as .nii.gz",
-        )
+        raise _no_dicom(file, case, "no modality")
     if str(dataset.get("Modality")) not in ("RTSTRUCT", "SEG"):
         raise DataError(
             "a label must be an RTSTRUCT or a SEG",

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from hilum.core.case import IGNORE
-from hilum.core.errors import StoreError
+from hilum.core.errors import StoreError, did_you_mean
 from hilum.core.files import atomic_folder, write_json
 from hilum.core.geometry import Grid, IntTriple
 from hilum.core.modality import modality
@@ -226,8 +226,7 @@ class CaseStore:
         """Return what the index knows of a case, without opening it."""
         if name not in self.rows:
             raise StoreError(
-                "the store must hold the case",
-                case=name,
+                f"the store has no case {name}{did_you_mean(name, self.ids)}",
                 file=self.path,
                 remedy="`hilum inspect` and store.json name its cases",
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hilum.core.errors import SettingsError, did_you_mean
+from hilum.core.errors import SettingsError
 
 from .console import clean_stop, say
 from .options import read_stores
@@ -89,12 +89,7 @@ def choosing_cases(folders: Sequence[Path], store: CaseStore, asked: Sequence[st
     )
     names = list(asked) or [name for name in store.ids if name in shared]
     for name in names:
-        if name not in store.rows:
-            raise SettingsError(
-                f"the store has no case {name}{did_you_mean(name, store.ids)}",
-                remedy="name cases of the store",
-            )
-        if not store.rows[name]["labelled"]:
+        if not store.row(name)["labelled"]:
             raise SettingsError(
                 "a case that chooses must have a label", found=name, remedy="name a labelled case"
             )

@@ -21,7 +21,6 @@ def explain(
     ] = None,
 ) -> None:
     """Attribute each prediction to CT, PET or both, per voxel and per node."""
-    from hilum.core.errors import DataError, did_you_mean
     from hilum.core.side_files import read_side
     from hilum.datasets.store.case_store import CaseStore
     from hilum.segmenter.assessment.explain import explain as run
@@ -31,12 +30,7 @@ def explain(
     split = segmenter.parent / "split.json"
     ids = case or (split.exists() and read_side(split).get("test")) or cases.ids
     for name in ids:
-        if name not in cases.rows:
-            raise DataError(
-                f"the store has no case {name}{did_you_mean(name, cases.ids)}",
-                file=cases.path,
-                remedy="name cases of the store with --case, or give the store of the training",
-            )
+        cases.row(name)
     with progress("explain") as show:
         table = run(Segmenter.from_pretrained(segmenter), cases, ids, out, progress=show)
     say(f"wrote {table}")

@@ -46,10 +46,10 @@ class UnifiedFocalLoss(Loss):
     ) -> None:
         at_least("1 - weight", 1 - weight, 0)
         super().__init__(focal=weight, focal_tversky=1 - weight)
-        for name, value in (("delta", delta), ("gamma", gamma)):
+        for name, value, usual in (("delta", delta, 0.6), ("gamma", gamma, 0.5)):
             if not 0 < value < 1:
                 raise SettingsError(
-                    f"{name} must lie between 0 and 1", found=value, remedy="0.5 is the usual one"
+                    f"{name} must lie between 0 and 1", found=value, remedy=f"{usual} is usual"
                 )
         self.delta, self.gamma, self.batch = delta, gamma, batch
 

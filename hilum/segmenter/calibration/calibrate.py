@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hilum.core.errors import DataError, did_you_mean
+from hilum.core.errors import DataError
 from hilum.core.files import read_json, write_json
 from hilum.core.outputs import output
 from hilum.core.seen import Seen, read_seen, tested_by, together
@@ -220,12 +220,7 @@ def _choosing(
     again = seen_cases(read_segmenter_config(folder).chose or nobody, store, store.ids)
     tested = seen_cases(tested_by(folder) or nobody, store, store.ids)
     for name in names:
-        if name not in store.rows:
-            raise DataError(
-                f"the store has no case {name}{did_you_mean(name, store.ids)}",
-                remedy="name cases of the store with --case",
-            )
-        row = store.rows[name]
+        row = store.row(name)
         patient = row["patient"]
         tests = {store.rows[c]["patient"] for c in split.get("test", ()) if c in store.rows}
         learns = {store.rows[c]["patient"] for c in trained if c in store.rows}

@@ -29,8 +29,8 @@ class ChoiceSettings(Settings):
 
     by: Literal["labels", "expected"] = Field(
         "labels",
-        description="labels: Dice of labelled validation patients; expected: number and volume of "
-        "nodes that are expected of a patient, on unlabelled cases, without any label",
+        description="labels: Dice of labelled validation patients; expected: sizes, uptake and, if "
+        "stated, number and volume of nodes, on unlabelled cases, without any label",
     )
     expected: ExpectedSettings = Field(
         default_factory=lambda: validate(ExpectedSettings, {}),

@@ -59,7 +59,7 @@ class ExpectedSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _something_expected(self) -> ExpectedSettings:
+    def _in_order(self) -> ExpectedSettings:
         if not 0 <= self.volume_ml[0] < self.volume_ml[1]:
             raise ValueError(
                 f"volume_ml must be the smallest and the largest volume: {self.volume_ml}"

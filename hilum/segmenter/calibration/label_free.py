@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from hilum.core.errors import DataError, did_you_mean
+from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import read_json, write_json
+from hilum.core.modality import modality
 from hilum.core.seeds import numpy_generator
 from hilum.core.seen import Seen, read_seen, tested_by, together
 from hilum.core.settings import validate
@@ -110,8 +111,19 @@ def expected_for(
         settings: Of the choice.
         inference: Sliding window; the segmenter's own if not given.
         precision: Of the network.
+
+    Raises:
+        SettingsError: If a least uptake is asked of a segmenter that sees none.
     """
     expected = settings.expected
+    if expected.suv_max is not None and not any(
+        modality(name).unit == "SUV" for name in segmenter.modalities
+    ):
+        raise SettingsError(
+            "expected.suv_max needs a segmenter that sees uptake",
+            found=", ".join(segmenter.modalities),
+            remedy="leave it out",
+        )
     patients = sorted({store.row(name)["patient"] for name in cases})
     order = numpy_generator(0, "expected statistics").permutation(len(patients))
     drawn = {patients[i] for i in order[: expected.patients]}
@@ -180,13 +192,8 @@ def _choosing(folder: Path, store: CaseStore, asked: Sequence[str] | None) -> li
         names = [name for name in store.ids if name in set(start)]
         return [n for n in names if store.rows[n]["patient"] not in out | taught]
     for name in asked:
-        if name not in store.rows:
-            raise DataError(
-                f"the store has no case {name}{did_you_mean(name, store.ids)}",
-                remedy="name cases of the store with --case",
-            )
         for patients, what in ((out, "tests"), (taught, "trained or validated")):
-            if store.rows[name]["patient"] in patients:
+            if store.row(name)["patient"] in patients:
                 raise DataError(
                     f"no patient that {what} may choose the operating point",
                     case=name,

@@ -11,7 +11,7 @@ from scipy import ndimage, special
 from typer.testing import CliRunner
 
 from hilum.cli.app import app
-from hilum.core.errors import DataError, SettingsError
+from hilum.core.errors import DataError, SettingsError, StoreError
 from hilum.core.files import read_json, write_json
 from hilum.core.settings import validate
 from hilum.datasets.leakage import check_unseen, seen_in
@@ -25,10 +25,11 @@ from hilum.segmenter.calibration.expected import (
     choose_expected,
     statistics_of_case,
 )
-from hilum.segmenter.calibration.label_free import expected_lines
+from hilum.segmenter.calibration.label_free import expected_for, expected_lines
 from hilum.segmenter.ensemble import load_predictor
 from hilum.segmenter.inference.predict_case import predict_case
 from hilum.segmenter.operating.apply import mask_of
+from hilum.segmenter.segmenter import Segmenter
 
 from ..test_proposals import NODES, write_run
 
@@ -254,12 +255,22 @@ def test_masks_have_as_many_hot_components_as_the_choice_says(
     assert_allclose(point.record.get("number", 0), np.mean(counts))
 
 
+def test_a_least_uptake_of_a_segmenter_that_sees_none_is_refused(
+    network: Path, store: CaseStore
+) -> None:
+    config = load_predictor(network).config
+    blind = Segmenter(config.model_copy(update={"modalities": ("ct",)}))
+    asked = validate(ChoiceSettings, {"by": "expected", "expected": {"suv_max": 4}})
+    with pytest.raises(SettingsError, match="sees uptake, found ct"):
+        expected_for(blind, store, ["case_0"], asked)
+
+
 def test_who_chose_cannot_test_and_who_tests_cannot_choose(network: Path, store: CaseStore) -> None:
     asked = validate(ChoiceSettings, {"by": "expected"})
     folder, before = network / "network", (network / "network" / "config.json").read_text()
     with pytest.raises(DataError, match="that tests may choose"):
         calibrate(network, store.path, network / "out", cases=["case_4"], settings=asked)
-    with pytest.raises(DataError, match="no case nobody"):
+    with pytest.raises(StoreError, match="no case nobody"):
         calibrate(network, store.path, network / "out", cases=["nobody"], settings=asked)
     with pytest.raises(DataError, match="set by=expected"):
         calibrate(network, store.path, network / "out", cases=["case_2"])
