@@ -95,7 +95,9 @@ class OperatingPoint(Settings):
             parts.append(f"temperature {self.temperature:.3g}")
         if self.fill_holes:
             parts.append("holes filled")
-        if self.min_volume_ml:
+        if self.suv_floor is not None and self.min_volume_ml == self.max_volume_ml:
+            parts.append(f"components of SUVmax below {self.suv_floor:g} dropped")
+        elif self.min_volume_ml:
             floor = f" and SUVmax below {self.suv_floor:g}" if self.suv_floor is not None else ""
             parts.append(f"components below {self.min_volume_ml:.3g} ml{floor} dropped")
         if self.max_volume_ml:
