@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from hilum.cli.app import app
-from hilum.core.errors import SettingsError
+from hilum.core.errors import SettingsError, UserError
 from hilum.core.files import write_json
 from hilum.core.weights import read_weights
 from hilum.datasets.store.case_store import CaseStore
@@ -74,7 +74,7 @@ def test_cases_that_must_not_choose_are_an_error(
 ) -> None:
     given = [str(store.path) if word == "STORE" else word for word in words]
     found = call(tmp_path / "mean", *runs, *given)
-    assert isinstance(found.exception, SettingsError)
+    assert isinstance(found.exception, UserError)
     assert message in str(found.exception)
     assert not (tmp_path / "mean").exists()
 

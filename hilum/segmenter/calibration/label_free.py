@@ -113,7 +113,7 @@ def expected_for(
         precision: Of the network.
 
     Raises:
-        SettingsError: If a least uptake is asked of a segmenter that sees none.
+        SettingsError: If a minimum uptake is asked of a segmenter that sees none.
     """
     expected = settings.expected
     if expected.suv_max is not None and not any(

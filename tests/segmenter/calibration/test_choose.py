@@ -13,7 +13,7 @@ from scipy import ndimage, special
 from typer.testing import CliRunner
 
 from hilum.cli.app import app
-from hilum.core.errors import DataError, SettingsError
+from hilum.core.errors import DataError, SettingsError, UserError
 from hilum.core.files import read_json, write_json
 from hilum.core.settings import validate
 from hilum.datasets.leakage import check_unseen, seen_in
@@ -168,7 +168,7 @@ def test_who_chose_may_choose_again_and_who_trained_or_tested_may_not(
 )
 def test_who_must_not_choose_is_refused(run: Path, store: CaseStore, name: str, why: str) -> None:
     before = (run / "config.json").read_text()
-    with pytest.raises(DataError, match=why):
+    with pytest.raises(UserError, match=why):
         calibrate(run, store.path, run.parent / "out", cases=[name])
     assert (run / "config.json").read_text() == before
     assert not (run.parent / "out").exists()
