@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from hilum.cli.app import app
-from hilum.core.errors import SettingsError, UserError
+from hilum.core.errors import UserError
 from hilum.core.files import write_json
 from hilum.core.weights import read_weights
 from hilum.datasets.store.case_store import CaseStore
