@@ -18,13 +18,15 @@ because it happens to hold many nodes.
 from __future__ import annotations
 
 import argparse
-import csv
-from collections import defaultdict
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 import numpy as np
 from scipy import stats
+from study_runs import by_run, write
 
 from hilum.core.settings import read_yaml
 from hilum.core.side_files import read_side
@@ -41,18 +43,7 @@ Runs = Mapping[tuple[str, str], Mapping[str, float]]
 
 def read(file: Path, metric: str, prefix: str) -> dict[str, Runs]:
     """Return a metric by arm, run and patient: the mean over a patient's cases."""
-    found: dict[str, dict[tuple[str, str], dict[str, list[float]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
-    with file.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            if row["case"].startswith(prefix) and row[metric] not in ("", "nan"):
-                run = (row["split.draw"], row["seed"])
-                found[row["whom"]][run][row["patient"]].append(float(row[metric]))
-    return {
-        arm: {run: {p: float(np.mean(v)) for p, v in own.items()} for run, own in runs.items()}
-        for arm, runs in found.items()
-    }
+    return by_run(file, metric, "whom", lambda row: (row["split.draw"], row["seed"]), prefix)
 
 
 def percentile(value: float, others: Sequence[float]) -> float:
@@ -173,17 +164,6 @@ def main() -> None:
             print(f"random draws, Dice against {name}: Spearman {found.statistic:.2f}")
         if asked.out:
             write(asked.out.with_name("patients.csv"), own)
-
-
-def write(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write a table."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows
-        )
 
 
 if __name__ == "__main__":

@@ -148,9 +148,9 @@ def step(side, batch):
               "fusion": {"name": "cross_attention"}, "patch": (side,) * 3, "spacing": (3, 2, 2)}
     segmenter = Segmenter(validate(SegmenterConfig, values))
     optimiser = torch.optim.AdamW(segmenter.parameters())
-    image = torch.randn(batch, 2, side, side, side)
-    label = (torch.rand(batch, 1, side, side, side) < 0.01).byte()
-    for _ in range(2):
+    for own in (16, side):  # from the second step on the optimiser's state is there
+        image = torch.randn(batch, 2, own, own, own)
+        label = (torch.rand(batch, 1, own, own, own) < 0.01).byte()
         logits = segmenter(image, torch.ones(batch, 2, dtype=torch.bool))
         DiceCeLoss()(logits, label)[0].backward()
         optimiser.step()
