@@ -78,6 +78,7 @@ def test_folds_pool_every_labelled_patient(store: CaseStore, tmp_path: Path) -> 
         ({"init_from": "somewhere"}, "leave out init_from"),
         ({"prior_rule": {}}, "leave out prior_rule"),
         ({"robustness": {}}, "leave out robustness"),
+        ({"operating_point": {"by": "expected"}}, "set baseline.suv_max"),
         ({"baseline": {"limit": 2.5, "value": 2}}, "1 to 1"),
         ({"conditions": ("ct",)}, "condition with PET"),
     ],

@@ -80,13 +80,16 @@ def dice_table(
     total = int(np.count_nonzero(truth))
     table = np.empty((len(limits), len(volumes)))
     for row, limit in enumerate(limits):
-        labels, count = components(hot(suv, tissue, float(limit), rule.relative))
+        labels, count = components(hot(suv, tissue, float(limit), rule))
         there = np.flatnonzero(labels)
         numbers = labels.ravel()[there]
         sizes = np.bincount(numbers, minlength=count + 1)[1:]
         counted = np.bincount(numbers[known.ravel()[there]], minlength=count + 1)[1:]
         hits = np.bincount(numbers[truth.ravel()[there]], minlength=count + 1)[1:]
-        order = np.argsort(-sizes, kind="stable")[: rule.at_most]
+        order = np.argsort(-sizes, kind="stable")
+        if rule.max_volume_ml is not None:
+            order = order[sizes[order] * case.grid.voxel_ml <= rule.max_volume_ml * (1 + 1e-9)]
+        order = order[: rule.at_most]
         for column, volume in enumerate(volumes):
             keep = order[sizes[order] * case.grid.voxel_ml >= volume * (1 - 1e-9)]
             ours, both = int(counted[keep].sum()), int(hits[keep].sum())

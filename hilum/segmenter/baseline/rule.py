@@ -45,6 +45,14 @@ class BaselineSettings(Settings):
     min_volume_ml: float | Literal["auto"] = Field(
         0.0, description="minimum volume of a component, ml; auto: chosen like the limit"
     )
+    max_volume_ml: float | None = Field(
+        None, gt=0, description="maximum volume of a component, ml; empty: none"
+    )
+    suv_max: float = Field(
+        0.0,
+        ge=0,
+        description="SUVmax that a component above the limit must have, however large it is",
+    )
     at_most: int | None = Field(
         None, ge=1, description="most components, the largest; 1: the largest alone; empty: all"
     )
@@ -61,6 +69,12 @@ class BaselineSettings(Settings):
             raise ValueError(f"limit must be an SUV above 0, or auto: {self.limit:g}")
         if not isinstance(self.min_volume_ml, str) and self.min_volume_ml < 0:
             raise ValueError(f"min_volume_ml must not be negative: {self.min_volume_ml:g}")
+        smallest = 0.0 if isinstance(self.min_volume_ml, str) else self.min_volume_ml
+        if self.max_volume_ml is not None and not smallest < self.max_volume_ml:
+            raise ValueError(
+                "max_volume_ml must be above min_volume_ml: "
+                f"{self.max_volume_ml:g} and {smallest:g}"
+            )
         if self.soft_tissue is not None and not self.soft_tissue[0] < self.soft_tissue[1]:
             raise ValueError(f"soft_tissue must rise: {list(self.soft_tissue)}")
         return self
@@ -79,6 +93,10 @@ class BaselineSettings(Settings):
             parts.append(f"CT from {self.soft_tissue[0]:g} to {self.soft_tissue[1]:g} HU")
         if self.min_volume_ml:
             parts.append(f"at least {_number(self.min_volume_ml)} ml")
+        if self.max_volume_ml:
+            parts.append(f"at most {self.max_volume_ml:g} ml")
+        if self.suv_max:
+            parts.append(f"components of SUVmax {self.suv_max:g} or more")
         if self.at_most:
             parts.append(f"at most {self.at_most} components")
         return ", ".join(parts)
@@ -99,31 +117,32 @@ def baseline_mask(
         return np.zeros(case.images.shape[1:], np.uint8)
     if isinstance(rule.limit, str) or isinstance(rule.min_volume_ml, str):
         raise ValueError("a rule is applied when its numbers are chosen")
-    inside = hot(suv, soft(case, rule.soft_tissue) if use_ct else None, rule.limit, rule.relative)
+    inside = hot(suv, soft(case, rule.soft_tissue) if use_ct else None, rule.limit, rule)
     mask = inside.astype(np.uint8) * np.uint8(rule.value)
-    point = {"min_volume_ml": rule.min_volume_ml, "at_most": rule.at_most}
+    point = rule.model_dump(include={"min_volume_ml", "max_volume_ml", "at_most"})
     clean(mask, case.grid, validate(OperatingPoint, point))
     return mask
 
 
 def hot(
-    suv: np.ndarray, tissue: np.ndarray | None, limit: float, relative: float = 0.0
+    suv: np.ndarray, tissue: np.ndarray | None, limit: float, rule: BaselineSettings
 ) -> np.ndarray:
-    """Return where uptake exceeds the limit, and the fraction of its component's maximum.
+    """Return where uptake exceeds a limit, in components whose maximum is what a rule asks of it.
 
     Args:
         suv: `[D, H, W]`.
         tissue: Where uptake counts; everywhere if not given.
-        limit: SUV.
-        relative: Fraction of the maximum.
+        limit: SUV, in place of the rule's own.
+        rule: Its SUVmax, and the fraction of its component's that a voxel must reach.
     """
     inside = suv > limit if tissue is None else (suv > limit) & tissue
-    if not relative or not inside.any():
+    if not (rule.relative or rule.suv_max > limit) or not inside.any():
         return inside
     labels, count = components(inside)
     tops = np.zeros(count + 1)
     tops[1:] = ndimage.maximum(suv, labels, range(1, count + 1))
-    return inside & (suv >= relative * tops[labels])
+    kept = (suv >= rule.relative * tops[labels]) & (tops >= rule.suv_max)[labels]
+    return inside & kept
 
 
 def baseline_scores(

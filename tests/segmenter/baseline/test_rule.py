@@ -63,9 +63,11 @@ def slow(one: PreparedCase, asked: BaselineSettings) -> np.ndarray:
     kept = set()
     for part in grown(inside):
         top = max(pet[p] for p in part)
-        kept |= {p for p in part if pet[p] >= asked.relative * top}
+        if top >= asked.suv_max:
+            kept |= {p for p in part if pet[p] >= asked.relative * top}
     assert not isinstance(asked.min_volume_ml, str)
-    parts = [p for p in grown(kept) if len(p) * 0.2 >= asked.min_volume_ml - 1e-9]
+    most = 1e9 if asked.max_volume_ml is None else asked.max_volume_ml
+    parts = [p for p in grown(kept) if asked.min_volume_ml - 1e-9 <= len(p) * 0.2 <= most + 1e-9]
     parts.sort(key=lambda p: (-len(p), min(p)))
     mask = np.zeros(SIDES, np.uint8)
     for part in parts[: asked.at_most]:
@@ -85,12 +87,42 @@ def slow(one: PreparedCase, asked: BaselineSettings) -> np.ndarray:
         {"soft_tissue": (-60, 120)},
         {"soft_tissue": (-60, 120), "relative": 0.41, "min_volume_ml": 0.4, "value": 2},
         {"limit": 99.0},
+        {"limit": 3.5, "suv_max": 5.0},
+        {"limit": 3.5, "suv_max": 5.0, "relative": 0.7, "min_volume_ml": 0.4},
+        {"limit": 3.5, "suv_max": 3.0},
+        {"limit": 4, "max_volume_ml": 0.6},
+        {"limit": 4, "max_volume_ml": 0.8, "min_volume_ml": 0.4, "suv_max": 4.5},
     ],
 )
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_mask_is_that_of_the_slow_rule(values: dict[str, Any], seed: int) -> None:
     one, asked = case(seed), rule(**values)
     np.testing.assert_array_equal(baseline_mask(one, asked), slow(one, asked))
+
+
+def test_what_is_too_large_is_no_largest_component() -> None:
+    one, asked = case(3), rule(limit=4, max_volume_ml=0.6, at_most=1)
+    every = slow(one, rule(limit=4, max_volume_ml=0.6))
+    found = baseline_mask(one, asked)
+    assert 0 < found.sum() == slow(one, asked).sum() < every.sum()
+    assert (every[found > 0] > 0).all()
+
+
+def test_labelled_patients_do_not_choose_by_what_is_too_large(store: CaseStore) -> None:
+    """Of components of 3, 2 and 1 voxels, the first is too large and one alone is kept."""
+    one = CaseStore(store.path)["case_1"]
+    pet = np.zeros((2, *one.grid.shape), np.float32)
+    for place, length in enumerate((3, 2, 1)):
+        pet[one.modalities.index("pet"), 4 * place + 1, 3, 3 : 3 + length] = 5
+    label = np.zeros(one.grid.shape, np.uint8)
+    label[5, 3, 3:5] = label[9, 3, 3] = 1
+    one.images, one.label = pet, label
+    most = 2 * one.grid.voxel_ml
+    asked = rule(max_volume_ml=most, at_most=1)
+    assert baseline_mask(one, asked).sum() == 2
+    table = dice_table(one, asked, [2.5], [0.0])
+    assert table is not None
+    assert table[0, 0] == pytest.approx(2 * 2 / (2 + 3))
 
 
 def test_the_largest_component_alone() -> None:
@@ -121,12 +153,20 @@ def test_scores_rank_by_uptake_and_meet_the_limit_at_one_half() -> None:
 
 def test_dice_of_every_candidate_is_that_of_its_mask(store: CaseStore) -> None:
     limits, volumes = [1.2, 4.0, 30.0], [0.0, 1.0, 1e3]
-    for values in ({}, {"relative": 0.6}, {"soft_tissue": (-40, 70)}):
+    for values in (
+        {},
+        {"relative": 0.6},
+        {"soft_tissue": (-40, 70)},
+        {"suv_max": 6.0},
+        {"max_volume_ml": 50.0},
+    ):
         table = dice_table(store["case_1"], rule(**values), limits, volumes)
         assert table is not None
         label = np.asarray(store["case_1"].label)
         for row, limit in enumerate(limits):
             for column, volume in enumerate(volumes):
+                if "max_volume_ml" in values and volume > 50:
+                    continue
                 asked = rule(**values, limit=limit, min_volume_ml=volume)
                 mask = baseline_mask(store["case_1"], asked)
                 both = 2 * int(((mask > 0) & (label == 1)).sum())
@@ -154,6 +194,8 @@ def test_labelled_patients_choose_what_is_auto_and_nothing_else(store: CaseStore
         ({"relative": 1.0}, "relative"),
         ({"min_volume_ml": -1}, "negative"),
         ({"at_most": 0}, "at_most"),
+        ({"max_volume_ml": 2, "min_volume_ml": 3}, "above min_volume_ml"),
+        ({"suv_max": -1}, "suv_max"),
         ({"soft_tissue": (5, 5)}, "must rise"),
         ({"limit": "most"}, "limit"),
     ],
