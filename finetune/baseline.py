@@ -14,7 +14,7 @@ from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import write_json
 from hilum.core.modality import modality
 from hilum.core.runs import RunFolder
-from hilum.core.settings import read_yaml
+from hilum.core.settings import read_yaml, validate
 from hilum.datasets.splits import Split, counted, make_split
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.segmenter.assessment.prepared_cases import (
@@ -95,8 +95,7 @@ def ready_rule(settings: FinetuneSettings, store: CaseStore | None = None) -> Re
             file=store.path,
             remedy="test on cases with a PET, or take no baseline",
         )
-    rule, told = settings.baseline, {}
-    assert rule is not None
+    rule, told = filtered(settings), {}
     if rule.value >= max(store.classes, 2):
         raise SettingsError(
             f"baseline.value must be a class of the store, 1 to {max(store.classes, 2) - 1}",
@@ -108,6 +107,35 @@ def ready_rule(settings: FinetuneSettings, store: CaseStore | None = None) -> Re
         rule = chosen.rule
         told = {"dice_of_choice": chosen.dice, "patients_of_choice": chosen.patients}
     return ReadyRule(store, split, names, asked, able, rule, told)
+
+
+def filtered(settings: FinetuneSettings) -> BaselineSettings:
+    """Return the rule; an operating point without labels keeps those components that it expects.
+
+    Raises:
+        SettingsError: If both say which components are kept, or a number of nodes is expected.
+    """
+    rule, point = settings.baseline, settings.operating_point
+    assert rule is not None
+    if point.by != "expected" or not point.choose:
+        return rule
+    expected = point.expected
+    if rule.filters:
+        raise SettingsError(
+            "one of baseline and operating_point.expected may say which components are kept",
+            found=rule.words(),
+            remedy="set operating_point.by=labels, or leave volumes, suv_max and at_most out of "
+            "baseline",
+        )
+    if expected.number is not None or expected.total_ml is not None:
+        raise SettingsError(
+            "a rule has no threshold for a number or volume of nodes to move",
+            remedy="leave out expected.number and expected.total_ml, or choose baseline.limit",
+        )
+    kept = expected.filters()
+    floor = kept.pop("suv_floor")
+    smallest = {"suv_max": floor, "min_volume_ml": 0.0} if floor is not None else {}
+    return validate(BaselineSettings, rule.model_dump() | kept | smallest)
 
 
 def run_baseline(settings: FinetuneSettings, out: Path, *, say: Say = print) -> Path:

@@ -227,11 +227,6 @@ class FinetuneSettings(PoolSettings):
         for name in asked if self.baseline is not None else ():
             if getattr(self, name) is not None:
                 raise ValueError(f"a baseline has no network: leave out {name}, or baseline")
-        if self.baseline is not None and self.operating_point.by == "expected":
-            raise ValueError(
-                "a baseline has no operating point: set baseline.suv_max and baseline.max_volume_ml"
-                " in place of operating_point.by=expected"
-            )
         return self
 
     @model_validator(mode="after")

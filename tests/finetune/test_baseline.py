@@ -15,6 +15,7 @@ from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.folds import cross_validate
 from hilum.finetune.run import finetune
 from hilum.finetune.settings import FinetuneSettings
+from hilum.segmenter.baseline.rule import BaselineSettings
 
 
 def settings(store: CaseStore, **changes: Any) -> FinetuneSettings:
@@ -65,6 +66,30 @@ def test_training_and_validation_patients_choose(store: CaseStore, tmp_path: Pat
     assert "3 labelled patients chose it" in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("expected", "same"),
+    [
+        ({"suv_max": 6}, {"suv_max": 6, "max_volume_ml": 150}),
+        (
+            {"volume_ml": (0.4, 60), "at_most": 2},
+            {"min_volume_ml": 0.4, "max_volume_ml": 60, "at_most": 2},
+        ),
+    ],
+)
+def test_a_point_without_labels_keeps_the_components_of_a_rule(
+    store: CaseStore, tmp_path: Path, expected: dict[str, Any], same: dict[str, Any]
+) -> None:
+    lines: list[str] = []
+    point = {"by": "expected", "expected": expected}
+    finetune(settings(store, operating_point=point), tmp_path / "run", say=lines.append)
+    rule = validate(BaselineSettings, {"limit": 2.5} | same)
+    assert read_json(tmp_path / "run" / "baseline.json")["rule"] == rule.model_dump(mode="json")
+    assert f"baseline: {rule.words()}" in lines
+    point |= {"choose": False}
+    finetune(settings(store, operating_point=point), tmp_path / "raw", say=lines.append)
+    assert "baseline: SUV above 2.5" in lines
+
+
 def test_folds_pool_every_labelled_patient(store: CaseStore, tmp_path: Path) -> None:
     cross_validate(settings(store, split={}), tmp_path / "folds", 2, say=quiet)
     found = read_json(tmp_path / "folds" / "test" / "metrics.json")
@@ -78,7 +103,12 @@ def test_folds_pool_every_labelled_patient(store: CaseStore, tmp_path: Path) -> 
         ({"init_from": "somewhere"}, "leave out init_from"),
         ({"prior_rule": {}}, "leave out prior_rule"),
         ({"robustness": {}}, "leave out robustness"),
-        ({"operating_point": {"by": "expected"}}, "set baseline.suv_max"),
+        (
+            {"operating_point": {"by": "expected"}, "baseline": {"limit": 2, "at_most": 1}},
+            "set operating_point.by=labels",
+        ),
+        ({"operating_point": {"by": "expected", "expected": {"number": 4.7}}}, "no threshold"),
+        ({"operating_point": {"by": "expected", "expected": {"total_ml": 22}}}, "no threshold"),
         ({"baseline": {"limit": 2.5, "value": 2}}, "1 to 1"),
         ({"conditions": ("ct",)}, "condition with PET"),
     ],

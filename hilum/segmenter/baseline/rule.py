@@ -80,6 +80,12 @@ class BaselineSettings(Settings):
         return self
 
     @property
+    def filters(self) -> bool:
+        """Whether the rule itself says which components are kept."""
+        asked = (self.max_volume_ml, self.suv_max, self.at_most, self.min_volume_ml)
+        return any(asked)
+
+    @property
     def chooses(self) -> bool:
         """Whether labelled patients have a say."""
         return "auto" in (self.limit, self.min_volume_ml)

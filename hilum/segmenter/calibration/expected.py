@@ -66,6 +66,17 @@ class ExpectedSettings(Settings):
             )
         return self
 
+    def filters(self) -> dict[str, float | int | None]:
+        """Return which components are kept, by the names of `OperatingPoint`."""
+        low, high = self.volume_ml
+        return {
+            # The floor alone decides below a volume that no component may exceed.
+            "min_volume_ml": low if self.suv_max is None else high,
+            "max_volume_ml": high,
+            "suv_floor": self.suv_max,
+            "at_most": self.at_most,
+        }
+
 
 @dataclass(frozen=True)
 class ExpectedChoice:
@@ -151,20 +162,12 @@ def choose_expected(
     share = len(names) / (len(names) + prior_patients)
     means = table.mean(0)
     row = _nearest(means, settings, share)
-    low, high = settings.volume_ml
     record: dict[str, Any] = {"by": "expected statistics", "patients": len(names)}
     default = int(np.argmin(np.abs(LOGITS)))
     for column, name in enumerate(("number", "total_ml")):
         record[f"{name}_expected"] = getattr(settings, name)
         record[f"{name}_at_half"] = float(means[default, column])
-    floor = settings.suv_max
-    point: dict[str, Any] = {
-        # The floor alone decides below a volume that no component may exceed.
-        "min_volume_ml": low if floor is None else high,
-        "max_volume_ml": high,
-        "suv_floor": floor,
-        "at_most": settings.at_most,
-    }
+    point: dict[str, Any] = settings.filters()
     if settings.number is None and settings.total_ml is None:
         record |= {"number": float(means[default, 0]), "total_ml": float(means[default, 1])}
         record["kept"] = "a threshold of 0.5: no number and no total volume of nodes is expected"
