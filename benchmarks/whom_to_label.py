@@ -12,7 +12,8 @@ what training does by chance is told from the choice. Works on a study that is n
 
 With the store also what was labelled: number and volume of the nodes of each single patient that
 trained, and their rank correlation with the Dice over the random draws. A choice may be a good one
-because it happens to hold many nodes.
+because it happens to hold many nodes. With a network too: what it expects of these patients before
+anybody labels them, number and volume of the components at its operating point.
 """
 
 from __future__ import annotations
@@ -30,9 +31,13 @@ from study_runs import by_run, write
 
 from hilum.core.settings import read_yaml
 from hilum.core.side_files import read_side
-from hilum.datasets.store.case_store import CaseStore
+from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.evaluation.metrics.instances import Instances
 from hilum.evaluation.statistics.random_effects import estimate
+from hilum.segmenter.ensemble import load_predictor
+from hilum.segmenter.inference.predict_case import predict_case
+from hilum.segmenter.operating.apply import mask_of
+from hilum.segmenter.predictor import Predictor
 
 PAIRS = (("typical", "random"), ("coverage", "random"), ("two typical", "two random"))
 METRICS = ("dice", "voxel_average_precision")
@@ -98,7 +103,9 @@ def compare(chosen: Runs, drawn: Runs, seed: str) -> dict[str, float]:
     }
 
 
-def labelled(study: Path, store: CaseStore, seed: str) -> list[dict[str, object]]:
+def labelled(
+    study: Path, store: CaseStore, seed: str, network: Predictor | None = None
+) -> list[dict[str, object]]:
     """Return a row per run of one labelled patient: arm, draw, case, Dice, nodes and their ml."""
     runs = read(study / "results.csv", "dice", "")
     rows: list[dict[str, object]] = []
@@ -120,8 +127,19 @@ def labelled(study: Path, store: CaseStore, seed: str) -> list[dict[str, object]
                 "nodes": nodes.count,
                 "ml": float(nodes.sizes.sum() * case.grid.voxel_ml),
             }
+            | ({} if network is None else expected(case, network))
         )
     return rows
+
+
+def expected(case: StoredCase, network: Predictor) -> dict[str, object]:
+    """Return number and ml of what a network finds in a case before it is labelled."""
+    mask = mask_of(predict_case(network, case), case, network.config.operating_point)
+    found = Instances.of(mask)
+    return {
+        "nodes_expected": found.count,
+        "ml_expected": float(found.sizes.sum() * case.grid.voxel_ml),
+    }
 
 
 def choices(study: Path, seed: str) -> list[dict[str, object]]:
@@ -146,6 +164,9 @@ def main() -> None:
     parser.add_argument(
         "--store", type=Path, help="case store of the study: what was labelled, too"
     )
+    parser.add_argument(
+        "--network", type=Path, help="with a store: folder of the network whose proposals count"
+    )
     parser.add_argument("--seed", default="0", help="training seed that all draws have")
     asked = parser.parse_args()
     rows = choices(asked.study, asked.seed)
@@ -157,9 +178,10 @@ def main() -> None:
     if asked.out:
         write(asked.out, rows)
     if asked.store:
-        own = labelled(asked.study, CaseStore(asked.store), asked.seed)
+        network = load_predictor(asked.network) if asked.network else None
+        own = labelled(asked.study, CaseStore(asked.store), asked.seed, network)
         drawn = [row for row in own if row["arm"] == "random"]
-        for name in ("nodes", "ml"):
+        for name in list(own[0])[4:]:
             found = stats.spearmanr([row["dice"] for row in drawn], [row[name] for row in drawn])
             print(f"random draws, Dice against {name}: Spearman {found.statistic:.2f}")
         if asked.out:

@@ -78,10 +78,10 @@ STUDY: dict[str, Any] = {
         "patch": (32, 32, 32),
         "augmentation": AUGMENTATION,
         "trainer": {
-            "steps": 240,
+            "steps": 200,
             "batch_size": 4,
             "learning_rate": 2e-3,
-            "validate_every": 120,
+            "validate_every": 200,
         },
     },
     "finetune": {
@@ -90,7 +90,7 @@ STUDY: dict[str, Any] = {
         "foreground": 0.5,
         "augmentation": AUGMENTATION,
         "inference": {"window": (72, 48, 72), "overlap": 0.25},
-        "trainer": {"steps": 100, "batch_size": 3, "learning_rate": 2e-3},
+        "trainer": {"steps": 90, "batch_size": 3, "learning_rate": 2e-3},
         "pictures": 0,
     },
     "conditions": ["ct+pet"],
@@ -114,7 +114,7 @@ def demo(out: Path, *, workers: int = 2, say: Callable[[str], None] = print) -> 
     cohort = validate(PhantomSettings, COHORT)
     manifest = write_cohort(out / "cohort", cohort, workers)
     say(f"phantom cohort: {manifest}")
-    for line in check(manifest, out / "check").table():
+    for line in check(manifest, out / "check", workers=workers).table():
         say(line)
     store = prepare(manifest, out / "store", validate(PrepareSettings, PREPARE), workers)
     say(f"case store: {len(store.ids)} cases, {time.monotonic() - began:.0f} s so far")
