@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.prediction.cohort import predict
 from hilum.segmenter.prediction.viewing import gallery
 from hilum.segmenter.segmenter import Segmenter
+
+from ...browser import CHROMIUM, Browser
 
 GRID = Grid.from_spacing((20, 24, 28), (4.0, 4.0, 4.0))
 # A core cuts the rim of its node in two; whoever counts values of the mask sees four parts of 5.
@@ -126,6 +129,37 @@ def test_probabilities_of_a_region_are_its_own(
     logit = 2 * (np.log1p(9) - np.log1p(6))
     assert hot.probability_max == pytest.approx(1 / (1 + np.exp(-logit)), abs=0.01)
     assert len(core) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")
+def test_a_reader_sees_which_region_a_node_is_of(out: Path, browse: Callable[..., Browser]) -> None:
+    page = browse(out)
+    drawn = "document.body?.dataset.drawn"
+    page.wait(drawn, "0/9")
+    rows = "[...document.querySelectorAll('#nodes tbody tr')]"
+    listed = page.value(f"{rows}.map(r => r.cells[1].textContent).join()")
+    assert listed == "whole,whole,whole,core,core"
+    colours = page.value(
+        "[...document.querySelectorAll('#legend .swatch')].map(s => s.style.background).join(';')"
+    )
+    assert colours == "rgb(230, 159, 0);rgb(230, 159, 0)", "both regions are of the prediction"
+    # Width of what is drawn in the blue of the chosen node, in voxels of 28.
+    width = (
+        "(c => {const w = c.width, h = c.height, p = c.getContext('2d').getImageData(0,0,w,h).data;"
+        "const x = []; for (let i = 0; i < w * h; i++)"
+        " if (p[4*i+2] > p[4*i] + 80) x.push(i % w);"
+        "return x.length ? (Math.max(...x) - Math.min(...x)) / w * 28 : 0})"
+        "(document.querySelector('canvas'))"
+    )
+    page.press("z")
+    for node, voxels in (("1", 12), ("4", 3)):
+        page.click(f"tr[data-node='{node}']")
+        page.wait(drawn, "0/9")
+        until = time.monotonic() + 20
+        while abs(page.value(width) - voxels) > 0.5:
+            assert time.monotonic() < until, (node, page.value(width))
+            time.sleep(0.05)
 
 
 def test_the_viewer_lists_and_draws_each_region(out: Path, case: Case, tmp_path: Path) -> None:

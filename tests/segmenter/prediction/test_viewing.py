@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from hilum.datasets.io.nifti import read_label, read_volume, write_volume
 from hilum.datasets.manifest import write_manifest
 from hilum.evaluation.viewer.case import describe, slice_png
 from hilum.evaluation.viewer.contours import contours
-from hilum.evaluation.viewer.server import make_server
 from hilum.segmenter.prediction.cohort import predict
 from hilum.segmenter.prediction.viewing import gallery, view
 from hilum.segmenter.segmenter import Segmenter
@@ -163,24 +161,6 @@ def test_a_viewer_tells_its_address_and_ends_when_interrupted(
     assert said[1] == "the viewer has ended"
     view(*masks[:1], manifest=masks[1], browser=False, say=said.append)
     assert len(visited) == 1
-
-
-@pytest.fixture
-def browse(tmp_path: Path) -> Iterator[Callable[[Path, Path], Browser]]:
-    ends: list[Callable[[], object]] = []
-
-    def start(folder: Path, manifest: Path) -> Browser:
-        server, url = make_server(gallery(folder, manifest))
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        ends.extend([server.server_close, thread.join, server.shutdown])
-        browser = Browser(tmp_path / "profile", url)
-        ends.append(browser.end)
-        return browser
-
-    yield start
-    for end in reversed(ends):
-        end()
 
 
 @pytest.mark.slow
