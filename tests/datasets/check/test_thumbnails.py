@@ -141,3 +141,21 @@ def test_a_check_holds_no_picture_of_a_case_that_is_done(
     run.check(manifest, tmp_path / "out")
     tracemalloc.stop()
     assert 0 < held[0] < 10 * view.nbytes
+
+
+def test_pictures_come_back_whatever_was_looked_at_before_the_next_was_kept(
+    tmp_path: Path,
+) -> None:
+    draw = np.random.default_rng(0)
+    shapes = {"a": (4, 6, 3), "b": (8, 2, 3), "c": (5, 5, 3)}
+    views = {name: draw.integers(0, 255, shape, np.uint8) for name, shape in shapes.items()}
+    with (tmp_path / "pictures").open("w+b") as file:
+        kept = KeptPictures([*views, "unread"], file)
+        for name, view in views.items():
+            kept.keep(name, view)
+            np.testing.assert_array_equal(kept["a"], views["a"])  # pyright: ignore[reportArgumentType]
+        kept.keep("unread", None)
+        for name, view in views.items():
+            np.testing.assert_array_equal(kept[name], view)  # pyright: ignore[reportArgumentType]
+        assert kept["unread"] is None
+        assert list(kept) == [*views, "unread"]
