@@ -43,11 +43,15 @@ def main() -> None:
     parser.add_argument("state", nargs="?", choices=["quiet", "busy"], help="both if not given")
     parser.add_argument("--rounds", type=int, default=3, help="processes per policy")
     parser.add_argument("--others", type=int, default=os.cpu_count() or 1, help="busy processes")
+    parser.add_argument(
+        "--policies", nargs="+", choices=list(POLICIES), default=list(POLICIES), help="of waiting"
+    )
     parser.add_argument("--smoke", action="store_true", help="print the rows; write no result")
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for state in [given.state] if given.state else ["quiet", "busy"]:
-        rows += measure(state, given.rounds, given.others if state == "busy" else 0)
+        others = given.others if state == "busy" else 0
+        rows += measure(state, given.rounds, others, given.policies)
     if given.smoke:
         print(json.dumps(rows))
         return
@@ -57,15 +61,15 @@ def main() -> None:
     print(f"wrote {write('busy', 'python benchmarks/busy.py', rows, 'threads by policy')}")
 
 
-def measure(state: str, rounds: int, others: int) -> list[dict[str, Any]]:
+def measure(state: str, rounds: int, others: int, policies: Sequence[str]) -> list[dict[str, Any]]:
     """Return a row for each policy, measured beside so many processes that compute."""
     load = [subprocess.Popen([sys.executable, "-c", LOAD]) for _ in range(others)]
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in POLICIES}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in policies}
     try:
         for _ in range(rounds):
-            for name, variables in POLICIES.items():
+            for name in policies:
                 began, used = time.perf_counter(), taken_by_others(load)
-                one = measured(variables)
+                one = measured(POLICIES[name])
                 seconds = time.perf_counter() - began
                 one["others"] = max(0.0, taken_by_others(load) - used) / seconds
                 found[name].append(one)
