@@ -11,12 +11,21 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 COLOURS = {"nnU-Net": "#d55e00", "MONAI": "#009e73", "nnssl": "#cc79a7"}
+STYLES = {
+    "hilum, from scratch": ("#0072b2", "-", "o"),
+    "hilum, most probable class": ("#56b4e9", "--", "s"),
+    "nnU-Net, hilum's plan": ("#d55e00", "-", "o"),
+    "nnU-Net, its own plan": ("#d55e00", "", "D"),
+    "Auto3DSeg SegResNet": ("#009e73", "-", "o"),
+}
+"""Colour, line and mark of each arm of `time_to_quality.py`."""
 PEERED = ("data", "preparing", "resampling", "epoch", "pretext", "prediction", "evaluating")
 
 
 def draw(results: Path, folder: Path) -> list[Path]:
     """Draw every picture for which there are results."""
     made = [ratios(results, folder), curves(results, folder), phases(results, folder)]
+    made.append(quality(results, folder))
     return [file for file in made if file is not None]
 
 
@@ -99,3 +108,37 @@ def phases(results: Path, folder: Path) -> Path | None:
     axis.set_xlabel(f"ms: {row['what']}")
     axis.legend(fontsize=7, ncols=6, loc="upper center", bbox_to_anchor=(0.5, 1.4))
     return _save(figure, folder / "performance_step.png")
+
+
+def quality(results: Path, folder: Path) -> Path | None:
+    """Draw the Dice of each tool over minutes of training, each point a run of its own."""
+    rows = [row for row in rows_of("time_to_quality", results) if row["dice"] is not None]
+    if not rows:
+        return None
+    figure, axis = plt.subplots(figsize=(7, 4))
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    for number, arm in enumerate(arms):
+        own = [row for row in rows if row["arm"] == arm]
+        # A little apart, so that intervals at the same minutes can be told from each other.
+        places = [row["minutes"] * 1.03 ** (number - (len(arms) - 1) / 2) for row in own]
+        dice = [row["dice"] for row in own]
+        ends = [row["dice, 95 %"] for row in own]
+        reach = [
+            [
+                0 if end[side] is None else abs(end[side] - d)
+                for d, end in zip(dice, ends, strict=True)
+            ]
+            for side in (0, 1)
+        ]
+        colour, style, mark = STYLES[arm]
+        axis.errorbar(
+            places, dice, reach, color=colour, ls=style, marker=mark, label=arm, capsize=2
+        )
+    minutes = sorted({row["minutes"] for row in rows})
+    axis.set_xscale("log")
+    axis.set_xticks(minutes, [f"{m:g}" for m in minutes])
+    axis.minorticks_off()
+    axis.set(xlabel="processor minutes of training, one thread", ylabel="Dice", ylim=(0, None))
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return _save(figure, folder / "performance_quality.png")

@@ -28,7 +28,7 @@ FILES = (
 COMPARED = ("startup", "data", "transport", "preparing", "resampling", "epoch", "pretext")
 COMPARED += ("epoch_wall", "prediction", "evaluating", "encoders", "one_patch")
 MEASURED = (*COMPARED, "fusion", "growth", "scale", "memory_use", "training_memory")
-MEASURED += ("processes", "study")
+MEASURED += ("processes", "scale_flow", "study", "time_to_quality")
 
 
 def three(values: Sequence[float]) -> str:
@@ -150,6 +150,47 @@ def growth(folder: Path) -> str:
     return "\n".join(lines)
 
 
+def flow(folder: Path) -> str:
+    """Return what whole commands cost at each size of the cohort, and a further case."""
+    sizes: dict[str, list[tuple[int, dict]]] = {}
+    for row in rows_of("scale_flow", folder):
+        name, size = row["what"].removesuffix(" cases").rsplit(", ", 1)
+        sizes.setdefault(name, []).append((int(size), row))
+    head = "| command | cases | processor time, s | a case more, ms | peak, MiB |"
+    lines = [head, "| --- | --- | --- | --- | --- |"]
+    for name, rows in sizes.items():
+        columns = [
+            [f"{size:,}" for size, _ in rows],
+            [f"{row['cpu_s']:.1f}" for _, row in rows],
+            [short(row["growth, ms a case"]) for _, row in rows[1:]],
+            [f"{row['peak MiB']:,}" for _, row in rows],
+        ]
+        lines.append(f"| {name} | " + " | ".join(" / ".join(c) for c in columns) + " |")
+    return "\n".join(lines)
+
+
+def quality(folder: Path) -> str:
+    """Return the Dice of each tool after each length of training."""
+    names = "arm", "processor minutes", "by the clock", "steps", "Dice (95 %)", "less the base's"
+    lines = [f"| {' | '.join(names)} |", "|" + " --- |" * len(names)]
+    for row in rows_of("time_to_quality", folder):
+        clock, steps = (", ".join(f"{n:.3g}" for n in row[k]) for k in ("wall minutes", "steps"))
+        apart = ""
+        if row.get("difference") is not None:
+            apart = f"{row['difference']:+.3f}{ends(row['difference, 95 %'], '+.3f')}"
+        dice = f"**{row['dice']:.3f}**{ends(row['dice, 95 %'])}"
+        lines.append(
+            f"| {row['arm']} | {row['minutes']:g} | {clock} | {steps} | {dice} | {apart} |"
+        )
+    return "\n".join(lines)
+
+
+def ends(values: Sequence[float | None], form: str = ".3f") -> str:
+    """Return the ends of an interval in brackets, if it has any."""
+    known = [format(value, form) for value in values if value is not None]
+    return f" [{', '.join(known)}]" if len(known) == 2 else ""
+
+
 def parallel(folder: Path) -> str:
     """Return data-parallel efficiency."""
     lines = ["| step | 1 process, s | 2 processes, s | efficiency |", "| --- | --- | --- | --- |"]
@@ -187,6 +228,8 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "tasks": tasks,
     "training memory": training_memory,
     "growth": growth,
+    "flow": flow,
+    "quality": quality,
     "parallel": parallel,
     "summary": summary,
     "storage": scaling.storage,
