@@ -158,7 +158,7 @@ class Checkpoints(pl.Callback):
         self._stop_in_validation(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the weights if they are the best so far; count those that are not."""
+        """Keep the weights if none so far are better; count validations without progress."""
         self.validated = trainer.global_step
         self.validation = _numbers(trainer)
         self.validations += 1
@@ -170,12 +170,15 @@ class Checkpoints(pl.Callback):
         value = float(trainer.callback_metrics[self.monitor])
         sign = 1 if self.mode == "max" else -1
         better = self.best is None or sign * value > sign * self.best
-        if better and not math.isnan(value):
-            self.best, self.best_step, self.waited = value, trainer.global_step, 0
+        # Equal values choose nothing, as a Dice of 0 all along: then longer training is taken.
+        if (better or value == self.best) and not math.isnan(value):
+            self.best, self.best_step = value, trainer.global_step
             if trainer.is_global_zero:
                 write_weights(self.run.path / BEST, state_of(pl_module))
                 self.best_hash = hash_of_file(self.run.path / BEST, 64)
-            return
+            if better:
+                self.waited = 0
+                return
         self.waited += 1
         if self.settings.patience and self.waited >= self.settings.patience:
             self.stopped_early = trainer.should_stop = True

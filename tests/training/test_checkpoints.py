@@ -130,6 +130,24 @@ def test_the_best_weights_are_those_that_validated(toy: ModuleType, tmp_path: Pa
         assert not torch.allclose(p, seen.raw[6][name]), "the average is not the raw weights"
 
 
+def test_of_equal_values_the_longer_training_is_taken_and_none_of_them_is_progress(
+    toy: ModuleType, tmp_path: Path
+) -> None:
+    settings = toy.trainer_settings(steps=9, validate_every=3)
+    for values, step in (({3: 2.0, 6: 1.0, 9: 1.0}, 9), ({3: 1.0, 6: 1.0, 9: 2.0}, 6)):
+        out = tmp_path / str(step)
+        chooser = toy.ToyModule(settings, values)
+        module, summary = toy.train(out, settings, module=chooser)
+        assert (summary["best"], summary["best_step"], summary["steps"]) == (1.0, step, 9)
+        kept = load_file(out / "checkpoints" / "best.safetensors")
+        for name, p in module.named_parameters():
+            assert torch.equal(p, kept[name])
+    patient = toy.trainer_settings(steps=12, validate_every=3, patience=2)
+    chooser = toy.ToyModule(patient, dict.fromkeys((3, 6, 9, 12), 1.0))
+    _, summary = toy.train(tmp_path / "patient", patient, module=chooser)
+    assert (summary["steps"], summary["best_step"]) == (9, 9)
+
+
 def test_a_stop_inside_a_validation_keeps_the_raw_weights(toy: ModuleType, tmp_path: Path) -> None:
     settings = toy.trainer_settings(ema=0.5)
 
