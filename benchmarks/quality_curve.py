@@ -1,4 +1,9 @@
-"""The rows of `time_to_quality.py`: Dice of each arm after so many minutes, and against whom."""
+"""The rows of `time_to_quality.py`: Dice of each arm after so many minutes, and against whom.
+
+The Dice is that of patients with nodes. That of a patient without any is 1 for an empty mask and 0
+for any other, so one of them would lift a network that marks nothing anywhere above others; how
+many of them are marked stands in a column of its own.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +55,7 @@ def table(runs: Sequence[dict[str, Any]], labels: int) -> list[dict[str, Any]]:
 
 def quality(own: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the mean Dice of an arm with its interval, and every patient's."""
-    dice = values(own, "dice")
+    dice = values(with_nodes(own), "dice")
     seeds = [run["seed"] for run in own]
     cube = np.array([[found.get(seed, np.nan) for seed in seeds] for found in dice.values()])
     if not len(cube):
@@ -61,6 +66,8 @@ def quality(own: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "dice": _rounded(mean),
         "dice, 95 %": [_rounded(low), _rounded(high)],
         "patients": len(cube),
+        "without nodes": [_without(run) for run in own],
+        "marked without nodes": [_without(run, marked=True) for run in own],
         "dice of patients": {p: [_rounded(v) for v in d.values()] for p, d in dice.items()},
     }
 
@@ -69,9 +76,24 @@ def against(own: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> di
     """Return the paired difference in Dice from the arm that all are compared with."""
     if not base:
         return {}
-    found = paired_comparison(values(own, "dice"), values(base, "dice"))
+    mine, theirs = (values(with_nodes(runs), "dice") for runs in (own, base))
+    found = paired_comparison(mine, theirs)
     ends = [_rounded(found.ci_low), _rounded(found.ci_high)]
     return {"difference": _rounded(found.difference), "difference, 95 %": ends}
+
+
+def with_nodes(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return runs with those patients who have nodes: of others no fraction can be found."""
+    return [
+        {**run, "cases": {p: own for p, own in run["cases"].items() if "lesion_sensitivity" in own}}
+        for run in runs
+    ]
+
+
+def _without(run: dict[str, Any], marked: bool = False) -> int:
+    """Return how many patients have no nodes; or of them, how many a mask gives some."""
+    own = [case for case in run["cases"].values() if "lesion_sensitivity" not in case]
+    return sum(case["dice"] < 1 for case in own) if marked else len(own)
 
 
 def _rounded(value: float) -> float | None:

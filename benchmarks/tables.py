@@ -171,17 +171,20 @@ def flow(folder: Path) -> str:
 
 def quality(folder: Path) -> str:
     """Return the Dice of each tool after each length of training."""
-    names = "arm", "processor minutes", "by the clock", "steps", "Dice (95 %)", "less the base's"
+    names = ("arm", "processor minutes", "by the clock", "steps", "Dice (95 %)")
+    names += ("less that of nnU-Net, hilum's plan", "patients without nodes who are marked")
     lines = [f"| {' | '.join(names)} |", "|" + " --- |" * len(names)]
     for row in rows_of("time_to_quality", folder):
         clock, steps = (", ".join(f"{n:.3g}" for n in row[k]) for k in ("wall minutes", "steps"))
-        apart = ""
+        dice, apart, marked = "undefined", "", ""
+        if row["dice"] is not None:
+            dice = f"**{row['dice']:.3f}**{ends(row['dice, 95 %'])}"
+            counts = zip(row["marked without nodes"], row["without nodes"], strict=True)
+            marked = ", ".join(f"{some} of {all_}" for some, all_ in counts)
         if row.get("difference") is not None:
             apart = f"{row['difference']:+.3f}{ends(row['difference, 95 %'], '+.3f')}"
-        dice = f"**{row['dice']:.3f}**{ends(row['dice, 95 %'])}"
-        lines.append(
-            f"| {row['arm']} | {row['minutes']:g} | {clock} | {steps} | {dice} | {apart} |"
-        )
+        columns = (row["arm"], f"{row['minutes']:g}", clock, steps, dice, apart, marked)
+        lines.append(f"| {' | '.join(columns)} |")
     return "\n".join(lines)
 
 

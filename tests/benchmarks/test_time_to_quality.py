@@ -142,15 +142,20 @@ def test_rows_are_those_counted_by_hand(load: Any) -> None:
     runs = [
         {"arm": arm, "minutes": 2, "seed": seed, "steps": 7 + seed}
         | {"processor_minutes": 2.01, "wall_minutes": 2.5}
-        | {"cases": {p: {"dice": value} for p, value in own.items()} | {"d": {}}}
+        | {"cases": {p: {"dice": v, "lesion_sensitivity": 0.5} for p, v in own.items()}}
         for arm, seeds in dice.items()
         for seed, own in enumerate(seeds)
     ]
+    # Of two patients without nodes one is marked, by one run.
+    runs[0]["cases"] |= {"d": {"dice": 0.0}, "e": {"dice": 1.0}}
+    runs[1]["cases"] |= {"d": {"dice": 1.0}, "e": {"dice": 1.0}}
     runs.append({**runs[2], "minutes": 5, "seed": 0})  # other minutes are not compared with
     rows = {(row["arm"], row["minutes"]): row for row in module.table(runs, 4)}
     ours, theirs = (rows[NAMES[arm], 2] for arm in ("hilum", "nnunet"))
     assert ours["dice"] == pytest.approx((0.6 + 0.7 + 0.65) / 3)
     assert ours["patients"] == 3
+    assert ours["without nodes"] == [2, 2]
+    assert ours["marked without nodes"] == [1, 0]
     low, high = ours["dice, 95 %"]
     assert low < ours["dice"] < high
     assert ours["steps"] == [7, 8]
