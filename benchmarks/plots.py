@@ -140,5 +140,5 @@ def quality(results: Path, folder: Path) -> Path | None:
     axis.minorticks_off()
     axis.set(xlabel="processor minutes of training, one thread", ylabel="Dice", ylim=(0, None))
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
     return _save(figure, folder / "performance_quality.png")
