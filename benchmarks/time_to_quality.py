@@ -77,7 +77,7 @@ def main() -> None:
     if given.smoke:
         with tempfile.TemporaryDirectory() as folder:
             given.out = given.out or Path(folder)
-            given.labels, given.minutes, given.seeds = 2, [0.01, 0.02], [0]
+            given.labels, given.minutes, given.seeds = 2, [0.01], [0]
             given.manifest, given.store = tiny(given.out)
             print(json.dumps(list(curve(given, SMALL))[-1]))
         return
