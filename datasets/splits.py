@@ -60,9 +60,10 @@ def make_split(store: CaseStore, settings: SplitSettings) -> Split:
     """Divide the patients of a store.
 
     The labelled subsets of one draw are nested: the patients of `labels=2` are among those of
-    `labels=5`; one of them has nodes if any patient left has. Test patients are in no other part,
-    without exception; validation patients do not train, and are in the pool, where labels are not
-    read. The order of the manifest's rows does not matter.
+    `labels=5`; one of them has nodes if any patient left has, and one of those who validate if
+    another has. Test patients are in no other part, without exception; validation patients do not
+    train, and are in the pool, where labels are not read. The order of the manifest's rows does
+    not matter.
 
     Raises:
         DataError: If there are too few patients for what is asked.
@@ -82,7 +83,8 @@ def make_split(store: CaseStore, settings: SplitSettings) -> Split:
     )
     free = [patient for patient in labelled if patient not in chosen]
     order = numpy_generator(settings.seed, "validation").permutation(len(free))
-    validation = {free[i] for i in order[: settings.validation]}
+    asked = _those_who_choose(store, patients, [free[i] for i in order], bool(chosen))
+    validation = set(asked[: settings.validation])
     left = chosen or [patient for patient in labelled if patient not in validation]
     wanted = len(left) if settings.labels is None else settings.labels
     if wanted > len(left) or len(validation) < settings.validation:
@@ -144,8 +146,29 @@ def _drawn(
     if settings.balance_sites:
         ordered = _in_turn(ordered, _sites(store, patients))
     # A draw of patients without any node would teach nothing: the first one drawn has some.
-    first = [p for p in ordered if any(store.rows[case].get("nodes") for case in patients[p])][:1]
+    first = _with_nodes(store, patients, ordered)[:1]
     return [*first, *(p for p in ordered if p not in first)]
+
+
+def _those_who_choose(
+    store: CaseStore, patients: dict[str, list[str]], drawn: Sequence[str], trained: bool
+) -> list[str]:
+    """Return patients in the order in which they validate: the first one has nodes.
+
+    A patient without any has a Dice of 0 or 1, and chooses the network that marks least. One with
+    nodes is left for training, unless that has its patients already.
+    """
+    having = _with_nodes(store, patients, drawn)
+    last = [] if trained else having[-1:]
+    first = [p for p in having if p not in last][:1]
+    return [*first, *(p for p in drawn if p not in (*first, *last)), *last]
+
+
+def _with_nodes(
+    store: CaseStore, patients: dict[str, list[str]], names: Sequence[str]
+) -> list[str]:
+    """Return the patients who have nodes, in their order."""
+    return [p for p in names if any(store.rows[case].get("nodes") for case in patients[p])]
 
 
 def as_nnunet(store: CaseStore, settings: SplitSettings) -> list[dict[str, list[str]]]:

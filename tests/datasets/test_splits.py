@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,33 @@ def test_a_draw_has_a_patient_with_nodes_and_is_else_as_it_would_be(tmp_path: Pa
     assert changed
     nested = [set(make_split(rare, SplitSettings(labels=n)).train) for n in range(1, 9)]
     assert all(small < large for small, large in pairwise(nested))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_who_validates_has_nodes_if_training_can_spare_one(tmp_path: Path, seed: int) -> None:
+    def drawn(having: set[int], **more: Any) -> tuple[set[str], set[str]]:
+        rows = [row(p, s) for p in range(12) for s in "ab"]
+        for one in rows:
+            one["nodes"] = int(one["id"] in {f"{p}a" for p in having})
+        found = write_index(tmp_path, rows)
+        split = make_split(found, SplitSettings(**{"labels": 1, "seed": seed, **more}))
+        return patients(found, split.train), patients(found, split.validation)
+
+    for having in ({3, 7}, {2, 5, 9}):
+        names = {f"p{p}" for p in having}
+        for validation in (1, 2, 4):
+            train, choose = drawn(having, validation=validation)
+            assert train <= names
+            assert choose & names
+            assert len(choose) == validation
+    assert drawn({4}, validation=1)[0] == {"p4"}, "the only one trains"
+    assert drawn(set(), validation=2) != (set(), set())
+    every = {f"p{p}" for p in range(2, 10)}
+    assert drawn(set(range(12)), validation=7, labels=1)[1] < every
+    plan = tmp_path / "labelling.csv"
+    plan.write_text("rank,patient\n1,p6\n")
+    train, choose = drawn({4}, validation=1, choose=plan)
+    assert (train, choose) == ({"p6"}, {"p4"}), "who trains is named, so the other may choose"
 
 
 def test_draws_differ_but_validation_and_test_stay(store: CaseStore) -> None:
