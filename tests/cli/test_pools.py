@@ -55,7 +55,7 @@ def test_a_matrix_of_a_pool_is_that_of_its_cases(place: Path) -> None:
         ("door", "evaluate --robustness", POOL, "y__case_4"),
     ):
         name, *more = command.split()
-        cases = [f"cases=[{case}]", "shifts=[]"]
+        cases = [f"cases=[{case}]", "shifts=[]", "scales=[0.7]", "resolutions=[]"]
         called(place, name, *more, "segmenter", where, "--out", out, *cases)
     alone, *others = (place / out / "robustness.json" for out in ("alone", "pool", "door"))
     assert [numbers(file, "y") for file in others] == [numbers(alone, "y")] * 2

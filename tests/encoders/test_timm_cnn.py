@@ -68,7 +68,9 @@ def test_inflation_is_exact_on_constant_depth(model: str, tmp_path: Path) -> Non
     image = torch.randn(1, 3, 32, 64)
     with torch.no_grad():
         expected = flat(image)
-    for kernels in ("mean", "centre"):
+    # Both ways go through the same code for every network: of the large ones each takes one.
+    both = ("mean", "centre")
+    for kernels in both if model in QUICK else (both[MODELS.index(model) % 2],):
         encoder = TimmCnnEncoder(in_channels=3, model=model, kernels=kernels, weights=file).eval()
         with torch.no_grad():
             found = encoder(image.unsqueeze(2).repeat(1, 1, 32, 1, 1))
