@@ -175,7 +175,8 @@ def quality(folder: Path) -> str:
     names += ("less that of nnU-Net, hilum's plan", "patients without nodes who are marked")
     lines = [f"| {' | '.join(names)} |", "|" + " --- |" * len(names)]
     for row in rows_of("time_to_quality", folder):
-        clock, steps = (", ".join(f"{n:.3g}" for n in row[k]) for k in ("wall minutes", "steps"))
+        clock = ", ".join(f"{minutes:.3g}" for minutes in row["wall minutes"])
+        steps = ", ".join(f"{number:,}" for number in row["steps"])
         dice, apart, marked = "undefined", "", ""
         if row["dice"] is not None:
             dice = f"**{row['dice']:.3f}**{ends(row['dice, 95 %'])}"
