@@ -5,7 +5,8 @@ many processes as there are cores only compute; `quiet` or `busy` as an argument
 them, and leaves the other's rows as they are. Each row of `results/busy.json` says seconds by the
 clock, those of the processor, and how many cores other programs took meanwhile, this script and
 what it started left out: a quiet row is one during which that number is near 0. Rounds take turns,
-so that what else the machine does falls on all policies alike. Five minutes on two free cores.
+so that what else the machine does falls on all policies alike. Ten minutes on two free cores,
+two and a half with `quiet`.
 """
 
 from __future__ import annotations
