@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,19 +16,15 @@ from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
 
+from ..loading import loaded
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "whom_to_label.py"
 DRAWS, PATIENTS = 4, 6
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("whom_to_label", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return loaded(SCRIPT)
 
 
 @pytest.fixture

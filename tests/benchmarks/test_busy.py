@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ..loading import loaded
 from ..warm import python
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "busy.py"
@@ -39,11 +39,7 @@ def test_a_trial_has_a_row_and_writes_no_result() -> None:
 
 def test_a_load_of_its_own_does_not_count_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    spec = importlib.util.spec_from_file_location("busy", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    busy = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(busy)
+    busy = loaded(SCRIPT)
     sys.modules.pop("timing", None)
     load = subprocess.Popen([sys.executable, "-I", "-c", busy.LOAD])
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -14,18 +13,15 @@ from hilum.cli.app import app
 from hilum.core.errors import UserError
 from hilum.datasets.io.nifti import write_volume
 
+from ..loading import loaded
+
 
 @pytest.fixture(scope="module")
 def ct() -> ModuleType:
     """The small CT series of the tests of DICOM out."""
     pytest.importorskip("highdicom")
     file = Path(__file__).parents[1] / "exchange" / "dicom_out" / "dicom_ct.py"
-    spec = importlib.util.spec_from_file_location("dicom_ct", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(file)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -19,6 +18,8 @@ from hilum.core.registry import build
 from hilum.core.weights import read_weights
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
+
+from ..loading import loaded
 
 
 @pytest.fixture(autouse=True)
@@ -63,11 +64,4 @@ def rebuilt() -> Callable[[Path], Encoder]:
 def ct() -> ModuleType:
     """The small CT series of `dicom_ct.py`."""
     pytest.importorskip("pydicom")
-    spec = importlib.util.spec_from_file_location(
-        "dicom_ct", Path(__file__).parent / "dicom_out" / "dicom_ct.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(Path(__file__).parent / "dicom_out" / "dicom_ct.py")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 from scipy import stats
+
+from ..loading import loaded
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "validated_point.py"
 ARMS = ("five train", "three train, two choose", "one trains, one chooses")
@@ -20,13 +20,7 @@ SEEDS, PATIENTS = 3, 7
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("validated_point", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return loaded(SCRIPT)
 
 
 @pytest.fixture
