@@ -65,11 +65,8 @@ def load(
     Raises:
         SettingsError: One line per mistake, with the nearest known key.
     """
-    merged: dict[str, Any] = {}
     methods = methods_of(cls)
-    for file in files:
-        _merge(merged, spelled_out(_own(cls, find_recipe(file, _room(cls))), methods))
-    _merge(merged, spelled_out(values, methods))
+    layers = [_own(cls, find_recipe(file, _room(cls))) for file in files] + [values]
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign or not key:
@@ -86,8 +83,33 @@ def load(
             ) from error
         for part in reversed(key.split(".")):
             value = {part: value}
-        _merge(merged, spelled_out(value, methods))  # pyright: ignore[reportArgumentType]
-    return validate(cls, merged)
+        layers.append(value)  # pyright: ignore[reportArgumentType]
+    return validate(cls, merged(*(spelled_out(layer, methods) for layer in layers)))
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return groups of settings in one: of each setting the last, and a group setting by setting.
+
+    Another method has other parameters, so one of another name starts from nothing. What comes out
+    shares no group with what went in.
+
+    Examples:
+        >>> merged({"loss": {"name": "tversky", "alpha": 0.3}}, {"loss": {"name": "cc"}, "seed": 1})
+        {'loss': {'name': 'cc'}, 'seed': 1}
+        >>> merged({"trainer": {"steps": 9, "workers": 2}}, {"trainer": {"steps": 5}})
+        {'trainer': {'steps': 5, 'workers': 2}}
+    """
+    found: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if isinstance(value, Mapping):
+                old = found.get(key)
+                group = old if isinstance(old, dict) else {}
+                renamed = "name" in value and group.get("name") not in (None, value["name"])
+                found[key] = merged({} if renamed else group, value)
+            else:
+                found[key] = [*value] if isinstance(value, list) else value
+    return found
 
 
 def validate(cls: type[S], values: Mapping[str, Any]) -> S:
@@ -167,18 +189,6 @@ def _part(
         else:
             left.append(name)
     return part
-
-
-def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
-    for key, value in new.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            # Another method has other parameters, so naming one starts from nothing.
-            renamed = "name" in value and into[key].get("name") not in (None, value["name"])
-            if renamed:
-                into[key] = {}
-            _merge(into[key], value)
-        else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
 
 
 def _word(annotation: Any, value: Any) -> Any:

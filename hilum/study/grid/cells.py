@@ -15,7 +15,7 @@ from hilum.core.files import hash_of
 from hilum.core.methods import spelled_out
 from hilum.core.registry import Table
 from hilum.core.runs import RUNTIME_ONLY
-from hilum.core.settings import S, load
+from hilum.core.settings import S, load, merged
 from hilum.datasets.store.places import Place
 from hilum.encoders import ENCODERS
 from hilum.encoders.decoders import DECODERS
@@ -100,10 +100,11 @@ def expand(study: StudySettings, out: Path, data: Data = "") -> list[Cell]:
     asked: dict[str, Cell] = {}
     finetuning: dict[str, Cell] = {}
     for levels in _combinations(study):
-        overrides = _overrides(study, levels)
-        pretrain = _pretraining(overrides)
+        chosen = [_level(study, name, level) for name, level in levels.items()]
+        pretrain = _pretraining(chosen)
         tested = {"conditions": study.conditions} if study.conditions else {}
-        settings = _nested({"store": study.store, **tested, **study.finetune, **overrides})
+        own = [{k: v for k, v in level.items() if not _of_pretraining(k)} for level in chosen]
+        settings = _settings({"store": study.store, **tested}, study.finetune, *own)
         first = None
         if pretrain is not None:
             same = json.dumps(pretrain, sort_keys=True, default=str)
@@ -165,7 +166,7 @@ def foreign_sources(settings: Mapping[str, Any]) -> dict[str, str]:
 
 def resolve(cell: Cell, cls: type[S], tracking: dict[str, Any]) -> S:
     """Return the validated settings of a cell, with its place in W&B."""
-    return load(cls, [], [], **merge(cell.settings, {"trainer": {"tracking": tracking}}))
+    return load(cls, [], [], **merged(cell.settings, {"trainer": {"tracking": tracking}}))
 
 
 def _pretraining_cell(plan: _Plan, levels: dict[str, Any], pretrain: Any) -> Cell:
@@ -176,11 +177,11 @@ def _pretraining_cell(plan: _Plan, levels: dict[str, Any], pretrain: Any) -> Cel
             found=repr(pretrain),
             remedy="as in pretrain: {task: {name: simmim}}",
         )
-    settings = _nested({"store": study.store, **study.pretrain, **pretrain})
+    settings = _settings({"store": study.store}, study.pretrain, pretrain)
     chose = {
         name: level
         for name, level in levels.items()
-        if any(key.split(".")[0] == "pretrain" for key in _level(study, name, level))
+        if any(map(_of_pretraining, _level(study, name, level)))
     }
     return plan.cell("pretrain", chose, settings, None)
 
@@ -192,43 +193,43 @@ def _combinations(study: StudySettings) -> Iterator[dict[str, Any]]:
             yield levels
 
 
-def _overrides(study: StudySettings, levels: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, level in levels.items():
-        for key, value in _level(study, name, level).items():
-            both = (
-                key == "pretrain" and isinstance(value, dict) and isinstance(found.get(key), dict)
-            )
-            found[key] = merge(found[key], value) if both else value
-    return found
-
-
 def _level(study: StudySettings, name: str, level: Any) -> dict[str, Any]:
     """Return the settings of a level of a factor."""
     factor = study.factors[name]
     return factor[level] if isinstance(factor, dict) else {name: level}
 
 
-def _pretraining(overrides: dict[str, Any]) -> Any:
-    """Take what is of the pretraining out of the overrides; nothing without a level `pretrain`.
+def _of_pretraining(key: str) -> bool:
+    return key.split(".")[0] == "pretrain"
+
+
+def _pretraining(levels: list[dict[str, Any]]) -> Any:
+    """Return what these levels set of the pretraining; nothing without a group `pretrain`.
 
     `pretrain.seed` and the like change a pretraining that another level asks for, and begin none:
     so a seed of the pretraining leaves the arm from scratch as it is.
     """
-    more = {key: overrides.pop(key) for key in [*overrides] if key.startswith("pretrain.")}
-    pretrain = overrides.pop("pretrain", None)
-    if not isinstance(pretrain, dict):
-        return pretrain
-    return pretrain | {key.removeprefix("pretrain."): value for key, value in more.items()}
+    asked: Any = None
+    layers: list[dict[str, Any]] = []
+    for level in levels:
+        for key, value in level.items():
+            if key == "pretrain":
+                asked = value
+                layers += [value] if isinstance(value, dict) else []
+            elif _of_pretraining(key):
+                layers.append({key.removeprefix("pretrain."): value})
+    return _settings(*layers) if isinstance(asked, dict) else asked
 
 
-def _nested(flat: dict[str, Any]) -> dict[str, Any]:
-    """Turn dotted keys into groups; later keys win. What comes out shares nothing with the study.
+def _settings(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return layers of settings in one, later ones winning, as `hilum finetune` reads its files."""
+    return merged(*map(_nested, layers))
 
-    A cell that set a key of a shared group would set it for every other cell, too.
-    """
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn dotted keys into groups; later keys win."""
     nested: dict[str, Any] = {}
-    for key, value in spelled_out(_copy(flat), METHODS).items():
+    for key, value in spelled_out(flat, METHODS).items():
         *groups, last = key.split(".")
         here = nested
         for group in groups:
@@ -238,27 +239,8 @@ def _nested(flat: dict[str, Any]) -> dict[str, Any]:
                     f"{key}: {group} is no group of settings",
                     remedy="name the group itself, or another key",
                 )
-        if isinstance(value, dict) and isinstance(here.get(last), dict):
-            here[last] = merge(here[last], value)
-        else:
-            here[last] = value
+        here.update(merged({last: here[last]} if last in here else {}, {last: value}))
     return nested
-
-
-def _copy(value: Any) -> Any:
-    """Return a deep copy of what YAML can hold; `copy.deepcopy` takes four times as long."""
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value
-
-
-def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return both groups of settings in one; the new one wins."""
-    merged = dict(old)
-    for key, value in new.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
 
 
 def _identity(settings: dict[str, Any]) -> dict[str, Any]:

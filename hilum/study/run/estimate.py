@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from hilum.core.files import write_json
+from hilum.core.settings import merged
 from hilum.core.side_files import read_side
 from hilum.training.settings import TrainerSettings
 
-from ..grid.cells import STAGES, Cell, Stage, merge
+from ..grid.cells import STAGES, Cell, Stage
 from .ledger import Entry
 from .run_cell import notes, run_cell
 
@@ -150,7 +151,7 @@ def _measure(cell: Cell, folder: Path, encoder: Path | None) -> dict[str, float]
             more |= {"init_from": str(encoder)} if cell.needs and encoder else {}
         where = folder / f"{cell.stage}-{name}"
         short = replace(
-            cell, settings=merge(cell.settings, more), key=name, folder=where, needs=None
+            cell, settings=merged(cell.settings, more), key=name, folder=where, needs=None
         )
         run_cell(short, {"mode": "disabled"}, lambda text: None)
         return notes(where)

@@ -111,6 +111,28 @@ def test_two_levels_that_pretrain_are_merged_and_none_is_lost() -> None:
     assert [(s["trainer"]["steps"], s.get("seed")) for s in mae] == [(3, None), (10, 7)]
 
 
+def test_groups_are_joined_setting_by_setting_in_the_order_of_constants_and_factors() -> None:
+    factors = {
+        "first": {"a": {"trainer": {"steps": 7, "workers": 1}, "pretrain.trainer.steps": 2}},
+        "second": {
+            "b": {
+                "trainer": {"workers": 3},
+                "loss": {"name": "cc"},
+                "pretrain": {"task": "simmim", "trainer": {"steps": 4}},
+            }
+        },
+        "third": {"c": {"trainer.steps": 9, "pretrain.trainer.batch_size": 2}},
+    }
+    finetune = {"trainer": {"learning_rate": 0.5}, "loss": {"name": "tversky", "alpha": 0.2}}
+    asked = study(factors=factors, finetune=finetune, pretrain={"trainer": {"steps": 1, "seed": 5}})
+    before = asked.model_dump()
+    pretraining, cell = expand(asked, OUT, "data")
+    assert cell.settings["trainer"] == {"learning_rate": 0.5, "steps": 9, "workers": 3}
+    assert cell.settings["loss"] == {"name": "cc"}, "a method of another name starts anew"
+    assert pretraining.settings["trainer"] == {"steps": 4, "seed": 5, "batch_size": 2}
+    assert asked.model_dump() == before
+
+
 def test_adding_a_level_keeps_the_identity_of_the_others() -> None:
     before = {cell.key for cell in expand(study(), OUT, "data")}
     factors = study().factors | {"seed": [0, 1, 2]}
