@@ -22,6 +22,7 @@ PLACES = {
     "STORE": "store",
     "work/store": "store",
     "work/third_store": "store",
+    "work/fifth_store": "store",
     "learn/store": "store",
     "LUNG": "store",
     "NECK": "other",
