@@ -54,6 +54,7 @@ def plan(
         f"study {study.name} in {out}",
         *ledger.table(entries),
         *ledger.shared(entries),
+        *ledger.equal(entries),
         *estimate.lines(estimate.estimate(entries, out), study.budget),
         *stale_cells.lines(stale_cells.stale(entries, out)),
     ]
@@ -126,6 +127,8 @@ def _begin(
     mark(out, "study")
     write_yaml(out / "study.yaml", study)
     say(ledger.summary(entries))
+    for line in ledger.equal(entries):
+        say(line)
     for line in stale_cells.lines(stale_cells.stale(entries, out)):
         say(line)
     return study, cells

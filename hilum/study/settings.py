@@ -59,6 +59,11 @@ class StudySettings(Settings):
         "gres: 'gpu:1'}",
     )
 
+    def level(self, factor: str, level: Any) -> Overrides:
+        """Return the settings of a level of a factor."""
+        levels = self.factors[factor]
+        return levels[level] if isinstance(levels, dict) else {factor: level}
+
     @model_validator(mode="after")
     def _factors_have_levels(self) -> StudySettings:
         if not self.factors:
@@ -66,6 +71,9 @@ class StudySettings(Settings):
         for name, levels in self.factors.items():
             if not levels:
                 raise ValueError(f"factor {name!r} has no levels; remove it or give it some")
+            shown = [str(level) for level in levels]
+            if twice := next((level for level in shown if shown.count(level) > 1), None):
+                raise ValueError(f"factor {name!r} has level {twice} twice; name each level once")
         for place, rows in (("exclude", self.exclude), ("reference", [self.reference])):
             for row in rows:
                 for name, level in row.items():

@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Set
 from typing import Any
 
 from hilum.evaluation.statistics.runs import Run
+
+from ..settings import StudySettings
 
 DRAWS = ("split.draw", "split.seed", "draw")
 FOLDS = ("split.fold", "fold")
 SEEDS = ("seed",)
 REPEATS = (*DRAWS, *FOLDS, *SEEDS)
-"""Factors that repeat an arm at random. Folds test other patients, so they are no runs."""
+"""Settings, and names of factors, that repeat an arm at random. Folds test other patients, so they
+are no runs."""
+
+
+def repeating(study: StudySettings) -> set[str]:
+    """Return the factors that only repeat arms: by name, or since their levels set nothing else."""
+    return {
+        name
+        for name, levels in study.factors.items()
+        if name in REPEATS
+        or all(
+            own and all(_setting(key) in REPEATS for key, _ in _flat(own))
+            for own in (study.level(name, level) for level in levels)
+        )
+    }
+
+
+def described(study: StudySettings, levels: Mapping[str, Any], repeats: Set[str]) -> dict[str, Any]:
+    """Return levels whose repetitions are written as what they repeat, whatever the factor's name.
+
+    A level `{seed: 1, split.draw: 1}` of a factor `run` becomes a draw and a seed. What it sets
+    beside draw and fold, as the seed of the pretraining, belongs to the seed, which its name says.
+
+    Args:
+        study: What the levels set.
+        levels: Level of each factor.
+        repeats: The factors that only repeat, by `repeating`.
+    """
+    found = {name: level for name, level in levels.items() if name not in repeats}
+    parts: dict[str, list[Any]] = {"split.draw": [], "split.fold": [], "seed": []}
+    for name, level in levels.items():
+        if name in repeats:
+            own = {_setting(key): value for key, value in _flat(study.level(name, level))}
+            parts["split.draw"] += [own[key] for key in DRAWS if key in own]
+            parts["split.fold"] += [own[key] for key in FOLDS if key in own]
+            rest = own.keys() - {*DRAWS, *FOLDS}
+            parts["seed"] += [level] if rest or not own else []
+    for name, values in parts.items():
+        if values:
+            found[name] = values[0] if len(values) == 1 else " ".join(map(str, values))
+    return found
 
 
 def arm(levels: Mapping[str, Any]) -> str:
@@ -28,3 +70,16 @@ def run_of(levels: Mapping[str, Any]) -> Run:
     draws: list[Hashable] = [levels[name] for name in DRAWS if name in levels]
     draw = draws[0] if len(draws) == 1 else " ".join(map(str, draws)) if draws else 0
     return draw, levels.get("seed", 0)
+
+
+def _setting(key: str) -> str:
+    """Return a setting without the stage: a seed of the pretraining repeats as a seed does."""
+    return key.removeprefix("pretrain.")
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield before + key, value

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from hilum.losses import LOSSES
 from hilum.pretrain import TASKS
 
 from ..settings import StudySettings, covers
+from .arms import described, repeating
 from .outside import read_by_content
 
 Stage = Literal["pretrain", "finetune"]
@@ -50,6 +51,7 @@ class Cell:
     Attributes:
         stage: Which command runs it.
         levels: Level of each factor; for a pretraining cell those that chose it.
+        described: The same for the report: repetitions as the draw, fold and seed that they are.
         settings: Settings as nested plain values.
         key: Hash of stage, settings and data: equal runs are one cell.
         folder: Where it runs, below the study's folder.
@@ -58,6 +60,7 @@ class Cell:
         recipe: Hash as `key`, but without the data and the sources of foreign methods: what the
             cell was before its store or a method changed.
         sources: Hash of the source of each method that is not ours, by its setting.
+        also: Names of other combinations of levels with these very settings: they are this cell.
     """
 
     stage: Stage
@@ -69,6 +72,8 @@ class Cell:
     data: str = ""
     recipe: str = ""
     sources: dict[str, str] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+    described: dict[str, Any] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -93,14 +98,16 @@ def expand(study: StudySettings, out: Path, data: Data = "") -> list[Cell]:
             identity, so that cells of a changed store are new cells.
     """
     known = {name[-8:]: name for stage in STAGES for name in _names(out / stage)}
-    plan = _Plan(study, out, data if callable(data) else (lambda store: data), known)
+    data_of = data if callable(data) else (lambda store: data)
+    plan = _Plan(study, out, data_of, known, repeating(study))
     if not study.factors:
         raise SettingsError("a study must have factors", remedy="as in factors: {seed: [0, 1]}")
     pretraining: dict[str, Cell] = {}
     asked: dict[str, Cell] = {}
     finetuning: dict[str, Cell] = {}
+    twins: list[tuple[Cell, Cell]] = []
     for levels in _combinations(study):
-        chosen = [_level(study, name, level) for name, level in levels.items()]
+        chosen = [study.level(name, level) for name, level in levels.items()]
         pretrain = _pretraining(chosen)
         tested = {"conditions": study.conditions} if study.conditions else {}
         own = [{k: v for k, v in level.items() if not _of_pretraining(k)} for level in chosen]
@@ -118,10 +125,30 @@ def expand(study: StudySettings, out: Path, data: Data = "") -> list[Cell]:
             whole = untrained or parts in ("encoder+decoder", "whole")
             settings["init_from"] = str(first.folder / ("network" if whole else "encoder"))
         cell = plan.cell("finetune", levels, settings, first)
-        finetuning.setdefault(cell.key, cell)
+        same = finetuning.setdefault(cell.key, cell)
+        if same is not cell:
+            finetuning[cell.key] = replace(same, also=(*same.also, cell.name))
+            twins.append((cell, same))
     if not finetuning:
         raise SettingsError("exclude must leave some combination", remedy="remove one of its rows")
+    _every_level_counts(list(finetuning.values()), twins)
     return [*pretraining.values(), *finetuning.values()]
+
+
+def _every_level_counts(cells: list[Cell], twins: list[tuple[Cell, Cell]]) -> None:
+    """Refuse a level that no cell has, since each of its combinations equals one of another level.
+
+    No table would have it, and nobody would see that what it should change is unchanged.
+    """
+    there = {(name, str(level)) for cell in cells for name, level in cell.levels.items()}
+    for twin, cell in twins:
+        for name, level in twin.levels.items():
+            if (name, str(level)) not in there:
+                raise SettingsError(
+                    f"level {str(level)!r} of {name!r} must change something",
+                    found=f"{twin.name} has the settings of {cell.name}",
+                    remedy="remove the level, or set what it should differ in",
+                )
 
 
 @dataclass(frozen=True)
@@ -132,6 +159,7 @@ class _Plan:
     out: Path
     data: Callable[[Place], str]
     known: dict[str, str]
+    repeats: set[str]
 
     def cell(
         self, stage: Stage, levels: dict[str, Any], settings: dict[str, Any], first: Cell | None
@@ -145,7 +173,16 @@ class _Plan:
         name = self.known.get(key[:8]) or f"{_slug(levels)}-{key[:8]}"
         needs = None if first is None else first.folder
         return Cell(
-            stage, levels, settings, key, self.out / stage / name, needs, data, recipe, sources
+            stage,
+            levels,
+            settings,
+            key,
+            self.out / stage / name,
+            needs,
+            data,
+            recipe,
+            sources,
+            described=described(self.study, levels, self.repeats),
         )
 
 
@@ -181,7 +218,7 @@ def _pretraining_cell(plan: _Plan, levels: dict[str, Any], pretrain: Any) -> Cel
     chose = {
         name: level
         for name, level in levels.items()
-        if any(map(_of_pretraining, _level(study, name, level)))
+        if any(map(_of_pretraining, study.level(name, level)))
     }
     return plan.cell("pretrain", chose, settings, None)
 
@@ -191,12 +228,6 @@ def _combinations(study: StudySettings) -> Iterator[dict[str, Any]]:
         levels = dict(zip(study.factors, values, strict=True))
         if not any(covers(row, levels) for row in study.exclude):
             yield levels
-
-
-def _level(study: StudySettings, name: str, level: Any) -> dict[str, Any]:
-    """Return the settings of a level of a factor."""
-    factor = study.factors[name]
-    return factor[level] if isinstance(factor, dict) else {name: level}
 
 
 def _of_pretraining(key: str) -> bool:

@@ -21,7 +21,7 @@ from hilum.evaluation.statistics.equivalence import (
 from hilum.evaluation.statistics.moderation import StudyVariances, study_variances
 from hilum.evaluation.statistics.runs import align, models
 
-from ..grid.arms import REPEATS
+from ..grid.arms import REPEATS, repeating
 from ..settings import StudySettings
 from .measurements import PatientRuns, Row, by_arm, per_patient, sums_of
 
@@ -125,8 +125,9 @@ def compare(study: StudySettings, rows: Sequence[Row], condition: str) -> list[P
     sums = {name: sums_of(own) for name, own in arms.items()}
     shared = variances(values)
     found: list[Paired] = []
+    repeats = repeating(study)
     for factor, base in study.reference.items():
-        if factor in REPEATS:
+        if factor in repeats:
             continue
         pairs = [
             (name, at[other])

@@ -12,7 +12,7 @@ from hilum.evaluation.statistics.effects import Effect
 from hilum.evaluation.statistics.ranking import Ranking, rank
 from hilum.evaluation.statistics.runs import align, models
 
-from ..grid.arms import REPEATS
+from ..grid.arms import repeating
 from ..settings import StudySettings
 from .compare import higher_is_better
 from .measurements import Row, by_arm, per_patient
@@ -42,7 +42,8 @@ def factors(study: StudySettings, rows: Sequence[Row], condition: str) -> Factor
     """
     arms = by_arm(rows, condition)
     levels = {row.arm: row.levels for row in rows}
-    names = [n for n in study.factors if n not in REPEATS and len(list(study.factors[n])) > 1]
+    repeats = repeating(study)
+    names = [n for n in study.factors if n not in repeats and len(list(study.factors[n])) > 1]
     reference = {n: str(study.reference.get(n, next(iter(study.factors[n])))) for n in names}
     values = {name: per_patient(own, study.metric) for name, own in arms.items()}
     values = {name: own for name, own in values.items() if own}

@@ -14,7 +14,7 @@ from hilum.core.side_files import read_side
 from hilum.evaluation.charts import svg as charts
 from hilum.training.metrics_file import read_metrics
 
-from ..grid.arms import arm
+from ..grid.arms import arm, repeating
 from .compare import ArmSummary, higher_is_better
 from .measurements import Row
 
@@ -95,7 +95,7 @@ def picture_of(folders: Mapping[tuple[str, ...], Path], row: Row) -> Path | None
 
 def folders_of(found: Findings) -> dict[tuple[str, ...], Path]:
     """Return the folder of every fine-tuning cell that is done, for `picture_of`."""
-    return {_key(e.cell.levels): e.cell.folder for e in _finetuned(found)}
+    return {_key(e.cell.described): e.cell.folder for e in _finetuned(found)}
 
 
 def reconstructions(found: Findings) -> list[tuple[Path, str]]:
@@ -125,7 +125,7 @@ def curves(found: Findings) -> list[tuple[Markup, str]]:
         cells: dict[str, list[Path]] = {}
         for entry in found.entries:
             if entry.cell.stage == stage:
-                cells.setdefault(arm(entry.cell.levels), []).append(entry.cell.folder)
+                cells.setdefault(arm(entry.cell.described), []).append(entry.cell.folder)
         if stage == "finetune":
             names = [name for name in order if name in cells]
             names += [name for name in cells if name not in names]
@@ -149,7 +149,7 @@ def cost_of(found: Findings, name: str) -> Cost:
     summaries: list[dict[str, Any]] = [
         read_side(file)
         for e in _finetuned(found)
-        if arm(e.cell.levels) == name
+        if arm(e.cell.described) == name
         for file in [e.cell.folder / "summary.json"]
         if file.exists()
     ]
@@ -188,7 +188,9 @@ def bases(found: Findings) -> dict[str, ArmSummary]:
     """Return, for each arm, the arm at the reference's levels and else its own, if there is one."""
     levels = {row.arm: row.levels for row in found.rows}
     arms = {one.arm: one for one in found.of(found.full)}
-    pairs = {name: arm(own | found.study.reference) for name, own in levels.items()}
+    repeats = repeating(found.study)
+    base = {name: level for name, level in found.study.reference.items() if name not in repeats}
+    pairs = {name: arm(own | base) for name, own in levels.items()}
     return {name: arms[base] for name, base in pairs.items() if base in arms}
 
 

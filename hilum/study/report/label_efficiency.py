@@ -88,7 +88,7 @@ def curves(found: Findings) -> list[tuple[str, list[Point]]]:
 
 def _fixed(found: Findings, factor: str) -> set[str]:
     """Return the lines that no label moves: rules whose numbers are all given."""
-    rules = [(e.cell.levels, e.cell.settings.get("baseline")) for e in found.entries]
+    rules = [(e.cell.described, e.cell.settings.get("baseline")) for e in found.entries]
     return {
         _line(levels, factor)
         for levels, rule in rules

@@ -53,7 +53,7 @@ def collect(entries: Sequence[Entry]) -> list[Row]:
             continue
         for condition, cases in read_side(entry.cell.folder / "test" / "metrics.json").items():
             rows += [
-                Row(entry.cell.levels, condition, name, case["patient"], case["metrics"])
+                Row(entry.cell.described, condition, name, case["patient"], case["metrics"])
                 for name, case in cases.items()
             ]
     return rows

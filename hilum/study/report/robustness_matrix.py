@@ -47,11 +47,11 @@ def matrix(entries: Sequence[Entry]) -> list[Disturbed]:
         file = entry.cell.folder / FILE
         if entry.cell.stage != "finetune" or entry.state != "done" or not file.exists():
             continue
-        own = values.setdefault(arm(entry.cell.levels), {})
+        own = values.setdefault(arm(entry.cell.described), {})
         for row, patients in _read(file).items():
             for patient, dice in patients.items():
                 runs = own.setdefault(row, {}).setdefault(patient, {})
-                runs[run_of(entry.cell.levels)] = sum(dice) / len(dice)
+                runs[run_of(entry.cell.described)] = sum(dice) / len(dice)
     found = []
     for name, rows in values.items():
         plain = next(iter(rows.values()))

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from hilum.core.settings import validate
 from hilum.core.side_files import read_side
 from hilum.datasets.splits import Split, check_leakage
 from hilum.datasets.store.case_store import CaseStore
 from hilum.evaluation.html.parts import bullets, code, interval, note, paragraph, table
 from hilum.evaluation.metrics.table import METRICS
+from hilum.finetune.settings import FinetuneSettings
 
-from ..grid.arms import DRAWS
-from ..run.ledger import summary
+from ..run.ledger import equal, summary
 from .citations import cited
 from .compare import ArmSummary, Paired
 from .sentences import finding
@@ -112,7 +113,7 @@ def limits(found: Findings) -> Markup:
             f"Fewer than {FEW_PATIENTS} test patients: intervals of an arm may hold the truth less "
             "often than 95 times of 100, most of all those of DSCagg and of Dice with zeros."
         )
-    if max(draws, default=1) < 2 and not any(name in found.study.factors for name in DRAWS):
+    if max(draws, default=1) < 2:
         lines.append(
             "Labelled training patients were drawn once: how another draw would rank the arms is "
             "in no interval. Add the factor split.draw to see it."
@@ -123,7 +124,8 @@ def limits(found: Findings) -> Markup:
             "intervals misses the truth instead of one in twenty."
         )
     lines += _about_seeds(max(seeds, default=0), len({arm.arm for arm in found.arms}))
-    lines.append("Every arm had the same number of steps; longer training may change the order.")
+    lines += _about_steps(found)
+    lines += equal(found.entries)
     failed = [e for e in found.entries if e.state == "failed"]
     if failed:
         names = ", ".join(e.cell.name for e in failed[:3]) + (", ..." if len(failed) > 3 else "")
@@ -147,6 +149,27 @@ def limits(found: Findings) -> Markup:
     if "phantom" in found.study.name or "demo" in found.study.name:
         lines.append("Phantoms are not patients: they test the method, not its clinical value.")
     return bullets(lines)
+
+
+def _about_steps(found: Findings) -> list[str]:
+    """Say whether all networks were trained equally long."""
+    trained = [
+        e.cell.settings
+        for e in found.entries
+        if e.cell.stage == "finetune"
+        and e.state == "done"
+        and "baseline" not in e.cell.settings
+        and e.cell.settings.get("split", {}).get("labels") != 0
+    ]
+    steps = {validate(FinetuneSettings, own).trainer.steps for own in trained}
+    if not steps:
+        return []
+    if len(steps) == 1:
+        return ["Every arm had the same number of steps; longer training may change the order."]
+    return [
+        f"Arms were trained for {min(steps)} to {max(steps)} steps: what differs between them may "
+        "be the length of training. Pretraining comes on top."
+    ]
 
 
 def _about_seeds(seeds: int, arms: int) -> list[str]:

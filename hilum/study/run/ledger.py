@@ -91,6 +91,20 @@ def shared(entries: Sequence[Entry], most: int = 20) -> list[str]:
     return [*lines, *([f"and {len(first) - most} more encoders"] if len(first) > most else [])]
 
 
+def equal(entries: Sequence[Entry], most: int = 3) -> list[str]:
+    """Say which combinations of levels have the settings of another, and so no own cell."""
+    pairs = [(name, entry.cell.name) for entry in entries for name in entry.cell.also]
+    if not pairs:
+        return []
+    some = ", ".join(f"{name} (as {other})" for name, other in pairs[:most])
+    more = f", and {len(pairs) - most} more" if len(pairs) > most else ""
+    count = "1 combination of levels has" if len(pairs) == 1 else f"{len(pairs)} combinations have"
+    return [
+        f"{count} the settings of another and no cell of its own: {some}{more}. A "
+        "comparison pairs only runs that both arms have."
+    ]
+
+
 def summary(entries: Sequence[Entry]) -> str:
     """Return `12 cells: 2 pretrain, 10 finetune; 3 done, 9 new`."""
     stages = Counter(entry.cell.stage for entry in entries)

@@ -182,7 +182,7 @@ def _command(cell: Cell, tracking: dict[str, Any]) -> None:
     own = {
         **tracking,
         # W&B averages over a group: repetitions of an arm by chance.
-        "group": tracking.get("group") or f"{cell.stage} {arm(cell.levels)}",
+        "group": tracking.get("group") or f"{cell.stage} {arm(cell.described)}",
         "job_type": cell.stage,
         "name": cell.name,
         "id": tracking.get("id") or cell.key,

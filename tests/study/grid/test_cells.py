@@ -10,7 +10,10 @@ import pytest
 
 from hilum.core.errors import SettingsError
 from hilum.core.settings import validate
+from hilum.study.grid.arms import arm, repeating, run_of
 from hilum.study.grid.cells import expand
+from hilum.study.run.ledger import equal
+from hilum.study.run.ledger import read as ledger
 from hilum.study.settings import StudySettings
 
 OUT = Path("runs")
@@ -131,6 +134,42 @@ def test_groups_are_joined_setting_by_setting_in_the_order_of_constants_and_fact
     assert cell.settings["loss"] == {"name": "cc"}, "a method of another name starts anew"
     assert pretraining.settings["trainer"] == {"steps": 4, "seed": 5, "batch_size": 2}
     assert asked.model_dump() == before
+
+
+def test_a_level_that_changes_nothing_is_refused_and_a_combination_is_named() -> None:
+    arms = {"a": {}, "b": {"trainer": {"steps": 5}}}
+    with pytest.raises(SettingsError, match=r"level 'b' of 'arm' must change .* found b > 0"):
+        expand(study(factors={"arm": arms, "seed": [0, 1]}), OUT, "data")
+    with pytest.raises(SettingsError, match="'seed' has level 1 twice"):
+        study(factors={"seed": [0, 1, 1]})
+    pre = {"x": {"pretrain.seed": 0}, "y": {"pretrain.seed": 1}}
+    cells = expand(study(factors=study().factors | {"pre": pre}), OUT, "data")
+    also = {cell.name: cell.also for cell in cells if cell.also}
+    assert also["scratch > early > 0 > x"] == ("scratch > early > 0 > y",)
+    assert not any(name.startswith("mae") for name in also)
+    [line] = equal(ledger(cells))
+    assert line.startswith("4 combinations have the settings of another and no cell of its own: ")
+    assert "scratch > early > 0 > y (as scratch > early > 0 > x)" in line
+    assert equal(ledger(expand(study(), OUT, "data"))) == []
+
+
+def test_repetitions_are_described_by_what_they_set() -> None:
+    factors: dict[str, Any] = {
+        "arm": {"a": {}, "b": {"pretrain": {"task": "simmim"}}},
+        "run": {"r0": {"seed": 0, "split.draw": 4}, "r1": {"seed": 1, "split": {"draw": 5}}},
+        "part": {"f1": {"split.fold": 1, "pretrain.split.fold": 1}},
+        "pretrain.seed": [7, 8],
+    }
+    asked = study(factors=factors)
+    assert repeating(asked) == {"run", "part", "pretrain.seed"}
+    cell = expand(asked, OUT, "data")[-1]
+    assert cell.described == {"arm": "b", "split.draw": 5, "split.fold": 1, "seed": "r1 8"}
+    assert (arm(cell.described), run_of(cell.described)) == ("arm: b", (5, "r1 8"))
+    mixed = study(factors={"run": {"r0": {"seed": 0}, "r1": {"seed": 1, "trainer.steps": 9}}})
+    assert repeating(mixed) == set()
+    named = {"seed": {"0": {"seed": 0, "split.draw": 2}}, "arm": {"a": {}}}
+    [cell] = expand(study(factors=named), OUT, "data")
+    assert run_of(cell.described) == (2, "0")
 
 
 def test_adding_a_level_keeps_the_identity_of_the_others() -> None:

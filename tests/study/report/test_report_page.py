@@ -38,7 +38,7 @@ def finish(cell: Cell) -> None:
     if cell.stage == "pretrain":
         return
     level = cell.levels
-    gain = 0.1 * (level["pretext"] == "mae") + 0.05 * level["split.labels"]
+    gain = 0.1 * (level["pretext"] != "scratch") + 0.05 * level.get("split.labels", 1)
     split = {
         "pool": ["case_0", "case_1"],
         "train": ["case_0"],
@@ -52,7 +52,7 @@ def finish(cell: Cell) -> None:
     write_json(cell.folder / "summary.json", about)
     test, matrix = {}, ["row,case,patient,dice"]
     for number in range(6):
-        dice = 0.3 + gain + 0.02 * number + 0.01 * level["seed"]
+        dice = 0.3 + gain + 0.02 * number + 0.01 * level.get("seed", 0)
         volume = {"intersection_ml": dice, "volume_ml": 1.0, "reference_volume_ml": 1.0}
         lesions = {"lesion_tp": 1.0, "lesion_fp": 0.0, "lesion_fn": 1.0, "lesions_lt5": 1.0}
         own = {"dice": dice, "found_lt5": 1.0, **volume, **lesions}
@@ -74,6 +74,10 @@ def asked(store: Path) -> StudySettings:
 
 @pytest.fixture
 def html(asked: StudySettings, tmp_path: Path) -> str:
+    return page(asked, tmp_path)
+
+
+def page(asked: StudySettings, tmp_path: Path) -> str:
     cells = expand(asked, tmp_path)
     for cell in cells:
         cell.folder.mkdir(parents=True)
@@ -133,6 +137,25 @@ def test_a_test_patient_in_another_part_of_any_cell_stops_the_report(
     write_json(file, split | {part: [*split[part], *split["test"]]})
     with pytest.raises(DataError, match=f"no patient may be in test and {part}, found patient_4"):
         write_report(asked, tmp_path, ledger.read(cells))
+
+
+@pytest.mark.parametrize("steps", [8, 9])
+def test_what_cannot_be_concluded_is_read_from_the_cells(
+    store: Path, tmp_path: Path, steps: int
+) -> None:
+    usual = tiny_study(store).finetune["trainer"]["steps"]
+    long = {"trainer.steps": usual + steps - 8}
+    runs = {f"r{n}": {"seed": n, "split": {"draw": n}} for n in range(3)}
+    factors = {"pretext": {"scratch": {}, "longer": {"loss": "cc", **long}}, "run": runs}
+    text = page(tiny_study(store, factors=factors), tmp_path)
+    assert "3 seeds in 3 draws" in text
+    assert "were drawn once" not in text
+    assert "pretext: longer" in text
+    assert "run: r0" not in text, "runs only repeat, whatever the factor's name"
+    same = "Every arm had the same number of steps" in text
+    assert same == (steps == 8)
+    assert ("Arms were trained for" in text) != same
+    assert "no cell of its own" not in text
 
 
 def test_it_is_one_file_that_asks_nothing_of_the_network(html: str) -> None:
