@@ -22,6 +22,7 @@ from ..run.ledger import equal, summary
 from .citations import cited
 from .compare import ArmSummary, Paired
 from .sentences import finding
+from .tracking import sync_command
 
 if TYPE_CHECKING:
     from .results import Findings
@@ -146,7 +147,7 @@ def limits(found: Findings) -> Markup:
         "'No difference shown' is not 'equal': only the equivalence test, within the margin of "
         f"{found.study.margin:g}, speaks of equality."
     )
-    if "phantom" in found.study.name or "demo" in found.study.name:
+    if any(row.patient.startswith("phantom") for row in found.rows):
         lines.append("Phantoms are not patients: they test the method, not its clinical value.")
     return bullets(lines)
 
@@ -214,13 +215,12 @@ def repeat(found: Findings) -> Markup:
     out = found.page.parent
     packages = ("torch", "pytorch-lightning", "monai", "timm", "transformers", "numpy", "wandb")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    upload = sync_command(out)
     machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     return (
         code(f"hilum study run {out / 'study.yaml'} --out {out}")
         + paragraph(f"Environment: hilum {version('hilum')}, {machine}, {versions}.")
-        + paragraph(
-            "Every run logged to W&B offline. To upload: wandb sync --sync-all, in a run folder."
-        )
+        + (paragraph("Logged to W&B offline; to upload:") + code(upload) if upload else "")
         + paragraph("Please cite (as BibTeX in tables/citations.bib):")
         + bullets(ref.text() for ref in cited(used(found)).values())
     )

@@ -28,7 +28,7 @@ VOID = {"meta", "img", "br", "i", "circle", "rect", "line", "polyline"}
 ROWS = {"ct+pet": 0.0, "ct+pet, shift 5 mm": -0.1, "ct": -0.3}
 
 
-def finish(cell: Cell) -> None:
+def finish(cell: Cell, patient: str = "p") -> None:
     """Leave the files that a done cell leaves; Dice is better with more labels, and pretrained."""
     write_json(cell.folder / "cell.json", {})
     (cell.folder / "DONE").touch()
@@ -56,7 +56,7 @@ def finish(cell: Cell) -> None:
         volume = {"intersection_ml": dice, "volume_ml": 1.0, "reference_volume_ml": 1.0}
         lesions = {"lesion_tp": 1.0, "lesion_fp": 0.0, "lesion_fn": 1.0, "lesions_lt5": 1.0}
         own = {"dice": dice, "found_lt5": 1.0, **volume, **lesions}
-        test[f"case_{number}"] = {"patient": f"p{number}", "metrics": own}
+        test[f"case_{number}"] = {"patient": f"{patient}{number}", "metrics": own}
         matrix += [f'"{row}",case_{number},p{number},{dice + loss}' for row, loss in ROWS.items()]
     write_json(cell.folder / "test" / "metrics.json", {"ct+pet": test, "ct": test})
     (cell.folder / "robustness").mkdir()
@@ -77,11 +77,11 @@ def html(asked: StudySettings, tmp_path: Path) -> str:
     return page(asked, tmp_path)
 
 
-def page(asked: StudySettings, tmp_path: Path) -> str:
+def page(asked: StudySettings, tmp_path: Path, patient: str = "p") -> str:
     cells = expand(asked, tmp_path)
     for cell in cells:
         cell.folder.mkdir(parents=True)
-        finish(cell)
+        finish(cell, patient)
     return write_report(asked, tmp_path, ledger.read(cells)).page.read_text()
 
 
@@ -156,6 +156,17 @@ def test_what_cannot_be_concluded_is_read_from_the_cells(
     assert same == (steps == 8)
     assert ("Arms were trained for" in text) != same
     assert "no cell of its own" not in text
+    assert "Phantoms are not patients" not in text
+    assert "wandb sync" not in text, "nothing was logged here"
+
+
+def test_what_was_logged_offline_can_be_sent_and_phantoms_are_named(
+    store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "finetune" / "one" / "wandb" / "offline-run-1").mkdir(parents=True)
+    text = page(tiny_study(store), tmp_path, patient="phantom_s1_")
+    assert f"wandb sync {tmp_path}/finetune/*/wandb/offline-run-*" in text
+    assert "Phantoms are not patients" in text
 
 
 def test_it_is_one_file_that_asks_nothing_of_the_network(html: str) -> None:
