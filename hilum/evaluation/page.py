@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from hilum.core.files import write_text
+from hilum.core.undefined import undefined_last
 
 from .charts.svg import lines, scatter
 from .html.parts import beside, joined, picture
@@ -66,6 +67,7 @@ def write_evaluation_page(
         "evaluation/evaluation.html.j2",
         title="Evaluation",
         cases=cohort["cases"],
+        patients=cohort["patients"],
         both_empty="1" if cohort.get("both_empty", "1") == "1" else "undefined",
         classes=classes,
         definitions=_definitions(cohort),
@@ -193,7 +195,7 @@ def _ends(one: Numbers) -> str:
 
 
 def _worst(cases: Mapping[str, Numbers], most: int = 10) -> list[list[str]]:
-    ranked = sorted(cases.items(), key=lambda item: item[1]["dice"])[:most]
+    ranked = sorted(cases.items(), key=lambda item: undefined_last(item[1]["dice"]))[:most]
     names = ("dice", "lesion_sensitivity", "false_positives", "volume_ml", "reference_volume_ml")
     return [
         [case, *(_number(numbers[n], 0 if n == "false_positives" else 3) for n in names)]

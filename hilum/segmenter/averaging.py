@@ -15,6 +15,7 @@ from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.outputs import check_output, owned_by
 from hilum.core.seen import read_seen, tested_by, together
 from hilum.core.types import IGNORE
+from hilum.core.undefined import undefined_last
 from hilum.core.weights import read_weights
 from hilum.datasets.store.case_store import CaseStore
 
@@ -133,7 +134,7 @@ def _greedy(
 ) -> list[int]:
     """Return the members of the mean, the best first."""
     alone = [score(_filled(config, own)) for own in weights]
-    order = sorted(range(len(weights)), key=lambda index: -alone[index])
+    order = sorted(range(len(weights)), key=lambda index: undefined_last(-alone[index]))
     chosen, best = [order[0]], alone[order[0]]
     for index in order[1:]:
         value = score(_filled(config, mean_of([weights[i] for i in [*chosen, index]])))

@@ -15,6 +15,7 @@ from hilum.core.geometry import IntTriple
 from hilum.core.outputs import check_output, mark
 from hilum.core.precision import autocast_dtype
 from hilum.core.settings import validate
+from hilum.core.undefined import undefined_last
 from hilum.datasets.splits import make_split
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.datasets.store.places import Place
@@ -73,7 +74,7 @@ def embed(
         for other in against:
             beside = embeddings_of(other, held, settings, say=say, progress=progress)
             ranks.append(rank(other, beside))
-        ranks.sort(key=lambda one: -one.linear.value)
+        ranks.sort(key=lambda one: undefined_last(-one.linear.value))
         for line in rank_rows(ranks):
             say(line)
     mark(out, "embed")

@@ -160,5 +160,11 @@ def write_tables(
     }
     write_json(
         out / "cohort.json",
-        {"cases": len(patients), "classes": cohort, "definitions": definitions, **more},
+        {
+            "cases": len(patients),
+            "patients": len(set(patients.values())),
+            "classes": cohort,
+            "definitions": definitions,
+            **more,
+        },
     )

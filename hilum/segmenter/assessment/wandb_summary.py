@@ -45,7 +45,8 @@ def _pictures(results: Results, folder: Path, tracker: Tracker) -> None:
     import wandb
 
     first = results[next(iter(results))]
-    ranked = sorted(first, key=lambda name: first[name]["dice"])
+    known = [name for name in first if not math.isnan(first[name]["dice"])]
+    ranked = sorted(known, key=lambda name: first[name]["dice"]) or [*first]
     files = [folder / f"{name}.png" for name in dict.fromkeys([*ranked[:1], *ranked[-1:]])]
     # One key each: W&B shows a list only if all pictures have one size.
     tracker.log_now({f"test/{file.stem}": wandb.Image(str(file)) for file in files})

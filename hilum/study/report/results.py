@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from hilum.core.undefined import undefined_last
 from hilum.evaluation.statistics.cohort import POOLS
 from hilum.evaluation.statistics.ranking import Ranking
 
@@ -68,7 +69,7 @@ class Findings:
         metric = self.study.metric
         arms = [arm for arm in self.of(self.full) if metric in arm.metrics]
         sign = -1 if higher_is_better(metric) else 1
-        return sorted(arms, key=lambda arm: sign * arm.metrics[metric]["value"])
+        return sorted(arms, key=lambda arm: undefined_last(sign * arm.metrics[metric]["value"]))
 
 
 def find(study: StudySettings, page: Path, entries: Sequence[Entry]) -> Findings:

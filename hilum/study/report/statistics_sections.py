@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from hilum.core.undefined import undefined_last
 from hilum.evaluation.charts import svg as charts
 from hilum.evaluation.html.parts import (
     coloured,
@@ -118,7 +119,7 @@ def effects(found: Findings) -> Markup:
         for e in own.main[:MOST_ROWS]
     ]
     reference = ", ".join(f"{name} = {level}" for name, level in own.reference.items())
-    ranked = sorted(own.interactions, key=lambda e: e.estimate.p_value)
+    ranked = sorted(own.interactions, key=lambda e: undefined_last(e.estimate.p_value))
     shown = ranked[:MOST_INTERACTIONS]
     parts = [
         note(f"Not supported: {own.note}.") if own.note else "",

@@ -312,6 +312,7 @@ def test_a_class_that_a_case_has_nowhere_follows_the_rules(tmp_path: Path) -> No
         "a1": (mask((1, 1, 1, 1), (7, 8, 9, 2)), mask((1, 1, 1, 1), (7, 8, 9, 2))),
         "b1": (mask((1, 1, 1, 1)), mask((1, 1, 1, 1))),
         "c1": (mask((1, 1, 1, 1)), mask((1, 1, 1, 1), (7, 8, 9, 255))),
+        "d1": (mask((1, 1, 1, 1)), mask((1, 1, 1, 1), (7, 8, 9, 2))),
     }
     manifest, folder = cohort(tmp_path, pairs)
     found = evaluate(folder, manifest, tmp_path / "out")
@@ -321,12 +322,16 @@ def test_a_class_that_a_case_has_nowhere_follows_the_rules(tmp_path: Path) -> No
     assert np.isnan(found.cases[2]["c1"]["tlg_error"])
     about = read_json(tmp_path / "out" / "cohort.json")
     assert about["undefined"]["2"]["dice"] == 1
-    assert any("class 2 is undefined in 1 of 3 cases" in line for line in found.lines())
+    assert any("class 2 is undefined in 1 of 4 cases" in line for line in found.lines())
     asked = validate(EvaluationSettings, {"both_empty": "nan", "tolerance_mm": 3})
     other = evaluate(folder, manifest, tmp_path / "out", settings=asked)
     assert np.isnan(other.cases[2]["b1"]["dice"])
     assert other.cohort[1]["nsd_3mm"]["value"] == 1
     text = (tmp_path / "out" / "report.html").read_text()
+    assert "4 cases of 4 patients" in text
+    [_, _, lowest] = text.split("<h2>Lowest Dice</h2>")
+    order = [lowest.index(f">{case}<") for case in ("d1", "a1", "b1")]
+    assert order == sorted(order), "what is undefined stands last and disturbs nothing"
     assert "NSD 3 mm" in text
     assert "overlap with\nundefined" in text
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +171,15 @@ def test_long_names_of_rows_are_broken_not_clipped() -> None:
     lines = re.findall(r'text-anchor="end">([^<]*)<', svg)
     assert "masked autoencoder &gt; cross_attention &gt; 5" in lines
     assert "vs. masked autoencoder &gt; early &gt; 5" in lines
+
+
+def test_an_arm_without_a_value_is_never_the_best(found: Findings) -> None:
+    """With NaN among the keys, `sorted` leaves the others in any order."""
+    order = [arm.arm for arm in found.ranked()]
+    assert len(order) == 4
+    for place in range(4):
+        arms = [replace(a, metrics={**a.metrics}) for a in reversed(found.arms)]
+        arms[place].metrics["dice"] = {**arms[place].metrics["dice"], "value": math.nan}
+        left = [arm.arm for arm in replace(found, arms=arms).ranked()]
+        assert left[-1] == arms[place].arm
+        assert left[:-1] == [name for name in order if name != arms[place].arm]
