@@ -10,8 +10,6 @@ from torch import Tensor
 
 from hilum.core.geometry import IntTriple, Triple
 
-from .node_places import unravel
-
 
 @dataclass(frozen=True)
 class Boxes:
@@ -37,14 +35,20 @@ class Boxes:
             for side, step in zip(volume, spacing, strict=True)
         )
         sides: IntTriple = (d, h, w)
-        size = torch.tensor(sides, device=places.device)
-        room = torch.tensor(tuple(volume), device=places.device) - size
-        low = torch.minimum((places.round().long() - size // 2).clamp(min=0), room)
-        inner = unravel(torch.arange(d * h * w, device=places.device), sides)
-        index = low[:, :, None] + inner
-        flat = (index[..., 0] * volume[1] + index[..., 1]) * volume[2] + index[..., 2]
-        offset = (index - places[:, :, None]) * torch.tensor(spacing, device=places.device)
-        return cls(sides, flat, offset.movedim(-1, 2).unflatten(-1, sides))
+        far: list[Tensor] = []
+        flat, stride = places.new_zeros((), dtype=torch.long), 1
+        for axis in (2, 1, 0):
+            side, whole = sides[axis], volume[axis]
+            place = places[..., axis]
+            low = (place.round().long() - side // 2).clamp(min=0).clamp(max=whole - side)
+            index = low[..., None] + torch.arange(side, device=places.device)
+            along = [1, 1, 1]
+            along[axis] = side
+            flat = flat + (index * stride).unflatten(-1, along)
+            far.append(((index - place[..., None]) * spacing[axis]).unflatten(-1, along))
+            stride *= whole
+        offset = torch.stack([one.expand(*places.shape[:2], *sides) for one in far[::-1]], 2)
+        return cls(sides, flat.flatten(2), offset)
 
     def take(self, volume: Tensor) -> Tensor:
         """Return `[B, K, d, h, w]` out of volumes `[B, D, H, W]`."""
