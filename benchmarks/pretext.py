@@ -29,6 +29,7 @@ from monai.networks.nets.masked_autoencoder_vit import MaskedAutoEncoderViT
 from timing import Took, compare, write
 from torch import Tensor, nn
 
+from hilum.core.precision import autocast_dtype, guard_bf16_conv3d
 from hilum.core.registry import build
 from hilum.core.seeds import torch_generator
 from hilum.core.settings import validate
@@ -52,15 +53,15 @@ PARAMETERS = {"joint": {"tasks": {"synthetic_nodes": {}, "masked_autoencoder": {
 DECODER = {"decoder_width": 192, "decoder_depth": 2, "decoder_heads": 6}
 
 
-def batch(modalities: int, patches: int = 1, views: int = 1) -> PretextBatch:
+def batch(modalities: int, patches: int = 1, views: int = 1, side: int = SIDE) -> PretextBatch:
     """Return patches whose voxels all count, with as many views of each as asked for."""
-    image = torch.randn(patches, modalities, SIDE, SIDE, SIDE)
+    image = torch.randn(patches, modalities, side, side, side)
     have = torch.ones((patches, modalities), dtype=torch.bool)
-    body = torch.ones((patches, 1, SIDE, SIDE, SIDE), dtype=torch.bool)
+    body = torch.ones((patches, 1, side, side, side), dtype=torch.bool)
     names = tuple(f"case {number}" for number in range(patches))
     shift = torch.zeros((patches, modalities, 3))
     draws = torch_generator(0, "bench")
-    others = tuple(batch(modalities, patches) for _ in range(views - 1))
+    others = tuple(batch(modalities, patches, 1, side) for _ in range(views - 1))
     return PretextBatch(image, have, body, draws, None, shift, others, names)
 
 
@@ -185,6 +186,31 @@ def every_task(names: Sequence[str]) -> list[dict[str, object]]:
     return rows
 
 
+def of_the_studies(name: str) -> dict[str, object]:
+    """Compare a task's step with the masked autoencoder's as the studies of the pages train.
+
+    Their network is small and computes in bfloat16 where the processor does, so what a task does to
+    the patches weighs more.
+    """
+    encoder = {"name": "resenc", "features": [16, 32, 64, 128], "blocks": [1, 1, 1, 1]}
+    number = autocast_dtype("cpu")
+
+    def action(name: str) -> Callable[[int], None]:
+        made = task(name, encoder, 2, **PARAMETERS.get(name, {}))
+        guard_bf16_conv3d(made)
+        alone = step(made, batch(2, 4, made.views, 32))
+
+        def cast(count: int) -> None:
+            with torch.autocast("cpu", number or torch.bfloat16, enabled=number is not None):
+                alone(count)
+
+        return cast
+
+    kind = "float32" if number is None else "bfloat16"
+    ways = {other: action(other) for other in ("masked_autoencoder", name)}
+    return compare(f"{name}, network of the studies in {kind}, 4 x 32^3", ways, rounds=15)
+
+
 def loop(folder: Path) -> dict[str, object]:
     """Compare the loop of pretraining with its bare steps."""
     run = settings(make_store(make_cohort(folder, 2), folder / "store"), "auto")
@@ -210,7 +236,8 @@ def main() -> None:
     """Run every comparison and write one file, or that of the tasks that are named."""
     if names := sys.argv[1:]:
         command = f"python benchmarks/pretext.py {' '.join(names)}"
-        print(write(f"pretext_{'_'.join(names)}", command, every_task(names)))
+        rows = [*every_task(names), *map(of_the_studies, names)]
+        print(write(f"pretext_{'_'.join(names)}", command, rows))
         return
     with tempfile.TemporaryDirectory() as temporary:
         rows = [dense(), *tokens(), *every_task(tuple(TASKS)), loop(Path(temporary))]

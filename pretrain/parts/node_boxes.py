@@ -63,11 +63,16 @@ class Boxes:
             colour: `[B, K, C, d, h, w]`, or 1 along any of the sides.
             cover: How much of the canvas it hides, 0 to 1, alike.
         """
-        result = canvas.flatten(2).clone()
+        result = canvas.clone(memory_format=torch.contiguous_format)
+        self.paint_into(result, colour, cover)
+        return result
+
+    def paint_into(self, canvas: Tensor, colour: Tensor, cover: Tensor) -> None:
+        """Paint as `paint` does, over this very canvas, which must be contiguous."""
+        result = canvas.flatten(2)
         channels = result.shape[1]
         for k in range(self.flat.shape[1]):
             where = self.flat[:, k, None].expand(-1, channels, -1)
             before = result.gather(2, where).unflatten(2, self.sides)
             after = before + cover[:, k] * (colour[:, k] - before)
             result.scatter_(2, where, after.flatten(2))
-        return result.view(canvas.shape)

@@ -49,6 +49,11 @@ class Looks:
     necrosis: Tensor
     uneven: Tensor
 
+    def columns(self, which: slice) -> Looks:
+        """Return some of the K."""
+        own = {name: one[:, which] for name, one in vars(self).items()}
+        return Looks(**own)
+
 
 def draw_looks(
     batch: int, count: int, hilum: float, necrosis: float, generator: torch.Generator
@@ -60,16 +65,39 @@ def draw_looks(
     return Looks(bright, avid, kind < hilum, kind > 1 - necrosis, 0.4 * uneven)
 
 
+@dataclass(frozen=True)
+class Density:
+    """Values of each node in a modality of structure, `[B, K]`. Final.
+
+    Attributes:
+        usual: Of most of it.
+        fat: Of its hilum.
+        hollow: Of its dead middle.
+    """
+
+    usual: Tensor
+    fat: Tensor
+    hollow: Tensor
+
+    def at(self, which: slice, hilum: Tensor, dead: Tensor) -> Tensor:
+        """Return the value of each voxel of some nodes `[B, k, d, h, w]`.
+
+        Args:
+            which: Of the K.
+            hilum: Fraction of hilum in each voxel, alike.
+            dead: Fraction of dead middle, alike.
+        """
+        usual, fat, hollow = (
+            one[:, which, None, None, None] for one in (self.usual, self.fat, self.hollow)
+        )
+        flat = usual + hilum * (fat - usual)
+        return flat + dead * (hollow - flat)
+
+
 def density(
-    value: Tensor,
-    rule: Modality,
-    body: Tensor,
-    looks: Looks,
-    places: Tensor,
-    inside: tuple[Tensor, Tensor],
-    spacing: Triple,
-) -> Tensor:
-    """Return the value of each voxel of each node in a modality of structure `[B, K, d, h, w]`.
+    value: Tensor, rule: Modality, body: Tensor, looks: Looks, places: Tensor, spacing: Triple
+) -> Density:
+    """Return the values of nodes in a modality of structure.
 
     On a CT a node is as dense as the soft tissue of the patch, 12 HU up or down, so that the phase
     of the contrast is the case's own; a hilum is fat, a dead middle near water. Elsewhere (`a.u.`)
@@ -81,40 +109,59 @@ def density(
         body: Inside the patient, alike.
         looks: What was drawn.
         places: `[B, K, 3]` in whole voxels.
-        inside: Fraction of hilum and of dead middle in each voxel `[B, K, d, h, w]`.
         spacing: mm along depth, height, width.
     """
-    hilum, dead = inside
     if rule.unit == "HU":
         soft = (tissues(value, rule)[1] & (value > 0) & body).float()
         count = soft.sum((1, 2, 3))
         mean = (value * soft).sum((1, 2, 3)) / count.clamp(min=1)
         mean = torch.where(count > 0, mean, 40.0).clamp(20, 120)
         usual = (mean[:, None] + 12 * looks.bright).clamp(5, 160)
-        hollow, fat = (0.3 * usual).clamp(max=25), torch.full_like(usual, -80.0)
-    else:
-        width = rule.show[1] - rule.show[0]
-        wide = torch.full((len(value),), LOCAL_MM, device=value.device)
-        local = at(smooth(value, wide, spacing, inside=True), places)
-        change = torch.sign(looks.bright) * (0.1 + 0.15 * looks.bright.abs()) * width
-        usual = (local + change).clamp(rule.low, rule.high)
-        hollow = fat = (local - change / 2).clamp(rule.low, rule.high)
-    flat = usual[..., None, None, None]
-    flat = flat + hilum * (fat[..., None, None, None] - flat)
-    return flat + dead * (hollow[..., None, None, None] - flat)
+        return Density(usual, torch.full_like(usual, -80.0), (0.3 * usual).clamp(max=25))
+    width = rule.show[1] - rule.show[0]
+    wide = torch.full((len(value),), LOCAL_MM, device=value.device)
+    local = at(smooth(value, wide, spacing, inside=True), places)
+    change = torch.sign(looks.bright) * (0.1 + 0.15 * looks.bright.abs()) * width
+    usual = (local + change).clamp(rule.low, rule.high)
+    other = (local - change / 2).clamp(rule.low, rule.high)
+    return Density(usual, other, other)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Uptake of each node above its surroundings `[B, K]`, before any blur. Final.
+
+    Attributes:
+        above: Where it is even.
+        uneven: Amplitude of its variation, a share.
+        bright: Phase of its variation.
+    """
+
+    above: Tensor
+    uneven: Tensor
+    bright: Tensor
+
+    def at(self, which: slice, own: Tensor, hilum: Tensor, dead: Tensor) -> Tensor:
+        """Return the uptake in each voxel of some nodes `[B, k, d, h, w]`.
+
+        Args:
+            which: Of the K.
+            own: Place of each voxel in a node's half axes `[B, k, 3, d, h, w]`.
+            hilum: Fraction of hilum in each voxel `[B, k, d, h, w]`.
+            dead: Fraction of dead middle, alike.
+        """
+        above, amplitude, bright = (
+            one[:, which, None, None, None] for one in (self.above, self.uneven, self.bright)
+        )
+        phase = (2.5 * own[:, :, 2] + 1.5 * own[:, :, 1] + 3 * bright).sin()
+        uneven = 1 + amplitude * phase
+        return above * uneven * (1 - 0.5 * hilum) * (1 - 0.85 * dead)
 
 
 def contrast(
-    value: Tensor,
-    rule: Modality,
-    looks: Looks,
-    shapes: Shapes,
-    places: Tensor,
-    inside: tuple[Tensor, Tensor],
-    own: Tensor,
-    spacing: Triple,
-) -> Tensor:
-    """Return the uptake above the surroundings in each voxel `[B, K, d, h, w]`, before any blur.
+    value: Tensor, rule: Modality, looks: Looks, shapes: Shapes, places: Tensor, spacing: Triple
+) -> Contrast:
+    """Return the uptake of nodes above their surroundings.
 
     Args:
         value: Physical values `[B, D, H, W]`.
@@ -122,8 +169,6 @@ def contrast(
         looks: What was drawn.
         shapes: For their sizes.
         places: `[B, K, 3]` in whole voxels.
-        inside: Fraction of hilum and of dead middle in each voxel `[B, K, d, h, w]`.
-        own: Place of each voxel in a node's half axes `[B, K, 3, d, h, w]`.
         spacing: mm along depth, height, width.
     """
     wide = torch.full((len(value),), LOCAL_MM, device=value.device)
@@ -132,13 +177,7 @@ def contrast(
     show = rule.show[1]
     level = USUAL * show * size * (USUAL_SPREAD * looks.avid).exp()
     level = torch.maximum(level, local + LEAST_CONTRAST * show).clamp(max=rule.high)
-    above = (level - local).clamp(min=0)[..., None, None, None]
-    hilum, dead = inside
-    phase = (
-        2.5 * own[:, :, 2] + 1.5 * own[:, :, 1] + 3 * looks.bright[..., None, None, None]
-    ).sin()
-    uneven = 1 + looks.uneven[..., None, None, None] * phase
-    return above * uneven * (1 - 0.5 * hilum) * (1 - 0.85 * dead)
+    return Contrast((level - local).clamp(min=0), looks.uneven, looks.bright)
 
 
 def insides(form: Tensor, own: Tensor, looks: Looks) -> tuple[Tensor, Tensor]:

@@ -14,22 +14,22 @@ from hilum.core.modality import Modality, modality
 from hilum.core.types import IGNORE
 
 from ..base import PretextBatch
-from .node_boxes import Boxes
 from .node_decoys import FARTHER, balls, copies, erase, surroundings
 from .node_looks import (
     FOREIGN,
-    Looks,
+    Contrast,
+    Density,
     contrast,
     density,
     draw_looks,
     grain,
-    insides,
     point_spread,
     rings,
 )
 from .node_places import around_stations, at, choose, open_to_nodes, plausible
 from .node_recipe import Recipe
-from .node_shapes import Shapes, draw_shapes, form, share
+from .node_shapes import draw_shapes
+from .node_solids import Colour, Drawn, Solids, over, solids
 from .smoothing import smooth, texture
 
 
@@ -47,25 +47,6 @@ class Pasted(NamedTuple):
     label: Tensor
     share: Tensor
     gone: Tensor
-
-
-class Drawn(NamedTuple):
-    """Nodes and decoys of one modality, `[B, K]`, decoys first so that nodes lie over them.
-
-    Attributes:
-        shapes, looks: What was drawn.
-        places: Middles in voxels, with fractions `[B, K, 3]`.
-        dense: Whether it shows in the modalities of structure.
-        avid: Whether it shows in the modalities of uptake.
-        node: Whether it is a node.
-    """
-
-    shapes: Shapes
-    looks: Looks
-    places: Tensor
-    dense: Tensor
-    avid: Tensor
-    node: Tensor
 
 
 @torch.no_grad()
@@ -104,28 +85,18 @@ def _paste(
     hot = [h & batch.available[:, c, None, None, None] for h, c in zip(hot, uptake, strict=True)]
     both = batch.available[:, structure].any(1) & batch.available[:, uptake].any(1)
     drawn = _draw(worth, body, both, spacing, recipe, generator)
-    reach = recipe.long_mm / 2 * 1.2
-    boxes = Boxes.around(drawn.places, reach, body.shape[1:], spacing)
-    forms, own = form(drawn.shapes, boxes.offset_mm)
     free = open_to_nodes(values, rules, batch.available, body, spacing)
-    cover = share(forms, boxes.offset_mm, spacing) * boxes.take(free.float())
-    inside = insides(forms, own, drawn.looks)
+    stack = solids(drawn, free.float(), recipe.long_mm / 2 * 1.2, spacing)
     whole = drawn.places.round().long().clamp(min=0)
     whole = torch.minimum(whole, whole.new_tensor(body.shape[1:]) - 1)
-
-    def over(canvas: Tensor, colour: Tensor, shown: Tensor) -> Tensor:
-        opaque = (cover * shown[..., None, None, None])[:, :, None]
-        return boxes.paint(canvas[:, None], colour[:, :, None], opaque)[:, 0]
-
-    new, nothing, one = list(values), torch.zeros_like(values[0]), cover.new_ones(())
-    one = one.expand(*cover.shape[:2], 1, 1, 1)
-    node = over(nothing, drawn.node[..., None, None, None].float(), drawn.node)
-    painted = over(nothing, one, drawn.dense)
+    new, nothing = list(values), torch.zeros_like(values[0])
+    one = torch.ones_like(drawn.places[..., :1])[..., None, None]
+    node = over(nothing, stack, lambda some: one[:, some.columns], drawn.node)
+    painted = over(nothing, stack, lambda some: one[:, some.columns], drawn.dense)
     for c in structure:
-        colour = density(values[c], rules[c], body, drawn.looks, whole, inside, spacing)
-        shown = FOREIGN * (rules[c].show[1] - rules[c].show[0])
-        colour = _strange(colour, shown, forms, recipe, generator, boxes.take(values[c]))
-        new[c] = over(values[c], colour, drawn.dense)
+        filling = density(values[c], rules[c], body, drawn.looks, whole, spacing)
+        colour = _density(filling, values[c], rules[c], recipe, generator)
+        new[c] = over(values[c], stack, colour, drawn.dense)
         counted = _even(values[c], rules[c], body)
         width, variance = texture(values[c], counted, spacing)
         noise = grain(width.clamp(max=2 * max(spacing)), body.shape, spacing, generator)
@@ -140,12 +111,9 @@ def _paste(
         touched[c] = painted > 0
     for number, c in enumerate(uptake):
         sigma, noisy = point_spread(values[c], body & ~hot[number], recipe.resolution_mm, spacing)
-        colour = contrast(
-            values[c], rules[c], drawn.looks, drawn.shapes, whole, inside, own, spacing
-        )
-        most = 0.8 * colour.amax((2, 3, 4), keepdim=True)
-        colour = _strange(colour, most, forms, recipe, generator, torch.zeros_like(colour))
-        added = smooth(over(nothing, colour, drawn.avid), sigma, spacing, shift_mm=shift)
+        above = contrast(values[c], rules[c], drawn.looks, drawn.shapes, whole, spacing)
+        colour = _uptake(above, recipe, generator)
+        added = smooth(over(nothing, stack, colour, drawn.avid), sigma, spacing, shift_mm=shift)
         now, gone_here, copied = _real_foci(
             values[c], hot[number], worth, both, sigma, spacing, recipe, generator
         )
@@ -173,19 +141,40 @@ def _paste(
     return Pasted(image, label[:, None], node[:, None], gone[:, None])
 
 
+def _density(
+    filling: Density, value: Tensor, rule: Modality, recipe: Recipe, generator: torch.Generator
+) -> Colour:
+    amplitude = FOREIGN * (rule.show[1] - rule.show[0])
+
+    def colour(some: Solids) -> Tensor:
+        found = filling.at(some.columns, some.hilum, some.dead)
+        return _strange(found, amplitude, some, recipe, generator, some.boxes.take(value))
+
+    return colour
+
+
+def _uptake(above: Contrast, recipe: Recipe, generator: torch.Generator) -> Colour:
+    def colour(some: Solids) -> Tensor:
+        found = above.at(some.columns, some.own, some.hilum, some.dead)
+        most = 0.8 * found.amax((2, 3, 4), keepdim=True)
+        return _strange(found, most, some, recipe, generator, torch.zeros_like(found))
+
+    return colour
+
+
 def _strange(
     colour: Tensor,
     amplitude: Tensor | float,
-    forms: Tensor,
+    some: Solids,
     recipe: Recipe,
     generator: torch.Generator,
     plain: Tensor,
 ) -> Tensor:
     """Return a node's values as the controls want them: with rings, or noise on what was there."""
     if recipe.foreign:
-        colour = colour + amplitude * rings(forms)
+        colour = colour + amplitude * rings(some.form)
     if recipe.control == "noise":
-        noise = torch.randn(forms.shape, generator=generator, device=forms.device)
+        noise = torch.randn(some.form.shape, generator=generator, device=some.form.device)
         colour = plain + amplitude * noise
     return colour
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -52,6 +52,11 @@ class Shapes:
     phases: Tensor
     heights: Tensor
     family: Family = "real"
+
+    def columns(self, which: slice) -> Shapes:
+        """Return some of the K."""
+        own = {name: one[:, which] for name, one in vars(self).items() if name != "family"}
+        return replace(self, **own)
 
 
 def draw_shapes(
@@ -127,6 +132,14 @@ def form(shapes: Shapes, offset_mm: Tensor) -> tuple[Tensor, Tensor]:
     wave = (angle + shapes.phases[..., None, None, None]).sin()
     log_radius = (shapes.heights[..., None, None, None] * wave).sum(2)
     return length * (-log_radius).exp(), own
+
+
+def reach_mm(shapes: Shapes) -> Tensor:
+    """Return a distance from the middle that no point of the surface exceeds `[B, K]`."""
+    half = shapes.axes_mm / 2
+    if shapes.family == "box":
+        return half.norm(dim=-1)
+    return half.amax(-1) * shapes.heights.sum(-1).exp()
 
 
 def share(form: Tensor, offset_mm: Tensor, spacing: Triple) -> Tensor:
