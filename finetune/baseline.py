@@ -15,7 +15,7 @@ from hilum.core.files import write_json
 from hilum.core.modality import modality
 from hilum.core.runs import RunFolder
 from hilum.core.settings import read_yaml, validate
-from hilum.datasets.splits import Split, counted, make_split
+from hilum.datasets.splits import Split, counted, left_out_line, make_split
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.segmenter.assessment.prepared_cases import (
     Predicts,
@@ -30,6 +30,7 @@ from hilum.training.tracking import tracked
 
 from .building import modalities_of
 from .settings import FinetuneSettings
+from .unused import unused_by_rule
 
 Say = Callable[[str], None]
 
@@ -46,6 +47,7 @@ class ReadyRule:
         able: Test cases that have one.
         rule: The rule, with nothing left to choose.
         told: How it was chosen; empty if nothing was.
+        notes: What the user should know before it begins.
     """
 
     store: CaseStore
@@ -55,12 +57,14 @@ class ReadyRule:
     able: list[str]
     rule: BaselineSettings
     told: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return what would run, a line each: for `--dry-run`."""
         return [
             f"patients: {counted(self.store, self.split)}",
             f"baseline: {self.rule.words()}{_who(self.told)}",
+            *(f"note: {note}" for note in self.notes),
         ]
 
 
@@ -106,7 +110,8 @@ def ready_rule(settings: FinetuneSettings, store: CaseStore | None = None) -> Re
         chosen = choose_rule(store, [*split.train, *split.validation], rule)
         rule = chosen.rule
         told = {"dice_of_choice": chosen.dice, "patients_of_choice": chosen.patients}
-    return ReadyRule(store, split, names, asked, able, rule, told)
+    notes = (*left_out_line(split), *unused_by_rule(settings, store, split))
+    return ReadyRule(store, split, names, asked, able, rule, told, notes)
 
 
 def filtered(settings: FinetuneSettings) -> BaselineSettings:
@@ -166,7 +171,8 @@ def run_baseline(settings: FinetuneSettings, out: Path, *, say: Say = print) -> 
             return run.path
         write_json(run.path / "split.json", split.as_json())
         write_json(run.path / "baseline.json", {"rule": rule.model_dump(mode="json"), **told})
-        say(f"baseline: {rule.words()}{_who(told)}")
+        for line in found.lines()[1:]:
+            say(line)
         summary: dict[str, float] = {"steps": 0, "parameters": 0}
         config, tracking = read_yaml(run.path / "config.yaml"), settings.trainer.tracking
         with tracked(run.path, tracking, config, run.command) as w:

@@ -12,7 +12,7 @@ from hilum.core.files import write_json
 from hilum.core.runs import RunFolder
 from hilum.core.settings import read_yaml
 from hilum.datasets.leakage import seen_in
-from hilum.datasets.splits import Split, counted, make_split
+from hilum.datasets.splits import Split, counted, left_out_line, make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.assessment.prepared_cases import check_conditions
 from hilum.segmenter.assessment.wandb_summary import show
@@ -25,6 +25,7 @@ from .building import modalities_of
 from .learned_from import learned_from
 from .operating import choose_point, expected_cases
 from .settings import FinetuneSettings
+from .unused import unused_untrained
 
 Say = Callable[[str], None]
 
@@ -95,6 +96,7 @@ def ready_network(settings: FinetuneSettings, store: CaseStore | None = None) ->
     conditions = check_conditions(settings.conditions, names)
     if choosing := expected_cases(settings, store, split):
         notes = [*notes, f"{len(choosing)} cases of the pool set the operating point, unlabelled"]
+    notes = [*left_out_line(split), *notes, *unused_untrained(settings, store, split)]
     return ReadyNetwork(store, split, tuple(conditions), segmenter, tuple(notes))
 
 

@@ -40,6 +40,7 @@ from .semi_supervised.unlabelled import UnlabelledToo, unlabelled_patches
 from .settings import FinetuneSettings
 from .targets import learns_shares
 from .transfer.load import TransferReport
+from .unused import unused_in_run
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,8 @@ def ready(
     module = FinetuneModule(segmenter, training, people.store, place or Path(), taken)
     data = data_of(segmenter, settings, people.store, people.split)
     drawn = nothing_to_draw(settings, people.store, people.split)
-    notes = (*told, *why, *people.notes, *drawn)
+    idle = unused_in_run(settings, people.store, people.split, segmenter.modalities)
+    notes = (*told, *why, *people.notes, *drawn, *idle)
     return Ready(settings, people, module, data, report, notes)
 
 

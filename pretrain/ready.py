@@ -18,6 +18,7 @@ from hilum.core.input_scale import scale_of
 from hilum.core.registry import build
 from hilum.core.seeds import derive
 from hilum.core.seen import Seen, read_seen, together
+from hilum.core.unused import Rule, unused
 from hilum.core.weights import read_weights
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.leakage import check_unseen, seen_in
@@ -39,6 +40,7 @@ from .pool import cases, channels
 from .probe import VoxelProbe, probe_cases
 from .settings import PretrainSettings
 
+ALARMS = tuple(f"monitors.{key}" for key in ("least_rank", "least_std", "entropy", "stop"))
 Cases = tuple[Sequence[str], Sequence[str]]
 
 
@@ -163,8 +165,22 @@ def _seen(
     if source is not None:
         seen = together(read_seen(source), seen)
         notes = check_unseen(source, store, split.test)
-    told = [*left_out_line(split), *differences(store)]
+    told = [*left_out_line(split), *differences(store), *unused(settings, _idle(settings))]
     return seen, [*told, *notes, *task.pool_notes(store, chosen[0])]
+
+
+def _idle(settings: PretrainSettings) -> list[Rule]:
+    """Return what does nothing beside other settings."""
+    about = [f"split.{key}" for key in ("labels", "draw", "balance_sites", "choose")]
+    test = settings.split.test
+    return [
+        (not settings.monitors.on, ("monitors.voxels", *ALARMS), "monitors.on is false"),
+        (not settings.probe.every, ("probe",), "probe.every is 0"),
+        (not settings.probe.every, about, "no label is read"),
+        (True, ("split.validation",), "validation says how many patients validate here"),
+        (test != "fold", ("split.folds", "split.fold"), f"split.test is {test}"),
+        (test != "site", ("split.site",), f"split.test is {test}"),
+    ]
 
 
 def make_task(

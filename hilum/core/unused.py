@@ -1,0 +1,47 @@
+"""Settings that were given and do nothing beside the others: said, since silence looks like use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from .settings import Settings
+
+Rule = tuple[bool, Sequence[str], str]
+"""Whether it holds; settings or groups, with dots, that then do nothing; why they do not."""
+
+
+def given(settings: Settings) -> list[str]:
+    """Return the settings that are not at their defaults, with dots for groups.
+
+    By value and not by what was written: a study and a run that resumes write all of them.
+    """
+    fields = type(settings).model_fields
+    usual = {name: f.get_default(call_default_factory=True) for name, f in fields.items()}
+    return [*_given(settings, usual)]
+
+
+def unused(settings: Settings, rules: Iterable[Rule]) -> list[str]:
+    """Return a line for each rule that holds and names what was given, each setting once."""
+    left, lines = given(settings), list[str]()
+    for holds, names, why in rules:
+        own = [key for key in left if holds and _named(key, names)]
+        left = [key for key in left if key not in own]
+        if own:
+            do = "does" if len(own) == 1 else "do"
+            lines.append(f"{', '.join(own)} {do} nothing: {why}")
+    return lines
+
+
+def _given(settings: Settings, usual: Mapping[str, Any], group: str = "") -> Iterator[str]:
+    for name, default in usual.items():
+        value = getattr(settings, name)
+        if isinstance(value, Settings) and type(value) is type(default):
+            inner = {key: getattr(default, key) for key in type(value).model_fields}
+            yield from _given(value, inner, f"{group}{name}.")
+        elif value != default:
+            yield f"{group}{name}"
+
+
+def _named(key: str, names: Sequence[str]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in names)
