@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from hilum.core.errors import SettingsError
 from hilum.core.settings import validate
 from hilum.training import bench as training
 from hilum.training.bench import Bench, Parts
@@ -18,7 +19,19 @@ from .settings import FinetuneSettings
 
 
 def bench(settings: FinetuneSettings, steps: int = 10) -> Bench:
-    """Measure a run of these settings for some steps, see `training.bench`."""
+    """Measure a run of these settings for some steps, see `training.bench`.
+
+    Raises:
+        SettingsError: If nothing would be trained: the time would be that of another run.
+    """
+    for name, asked in (
+        ("baseline", settings.baseline is not None),
+        ("split.labels=0", settings.split.labels == 0),
+    ):
+        if asked:
+            raise SettingsError(
+                f"with {name} nothing is trained that could be measured", remedy=f"leave out {name}"
+            )
     return training.bench(partial(short, settings), apart, quietly, steps)
 
 

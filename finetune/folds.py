@@ -44,7 +44,7 @@ def cross_validate(
     """
     out = Path(out)
     check_output(out, "finetune --folds", earlier=lambda folder: (folder / "fold_0").is_dir())
-    runs = [_of_fold(settings, folds, fold) for fold in range(folds)]
+    runs = [of_fold(settings, folds, fold) for fold in range(folds)]
     store = CaseStore(settings.store)
     for run in runs:
         # Every fold is possible before the first begins.
@@ -78,12 +78,25 @@ def pooled(out: Path, folds: int) -> tuple[Results, dict[str, str]]:
     return results, patients
 
 
-def _of_fold(settings: FinetuneSettings, folds: int, fold: int) -> FinetuneSettings:
+def of_fold(settings: FinetuneSettings, folds: int, fold: int) -> FinetuneSettings:
+    """Return the settings of one of the folds, counted from 0.
+
+    Raises:
+        SettingsError: If the settings say how to test in another way.
+    """
     if settings.split.test not in ("manifest", "fold"):
         raise SettingsError(
             "folds decide which patients test",
             found=f"split.test={settings.split.test}",
             remedy="leave split.test out, or train one segmenter without --folds",
         )
+    usual, asked = validate(SplitSettings, {}), settings.split
+    for name, value, wanted in (("folds", asked.folds, folds), ("fold", asked.fold, usual.fold)):
+        if value not in (getattr(usual, name), wanted):
+            raise SettingsError(
+                f"--folds sets split.{name} for each fold",
+                found=f"split.{name}={value}",
+                remedy=f"leave out split.{name}, or train one segmenter without --folds",
+            )
     split = settings.split.model_dump() | {"test": "fold", "folds": folds, "fold": fold}
     return settings.model_copy(update={"split": validate(SplitSettings, split)})

@@ -49,6 +49,11 @@ def self_train(
             "without labels nothing is trained, so there are no rounds",
             remedy="leave out --rounds, or set split.labels=1 or more",
         )
+    if settings.pseudo.keep is not None:
+        raise SettingsError(
+            "each round's segmenter labels unlabelled cases, pseudo.keep completes labels",
+            remedy="leave out --rounds, or pseudo.keep",
+        )
     out = Path(out)
     check_output(out, "finetune --rounds", earlier=lambda folder: (folder / "round_0").is_dir())
     store = CaseStore(settings.store)

@@ -12,6 +12,8 @@ from hilum.core.errors import UserError
 from .console import clean_stop, say
 from .dicom import Form, FormOption, Names, Parts, PartsOption, SeriesUid, export_dicom
 
+TOLERANCE = 1e-3
+
 
 @clean_stop
 def export(
@@ -31,7 +33,7 @@ def export(
     ] = None,
     tolerance: Annotated[
         float, typer.Option(min=0, help="Maximum difference of an output from hilum's.")
-    ] = 1e-3,
+    ] = TOLERANCE,
     form: FormOption = Form.seg,
     segments: PartsOption = Parts.nodes,
     name: Names = None,
@@ -42,6 +44,19 @@ def export(
     `hilum export dicom MASK.nii.gz SERIES_DIR --out DIR --as seg` writes a mask as DICOM SEG or
     RTSTRUCT on the slices of its CT, read again and compared.
     """
+    options = {
+        "--as": form is not Form.seg,
+        "--segments": segments is not Parts.nodes,
+        "--name": bool(name),
+        "--series": series is not None,
+    }
+    others = {"--tolerance": tolerance != TOLERANCE}
+    for option, asked in (others if target == "dicom" else options).items():
+        if asked:
+            raise UserError(
+                f"{option} says nothing to {target}",
+                remedy=f"leave out {option}; `hilum export --help` says what it is for",
+            )
     if target == "dicom":
         return export_dicom(
             folder, scan, out, form=form, segments=segments, names=name or (), series=series

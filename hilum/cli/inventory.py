@@ -66,6 +66,10 @@ def tables(
         raise SettingsError(
             "only encoders and fusion have a cost", remedy="use `hilum list fusion --cost`"
         )
+    if patches and not (cost and what == "fusion"):
+        raise SettingsError(
+            "--patch is of the cost of fusion", remedy="use `hilum list fusion --cost --patch 96`"
+        )
     if what == "encoders":
         return _encoders(cost)
     if cost:

@@ -15,6 +15,8 @@ from hilum.core.errors import UserError
 from .console import clean_stop, progress, say
 from .options import read_names
 
+SETTLE = 10.0
+
 
 class Flips(StrEnum):
     """Mirror images to predict, too."""
@@ -87,7 +89,7 @@ def predict(
     ] = None,
     settle: Annotated[
         float, typer.Option(min=0, help="Seconds without a change until it is complete.")
-    ] = 10.0,
+    ] = SETTLE,
     window: Annotated[
         tuple[int, int, int] | None, typer.Option(help="Depth, height, width of one, in voxels.")
     ] = None,
@@ -131,6 +133,8 @@ def predict(
             " or --watch",
             remedy="leave out all but one of them",
         )
+    if settle != SETTLE and not watch:
+        raise UserError("--settle goes with --watch", remedy="leave it out, or watch a folder")
     volumes |= {"anatomy": anatomy} if anatomy else {}
     changes = {
         "flips": flips.value if flips else None,

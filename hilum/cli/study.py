@@ -66,6 +66,12 @@ def study_run(
     """Run every cell that is not done, then write the report; or hand the cells to a cluster."""
     from hilum.study.commands import run, submit
 
+    if engine != "local" and workers > 1:
+        raise SettingsError(
+            "--workers is how many cells run here at once, and another engine runs them elsewhere",
+            found=f"--engine {engine} --workers {workers}",
+            remedy="leave out one of them",
+        )
     if engine != "local":
         submit(file, out, settings or [], engine=engine, say=say)
         return

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hilum.core.errors import SettingsError
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.bench import bench, quietly, short
@@ -50,3 +51,9 @@ def test_a_short_run_trains_and_does_nothing_else(store: CaseStore, tmp_path: Pa
     assert not any(key.startswith("val") for row in rows for key in row)
     assert not (tmp_path / "run/test").exists()
     assert not list(tmp_path.glob("run/pictures/*"))
+
+
+@pytest.mark.parametrize("nothing", [{"baseline": {"limit": 2}}, {"split": {"labels": 0}}])
+def test_a_run_that_trains_nothing_is_not_measured(nothing: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="nothing is trained that could be measured"):
+        bench(validate(FinetuneSettings, {"store": "store"} | nothing))

@@ -67,6 +67,10 @@ def test_folds_test_every_patient_once_and_make_an_ensemble(
 def test_what_cannot_work_is_said_before_the_first_fold(store: CaseStore, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"folds decide which patients test, found split\.test"):
         cross_validate(settings(store, split={"test": 0.3}), tmp_path / "cv", 3)
+    with pytest.raises(SettingsError, match=r"--folds sets split\.fold for each fold, found"):
+        cross_validate(settings(store, split={"fold": 2}), tmp_path / "cv", 3)
+    with pytest.raises(SettingsError, match=r"--folds sets split\.folds for each fold, found"):
+        cross_validate(settings(store, split={"folds": 4}), tmp_path / "cv", 3)
     with pytest.raises(DataError, match="7 folds need as many labelled patients"):
         cross_validate(settings(store), tmp_path / "cv", 7)
     with pytest.raises(DataError, match="5 training and 0 validation patients need labels"):

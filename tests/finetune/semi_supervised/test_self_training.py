@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hilum.core.errors import DataError, RunError
+from hilum.core.errors import DataError, RunError, SettingsError
 from hilum.core.files import hash_of, hash_of_file, read_json
 from hilum.core.settings import read_yaml, validate
 from hilum.datasets.store.case_store import CaseStore
@@ -65,4 +65,11 @@ def test_each_round_trains_on_labels_of_the_one_before(store: CaseStore, tmp_pat
 def test_without_anything_to_label_no_round_begins(store: CaseStore, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="need cases beside the labelled training cases"):
         self_train(settings(store, split={"labels": 4}), tmp_path / "rounds", 1)
+    assert not (tmp_path / "rounds").exists()
+
+
+def test_rounds_do_not_begin_where_a_segmenter_completes_labels(tmp_path: Path) -> None:
+    values = {"store": "store", "pseudo": {"keep": "old"}}
+    with pytest.raises(SettingsError, match=r"pseudo\.keep completes labels"):
+        self_train(validate(FinetuneSettings, values), tmp_path / "rounds", 1)
     assert not (tmp_path / "rounds").exists()
