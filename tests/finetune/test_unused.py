@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -22,21 +20,9 @@ BOTH = ("ct", "pet")
 WITH_ONE = {"split": {"labels": 2, "validation": 1}}
 
 
-def rows(split: str, *numbers: int) -> dict[str, dict[str, Any]]:
-    about = {"labelled": True, "nodes": 1, "split": split, "modalities": BOTH}
-    return {f"case_{number}": about | {"patient": str(number)} for number in numbers}
-
-
-TABLE = cast(
-    CaseStore,
-    SimpleNamespace(path=Path("store"), rows=rows("", 0, 1, 2, 3) | rows("test", 4, 5)),
-)
-"""What of a store decides who takes part."""
-
-
-def notes(see: tuple[str, ...] = BOTH, **changes: Any) -> list[str]:
-    asked = validate(FinetuneSettings, {"store": "store"} | WITH_ONE | changes)
-    return unused_in_run(asked, TABLE, make_split(TABLE, asked.split), see)
+def notes(store: CaseStore, see: tuple[str, ...] = BOTH, **changes: Any) -> list[str]:
+    asked = validate(FinetuneSettings, {"store": str(store.path)} | WITH_ONE | changes)
+    return unused_in_run(asked, store, make_split(store, asked.split), see)
 
 
 @pytest.mark.parametrize(
@@ -77,15 +63,15 @@ def notes(see: tuple[str, ...] = BOTH, **changes: Any) -> list[str]:
         ),
     ],
 )
-def test_what_does_nothing_is_named(changes: dict[str, Any], told: str) -> None:
-    found = notes(**changes)
+def test_what_does_nothing_is_named(store: CaseStore, changes: dict[str, Any], told: str) -> None:
+    found = notes(store, **changes)
     assert [line[: len(told)] for line in found] == ([told] if told else [])
 
 
-def test_what_one_modality_has_no_use_for_is_named() -> None:
+def test_what_one_modality_has_no_use_for_is_named(store: CaseStore) -> None:
     asked = {"augmentation": {"dropout": 0.3, "suv_scale": {"p": 1}}, "conditions": ["ct", "pet"]}
-    assert notes(**asked) == []
-    assert notes(("ct",), **asked) == [
+    assert notes(store, **asked) == []
+    assert notes(store, ("ct",), **asked) == [
         "augmentation.dropout does nothing: the network sees ct alone",
         "augmentation.suv_scale.p does nothing: no SUV, the network sees ct alone",
         "condition pet is left out: the network sees ct",
@@ -93,10 +79,10 @@ def test_what_one_modality_has_no_use_for_is_named() -> None:
 
 
 @pytest.mark.parametrize("recipe", ["few_label", "first_patients"])
-def test_a_recipe_as_it_stands_uses_all_that_it_says(recipe: str) -> None:
+def test_a_recipe_as_it_stands_uses_all_that_it_says(store: CaseStore, recipe: str) -> None:
     asked = load(FinetuneSettings, [recipe], ["store=store", "init_from=network"])
     asked = asked.model_copy(update={"split": validate(type(asked.split), WITH_ONE["split"])})
-    assert unused_in_run(asked, TABLE, make_split(TABLE, asked.split), BOTH) == []
+    assert unused_in_run(asked, store, make_split(store, asked.split), BOTH) == []
 
 
 def test_a_baseline_names_what_is_about_networks(store: CaseStore) -> None:
@@ -106,11 +92,11 @@ def test_a_baseline_names_what_is_about_networks(store: CaseStore) -> None:
     assert "note: loss, trainer.steps do nothing: a baseline is no network" in lines
 
 
-def test_a_network_that_is_not_trained_names_what_is_about_training() -> None:
+def test_a_network_that_is_not_trained_names_what_is_about_training(store: CaseStore) -> None:
     values = {"store": "store", "split": {"labels": 0}, "init_from": "network"}
     asked = validate(FinetuneSettings, values | {"prior_rule": {"limit": 2}, "seed": 1})
-    split = make_split(TABLE, asked.split)
-    assert unused_untrained(asked, TABLE, split) == [
+    split = make_split(store, asked.split)
+    assert unused_untrained(asked, store, split) == [
         "seed, prior_rule do nothing: split.labels is 0, the network stays as it is"
     ]
 
