@@ -9,6 +9,7 @@ import torch
 from hilum.core.errors import DataError
 from hilum.core.runs import RunFolder
 from hilum.core.settings import validate
+from hilum.core.undefined import number
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.assessment.prepared_cases import Results, assess, dice_of
@@ -66,7 +67,7 @@ def assess_run(
             remedy="test on cases that have one, or train on what they have",
         )
     for condition in filter(results.get, conditions):
-        say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")
+        say(f"test Dice with {condition}: {number(dice_of(results, condition), '.4f')}")
     if settings.robustness is not None:
         untracked = {"tracking": {"mode": "disabled"}}  # the run has a W&B run already
         rows = validate(RobustnessSettings, settings.robustness | untracked)

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from hilum.core.counts import many
 from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import write_json
 from hilum.core.modality import modality
 from hilum.core.runs import RunFolder
 from hilum.core.settings import read_yaml, validate
+from hilum.core.undefined import number as shown
 from hilum.datasets.splits import Split, counted, left_out_line, make_split
 from hilum.datasets.store.case_store import CaseStore, StoredCase
 from hilum.segmenter.assessment.prepared_cases import (
@@ -184,7 +186,7 @@ def run_baseline(settings: FinetuneSettings, out: Path, *, say: Say = print) -> 
                     predicts, found.modalities, store, able, asked, run.path / "test"
                 )
                 for condition in asked:
-                    say(f"test Dice with {condition}: {dice_of(results, condition):.4f}")
+                    say(f"test Dice with {condition}: {shown(dice_of(results, condition), '.4f')}")
                 summary |= show(results, run.path / "test", w)
         run.finish(summary | {"seconds": round(time.monotonic() - began, 2)})
     return run.path
@@ -201,8 +203,8 @@ def _predicts(rule: BaselineSettings, classes: int) -> Predicts:
     return predicts
 
 
-def _who(told: dict[str, float]) -> str:
+def _who(told: dict[str, Any]) -> str:
     if not told:
         return ""
     number, dice = told["patients_of_choice"], told["dice_of_choice"]
-    return f" ({number} labelled patients chose it, with Dice {dice:.2f})"
+    return f" ({many(number, 'labelled patient')} chose it, with Dice {shown(dice, '.2f')})"

@@ -9,6 +9,7 @@ from hilum.core.errors import SettingsError
 from hilum.core.outputs import check_output, mark
 from hilum.core.settings import validate
 from hilum.core.side_files import read_side
+from hilum.core.undefined import number
 from hilum.datasets.splits import SplitSettings, make_split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.assessment.prepared_cases import Numbers, Results, dice_of, write_results
@@ -59,8 +60,8 @@ def cross_validate(
     write_results(out / "test", results, patients)
     for condition, cases in results.items():
         if cases:
-            dice = dice_of(results, condition)
-            say(f"test Dice with {condition}: {dice:.4f} over {len(cases)} cases of all folds")
+            dice = number(dice_of(results, condition), ".4f")
+            say(f"test Dice with {condition}: {dice} over {len(cases)} cases of all folds")
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hilum.core.counts import many
 from hilum.core.errors import DataError
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
@@ -37,7 +38,7 @@ def with_limit(
     chosen = rule.model_copy(update={"limit": limit})
     told = (
         f"prior_rule begins as SUV above {limit:g}: alone it has Dice {dice:.2f} on the "
-        f"{patients} training patients that chose it"
+        f"{many(patients, 'training patient')} that chose it"
     )
     if dice < PROMISING:
         told += "; that is little: compare with a run without prior_rule"

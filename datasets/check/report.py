@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from hilum.core.counts import many
 from hilum.core.errors import UserError
 from hilum.core.notes import Note
 
@@ -90,7 +91,7 @@ class CheckReport:
             else:
                 hidden[key] += 1
         for (severity, rule), count in hidden.items():
-            lines.append(f"{severity:5} and {count} more cases: {rule}")
+            lines.append(f"{severity:5} and {count} more: {rule}")
         return [*lines, *self.summary()]
 
     def summary(self) -> list[str]:
@@ -102,7 +103,7 @@ class CheckReport:
         bad = {problem.case for problem in self.problems if problem.severity == "block"}
         count = Counter(problem.severity for problem in self.problems)
         lines = [
-            f"{len(facts)} cases of {patients} patients ({_counts(splits)}); "
+            f"{many(len(facts), 'case')} of {many(patients, 'patient')} ({_counts(splits)}); "
             f"{_counts(modalities) or 'no scan'}; {sum(f['labelled'] for f in facts)} labelled",
         ]
         orientations = Counter(
@@ -116,9 +117,9 @@ class CheckReport:
         lines += [f"wrote {file}" for file in self.files]
         verdict = "nothing blocks"
         if count["block"]:
-            verdict = f"{_plural(count['block'], 'problem')} in {_plural(len(bad), 'case')} block"
+            verdict = f"{many(count['block'], 'problem')} in {many(len(bad), 'case')} block"
         if count["warn"]:
-            verdict += f", {_plural(count['warn'], 'warning')}"
+            verdict += f", {many(count['warn'], 'warning')}"
             verdict += " that block, too (strict)" if self.strict else ""
         return [*lines, verdict]
 
@@ -134,7 +135,3 @@ class CheckReport:
 
 def _counts(counter: Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counter.items())
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"

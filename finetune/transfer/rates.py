@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from hilum.core.counts import many
 from hilum.training.optimisation import rate_at
 from hilum.training.settings import TrainerSettings
 
@@ -33,25 +34,26 @@ def default_rate(patients: int, whole: bool, rule: bool = False) -> Choice:
         whole: Whether encoder, decoder and heads are pretrained.
         rule: Whether the segmenter begins as a rule.
     """
+    people = many(patients, "labelled patient")
     if rule and patients <= FEW_FOR_A_RULE:
         return Choice(
             GENTLE,
-            f"the rule that it begins as is soon unlearned from {patients} labelled patients: on "
+            f"the rule that it begins as is soon unlearned from {people}: on "
             "real ones a fifth of the usual rate gained .05, .07 and .04 Dice with 1, 2 and 4",
         )
     if rule and not whole:
-        return Choice(1.0, f"{patients} labelled patients can correct a rule at the usual rate")
+        return Choice(1.0, f"{people} can correct a rule at the usual rate")
     if not whole:
         return Choice(1.0, "the heads are new: pretrained parts learn as fast as the rest")
     if patients <= FEW_PATIENTS:
         return Choice(
             GENTLE,
-            f"a whole pretrained network forgets what {patients} labelled patients do not show: "
+            f"a whole pretrained network forgets what {people} cannot show: "
             "a fifth of the usual rate gained .06 and .02 Dice with 1 and 2 of them",
         )
     return Choice(
         1.0,
-        f"with {patients} labelled patients the usual rate was the better one (.48 to .45 with 5)",
+        f"with {people} the usual rate was the better one (.48 to .45 with 5)",
     )
 
 

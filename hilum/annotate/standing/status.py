@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hilum.core.files import write_text
 from hilum.core.outputs import check_output_file
+from hilum.core.undefined import with_interval
 from hilum.datasets.manifest import read_manifest
 from hilum.evaluation.charts.svg import intervals
 from hilum.evaluation.html.rendering import render
@@ -137,5 +137,4 @@ def write_page(path: Path, found: Standing) -> None:
 
 
 def _ends(value: float, low: float, high: float, sign: str = "") -> str:
-    text = f"{value:{sign}.3f}"
-    return text if math.isnan(low) else f"{text} [{low:{sign}.3f}, {high:{sign}.3f}]"
+    return with_interval(value, low, high, f"{sign}.3f")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from hilum.core.undefined import DASH
+
 from .rendering import part
 
 PARTS = "evaluation/html/parts.html.j2"
@@ -108,12 +110,14 @@ def beside(value: str, remark: str) -> Markup:
 def interval(value: float, low: float, high: float, digits: int = 3, sign: bool = False) -> str:
     """Return a number with its 95 % interval; a dash where there is none."""
     if value != value:
-        return "–"
+        return DASH
     form = f"{'+' if sign else ''}.{digits}f"
     number = f"{value:{form}}"
     return beside(number, f"[{low:{form}}, {high:{form}}]") if low == low else number
 
 
 def p_value(value: float) -> str:
-    """Return a p value as papers print it."""
+    """Return a p value as papers print it; a dash where there is none."""
+    if value != value:
+        return DASH
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

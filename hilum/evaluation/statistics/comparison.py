@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import stats
 
+from hilum.core.counts import many
 from hilum.core.seeds import numpy_generator
 
 from .bootstrap import hierarchical_interval
@@ -124,7 +125,7 @@ def too_few(patients: int, seeds: int) -> str:
     """Say what there is too little of to speak of a difference; empty if there is enough."""
     if seeds < LEAST_SEEDS:
         return "one seed"
-    return f"{patients} patients" if patients < LEAST_PATIENTS else ""
+    return many(patients, "patient") if patients < LEAST_PATIENTS else ""
 
 
 def _nothing(name: str, seeds: int, draws: int) -> Comparison:

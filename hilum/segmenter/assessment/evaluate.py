@@ -14,6 +14,7 @@ from hilum.core.notes import Note, grouped
 from hilum.core.outputs import output
 from hilum.core.settings import validate
 from hilum.core.spread import spread
+from hilum.core.undefined import number
 from hilum.datasets.io.masks import some
 from hilum.evaluation.metrics.empty import undefined
 from hilum.evaluation.metrics.node_status import criterion
@@ -80,7 +81,7 @@ class Evaluation:
                     m = metrics[name]
                     known = m["ci_low"] == m["ci_low"]
                     ends = f"[{m['ci_low']:.3f}, {m['ci_high']:.3f}]" if known else "no interval"
-                    title = f"{metric_of(name).title:<10} {m['value']:8.3f}"
+                    title = f"{metric_of(name).title:<10} {number(m['value']):>8}"
                     rows.append(f"  {title}  {ends}  {m['n']:.0f} patients")
             rows.append(_status_line(self.status[value]))
         return [*rows, *self._undefined(), *self._notes(), f"tables in {self.out}"]
@@ -171,11 +172,11 @@ def _evaluate(
     settings, own_notes = with_own_regions(settings, files)
     jobs = [_Job(case, files[case.id], settings, tuple(others())) for case in chosen]
     measured: dict[str, Measured] = {}
-    for number, one in enumerate(spread(_measure, jobs, workers, in_order=True), 1):
-        name = chosen[number - 1].id
+    for done, one in enumerate(spread(_measure, jobs, workers, in_order=True), 1):
+        name = chosen[done - 1].id
         measured[name] = one
         if progress:
-            progress(number, len(chosen), name)
+            progress(done, len(chosen), name)
     patients = {case.id: case.patient for case in chosen}
     found = gathered(measured, chosen)
     cohort = {target: cohort_metrics(own, patients) for target, own in found.items()}

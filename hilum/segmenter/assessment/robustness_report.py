@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hilum.core.files import atomic_path, write_json
+from hilum.core.undefined import number, with_interval
 from hilum.evaluation.charts.svg import bars
 from hilum.evaluation.html.rendering import render
 from hilum.training.settings import TrackingSettings
@@ -68,16 +69,14 @@ def lines(table: Sequence[Line]) -> list[str]:
 
 
 def _text(line: Line, wide: int) -> str:
-    text = f"{line['row']:<{wide}}  {line['patients']:>8}  {_interval(line, 'dice')}"
-    text += f"  {line['dscagg']:.3f}   {line['f1agg']:.3f}"
+    text = f"{line['row']:<{wide}}  {line['patients']:>8}  {_interval(line, 'dice'):<20}"
+    text += f"  {number(float(line['dscagg'])):<5}   {number(float(line['f1agg'])):<5}"
     return text + (f"   {_interval(line, 'dice_change', '+')}" if "dice_change" in line else "")
 
 
 def _interval(line: Line, name: str, sign: str = "") -> str:
-    return (
-        f"{line[name]:{sign}.3f} [{line[name + '_ci_low']:{sign}.3f}, "
-        f"{line[name + '_ci_high']:{sign}.3f}]"
-    )
+    value, low, high = (float(line[name + end]) for end in ("", "_ci_low", "_ci_high"))
+    return with_interval(value, low, high, f"{sign}.3f")
 
 
 def _page(table: Sequence[Line], moved: str) -> str:
@@ -100,7 +99,7 @@ def _cells(line: Line) -> list[str]:
         str(line["row"]),
         str(line["patients"]),
         _interval(line, "dice"),
-        f"{line['dscagg']:.3f}",
-        f"{line['f1agg']:.3f}",
+        number(float(line["dscagg"])),
+        number(float(line["f1agg"])),
         _interval(line, "dice_change", "+") if "dice_change" in line else "",
     ]

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum.core.counts import many
 from hilum.core.errors import DataError, SettingsError, did_you_mean
 from hilum.core.files import write_json
 from hilum.core.outputs import check_output, mark
 from hilum.core.settings import validate
+from hilum.core.undefined import with_interval
 from hilum.datasets.io.masks import masks_in, some
 from hilum.evaluation.metrics.surface import nsd_key
 from hilum.evaluation.metrics.table import METRICS, is_metric, is_nsd, nsd_metrics
@@ -56,22 +58,20 @@ class MaskComparison:
     def lines(self) -> list[str]:
         """Return the main numbers for a terminal."""
         a, b = self.names
-        found = [f"{a} minus {b}, {len(set(self.patients.values()))} patients"]
+        found = [f"{a} minus {b}, {many(len(set(self.patients.values())), 'patient')}"]
         for row in self.rows:
             c = row.comparison
-            ends = f" [{c.ci_low:+.3f}, {c.ci_high:+.3f}]" if c.ci_low == c.ci_low else ""
+            ends = with_interval(c.difference, c.ci_low, c.ci_high, "+.3f")
             of = f"{name_of(row.label)}: " if len(self.cases) > 1 else ""
-            found.append(
-                f"  {of}{row.title:<18} {c.difference:+.3f}{ends}  {row.verdict(self.names)}"
-            )
+            found.append(f"  {of}{row.title:<18} {ends}  {row.verdict(self.names)}")
         if self.skipped:
             found.append(f"note: not measured, so not compared: {', '.join(self.skipped)}")
         return [*found, CAVEAT, f"report in {self.out / 'report.html'}"]
 
 
 CAVEAT = (
-    "Each folder is one trained model: another training of the same tool may differ by more than "
-    "these intervals, which are for other patients only."
+    "Each folder is taken as one trained model: another training of the same tool may differ by "
+    "more than these intervals, which are for other patients only."
 )
 
 

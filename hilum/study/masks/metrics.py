@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hilum.core.counts import many
 from hilum.evaluation.metrics.table import metric_of
 from hilum.evaluation.statistics.bounds import bounds, reach
 from hilum.evaluation.statistics.cohort import POOLS, SUMS, cohort_metrics
@@ -75,7 +76,7 @@ class Compared:
         if not c.n_patients:
             return "undefined"
         if c.n_patients < LEAST_PATIENTS:
-            return f"not supported: {c.n_patients} patients"
+            return f"not supported: {many(c.n_patients, 'patient')}"
         if self.p_adjusted < LEVEL:
             better = metric_of(self.metric).better
             first = (c.difference > 0) == (better != "lower")

@@ -82,8 +82,8 @@ def test_the_table_names_ten_cases_of_a_rule_and_counts_the_rest() -> None:
     assert report.table() == [
         "block x: must be, found is not; mend",
         *(f"warn  c{i}: pet should cover ct, found {i}%; look" for i in range(10)),
-        "warn  and 4 more cases: pet should cover ct",
-        "14 cases of 1 patients (no split 14); ct 14; 14 labelled",
+        "warn  and 4 more: pet should cover ct",
+        "14 cases of 1 patient (no split 14); ct 14; 14 labelled",
         "1 problem in 1 case block, 14 warnings",
     ]
 

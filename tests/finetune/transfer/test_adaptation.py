@@ -233,7 +233,7 @@ def test_the_rate_follows_the_labels_and_says_why(
 ) -> None:
     choice = default_rate(patients, whole)
     assert choice.factor == factor
-    assert (f"{patients} labelled patients" in choice.why) == whole
+    assert (f"{patients} labelled patient" in choice.why) == whole
 
 
 def test_adapters_move_alone_in_the_encoders(config: Make, store: CaseStore) -> None:

@@ -154,3 +154,14 @@ def test_evaluate_knows_the_matrix_too(tmp_path: Path) -> None:
     assert "did you mean 'shifts'" in str(wrong)
     plain = run.invoke(app, ["evaluate", *folder, "a=1"]).exception
     assert "unknown setting" in str(plain)
+
+
+def test_what_one_patient_cannot_tell_is_no_nan() -> None:
+    nan = float("nan")
+    ends = {f"dice{end}": nan for end in ("_ci_low", "_ci_high")}
+    line = {"row": "ct", "patients": 1, "dice": 0.5, **ends, "dscagg": 0.5, "f1agg": nan}
+    line |= {f"dice_change{end}": nan for end in ("", "_ci_low", "_ci_high")}
+    head, text = lines([line])
+    assert "nan" not in text
+    assert text.split() == ["ct", "1", "0.500", "0.500", "–", "–"]
+    assert head.index("DSCagg") == text.rindex("0.500")
