@@ -105,6 +105,14 @@ class Paired:
         return without_difference(c.p_value, self.equal)
 
 
+def others(arms: Sequence[ArmSummary]) -> str:
+    """Say what intervals of arms are for: nothing varies that each arm has but one of."""
+    parts = ["patients"]
+    parts += ["draws of labelled patients"] if any(arm.draws > 1 for arm in arms) else []
+    parts += ["seeds"] if any(arm.seeds > 1 for arm in arms) else []
+    return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
+
+
 def higher_is_better(metric: str) -> bool:
     """Say which direction of a metric is better."""
     return metric not in METRICS or METRICS[metric].better != "lower"

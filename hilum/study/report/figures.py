@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
+from hilum.core.counts import many
 from hilum.core.side_files import read_side
+from hilum.core.undefined import number
 from hilum.evaluation.charts import svg as charts
 from hilum.training.metrics_file import read_metrics
 
@@ -55,10 +57,10 @@ class Cost(NamedTuple):
     def texts(self) -> list[str]:
         """Return the numbers under `COSTS` as text."""
         return [
-            _number(self.parameters / 1e6, ".2f"),
-            _number(self.flops / 1e9, ".1f"),
-            _number(self.training / 1e15, ".3g"),
-            *(_number(own, ".0f" if own >= 10 else ".1f") for own in (self.cpu, self.gpu)),
+            number(self.parameters / 1e6, ".2f"),
+            number(self.flops / 1e9, ".1f"),
+            number(self.training / 1e15, ".3g"),
+            *(number(own, ".0f" if own >= 10 else ".1f") for own in (self.cpu, self.gpu)),
         ]
 
 
@@ -106,7 +108,8 @@ def reconstructions(found: Findings) -> list[tuple[Path, str]]:
             continue
         files = sorted((entry.cell.folder / "pictures").glob("*.png"))
         if files:
-            shown.append((files[-1], f"Pretraining {entry.cell.name}: input, masked, rebuilt"))
+            text = f"Pretraining {entry.cell.name}: input, and what the task made of it"
+            shown.append((files[-1], text))
     return shown
 
 
@@ -119,8 +122,8 @@ def curves(found: Findings) -> list[tuple[Markup, str]]:
     most = len(charts.COLOURS)
     drawings = []
     for stage, key, text in (
-        ("pretrain", "val/loss", "Pretraining: reconstruction loss on validation patches"),
-        ("finetune", "val/dice", "Fine-tuning: Dice on validation patients, mean over runs"),
+        ("pretrain", "val/loss", "Pretraining: loss of each task on its validation patches"),
+        ("finetune", "val/dice", "Fine-tuning: val/dice of validation patients, mean over runs"),
     ):
         cells: dict[str, list[Path]] = {}
         for entry in found.entries:
@@ -170,17 +173,19 @@ def chosen_by(found: Findings) -> list[str]:
         about = read_side(file) if file.exists() else {}
         patients, validations = about.get("val/patients"), about.get("validations")
         if about.get("best") is None or not patients or not validations:
-            unchosen += "steps" in about
+            # A rule, and a network that no label trained, have no weights to choose.
+            unchosen += bool(about.get("steps"))
         else:
             counts[int(patients), int(validations)] += 1
     lines = [
-        f"The weights of {cells} cell{'' if cells == 1 else 's'} are the best of {validations} "
-        f"validations on {patients} validation patient{'' if patients == 1 else 's'}"
+        f"The weights of {many(cells, 'cell')} are the best of {many(validations, 'validation')} "
+        f"on {many(patients, 'validation patient')}"
         + (": few, so chance chooses, too." if patients < FEW_CHOOSE else ".")
         for (patients, validations), cells in sorted(counts.items())
     ]
     if unchosen:
-        lines.append(f"Those of {unchosen} are the last or averaged ones: nobody chose them.")
+        whose = f"The weights of {many(unchosen, 'cell')}"
+        lines.append(f"{whose} are the last or averaged ones: nobody chose them.")
     return lines
 
 
@@ -222,7 +227,3 @@ def _series(file: Path, key: str) -> list[tuple[float, float]]:
 
 def _known(value: float | None) -> bool:
     return value is not None and value == value
-
-
-def _number(value: float, form: str) -> str:
-    return f"{value:{form}}" if math.isfinite(value) else "–"

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hilum.core.settings import validate
+from hilum.core.side_files import read_side
 from hilum.evaluation.statistics.efficiency import LabelsNeeded, labels_needed
 from hilum.evaluation.statistics.runs import Values, align
 from hilum.segmenter.baseline.rule import BaselineSettings
 
-from ..grid.arms import arm
+from ..grid.arms import REPEATS, arm
 from .compare import higher_is_better
 from .measurements import Row, by_arm, per_patient
 
 if TYPE_CHECKING:
+    from ..run.ledger import Entry
     from ..settings import StudySettings
     from .results import Findings
 
@@ -84,6 +86,40 @@ def curves(found: Findings) -> list[tuple[str, list[Point]]]:
             [(_, *point)] = lines[name]
             lines[name] = [(float(end), *point) for end in (ends[0], ends[-1])]  # pyright: ignore
     return [(name, sorted(points)) for name, points in lines.items() if len(points) > 1]
+
+
+def patients(entries: Sequence[Entry], factor: str, numbers: dict[str, int]) -> list[str]:
+    """Say in sentences what the splits of the cells have in common; it is read, not assumed.
+
+    A level may set more of the split than the number, and so change who tests or who is chosen.
+    """
+    tests: dict[tuple[str, ...], set[frozenset[str]]] = {}
+    trained: dict[tuple[str, ...], set[frozenset[str]]] = {}
+    for entry in entries:
+        file, own = entry.cell.folder / "split.json", entry.cell.described
+        if entry.state == "done" and str(own.get(factor)) in numbers and file.exists():
+            split, key = read_side(file), tuple(str(own.get(name)) for name in REPEATS[:-1])
+            tests.setdefault(key, set()).add(frozenset(split["test"]))
+            trained.setdefault(key, set()).add(frozenset(split["train"]))
+    if not tests:
+        return []
+    one = all(len(own) == 1 for own in tests.values())
+    several = len(set.union(*tests.values())) > 1
+    of_fold = " of each fold or draw" if several else ""
+    nested = all(a <= b or b <= a for own in trained.values() for a in own for b in own)
+    return [
+        (
+            f"The same test patients{of_fold} throughout. "
+            if one
+            else "Test patients differ from number to number: so may what is reached. "
+        )
+        + (
+            "Labelled patients of a smaller set are part of the larger one of the same draw."
+            if nested
+            else "Labelled patients of a smaller set are not all in the larger one: who they are "
+            "differs, too."
+        )
+    ]
 
 
 def _fixed(found: Findings, factor: str) -> set[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from hilum.core.counts import many
+from hilum.core.undefined import number
 from hilum.evaluation.charts.scatter import FEW, scatter
 from hilum.evaluation.html.parts import (
     beside,
@@ -20,7 +23,7 @@ from hilum.evaluation.html.parts import (
 from hilum.evaluation.metrics.table import METRICS, SIZE_BANDS
 
 from . import figures
-from .compare import SHOWN, ArmSummary, higher_is_better
+from .compare import SHOWN, ArmSummary, higher_is_better, others
 from .interval_chart import Strip, bars
 from .sections import cell, label
 
@@ -47,10 +50,7 @@ def results(found: Findings) -> Markup:
         [arm.arm, *(cell(arm, name) for name in columns), str(arm.seeds), str(arm.draws)]
         for arm in arms
     ]
-    caption = (
-        f"Test patients, {found.full}: value [95 % interval for other patients, draws of "
-        "labelled patients and seeds]"
-    )
+    caption = f"Test patients, {found.full}: value [95 % interval for other {others(arms)}]"
     head = ["arm", *map(label, columns), "seeds", "draws"]
     strips = [_strip(arm, metric) for arm in arms[:MOST_ROWS]]
     of_all = f", the first {MOST_ROWS} of {len(arms)} arms" if len(arms) > MOST_ROWS else ""
@@ -110,9 +110,9 @@ def _loss(one: Disturbed | None) -> str:
     if one is None:
         return "–"
     if one.change is None:
-        return f"{one.dice:.3f}"
+        return number(one.dice)
     change = interval(one.change.mean, one.change.low, one.change.high, sign=True)
-    return beside(f"{one.dice:.3f}", "(" + change + ")")
+    return beside(number(one.dice), "(" + change + ")")
 
 
 def sizes(found: Findings) -> Markup:
@@ -145,7 +145,7 @@ def nodes_by_size(found: Findings) -> dict[str, tuple[int, int]]:
 
 
 def _of(nodes: int, patients: int) -> str:
-    return f"{nodes} nodes of {patients} patient{'' if patients == 1 else 's'}"
+    return f"{many(nodes, 'node')} of {many(patients, 'patient')}"
 
 
 ENDS = ("value", "ci_low", "ci_high")
@@ -163,12 +163,12 @@ def cost(found: Findings) -> Markup:
     numbers = {arm.arm: figures.cost_of(found, arm.arm) for arm in arms}
     base = figures.bases(found)
     rows, spots = [], []
-    for number, arm in enumerate(arms, 1):
+    for place, arm in enumerate(arms, 1):
         value = arm.metrics[metric]
         own = numbers[arm.arm]
         other = base.get(arm.arm)
-        gain = f"{value['value'] - other.metrics[metric]['value']:+.3f}" if other else "–"
-        rows.append([f"{number}. {arm.arm}", *own.texts(), cell(arm, metric), gain])
+        gain = value["value"] - other.metrics[metric]["value"] if other else math.nan
+        rows.append([f"{place}. {arm.arm}", *own.texts(), cell(arm, metric), number(gain, "+.3f")])
         spots.append((arm.arm, own.training / 1e15, *(value[k] for k in ENDS)))
     head = ["arm", *figures.COSTS, label(metric)]
     reference = ", ".join(f"{k} = {v}" for k, v in found.study.reference.items()) or "none named"

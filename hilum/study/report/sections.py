@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from hilum.core.counts import many
 from hilum.core.settings import validate
 from hilum.core.side_files import read_side
+from hilum.core.undefined import with_interval
 from hilum.datasets.splits import Split, check_leakage
 from hilum.datasets.store.case_store import CaseStore
 from hilum.evaluation.html.parts import bullets, code, interval, note, paragraph, table
@@ -40,13 +43,15 @@ def answer(found: Findings) -> Markup:
     if not arms:
         return note(f"No cell is done yet: {summary(found.entries)}.")
     metric, best = found.study.metric, arms[0]
-    runs = f"{best.seeds} seeds" + (f" in {best.draws} draws" if best.draws > 1 else "")
+    if math.isnan(best.metrics[metric]["value"]):
+        return note(f"No arm has a value of {label(metric)}: {summary(found.entries)}.")
+    runs = many(best.seeds, "seed") + (f" in {best.draws} draws" if best.draws > 1 else "")
     tied = [
         arm.arm for arm in arms if arm.metrics[metric]["value"] == best.metrics[metric]["value"]
     ]
     lines = [
         f"Best {label(metric)} on the test patients: {' and '.join(tied)}, {_plain(best, metric)} "
-        f"({best.patients} patients, {runs})."
+        f"({many(best.patients, 'patient')}, {runs})."
     ]
     few = len(found.pairs) <= MOST_LINES
     clear = [p for p in found.pairs if p.verdict(metric) in ("better", "worse")]
@@ -108,17 +113,15 @@ def limits(found: Findings) -> Markup:
     draws = {arm.draws for arm in found.arms}
     patients = max((arm.patients for arm in found.arms), default=0)
     pretrained = [e for e in found.entries if e.cell.stage == "pretrain"]
-    lines = [f"{patients} test patients: differences smaller than the intervals stay hidden."]
+    tested = many(patients, "test patient")
+    lines = [f"{tested}: differences smaller than the intervals stay hidden."]
     if patients < FEW_PATIENTS:
         lines.append(
             f"Fewer than {FEW_PATIENTS} test patients: intervals of an arm may hold the truth less "
             "often than 95 times of 100, most of all those of DSCagg and of Dice with zeros."
         )
     if max(draws, default=1) < 2:
-        lines.append(
-            "Labelled training patients were drawn once: how another draw would rank the arms is "
-            "in no interval. Add the factor split.draw to see it."
-        )
+        lines += _about_one_draw(found)
     elif draws and max(draws) < 4:
         lines.append(
             f"{max(draws)} draws of labelled patients: if draws differ a lot, about one in ten "
@@ -130,14 +133,8 @@ def limits(found: Findings) -> Markup:
     failed = [e for e in found.entries if e.state == "failed"]
     if failed:
         names = ", ".join(e.cell.name for e in failed[:3]) + (", ..." if len(failed) > 3 else "")
-        lines.append(f"{len(failed)} cells failed and are in no number: {names}.")
-    if len(pretrained) == 1:
-        lines.append("One pretraining run feeds all pretrained arms; its own variance is not seen.")
-    elif pretrained:
-        lines.append(
-            "Each encoder was pretrained once; how another run of the same pretraining would do is "
-            "not seen unless the seed is a factor of it."
-        )
+        lines.append(f"{many(len(failed), 'failed cell')} in no number: {names}.")
+    lines += _about_pretraining([entry.cell.settings for entry in pretrained])
     if any(not pair.comparison.supported for pair in found.pairs):
         lines.append(
             "Comparisons marked 'not supported' have too few seeds or patients for any verdict, "
@@ -150,6 +147,37 @@ def limits(found: Findings) -> Markup:
     if any(row.patient.startswith("phantom") for row in found.rows):
         lines.append("Phantoms are not patients: they test the method, not its clinical value.")
     return bullets(lines)
+
+
+def _about_one_draw(found: Findings) -> list[str]:
+    """Say what one set of labelled patients leaves open, and whether it was drawn at all."""
+    splits = [e.cell.settings.get("split", {}) for e in found.entries if e.cell.stage == "finetune"]
+    splits = [own for own in splits if own.get("labels") != 0]
+    if not splits:
+        return []
+    open_ = "how others would rank the arms is in no interval."
+    if all(own.get("choose") is not None for own in splits):
+        return [f"Labelled training patients were chosen by a list, not drawn: {open_}"]
+    if all(own.get("labels") is None for own in splits):
+        return [f"Every labelled patient that was left trained: {open_}"]
+    return [
+        "Labelled training patients were drawn once: how another draw would rank the arms is "
+        "in no interval. Add the factor split.draw to see it."
+    ]
+
+
+def _about_pretraining(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Say what no second run of a pretraining shows; nothing where each was run with two seeds."""
+    seeds: dict[str, set[str]] = {}
+    for own in runs:
+        rest = {key: value for key, value in own.items() if key != "seed"}
+        seeds.setdefault(repr(sorted(rest.items())), set()).add(repr(own.get("seed")))
+    once = sum(len(own) == 1 for own in seeds.values())
+    if not once:
+        return []
+    which = "The pretraining" if len(seeds) == 1 else f"{once} of {len(seeds)} pretrainings"
+    were = "were" if once > 1 else "was"
+    return [f"{which} {were} run with one seed: how another run of it would do is not seen."]
 
 
 def _about_steps(found: Findings) -> list[str]:
@@ -253,4 +281,4 @@ def label(metric: str) -> str:
 
 def _plain(arm: ArmSummary, metric: str) -> str:
     value = arm.metrics[metric]
-    return f"{value['value']:.3f} [{value['ci_low']:.3f}, {value['ci_high']:.3f}]"
+    return with_interval(value["value"], value["ci_low"], value["ci_high"])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+from hilum.core.counts import many
+
 from .compare import Paired
 
 
@@ -19,13 +23,16 @@ def finding(pair: Paired, metric: str, title: str) -> str:
     one, _, rest = pair.question.partition(" vs. ")
     other, _, context = rest.partition(" (")
     where = f"With {context.removesuffix(')')}: " if context else ""
+    counts = f"{many(c.n_patients, 'patient')}, {many(c.n_seeds, 'seed')}"
+    counts += f" in {many(c.n_draws, 'draw')}" if c.n_draws > 1 else ""
+    if not math.isfinite(c.difference):
+        return f"{where}{one} vs. {other}: {verdict} ({counts})."
     if verdict in ("better", "worse"):
         says = f"{one} is {verdict} than {other} by {abs(c.difference):.3f} {title}"
     else:
         says = f"{one} vs. {other}: {verdict}, difference {c.difference:+.3f} {title}"
-    counts = f"{_many(c.n_patients, 'patient')}, {_many(c.n_seeds, 'seed')}"
-    counts += f" in {_many(c.n_draws, 'draw')}" if c.n_draws > 1 else ""
-    interval = f"95 % CI {c.ci_low:+.3f} to {c.ci_high:+.3f}"
+    known = math.isfinite(c.ci_low)
+    interval = f"95 % CI {c.ci_low:+.3f} to {c.ci_high:+.3f}" if known else "no interval"
     return f"{where}{says} ({interval}; {counts}).{_why(pair, verdict)}"
 
 
@@ -37,7 +44,3 @@ def _why(pair: Paired, verdict: str) -> str:
         " The interval includes no difference and differences that matter: more test patients, "
         "seeds or draws of labelled patients narrow it."
     )
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from hilum.core.undefined import undefined_last
+from hilum.core.undefined import number, undefined_last
 from hilum.evaluation.charts import svg as charts
 from hilum.evaluation.html.parts import (
     coloured,
@@ -24,6 +24,7 @@ from hilum.evaluation.html.parts import (
 )
 
 from . import label_efficiency as labels
+from .compare import others
 from .interval_chart import Strip, forest
 from .sections import label
 
@@ -53,8 +54,8 @@ def comparisons(found: Findings) -> Markup:
     return (
         paragraph(
             f"Differences of {label(metric)}, patient by patient and run by run; one factor "
-            f"differs in each row. Reference: {reference}. An interval is one for other patients "
-            "and other runs. Open dots are not supported."
+            f"differs in each row. Reference: {reference}. An interval is one for other "
+            f"{others(found.arms)}. Open dots are not supported."
         )
         + figure(
             forest(strips, f"difference of {label(metric)}"),
@@ -129,7 +130,7 @@ def effects(found: Findings) -> Markup:
         ),
         figure(
             forest(strips, f"effect on {label(metric)}"),
-            "Main effects with 95 % intervals for other patients and runs"
+            f"Main effects with 95 % intervals for other {others(found.arms)}"
             + _some(len(own.main), "effects"),
         ),
         table(_EFFECT, [_effect(e) for e in own.main], "Main effects"),
@@ -174,11 +175,11 @@ def ranks(found: Findings) -> Markup:
     ]
     text = (
         f"Arms ranked by {label(found.study.metric)}, and ranked again in 1000 bootstrap samples "
-        "of patients, draws and seeds. Kendall's tau between a sample's ranks and these is "
-        f"{own.tau:.2f} on average (1: the order never changes)."
+        f"of {others(found.arms)}. Kendall's tau between a sample's ranks and these is "
+        f"{number(own.tau, '.2f')} on average (1: the order never changes)."
     )
     if max((arm.seeds for arm in found.arms), default=0) < 2:
-        text += " With one seed, the samples vary patients only: the order is not supported."
+        text += " With one seed the order is not supported."
     head = ["arm", "rank", "95 % of samples", "first in"]
     return paragraph(text) + table(
         head, rows, "Ranks and their stability", best=range(len(own.first))
@@ -195,10 +196,7 @@ def label_efficiency(found: Findings) -> Markup:
     most = max(numbers.values())
     svg = charts.intervals(drawn[: len(charts.COLOURS)], "labelled patients", metric)
     parts = [
-        paragraph(
-            "The same test patients throughout; labelled patients of a smaller set are part of the "
-            "larger one of the same draw."
-        ),
+        *map(paragraph, labels.patients(found.entries, factor, numbers)),
         drawing(
             svg,
             f"{metric} by labelled patients, 95 % interval"
@@ -210,9 +208,11 @@ def label_efficiency(found: Findings) -> Markup:
             [
                 one.line,
                 f"{one.other}, {one.labels} labelled",
-                f"{one.found.target:.3f}",
+                number(one.found.target),
                 labels.text(one.found, most),
-                f"{100 * one.found.reached:.0f} %" if one.seeds > 1 else "not supported: one seed",
+                f"{number(100 * one.found.reached, '.0f')} %"
+                if one.seeds > 1
+                else "not supported: one seed",
             ]
             for one in found.needed
         ]
@@ -223,9 +223,7 @@ def label_efficiency(found: Findings) -> Markup:
                 "Labelled patients that an arm needs to reach what another one reaches, on a curve "
                 f"made to rise with the logarithm of their number; '> {most}' is out of reach."
             ),
-            table(
-                head, rows, f"Factor {factor}; intervals resample patients, draws, seeds", text=(1,)
-            ),
+            table(head, rows, f"Factor {factor}; samples are of {others(found.arms)}", text=(1,)),
         ]
     return joined(parts)
 

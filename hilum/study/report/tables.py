@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hilum.core.files import atomic_path, write_text
+from hilum.core.undefined import number, with_interval
 from hilum.evaluation.html.parts import p_value
 from hilum.evaluation.metrics.table import METRICS
 
 from . import figures
 from . import label_efficiency as labels
-from .compare import SHOWN
+from .compare import SHOWN, others
 
 if TYPE_CHECKING:
     from hilum.evaluation.statistics.effects import Effect
@@ -78,10 +79,7 @@ def arms(found: Findings) -> Table:
         [arm.arm, arm.condition, *(_metric(arm.metrics.get(name)) for name in columns)]
         for arm in found.arms
     ]
-    caption = (
-        f"{found.study.name}: test patients, 95 % interval for other patients, draws of "
-        "labelled patients and seeds."
-    )
+    caption = f"{found.study.name}: test patients, 95 % interval for other {others(found.arms)}."
     titles = [METRICS[name].title or name for name in columns]
     return Table(rows, ["arm", "condition", *titles], shown, caption)
 
@@ -117,7 +115,7 @@ def comparisons(found: Findings) -> Table:
     head = ["comparison", "difference", "p (Holm)", "p (equality)", "verdict"]
     caption = (
         f"{found.study.name}: paired differences of {found.study.metric}, 95 % interval for other "
-        f"patients, draws and seeds; equality within {found.study.margin:g}."
+        f"{others(found.arms)}; equality within {found.study.margin:g}."
     )
     return Table(rows, head, shown, caption)
 
@@ -170,7 +168,7 @@ def ranking(found: Findings) -> Table:
         )
     caption = (
         f"{found.study.name}: ranks by {found.study.metric}, and in 1000 bootstrap samples of "
-        f"patients, draws and seeds; Kendall's tau {own.tau:.2f}."
+        f"{others(found.arms)}; Kendall's tau {number(own.tau, '.2f')}."
     )
     return Table(rows, ["arm", "rank", "95 % of samples", "first in"], shown, caption)
 
@@ -185,7 +183,7 @@ def labels_needed(found: Findings) -> Table:
         row |= {"target": n.target, "labels": n.needed, "ci_low": n.low, "ci_high": n.high}
         rows.append(row | {"reached": n.reached, "seeds": one.seeds, "supported": one.seeds > 1})
         other = f"{one.other}, {one.labels} labelled"
-        shown.append([one.line, other, f"{n.target:.3f}", labels.text(n, most)])
+        shown.append([one.line, other, number(n.target), labels.text(n, most)])
     caption = (
         f"{found.study.name}: labelled patients needed to reach another arm, with 95 % interval."
     )
@@ -202,7 +200,7 @@ def robustness(found: Findings) -> Table:
         row |= {"ci_high": change.high if change else "", "patients": one.patients}
         rows.append(row)
         text = _interval(change.mean, change.low, change.high, "+") if change else "–"
-        shown.append([one.arm, one.row, f"{one.dice:.3f}", text])
+        shown.append([one.arm, one.row, number(one.dice), text])
     caption = f"{found.study.name}: Dice on disturbed scans and its change, with 95 % interval."
     return Table(rows, ["arm", "disturbance", "Dice", "change"], shown, caption)
 
@@ -275,6 +273,4 @@ def _metric(value: dict[str, float] | None) -> str:
 
 
 def _interval(value: float, low: float, high: float, sign: str = "") -> str:
-    if value != value:
-        return "–"
-    return f"{value:{sign}.3f}" + (f" [{low:{sign}.3f}, {high:{sign}.3f}]" if low == low else "")
+    return with_interval(value, low, high, f"{sign}.3f")

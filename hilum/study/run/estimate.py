@@ -83,7 +83,7 @@ def estimate(entries: Sequence[Entry], out: Path) -> Estimate:
 def lines(found: Estimate, budget: float | None) -> list[str]:
     """Return what is left in words, and how it compares with the budget in hours."""
     if not found.seconds:
-        hint = "time and disk are unknown: no cell is done; `plan --calibrate` runs a few steps"
+        hint = "time and disk are unknown: no like cell is done; `plan --calibrate` runs some steps"
         return [hint] if found.unknown else []
     stages = ", ".join(f"{stage} {duration(s)}" for stage, s in found.seconds.items())
     rest = f"; {found.unknown} cells unknown" if found.unknown else ""
