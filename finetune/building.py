@@ -171,6 +171,4 @@ def start_line(
     network = (
         f"{config.encoder['name']}, {config.fusion['name']} fusion, {'+'.join(config.modalities)}"
     )
-    return (
-        f"patients: {patients}; network: {network}; {settings.trainer.steps} steps; output: {out}"
-    )
+    return f"patients: {patients}; network: {network}; {settings.trainer.length()}; output: {out}"

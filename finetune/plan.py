@@ -102,13 +102,13 @@ def plan(store: CaseStore, settings: PlanSettings | None = None) -> list[Decisio
     }
     decisions.append(Decision("encoder", encoder, f"size {size}: {why}"))
     decisions.append(_why_strides(found, steps))
-    decisions.append(Decision("fusion", dict(settings.fusion), "the reference, unless asked"))
+    decisions.append(Decision("fusion", dict(settings.fusion), _why_fusion(settings)))
     make, patch, batch, again = _fitted(settings, found, steps, encoder, budget, names)
     decisions += again
     patch, batch, length = _in_time(settings, found, steps, make, patch, batch)
     used = needed(make(patch), patch, batch) / GIB
     decisions.append(
-        Decision("patch", list(patch), f"median case {found.shape}; {used:.1f} GiB, of {whose}")
+        Decision("patch", list(patch), f"{_why_patch(settings, found)}; {used:.1f} GiB, of {whose}")
     )
     decisions.append(Decision("trainer.batch_size", batch, _why_batch(settings, batch)))
     return [*decisions, length]
@@ -172,8 +172,8 @@ def _size(settings: PlanSettings, budget: float) -> tuple[str, str]:
     if not torch.cuda.is_available():
         return "tiny", "there is no GPU"
     if budget < 14 * GIB:
-        return "small", f"{budget / GIB:.0f} GiB of GPU memory are too few for base"
-    return "base", f"{budget / GIB:.0f} GiB of GPU memory"
+        return "small", f"{budget / GIB:.0f} GiB of memory are too few for base"
+    return "base", f"{budget / GIB:.0f} GiB of memory"
 
 
 def _fitted(
@@ -239,8 +239,16 @@ def _maker(
 
 def _why_strides(found: Fingerprint, steps: Sequence[IntTriple]) -> Decision:
     ratio = max(found.spacing) / min(found.spacing)
-    shape = "alike" if ratio <= 2 else f"{ratio:.1f} times apart"
+    shape = "at most twice apart" if ratio <= 2 else f"{ratio:.1f} times apart"
     return Decision("encoder._", None, f"{len(steps)} stages: voxel sides are {shape}")
+
+
+def _why_fusion(settings: PlanSettings) -> str:
+    return "as asked" if "fusion" in settings.model_fields_set else "the reference"
+
+
+def _why_patch(settings: PlanSettings, found: Fingerprint) -> str:
+    return f"{'as asked; ' if settings.patch is not None else ''}median case {found.shape}"
 
 
 def _why_batch(settings: PlanSettings, batch: int) -> str:

@@ -101,7 +101,7 @@ class Ready:
             f"network: {config.encoder['name']}, fusion {config.fusion['name']} of "
             f"{', '.join(segmenter.modalities)}, {segmenter.classes} classes, "
             f"{numbers / 1e6:.2f} million parameters",
-            f"training: {trainer.steps} steps of {trainer.batch_size} patches of {patch} voxels, "
+            f"training: {trainer.length()} of {trainer.batch_size} patches of {patch} voxels, "
             f"about {memory:.1f} GiB in float32; `hilum bench` measures the time of a step",
             f"starts from: {settings.init_from or 'random weights'}",
             *([] if self.report is None else self.report.lines()),

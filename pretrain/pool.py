@@ -95,6 +95,6 @@ def start_line(
     train, validate = (len({store.rows[case]["patient"] for case in part}) for part in chosen)
     return (
         f"patients: {train} train, {validate} validate; task: {settings.task['name']}; "
-        f"network: {settings.encoder['name']}, {'+'.join(names)}; {settings.trainer.steps} steps; "
+        f"network: {settings.encoder['name']}, {'+'.join(names)}; {settings.trainer.length()}; "
         f"output: {out}"
     )

@@ -81,10 +81,11 @@ class Ready:
         numbers = sum(p.numel() for p in self.module.task.parameters())
         patch = " x ".join(map(str, settings.patch))
         return [
-            f"patients: {self._patients(train)} train, {kept}; no label is read",
+            f"patients: {self._patients(train)} train, {kept}; "
+            + ("labels are read by the probe alone" if self.probe else "no label is read"),
             f"network: {settings.encoder['name']} of {', '.join(self.modalities)}, task "
             f"{settings.task['name']}, {numbers / 1e6:.2f} million parameters with the task's own",
-            f"training: {trainer.steps} steps of {trainer.batch_size} patches of {patch} voxels; "
+            f"training: {trainer.length()} of {trainer.batch_size} patches of {patch} voxels; "
             "`hilum bench --pretrain` measures the time of a step and its memory",
             f"starts from: {settings.init_from or 'random weights'}",
             *([] if self.report is None else self.report.lines()[:1]),

@@ -220,6 +220,14 @@ def modalities_seen(fusion: Mapping[str, Any], modalities: Sequence[str]) -> tup
         raise SettingsError(f"fusion {fusion['name']}: {error}") from None
 
 
+def _scans(config: SegmenterConfig) -> str:
+    """Return the options that give a scan of each modality; those without an own one are named."""
+    return " ".join(
+        f"--{name} {name.upper()}" if name in ("ct", "pet") else f"--modality {name}=FILE"
+        for name in config.modalities
+    )
+
+
 def _card(config: SegmenterConfig) -> str:
     rows = {
         "Modalities (any subset works)": ", ".join(config.modalities),
@@ -242,8 +250,9 @@ def _card(config: SegmenterConfig) -> str:
 | --- | --- |
 {table}
 
-Use it with `hilum predict FOLDER --out DIR --ct CT --pet PET`, or in Python:
-`hilum.segmenter.segmenter.Segmenter.from_pretrained(folder)(ct, pet)`, the scans by file.
+Use it with `hilum predict FOLDER --out DIR {_scans(config)}`, or in Python:
+`hilum.segmenter.segmenter.Segmenter.from_pretrained(folder)({", ".join(config.modalities)})`, the
+scans by file.
 
 For research only; not a medical device.
 """

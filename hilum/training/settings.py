@@ -97,3 +97,9 @@ class TrainerSettings(Settings):
     def processes(self) -> int:
         """Processes that train together."""
         return self.devices * self.nodes
+
+    def length(self) -> str:
+        """Return in words how long it trains; minutes and patience may end it before its steps."""
+        most = "at most " if self.minutes is not None or self.patience else ""
+        within = f" within {self.minutes:g} min" if self.minutes is not None else ""
+        return f"{most}{self.steps} steps{within}"

@@ -94,6 +94,16 @@ def test_a_plan_of_a_real_store_has_a_pretext_task(store: CaseStore) -> None:
     assert "a pool of 4 patients is small" in pretext_advice(store.rows, store.spacing)[0][1]
 
 
+def test_a_reason_is_that_of_the_value(store: CaseStore) -> None:
+    own = {"fusion": {"name": "late"}, "patch": (16, 16, 16)}
+    why = {d.key: d.why for d in plan(store, asked(size="tiny", memory=4, **own))}
+    assert why["fusion"] == "as asked"
+    assert why["patch"].startswith("as asked; median case")
+    usual = {d.key: d.why for d in plan(store, asked(size="tiny", memory=0.2))}
+    assert usual["fusion"] == "the reference"
+    assert usual["patch"].startswith("median case")
+
+
 def test_small_nodes_and_none_are_noted() -> None:
     small = Fingerprint((4.0, 4.0, 4.0), (40, 40, 40), 6.0, 10, 20)
     assert "prepare with spacing 2 or less" in notes(small)[0]

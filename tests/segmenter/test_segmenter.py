@@ -18,7 +18,7 @@ from hilum.core.files import read_json, write_json
 from hilum.fusion import STRATEGIES
 from hilum.segmenter.config import SegmenterConfig, read_segmenter_config, scale_of
 from hilum.segmenter.flops import flops, training_flops
-from hilum.segmenter.segmenter import Segmenter
+from hilum.segmenter.segmenter import Segmenter, _card
 
 from ..weights_files import put_weights
 
@@ -75,6 +75,15 @@ def test_a_saved_segmenter_gives_the_same_logits(name: str, config: Make, tmp_pa
         "model.safetensors",
     ]
     assert "ct, pet" in (folder / "README.md").read_text()
+
+
+def test_the_card_predicts_with_the_scans_that_the_segmenter_knows(config: Make) -> None:
+    assert "--ct CT --pet PET`" in _card(config())
+    text = _card(config(modalities=("pet",)))
+    assert "--out DIR --pet PET`" in text
+    assert "(folder)(pet)`" in text
+    assert "--ct" not in text
+    assert "--modality mr=FILE" in _card(config(modalities=("mr",)))
 
 
 def test_the_folder_says_how_values_were_scaled(config: Make, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 import pytorch_lightning as pl
 
 from hilum.core.errors import Stopped
+from hilum.core.settings import validate
 from hilum.training.optimisation import rate_at
+from hilum.training.settings import TrainerSettings
 from hilum.training.time_limit import place
 
 
@@ -104,3 +106,12 @@ class StopInValidation(pl.Callback):
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         self.step = trainer.global_step
         signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_length_says_what_may_end_it_before_its_steps() -> None:
+    def length(**more: object) -> str:
+        return validate(TrainerSettings, {"steps": 90, **more}).length()
+
+    assert length() == "90 steps"
+    assert length(minutes=5) == "at most 90 steps within 5 min"
+    assert length(patience=3) == "at most 90 steps"

@@ -224,7 +224,7 @@ def _one(
             prepared.grid,
             maps.mask,
             nodes,
-            _about(found, len(nodes)),
+            _about(found, len(nodes), part),
         )
         masks = (f"{case.id}{end}" for end in (".nii.gz", ".seg.nrrd", ".dcm"))
         found.files.update({n: hash_of_file(part / n) for n in masks if (part / n).is_file()})
@@ -288,13 +288,13 @@ def _reference(case: Case, shape: Sequence[int], affine: np.ndarray) -> str:
     return ""
 
 
-def _about(proposal: Proposal, count: int) -> dict[str, object]:
+def _about(proposal: Proposal, count: int, part: Path) -> dict[str, object]:
     return {
         "to do": "accept, redraw or delete each proposal, and add what is missing; in 3D Slicer "
         "set the status of what you have looked at to Completed",
         "proposals": f"{count}, the most doubtful first (mean entropy)",
         "proposed at": proposal.point,
         "by": proposal.by["segmenter"],
-        "files": f"{proposal.case}.nii.gz, .seg.nrrd, .itksnap, _probability.nii.gz",
+        "files": ", ".join(sorted(file.name for file in part.iterdir())),
         "made": proposal.made,
     }
