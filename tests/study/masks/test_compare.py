@@ -132,7 +132,7 @@ def test_tables_and_report_hold_what_was_found(folders: Path, tmp_path: Path) ->
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "A &lt;b&gt;" in page
     assert "A <b>" not in page
-    assert "Each folder is one trained model" in page
+    assert "Each folder is taken as one trained model" in page
     assert "Fewer than 12 patients" in page
     assert (out / "A <b>" / "cases.csv").is_file()
     assert [path.name for path in out.parent.iterdir()] == ["out"], "nothing temporary is left"
