@@ -42,24 +42,9 @@ def self_train(
     Returns:
         The segmenter folder of the last round.
     """
-    if rounds < 1:
-        raise SettingsError("rounds must be 1 or more", found=rounds, remedy="as in --rounds 2")
-    if settings.split.labels == 0:
-        raise SettingsError(
-            "without labels nothing is trained, so there are no rounds",
-            remedy="leave out --rounds, or set split.labels=1 or more",
-        )
-    if settings.pseudo.keep is not None:
-        raise SettingsError(
-            "each round's segmenter labels unlabelled cases, pseudo.keep completes labels",
-            remedy="leave out --rounds, or pseudo.keep",
-        )
     out = Path(out)
     check_output(out, "finetune --rounds", earlier=lambda folder: (folder / "round_0").is_dir())
-    store = CaseStore(settings.store)
-    names = settings.modalities or store.modalities
-    # No round may begin if there is nothing to label.
-    unlabelled_cases(store, make_split(store, settings.split), names)
+    check_rounds(settings, rounds)
     _not_longer(settings, out)
     mark(out, "finetune --rounds")
     folder = None
@@ -75,6 +60,30 @@ def self_train(
         folder = finetune(run, out / f"round_{number}", say=say)
     assert folder is not None
     return folder
+
+
+def check_rounds(settings: FinetuneSettings, rounds: int) -> list[str]:
+    """Return the cases that rounds would label; no round may begin if there are none.
+
+    Raises:
+        SettingsError: If these settings leave nothing for rounds to do.
+        DataError: If every case that trains has labels.
+    """
+    if rounds < 1:
+        raise SettingsError("rounds must be 1 or more", found=rounds, remedy="as in --rounds 2")
+    if settings.split.labels == 0:
+        raise SettingsError(
+            "without labels nothing is trained, so there are no rounds",
+            remedy="leave out --rounds, or set split.labels=1 or more",
+        )
+    if settings.pseudo.keep is not None:
+        raise SettingsError(
+            "each round's segmenter labels unlabelled cases, pseudo.keep completes labels",
+            remedy="leave out --rounds, or pseudo.keep",
+        )
+    store = CaseStore(settings.store)
+    names = settings.modalities or store.modalities
+    return unlabelled_cases(store, make_split(store, settings.split), names)
 
 
 def _not_longer(settings: FinetuneSettings, out: Path) -> None:

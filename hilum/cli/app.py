@@ -197,9 +197,9 @@ def finetune(
     if rounds and resolved.baseline is not None:
         raise SettingsError("a baseline learns nothing from rounds", remedy="leave out --rounds")
     if dry_run:
-        from hilum.finetune.ready import check
+        from hilum.finetune.planned import planned
 
-        return _show(resolved, check(resolved).lines())
+        return _show(resolved, planned(resolved, folds=folds, rounds=rounds))
     if folds:
         from hilum.finetune.folds import cross_validate
 

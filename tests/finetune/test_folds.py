@@ -13,6 +13,7 @@ from hilum.core.files import read_json
 from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.folds import cross_validate
+from hilum.finetune.planned import planned
 from hilum.finetune.settings import FinetuneSettings
 from hilum.segmenter.ensemble import Ensemble, load_predictor
 
@@ -76,3 +77,13 @@ def test_what_cannot_work_is_said_before_the_first_fold(store: CaseStore, tmp_pa
     with pytest.raises(DataError, match="5 training and 0 validation patients need labels"):
         cross_validate(settings(store, split={"labels": 5}), tmp_path / "cv", 3)
     assert not (tmp_path / "cv").exists()
+
+
+def test_a_dry_run_shows_every_fold_and_checks_it(store: CaseStore) -> None:
+    lines = planned(settings(store), folds=3)
+    who = [line for line in lines if line.startswith("fold ")]
+    assert [line.split(",")[0] for line in who] == [f"fold {n} of 3" for n in (1, 2, 3)]
+    assert all("patients: " in line for line in who)
+    assert sum(line.startswith("network: ") for line in lines) == 1
+    with pytest.raises(SettingsError, match="folds decide which patients test"):
+        planned(settings(store, split={"test": 0.5}), folds=3)

@@ -11,6 +11,7 @@ from hilum.core.errors import DataError, RunError, SettingsError
 from hilum.core.files import hash_of, hash_of_file, read_json
 from hilum.core.settings import read_yaml, validate
 from hilum.datasets.store.case_store import CaseStore
+from hilum.finetune.planned import planned
 from hilum.finetune.semi_supervised.self_training import self_train
 from hilum.finetune.settings import FinetuneSettings
 
@@ -60,6 +61,14 @@ def test_each_round_trains_on_labels_of_the_one_before(store: CaseStore, tmp_pat
     longer = longer.model_copy(update={"trainer": longer.trainer.model_copy(update={"steps": 9})})
     with pytest.raises(RunError, match=r"rounds cannot go on .* trainer.steps was \d, now 9"):
         self_train(longer, out, 2, say=lambda text: None)
+
+
+def test_a_dry_run_says_what_rounds_would_label(store: CaseStore) -> None:
+    *rest, last = planned(settings(store), rounds=2)
+    assert rest[0].startswith("patients: ")
+    assert last.startswith("rounds: 2 more runs alike, each with pseudo-labels of the one before")
+    with pytest.raises(SettingsError, match="there are no rounds"):
+        planned(settings(store, split={"labels": 0}), rounds=2)
 
 
 def test_without_anything_to_label_no_round_begins(store: CaseStore, tmp_path: Path) -> None:
