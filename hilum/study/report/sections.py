@@ -17,7 +17,7 @@ from hilum.core.side_files import read_side
 from hilum.core.undefined import with_interval
 from hilum.datasets.splits import Split, check_leakage
 from hilum.datasets.store.case_store import CaseStore
-from hilum.evaluation.html.parts import bullets, code, interval, note, paragraph, table
+from hilum.evaluation.html.parts import bullets, code, interval, joined, note, paragraph, table
 from hilum.evaluation.metrics.table import METRICS
 from hilum.finetune.settings import FinetuneSettings
 
@@ -71,14 +71,18 @@ def _counted(pairs: Sequence[Paired], metric: str) -> str:
 
 def cohort(found: Findings) -> Markup:
     """Describe the data and show that no test patient was seen in training."""
-    store = CaseStore(found.study.store)
+    # A level may have a store of its own, as that of another site.
+    places = {str(e.cell.settings["store"]): e.cell.settings["store"] for e in found.entries}
+    stores = {name: CaseStore(place) for name, place in places.items()}
     rows: dict[tuple[str, ...], int] = {}
-    checked, left_out = 0, dict.fromkeys(store.about.get("left_out", {}))
+    checked, left_out = 0, dict[str, None]()
+    for own in stores.values():
+        left_out |= dict.fromkeys(own.about.get("left_out", {}))
     for entry in found.entries:
         file = entry.cell.folder / "split.json"
         if entry.cell.stage != "finetune" or not file.exists():
             continue
-        split = Split.from_json(read_side(file))
+        split, store = Split.from_json(read_side(file)), stores[str(entry.cell.settings["store"])]
         check_leakage(store, split)
         checked += 1
         left_out |= dict.fromkeys(split.left_out)
@@ -90,12 +94,14 @@ def cohort(found: Findings) -> Markup:
         rows[tuple(row)] = rows.get(tuple(row), 0) + 1
     head = ["unlabelled pool", "training", "validation", "test"]
     head += ["nodes in training", "nodes in test", "cells"]
-    spacing = " x ".join(f"{s:g}" for s in store.spacing)
     leaks = "no test patient is in a training pool, a training set or a validation set"
     return (
-        paragraph(
-            f"{len(store)} cases with {', '.join(store.modalities)} at {spacing} mm; "
-            f"store {store.fingerprint}."
+        joined(
+            paragraph(
+                f"{many(len(store), 'case')} with {', '.join(store.modalities)} at "
+                f"{' x '.join(f'{s:g}' for s in store.spacing)} mm; store {store.fingerprint}."
+            )
+            for store in stores.values()
         )
         + (paragraph(f"Left out on purpose: {', '.join(left_out)}.") if left_out else "")
         + table(head, [[*row, str(count)] for row, count in rows.items()], "Patients of each part")

@@ -22,7 +22,7 @@ from hilum.study.report.report import SECTIONS, write_report
 from hilum.study.run import ledger
 from hilum.study.settings import StudySettings
 
-from ..conftest import tiny_study
+from ..conftest import make_store, tiny_study
 
 VOID = {"meta", "img", "br", "i", "circle", "rect", "line", "polyline"}
 ROWS = {"ct+pet": 0.0, "ct+pet, shift 5 mm": -0.1, "ct": -0.3}
@@ -78,7 +78,7 @@ def html(asked: StudySettings, tmp_path: Path) -> str:
 
 
 def page(asked: StudySettings, tmp_path: Path, patient: str = "p") -> str:
-    cells = expand(asked, tmp_path)
+    cells = expand(asked, tmp_path, str)
     for cell in cells:
         cell.folder.mkdir(parents=True)
         finish(cell, patient)
@@ -158,6 +158,16 @@ def test_what_cannot_be_concluded_is_read_from_the_cells(
     assert "no cell of its own" not in text
     assert "Phantoms are not patients" not in text
     assert "wandb sync" not in text, "nothing was logged here"
+
+
+def test_a_level_with_a_store_of_its_own_is_checked_there(store: Path, tmp_path: Path) -> None:
+    other = make_store(tmp_path / "other", "of another site")
+    sites = {"here": {}, "there": {"store": str(other)}}
+    asked = tiny_study(store, factors={"pretext": {"scratch": {}}, "site": sites})
+    text = page(asked, tmp_path)
+    assert "store abc." in text
+    assert "store of another site." in text
+    assert "Leakage check on each of the 2 cells" in text
 
 
 def test_what_was_logged_offline_can_be_sent_and_phantoms_are_named(
