@@ -1,4 +1,4 @@
-"""What was given to a run and does nothing there, beside its other settings and its patients."""
+"""What was given to a run and does nothing there, given its other settings and its patients."""
 
 from __future__ import annotations
 

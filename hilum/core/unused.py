@@ -1,4 +1,4 @@
-"""Settings that were given and do nothing beside the others: said, since silence looks like use."""
+"""Settings that were given and do nothing with the others: said, since silence looks like use."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def described(study: StudySettings, levels: Mapping[str, Any], repeats: Set[str]
     """Return levels whose repetitions are written as what they repeat, whatever the factor's name.
 
     A level `{seed: 1, split.draw: 1}` of a factor `run` becomes a draw and a seed. What it sets
-    beside draw and fold, as the seed of the pretraining, belongs to the seed, which its name says.
+    apart from draw and fold, as the seed of the pretraining, belongs to the seed, by its own name.
 
     Args:
         study: What the levels set.
