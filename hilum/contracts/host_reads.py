@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hilum.core.compat import TorchDispatchMode, pretending
+from hilum.core.host import as_on_a_device
 
 READS = frozenset(
     f"aten::{name}"
@@ -52,14 +53,15 @@ def host_reads() -> Iterator[list[str]]:
     """Gather, inside the block, each read of a tensor's values, by operation and line.
 
     A tensor that lies on the host anyway counts too: on a computer without a GPU nothing tells it
-    from one that would lie there.
+    from one that would lie there. What reads only where it is free (`hilum.core.host`) does here
+    what it does on a GPU.
     """
     found: list[str] = []
     before = {name: getattr(Tensor, name) for name in METHODS}
     for name, method in before.items():
         setattr(Tensor, name, _counted(name, method, found))
     try:
-        with _Watch(found):
+        with _Watch(found), as_on_a_device():
             yield found
     finally:
         for name, method in before.items():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hilum.core.geometry import Triple
+from hilum.core.host import free_to_read
 
 from .node_boxes import Boxes
 from .node_looks import Looks, insides
@@ -93,14 +94,9 @@ def over(canvas: Tensor, stack: Sequence[Solids], colour: Colour, shown: Tensor)
     return result[:, 0]
 
 
-def _readable(values: Tensor) -> bool:
-    """Return whether the host reads values without waiting for a device."""
-    return values.device.type == "cpu"
-
-
 def _groups(drawn: Drawn, most_mm: float, spacing: Triple) -> list[tuple[slice, float]]:
     count = drawn.node.shape[1]
-    if not _readable(drawn.places):
+    if not free_to_read(drawn.places):
         return [(slice(0, count), most_mm)]
     # Half a voxel each: the partial volume of the edge, and the rounding of the box's own middle.
     margin = sum(spacing) / 6 + max(spacing) / 2

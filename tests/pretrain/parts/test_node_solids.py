@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from hilum.core.host import as_on_a_device
 from hilum.core.seeds import torch_generator
-from hilum.pretrain.parts import node_solids
 from hilum.pretrain.parts.node_looks import draw_looks
 from hilum.pretrain.parts.node_shapes import Family, draw_shapes, form, reach_mm
 from hilum.pretrain.parts.node_solids import Drawn, Solids, over, solids
@@ -27,16 +27,13 @@ def drawn(family: Family, seed: int) -> Drawn:
 
 
 @pytest.mark.parametrize("family", ["real", "box", "spiculated"])
-def test_small_boxes_hold_all_that_large_ones_do(
-    family: Family, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_small_boxes_hold_all_that_large_ones_do(family: Family) -> None:
     free = (torch.rand(2, *SIDES, generator=torch_generator(0, "free")) > 0.1).float()
     sizes = []
     for seed in range(6):
         made = drawn(family, seed)
         stacks = [solids(made, free, 90.0, SPACING)]
-        with monkeypatch.context() as patch:
-            patch.setattr(node_solids, "_readable", lambda values: False)
+        with as_on_a_device():
             stacks.append(solids(made, free, 90.0, SPACING))
         for shown in (made.dense, made.avid, made.node):
             level = torch.arange(1.0, 7).expand(2, 6)[..., None, None, None]
