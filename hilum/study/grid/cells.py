@@ -111,7 +111,9 @@ def expand(study: StudySettings, out: Path, data: Data = "") -> list[Cell]:
         pretrain = _pretraining(chosen)
         tested = {"conditions": study.conditions} if study.conditions else {}
         own = [{k: v for k, v in level.items() if not _of_pretraining(k)} for level in chosen]
-        settings = _settings({"store": study.store, **tested}, study.finetune, *own)
+        # A pool of a level takes the place of the study's: joined, it would add patients unasked.
+        store = {} if any("store" in level for level in own) else {"store": study.store}
+        settings = _settings({**store, **tested}, study.finetune, *own)
         first = None
         if pretrain is not None:
             same = json.dumps(pretrain, sort_keys=True, default=str)

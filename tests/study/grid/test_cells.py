@@ -136,6 +136,16 @@ def test_groups_are_joined_setting_by_setting_in_the_order_of_constants_and_fact
     assert asked.model_dump() == before
 
 
+def test_a_pool_of_a_level_takes_the_place_of_the_study_s() -> None:
+    sites = {"both": {}, "one": {"store": {"lung": "c"}}}
+    asked = study(store={"lung": "a", "neck": "b"}, factors={"site": sites, "seed": [0]})
+    cells = expand(asked, OUT, str)
+    assert [cell.settings["store"] for cell in cells] == [
+        {"lung": "a", "neck": "b"},
+        {"lung": "c"},
+    ]
+
+
 def test_a_level_that_changes_nothing_is_refused_and_a_combination_is_named() -> None:
     arms = {"a": {}, "b": {"trainer": {"steps": 5}}}
     with pytest.raises(SettingsError, match=r"level 'b' of 'arm' must change .* found b > 0"):
