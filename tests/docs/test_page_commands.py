@@ -23,6 +23,7 @@ PLACES = {
     "work/store": "store",
     "work/third_store": "store",
     "work/fifth_store": "store",
+    "work/sixth_store": "store",
     "learn/store": "store",
     "LUNG": "store",
     "NECK": "other",
