@@ -32,7 +32,7 @@ from hilum.training.tracking import tracked
 
 from .building import modalities_of
 from .settings import FinetuneSettings
-from .unused import unused_by_rule
+from .unused import unused_of
 
 Say = Callable[[str], None]
 
@@ -60,6 +60,11 @@ class ReadyRule:
     rule: BaselineSettings
     told: dict[str, Any]
     notes: tuple[str, ...] = ()
+
+    @property
+    def sees(self) -> tuple[str, ...]:
+        """What the rule may see."""
+        return self.modalities
 
     def lines(self) -> list[str]:
         """Return what would run, a line each: for `--dry-run`."""
@@ -112,7 +117,7 @@ def ready_rule(settings: FinetuneSettings, store: CaseStore | None = None) -> Re
         chosen = choose_rule(store, [*split.train, *split.validation], rule)
         rule = chosen.rule
         told = {"dice_of_choice": chosen.dice, "patients_of_choice": chosen.patients}
-    notes = (*left_out_line(split), *unused_by_rule(settings, store, split))
+    notes = (*left_out_line(split), *map(str, unused_of(settings, store, split, names)))
     return ReadyRule(store, split, names, asked, able, rule, told, notes)
 
 

@@ -25,7 +25,7 @@ from .building import modalities_of
 from .learned_from import learned_from
 from .operating import choose_point, expected_cases
 from .settings import FinetuneSettings
-from .unused import unused_untrained
+from .unused import unused_of
 
 Say = Callable[[str], None]
 
@@ -47,6 +47,11 @@ class ReadyNetwork:
     conditions: tuple[str, ...]
     segmenter: Segmenter
     notes: tuple[str, ...]
+
+    @property
+    def sees(self) -> tuple[str, ...]:
+        """Modalities that the network sees."""
+        return self.segmenter.modalities
 
     def lines(self) -> list[str]:
         """Return what would run, a line each: for `--dry-run`."""
@@ -96,7 +101,7 @@ def ready_network(settings: FinetuneSettings, store: CaseStore | None = None) ->
     conditions = check_conditions(settings.conditions, names)
     if choosing := expected_cases(settings, store, split):
         notes = [*notes, f"{len(choosing)} cases of the pool set the operating point, unlabelled"]
-    notes = [*left_out_line(split), *notes, *unused_untrained(settings, store, split)]
+    notes = [*left_out_line(split), *notes, *map(str, unused_of(settings, store, split, names))]
     return ReadyNetwork(store, split, tuple(conditions), segmenter, tuple(notes))
 
 

@@ -40,7 +40,7 @@ from .semi_supervised.unlabelled import UnlabelledToo, unlabelled_patches
 from .settings import FinetuneSettings
 from .targets import learns_shares
 from .transfer.load import TransferReport
-from .unused import unused_in_run
+from .unused import unused_of
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,11 @@ class Ready:
         """Who trains, validates and tests."""
         return self.patients.split
 
+    @property
+    def sees(self) -> tuple[str, ...]:
+        """Modalities that the network sees."""
+        return self.module.segmenter.modalities
+
     def lines(self) -> list[str]:
         """Return what would run, a line each: for `--dry-run`."""
         settings, segmenter, people = self.settings, self.module.segmenter, self.patients
@@ -134,7 +139,7 @@ def ready(
     module = FinetuneModule(segmenter, training, people.store, place or Path(), taken)
     data = data_of(segmenter, settings, people.store, people.split)
     drawn = nothing_to_draw(settings, people.store, people.split)
-    idle = unused_in_run(settings, people.store, people.split, segmenter.modalities)
+    idle = map(str, unused_of(settings, people.store, people.split, segmenter.modalities))
     notes = (*told, *why, *people.notes, *drawn, *idle)
     return Ready(settings, people, module, data, report, notes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hilum.core.modality import modality
-from hilum.core.unused import Rule, unused
+from hilum.core.unused import Idle, Rule, unused
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.training.settings import TrainerSettings
@@ -33,10 +33,10 @@ COUNTS = ("suv_scale", "resolution", "count_noise", "grain_mm")
 WINDOW = ("blur", "noise", "brightness", "contrast", "gamma", "inverted")
 
 
-def unused_in_run(
+def unused_of(
     settings: FinetuneSettings, store: CaseStore, split: Split, modalities: Sequence[str]
-) -> list[str]:
-    """Return what does nothing in a run that trains, a line for each reason.
+) -> list[Idle]:
+    """Return what does nothing in a run, whether it trains, tests a network as it is, or a rule.
 
     Args:
         settings: All of the run.
@@ -44,36 +44,39 @@ def unused_in_run(
         split: Who trains, validates and tests.
         modalities: That the network sees.
     """
-    rules = [*_of_patients(settings, store, split), *_of_groups(settings)]
-    return [*unused(settings, [*rules, *_of_modalities(modalities)]), *_named(settings, modalities)]
+    of_patients = _of_patients(settings, store, split)
+    if settings.baseline is not None:
+        return unused(settings, [*_of_a_rule(settings), *of_patients])
+    if settings.split.labels == 0:
+        return unused(settings, [*_untrained(settings), *of_patients, *_of_groups(settings)])
+    rules = [*of_patients, *_of_groups(settings), *_of_modalities(modalities)]
+    return [*unused(settings, rules), *_named(settings, modalities)]
 
 
-def unused_by_rule(settings: FinetuneSettings, store: CaseStore, split: Split) -> list[str]:
-    """Return what does nothing in a run of a baseline."""
+def _of_a_rule(settings: FinetuneSettings) -> list[Rule]:
+    """Return what needs a network, where a baseline segments."""
     point = settings.operating_point
     own = point.by == "labels" or not point.choose
     nothing = (*TRAINING, *NETWORK, "transfer", "inference", "trainer.precision")
-    rules: list[Rule] = [
+    return [
         (True, nothing, "a baseline is no network"),
         (own, ("operating_point",), "labels choose for a baseline by baseline.limit=auto"),
         (True, (*BY_LABELS, "operating_point.prior_patients"), "operating_point.by is expected"),
         (True, ("robustness",), "a baseline has no matrix"),
     ]
-    return unused(settings, [*rules, *_of_patients(settings, store, split)])
 
 
-def unused_untrained(settings: FinetuneSettings, store: CaseStore, split: Split) -> list[str]:
-    """Return what does nothing where the network of `init_from` is tested as it is."""
+def _untrained(settings: FinetuneSettings) -> list[Rule]:
+    """Return what needs training, where the network of `init_from` is tested as it is."""
     needed = ("other_cohort", "spend_test")
     fields = type(settings.transfer).model_fields
     taken = [f"transfer.{key}" for key in fields if key not in needed]
     by_labels = settings.operating_point.by == "labels"
-    rules: list[Rule] = [
+    return [
         (True, (*TRAINING, *NETWORK, *taken), "split.labels is 0, the network stays as it is"),
         (True, DRAWN, "split.labels is 0"),
         (by_labels, ("operating_point",), "nobody validates, the network keeps its own"),
     ]
-    return unused(settings, [*rules, *_of_patients(settings, store, split), *_of_groups(settings)])
 
 
 def _of_patients(settings: FinetuneSettings, store: CaseStore, split: Split) -> list[Rule]:
@@ -160,16 +163,16 @@ def _of_modalities(modalities: Sequence[str]) -> list[Rule]:
     ]
 
 
-def _named(settings: FinetuneSettings, modalities: Sequence[str]) -> list[str]:
+def _named(settings: FinetuneSettings, modalities: Sequence[str]) -> list[Idle]:
     """Return the modalities that settings name and the network does not see."""
     sees, moved = ", ".join(modalities), settings.augmentation.misalign
     usual = {"pet": 10.0}  # the default names a PET, whether there is one or not
-    lines = [
-        f"condition {condition} is left out: the network sees {sees}"
+    idle = [
+        Idle((), f"condition {condition} is left out: the network sees {sees}")
         for condition in settings.conditions or ()
         if not set(condition.split("+")) & set(modalities)
     ]
     for name in moved if len(modalities) > 1 and moved != usual else ():
         if name not in modalities:
-            lines.append(f"augmentation.misalign.{name} does nothing: the network sees {sees}")
-    return lines
+            idle.append(Idle((f"augmentation.misalign.{name}",), f"the network sees {sees}"))
+    return idle

@@ -18,7 +18,7 @@ from hilum.core.input_scale import scale_of
 from hilum.core.registry import build
 from hilum.core.seeds import derive
 from hilum.core.seen import Seen, read_seen, together
-from hilum.core.unused import Rule, unused
+from hilum.core.unused import Idle, Rule, unused
 from hilum.core.weights import read_weights
 from hilum.datasets.augmentation.paired import PairedAugmentation
 from hilum.datasets.leakage import check_unseen, seen_in
@@ -166,15 +166,15 @@ def _seen(
     if source is not None:
         seen = together(read_seen(source), seen)
         notes = check_unseen(source, store, split.test)
-    told = [*left_out_line(split), *differences(store), *unused(settings, _idle(settings))]
+    told = [*left_out_line(split), *differences(store), *map(str, unused_in(settings))]
     return seen, [*told, *notes, *task.pool_notes(store, chosen[0])]
 
 
-def _idle(settings: PretrainSettings) -> list[Rule]:
-    """Return what does nothing beside other settings."""
+def unused_in(settings: PretrainSettings) -> list[Idle]:
+    """Return what does nothing with the other settings."""
     about = [f"split.{key}" for key in ("labels", "draw", "balance_sites", "choose")]
     test = settings.split.test
-    return [
+    rules: list[Rule] = [
         (not settings.monitors.on, ("monitors.voxels", *ALARMS), "monitors.on is false"),
         (not settings.probe.every, ("probe",), "probe.every is 0"),
         (not settings.probe.every, about, "no label is read"),
@@ -182,6 +182,7 @@ def _idle(settings: PretrainSettings) -> list[Rule]:
         (test != "fold", ("split.folds", "split.fold"), f"split.test is {test}"),
         (test != "site", ("split.site",), f"split.test is {test}"),
     ]
+    return unused(settings, rules)
 
 
 def make_task(

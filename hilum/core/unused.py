@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .settings import Settings
 
 Rule = tuple[bool, Sequence[str], str]
 """Whether it holds; settings or groups, with dots, that then do nothing; why they do not."""
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Settings that do nothing.
+
+    Attributes:
+        names: Of them, with dots for groups; empty where `why` says all.
+        why: They do nothing.
+    """
+
+    names: tuple[str, ...]
+    why: str
+
+    def __str__(self) -> str:
+        """Return it for a user."""
+        do = "does" if len(self.names) == 1 else "do"
+        return f"{', '.join(self.names)} {do} nothing: {self.why}" if self.names else self.why
 
 
 def given(settings: Settings) -> list[str]:
@@ -21,16 +40,14 @@ def given(settings: Settings) -> list[str]:
     return [*_given(settings, usual)]
 
 
-def unused(settings: Settings, rules: Iterable[Rule]) -> list[str]:
-    """Return a line for each rule that holds and names what was given, each setting once."""
-    left, lines = given(settings), list[str]()
+def unused(settings: Settings, rules: Iterable[Rule]) -> list[Idle]:
+    """Return for each rule that holds what was given, each setting once."""
+    left, found = given(settings), list[Idle]()
     for holds, names, why in rules:
         own = [key for key in left if holds and _named(key, names)]
         left = [key for key in left if key not in own]
-        if own:
-            do = "does" if len(own) == 1 else "do"
-            lines.append(f"{', '.join(own)} {do} nothing: {why}")
-    return lines
+        found += [Idle(tuple(own), why)] if own else []
+    return found
 
 
 def _given(settings: Settings, usual: Mapping[str, Any], group: str = "") -> Iterator[str]:

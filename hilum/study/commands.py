@@ -14,6 +14,7 @@ from hilum.datasets.store.places import Place
 
 from .grid.cells import STAGES, Cell, expand
 from .grid.checking import check
+from .grid.idle import idle_lines
 from .run import control, engines, estimate, ledger
 from .run import stale as stale_cells
 from .run.local import run_cells
@@ -46,7 +47,7 @@ def plan(
     """
     study, cells = read(file, out, settings)
     entries = ledger.read(cells)
-    check([entry.cell for entry in entries if entry.state != "done"])
+    idle = check([entry.cell for entry in entries if entry.state != "done"])
     if calibrate:
         mark(out, "study")
         estimate.calibrate(cells, out, say)
@@ -55,6 +56,7 @@ def plan(
         *ledger.table(entries),
         *ledger.shared(entries),
         *ledger.equal(entries),
+        *idle_lines(study, idle),
         *estimate.lines(estimate.estimate(entries, out), study.budget),
         *stale_cells.lines(stale_cells.stale(entries, out)),
     ]
@@ -123,11 +125,11 @@ def _begin(
     """Check every cell, write the study down, and say what is left."""
     study, cells = read(file, out, settings)
     entries = ledger.read(cells)
-    check([entry.cell for entry in entries if entry.state != "done"])
+    idle = check([entry.cell for entry in entries if entry.state != "done"])
     mark(out, "study")
     write_yaml(out / "study.yaml", study)
     say(ledger.summary(entries))
-    for line in ledger.equal(entries):
+    for line in [*ledger.equal(entries), *idle_lines(study, idle)]:
         say(line)
     for line in stale_cells.lines(stale_cells.stale(entries, out)):
         say(line)

@@ -36,7 +36,7 @@ def test_each_is_named_once_with_the_first_reason_that_holds() -> None:
         (True, ("inner",), "first"),
         (True, ("inner.ramp", "seed", "see"), "second"),
     ]
-    assert unused(asked, rules) == [
+    assert [str(one) for one in unused(asked, rules)] == [
         "inner.weight, inner.ramp do nothing: first",
         "seed does nothing: second",
     ]

@@ -12,7 +12,7 @@ from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.baseline import ready_rule
 from hilum.finetune.ready import check
 from hilum.finetune.settings import FinetuneSettings
-from hilum.finetune.unused import unused_in_run, unused_untrained
+from hilum.finetune.unused import unused_of
 
 from ..tiny_cohort import ENCODER
 
@@ -22,7 +22,7 @@ WITH_ONE = {"split": {"labels": 2, "validation": 1}}
 
 def notes(store: CaseStore, see: tuple[str, ...] = BOTH, **changes: Any) -> list[str]:
     asked = validate(FinetuneSettings, {"store": str(store.path)} | WITH_ONE | changes)
-    return unused_in_run(asked, store, make_split(store, asked.split), see)
+    return [str(one) for one in unused_of(asked, store, make_split(store, asked.split), see)]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_what_one_modality_has_no_use_for_is_named(store: CaseStore) -> None:
 def test_a_recipe_as_it_stands_uses_all_that_it_says(store: CaseStore, recipe: str) -> None:
     asked = load(FinetuneSettings, [recipe], ["store=store", "init_from=network"])
     asked = asked.model_copy(update={"split": validate(type(asked.split), WITH_ONE["split"])})
-    assert unused_in_run(asked, store, make_split(store, asked.split), BOTH) == []
+    assert unused_of(asked, store, make_split(store, asked.split), BOTH) == []
 
 
 def test_a_baseline_names_what_is_about_networks(store: CaseStore) -> None:
@@ -96,7 +96,7 @@ def test_a_network_that_is_not_trained_names_what_is_about_training(store: CaseS
     values = {"store": "store", "split": {"labels": 0}, "init_from": "network"}
     asked = validate(FinetuneSettings, values | {"prior_rule": {"limit": 2}, "seed": 1})
     split = make_split(store, asked.split)
-    assert unused_untrained(asked, store, split) == [
+    assert [str(one) for one in unused_of(asked, store, split, BOTH)] == [
         "seed, prior_rule do nothing: split.labels is 0, the network stays as it is"
     ]
 

@@ -24,7 +24,7 @@ def repeating(study: StudySettings) -> set[str]:
         for name, levels in study.factors.items()
         if name in REPEATS
         or all(
-            own and all(_setting(key) in REPEATS for key, _ in _flat(own))
+            own and all(_setting(key) in REPEATS for key, _ in flat(own))
             for own in (study.level(name, level) for level in levels)
         )
     }
@@ -45,7 +45,7 @@ def described(study: StudySettings, levels: Mapping[str, Any], repeats: Set[str]
     parts: dict[str, list[Any]] = {"split.draw": [], "split.fold": [], "seed": []}
     for name, level in levels.items():
         if name in repeats:
-            own = {_setting(key): value for key, value in _flat(study.level(name, level))}
+            own = {_setting(key): value for key, value in flat(study.level(name, level))}
             parts["split.draw"] += [own[key] for key in DRAWS if key in own]
             parts["split.fold"] += [own[key] for key in FOLDS if key in own]
             rest = own.keys() - {*DRAWS, *FOLDS}
@@ -77,9 +77,10 @@ def _setting(key: str) -> str:
     return key.removeprefix("pretrain.")
 
 
-def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield settings of any depth with dots between groups."""
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
+            yield from flat(value, f"{before}{key}.")
         else:
             yield before + key, value

@@ -10,16 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hilum.core.errors import SettingsError, UserError
 from hilum.core.settings import validate
+from hilum.core.unused import Idle
 from hilum.datasets.leakage import refuse_seen
+from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.places import Place
 from hilum.finetune import ready as finetuning
 from hilum.finetune.settings import FinetuneSettings
+from hilum.finetune.unused import unused_of
 from hilum.pretrain import ready as pretraining
 from hilum.pretrain.settings import PretrainSettings
 from hilum.segmenter.proposals import check_segments
@@ -44,16 +48,33 @@ def check_settings(cells: Iterable[Cell]) -> None:
             )
 
 
-def check(cells: Sequence[Cell]) -> None:
+@dataclass(frozen=True)
+class _Known:
+    """What is known of the cells so far.
+
+    Attributes:
+        splits: Who takes part, by the settings that decide it.
+        networks: Modalities that a network sees, by the settings that it is built from.
+    """
+
+    splits: dict[str, Split] = field(default_factory=dict)
+    networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def check(cells: Sequence[Cell]) -> list[tuple[Cell, list[Idle]]]:
     """Do for every cell what its run does before its first step, and write nothing.
 
     Args:
         cells: What is not done yet; pretraining cells stand in front of what needs them.
 
+    Returns:
+        What does nothing in each cell.
+
     Raises:
         UserError: What the run would raise, with the cell's levels in front.
     """
     check_settings(cells)
+    idle: list[tuple[Cell, list[Idle]]] = []
     opened: dict[str, CaseStore] = {}
 
     def stores(place: Place) -> CaseStore:
@@ -64,7 +85,7 @@ def check(cells: Sequence[Cell]) -> None:
 
     firsts: dict[Path, pretraining.Ready] = {}
     made: dict[str, pretraining.Ready] = {}
-    known: set[str] = set()
+    known = _Known()
     for cell in cells:
         with _named(cell):
             if cell.stage == "pretrain":
@@ -73,33 +94,41 @@ def check(cells: Sequence[Cell]) -> None:
                     settings = validate(PretrainSettings, cell.settings)
                     made[mark] = pretraining.ready(settings, store=stores(settings.store))
                 firsts[cell.folder] = made[mark]
+                notes = pretraining.unused_in(validate(PretrainSettings, cell.settings))
             else:
-                _check_finetuning(cell, firsts.get(cell.needs or Path()), stores, known)
+                notes = _check_finetuning(cell, firsts.get(cell.needs or Path()), stores, known)
+        idle.append((cell, notes))
+    return idle
 
 
 def _check_finetuning(
-    cell: Cell, first: pretraining.Ready | None, stores: Any, known: set[str]
-) -> None:
+    cell: Cell, first: pretraining.Ready | None, stores: Any, known: _Known
+) -> list[Idle]:
+    """Check one cell, and return what is set there and does nothing."""
     values = cell.settings
     if first is not None and not Path(values["init_from"]).exists():
         values = _without_start(values, first)
     who = {key: values.get(key) for key in PATIENTS} | {"first": id(first)}
-    people, network = _mark(who), "network " + _mark(values, without=ANY_NETWORK)
-    if people in known and network in known:
-        return
+    people, network = _mark(who), _mark(values, without=ANY_NETWORK)
     settings = validate(FinetuneSettings, values)
     store = stores(settings.store)
-    planned = values is not cell.settings
-    if settings.split.labels == 0 and first is not None and planned:
-        split = finetuning.patients_of(settings, store).split
-        check_segments(first.module.task.outputs(), cell.settings["init_from"])
-    elif settings.baseline is None and network in known:
-        split = finetuning.patients_of(settings, store).split
-    else:
-        split = finetuning.check(settings, store).split
-    if first is not None:
-        refuse_seen(first.seen, "the pretraining of this cell", store, split.test)
-    known |= {people, network}
+    if people not in known.splits or network not in known.networks:
+        planned = values is not cell.settings
+        if settings.split.labels == 0 and first is not None and planned:
+            patients = finetuning.patients_of(settings, store)
+            split, sees = patients.split, patients.modalities
+            check_segments(first.module.task.outputs(), cell.settings["init_from"])
+        elif settings.baseline is None and network in known.networks:
+            split = finetuning.patients_of(settings, store).split
+            sees = known.networks[network]
+        else:
+            found = finetuning.check(settings, store)
+            split, sees = found.split, found.sees
+        if first is not None:
+            refuse_seen(first.seen, "the pretraining of this cell", store, split.test)
+        known.splits[people], known.networks[network] = split, sees
+    whole = validate(FinetuneSettings, cell.settings)
+    return unused_of(whole, store, known.splits[people], known.networks[network])
 
 
 def _without_start(values: Mapping[str, Any], first: pretraining.Ready) -> dict[str, Any]:
