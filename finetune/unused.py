@@ -8,6 +8,7 @@ from hilum.core.modality import modality
 from hilum.core.unused import Idle, Rule, unused
 from hilum.datasets.splits import Split
 from hilum.datasets.store.case_store import CaseStore
+from hilum.segmenter.calibration import choose
 from hilum.training.settings import TrainerSettings
 
 from .settings import FinetuneSettings
@@ -26,7 +27,7 @@ NETWORK = (
     *("regions", "regions_class_order"),
 )
 """Settings of what is built."""
-BY_LABELS = tuple(f"operating_point.{key}" for key in ("volumes_ml", "suv_floors", "temperature"))
+BY_LABELS = tuple(f"operating_point.{key}" for key in choose.BY_LABELS)
 DRAWN = ("split.draw", "split.balance_sites")
 POINT = (*BY_LABELS, "operating_point.prior_patients", "operating_point.expected")
 COUNTS = ("suv_scale", "resolution", "count_noise", "grain_mm")

@@ -38,4 +38,3 @@ def calibrate(
         settings=load(ChoiceSettings, config or [], settings or []),
         say=say,
     )
-    say(f"table and page in {out}")

@@ -72,7 +72,12 @@ def predict(
         str | None, typer.Option(help="Use only these, as in `ct` or `ct,pet`.")
     ] = None,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Less overlap, no mirror images, no empty windows.")
+        bool,
+        typer.Option(
+            "--fast",
+            help="Less overlap, no mirror images, no empty windows, but for what --overlap and "
+            "--flips say.",
+        ),
     ] = False,
     flips: Annotated[
         Flips | None, typer.Option(help="Predict mirror images, too: left-right, or all axes.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
@@ -122,6 +122,15 @@ def validate(cls: type[S], values: Mapping[str, Any]) -> S:
         return cls.model_validate(dict(values))
     except ValidationError as error:
         raise SettingsError("\n".join(_line(cls, item) for item in error.errors())) from None
+
+
+def flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield settings of any depth with dots between groups."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{before}{key}.")
+        else:
+            yield before + key, value
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from hilum.core.errors import UserError
         ("list encoders --cost --patch 96", "--patch is of the cost of fusion"),
         ("study run s.yaml --out o --engine print --workers 2", "--workers is how many cells run"),
         ("predict segmenter --out o --ct c.nii.gz --settle 3", "--settle goes with --watch"),
+        ("study cell s.yaml seed=0 --out o --key abc", "by its key or by its levels"),
+        ("calibrate run store --out o choose=false", "calibrate chooses an operating point"),
     ],
 )
 def test_an_option_without_a_use_is_refused(words: str, message: str) -> None:

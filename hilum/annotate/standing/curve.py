@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hilum.core.runs import RUNTIME_ONLY
+from hilum.core.settings import flat, read_yaml
 from hilum.core.side_files import read_side
 from hilum.evaluation.statistics.intervals import interval
 
 DEEPEST = 4
 """How many folders down runs are searched for."""
+WHOM = ("split", "seed", "store")
+"""Settings that say whom a run sees, which number of its kind it is, and where things lie."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,14 @@ class Run:
     Attributes:
         folder: Of the run.
         patients: Labelled patients that it trained on.
-        dice: Of each test patient, the mean over cases.
+        dice: Of each test patient, the mean over the cases where it is defined; NaN without any.
+        settings: Of the run, with dots between groups; empty where no file says them.
     """
 
     folder: Path
     patients: int
     dice: dict[str, float]
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,9 +92,30 @@ def runs_in(places: Sequence[str | Path], patients: Mapping[str, str]) -> list[R
         for name, one in cases.items():
             value = one["metrics"].get("dice")
             of.setdefault(patients[name], []).append(math.nan if value is None else float(value))
-        dice = {patient: float(np.mean(values)) for patient, values in of.items()}
-        found.append(Run(folder, len({patients[name] for name in split.get("train", ())}), dice))
+        dice = {patient: _mean(values) for patient, values in of.items()}
+        trained = {patients[name] for name in split.get("train", ())}
+        found.append(Run(folder, len(trained), dice, _settings(folder)))
     return found
+
+
+def of_networks(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs of networks: a rule learns no more from more labels than its limit."""
+    return [run for run in runs if not any(k.startswith("baseline.") for k in run.settings)]
+
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """Return the settings that differ between runs, but for those that say whom a run sees.
+
+    A curve over runs that differ in anything else is no curve of one method.
+    """
+    keys = sorted({key for run in runs for key in run.settings})
+    return [
+        key
+        for key in keys
+        if key.split(".")[0] not in WHOM
+        and not set(key.split(".")) & RUNTIME_ONLY
+        and len({repr(run.settings.get(key)) for run in runs if run.settings}) > 1
+    ]
 
 
 def curve_of(runs: Sequence[Run]) -> tuple[list[Point], dict[int, np.ndarray]]:
@@ -123,7 +150,7 @@ def gain_of(tables: Mapping[int, np.ndarray], more: int) -> Gain | None:
     extrapolation: it holds as long as the curve goes on as it did, and knows nothing of how draws
     of patients differ.
     """
-    numbers = sorted(tables)
+    numbers = sorted(number for number in tables if number)  # none has no logarithm
     if len(numbers) < 2:
         return None
     x = np.log2(numbers)
@@ -137,6 +164,21 @@ def gain_of(tables: Mapping[int, np.ndarray], more: int) -> Gain | None:
     value = float(slopes.mean()) * step
     low, high = interval(value, slopes[:, None] * step, (-math.inf, math.inf))
     return Gain(more, value, low, high)
+
+
+def _mean(values: Sequence[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return float(np.mean(defined)) if defined else math.nan
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    file = folder / "config.yaml"
+    if not file.is_file():
+        return {}
+    values = read_yaml(file)
+    # Which weights it starts from may change with the draw; whether it does is the method.
+    start = {"init_from": None if values.get("init_from") is None else "a network"}
+    return dict(flat(values | start))
 
 
 def _folders(place: Path, deep: int) -> list[Path]:

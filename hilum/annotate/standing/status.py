@@ -14,7 +14,7 @@ from hilum.evaluation.charts.svg import intervals
 from hilum.evaluation.html.rendering import render
 
 from ..taking.versions import versions
-from .curve import Gain, Point, curve_of, gain_of, runs_in
+from .curve import Gain, Point, curve_of, differing, gain_of, of_networks, runs_in
 from .rounds import Round, rounds_of
 
 SAYS = b" patients have labels, "
@@ -32,6 +32,7 @@ class Standing:
         rounds: What each round brought.
         curve: What runs reached, by labelled patients.
         gain: What the next patients may bring; nothing where no curve tells.
+        notes: What of the runs is left out of the curve, and what it mixes.
     """
 
     labelled: int
@@ -40,6 +41,7 @@ class Standing:
     rounds: list[Round]
     curve: list[Point]
     gain: Gain | None
+    notes: tuple[str, ...] = ()
 
 
 def status(
@@ -69,7 +71,9 @@ def status(
     labelled = {case.patient for case in cases if case.labelled} - tested
     rest = {case.patient for case in cases} - tested - labelled
     place = path.parent / "labels" if labels is None else Path(labels)
-    curve, tables = curve_of(runs_in(runs, {case.id: case.patient for case in cases}))
+    tested_runs = runs_in(runs, {case.id: case.patient for case in cases})
+    learned = of_networks(tested_runs)
+    curve, tables = curve_of(learned)
     found = Standing(
         len(labelled),
         len(rest),
@@ -77,6 +81,7 @@ def status(
         rounds_of(versions(place)),
         curve,
         gain_of(tables, more),
+        _notes(len(tested_runs) - len(learned), differing(learned)),
     )
     for line in lines(found):
         say(line)
@@ -102,6 +107,7 @@ def lines(found: Standing) -> list[str]:
             f"{one.patients} labelled patients: test Dice {_ends(one.dice, one.low, one.high)} "
             f"({one.runs} runs)"
         )
+    told += [f"note: {note}" for note in found.notes]
     if found.gain is not None:
         gain = found.gain
         told.append(
@@ -132,8 +138,19 @@ def write_page(path: Path, found: Standing) -> None:
         curve=intervals([("mean of the test patients", points)], "labelled patients", "Dice"),
         gain="" if gain is None else _ends(gain.dice, gain.low, gain.high, "+"),
         more="" if gain is None else str(gain.more),
+        notes=found.notes,
     )
     write_text(path, text)
+
+
+def _notes(rules: int, mixed: Sequence[str]) -> tuple[str, ...]:
+    notes = [f"{rules} runs of a rule are left out of the curve: they learn nothing"] * bool(rules)
+    if mixed:
+        few = ", ".join(mixed[:5]) + (f" and {len(mixed) - 5} more" if len(mixed) > 5 else "")
+        notes.append(
+            f"runs differ in {few}: their curve mixes methods; name folders of one by --runs"
+        )
+    return tuple(notes)
 
 
 def _ends(value: float, low: float, high: float, sign: str = "") -> str:

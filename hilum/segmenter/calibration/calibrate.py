@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hilum.core.errors import DataError
+from hilum.core.errors import DataError, SettingsError
 from hilum.core.files import read_json, write_json
 from hilum.core.outputs import output
 from hilum.core.seen import Seen, read_seen, tested_by, together
 from hilum.core.settings import validate
 from hilum.core.side_files import read_side
+from hilum.core.unused import unused
 from hilum.datasets.leakage import seen_cases, seen_in
 from hilum.datasets.store.case_store import CaseStore
 from hilum.datasets.store.index import complete
@@ -28,7 +29,7 @@ from ..operating.apply import operating_at, pet_of
 from ..operating.point import ARGMAX, OperatingPoint
 from ..predictor import Predictor
 from ..segmenter import Segmenter
-from .choose import Choice, ChoiceSettings, choose, dice_of_case
+from .choose import BY_LABELS, Choice, ChoiceSettings, choose, dice_of_case
 from .label_free import calibrate_by_expected
 from .page import write_choice
 from .temperature import nll_of_case
@@ -67,8 +68,23 @@ def calibrate(
 
     Raises:
         DataError: If a case that chooses trains or tests the segmenter, or has no label.
+        SettingsError: With `choose=false`.
     """
     settings = settings or validate(ChoiceSettings, {})
+    if not settings.choose:
+        raise SettingsError(
+            "calibrate chooses an operating point",
+            found="choose=false",
+            remedy="leave choose out; for argmax use `hilum predict --raw`",
+        )
+    for idle in unused(
+        settings,
+        [
+            (settings.by == "expected", BY_LABELS, "by is expected"),
+            (settings.by == "labels", ("expected",), "by is labels"),
+        ],
+    ):
+        say(f"note: {idle}")
     with output(out, "calibrate", earlier="operating_point.json", inputs=[segmenter]) as place:
         if settings.by == "expected":
             return calibrate_by_expected(segmenter, store, place, cases, settings, say)
@@ -109,6 +125,7 @@ def _calibrate(
     regions = bool(read_segmenter_config(folders[0]).regions)
     choice = choose(tables, patients, settings, likelihoods, regions)
     write_choice(out, choice, order)
+    say(f"table and page in {out}")
     for folder in folders:
         about = read_json(folder / "config.json")
         config = read_segmenter_config(folder)

@@ -22,6 +22,8 @@ from .temperature import choose_temperature
 
 LOGITS = np.linspace(-4, 4, 21)
 """Where thresholds may lie: 0.02 to 0.98, 0.5 among them."""
+BY_LABELS = ("volumes_ml", "suv_floors", "temperature")
+"""Settings of `ChoiceSettings` that need labels."""
 
 
 class ChoiceSettings(Settings):

@@ -81,6 +81,7 @@ def calibrate_by_expected(
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     choice, chose = expected_for(model, held, names, settings)
     write_expected(out, choice, chose)
+    say(f"table and page in {out}")
     about = read_json(folder / "config.json")
     about["operating_point"] = choice.point.model_dump(mode="json")
     owner = about["encoder"] if is_network(folder) else about

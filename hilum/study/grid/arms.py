@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Set
+from collections.abc import Hashable, Mapping, Set
 from typing import Any
 
+from hilum.core.settings import flat
 from hilum.evaluation.statistics.runs import Run
 
 from ..settings import StudySettings
@@ -75,12 +76,3 @@ def run_of(levels: Mapping[str, Any]) -> Run:
 def _setting(key: str) -> str:
     """Return a setting without the stage: a seed of the pretraining repeats as a seed does."""
     return key.removeprefix("pretrain.")
-
-
-def flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield settings of any depth with dots between groups."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{before}{key}.")
-        else:
-            yield before + key, value

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hilum.core.settings import flat
 from hilum.core.unused import Idle
 
 from ..settings import StudySettings
-from .arms import flat, repeating
+from .arms import repeating
 from .cells import STAGES, Cell
 
 Found = Sequence[tuple[Cell, list[Idle]]]

@@ -44,10 +44,17 @@ def run_one(
         Folder of the cell; `None` if the study leaves this combination out.
 
     Raises:
+        SettingsError: If both name the cell.
         UserError: If there is no such cell, or it failed before and was not cleared.
         Stopped: After SIGUSR1, SIGTERM or Ctrl-C (exit code 75: start it again), or after
             `hilum study cancel` (130: do not).
     """
+    if key and levels:
+        raise SettingsError(
+            "a cell is named by its key or by its levels",
+            found=f"--key {key} and {' '.join(levels)}",
+            remedy="leave out one of them",
+        )
     with _listening():
         study, cells = read(file, out)
         cell = _of_key(cells, key) if key else _of_levels(study, cells, levels)

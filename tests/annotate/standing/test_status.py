@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,17 +13,19 @@ from typer.testing import CliRunner
 
 from hilum.annotate.standing.curve import curve_of, gain_of, runs_in
 from hilum.annotate.standing.rounds import rounds_of
+from hilum.annotate.standing.status import status
 from hilum.annotate.taking.versions import Version
 from hilum.cli.app import app
 from hilum.core.case import Case
 from hilum.datasets.manifest import write_manifest
 
 
-def run(folder: Path, train: list[str], dice: dict[str, float | None]) -> None:
+def run(folder: Path, train: list[str], dice: dict[str, float | None], **settings: Any) -> None:
     (folder / "test").mkdir(parents=True)
     (folder / "split.json").write_text(json.dumps({"train": train, "test": list(dice)}))
     cases = {n: {"patient": n, "metrics": {"dice": value}} for n, value in dice.items()}
     (folder / "test" / "metrics.json").write_text(json.dumps({"ct+pet": cases, "ct": {}}))
+    (folder / "config.yaml").write_text(json.dumps(settings))
 
 
 def version(case: str, rater: str, number: int, dice: float, round_: int = 1) -> Version:
@@ -55,6 +58,42 @@ def test_the_curve_is_that_of_patients_whom_all_runs_test(tmp_path: Path) -> Non
     assert points[1].dice == pytest.approx(np.mean([0.5, 0.6, 0.3, 0.8]))
     assert points[1].low < points[1].dice < points[1].high
     np.testing.assert_allclose(tables[1], [[0.2], [0.4]])
+
+
+def test_a_case_without_a_dice_leaves_the_others_of_its_patient(tmp_path: Path) -> None:
+    run(tmp_path, ["c0"], {"c6": 0.2, "c7": 0.4, "c8": None, "c9": None})
+    [found] = runs_in([tmp_path], {"c0": "p0", "c6": "a", "c7": "b", "c8": "a", "c9": "c"})
+    assert (found.dice["a"], found.dice["b"]) == (0.2, 0.4)
+    assert np.isnan(found.dice["c"])
+
+
+def test_a_rule_is_no_point_of_the_curve_and_what_is_mixed_is_said(
+    cohort: Path, tmp_path: Path
+) -> None:
+    runs, dice = tmp_path / "runs", {"c6": 0.2, "c7": 0.4}
+    run(runs / "rule", ["c0"], {"c6": 0.9, "c7": 0.9}, baseline={"limit": 2.5})
+    one = {"trainer": {"steps": 9, "tracking": {"mode": "online"}}, "baseline": None}
+    run(runs / "1", ["c0"], dice, split={"labels": 1}, seed=1, init_from="a/network", **one)
+    other = {"trainer": {"steps": 9}}
+    run(runs / "2", ["c0", "c1"], dice, split={"labels": 2}, seed=2, init_from="b/network", **other)
+    said: list[str] = []
+    found = status(cohort, runs=[runs], say=said.append)
+    assert found.curve[0].dice == pytest.approx(0.3)
+    assert found.notes == ("1 runs of a rule are left out of the curve: they learn nothing",)
+    assert f"note: {found.notes[0]}" in said
+    run(runs / "3", ["c0", "c1", "c2"], dice, trainer={"steps": 50}, init_from=None)
+    page = tmp_path / "page.html"
+    mixed = status(cohort, runs=[runs], say=said.append, out=page).notes[1]
+    assert "differ in init_from, trainer.steps: " in mixed
+    assert mixed[1:] in page.read_text()
+
+
+def test_a_network_without_labels_is_a_point_and_no_part_of_the_line() -> None:
+    tables = {n: np.array([[0.1 * n], [0.2 * n]]) for n in (0, 1, 2)}
+    found, without = gain_of(tables, 2), gain_of({n: tables[n] for n in (1, 2)}, 2)
+    assert found == without
+    assert found is not None
+    assert found.dice == pytest.approx(0.15)
 
 
 def test_the_gain_is_that_of_a_line_over_the_logarithm() -> None:
