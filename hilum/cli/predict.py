@@ -75,8 +75,8 @@ def predict(
         bool,
         typer.Option(
             "--fast",
-            help="Less overlap, no mirror images, no empty windows, but for what --overlap and "
-            "--flips say.",
+            help="Less overlap, no mirror images, no empty windows; --overlap and --flips come "
+            "first.",
         ),
     ] = False,
     flips: Annotated[
