@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from hilum.core.geometry import IntTriple, Triple
 from hilum.encoders.strides import cumulative
 from hilum.fusion.base import FusionStrategy
-from hilum.fusion.cost import cost
+from hilum.fusion.cost import memory
 
 from .fingerprint import Fingerprint
 
@@ -25,8 +26,8 @@ Make = Callable[[IntTriple], FusionStrategy]
 
 def needed(strategy: FusionStrategy, patch: IntTriple, batch: int) -> int:
     """Return the bytes of a training step in float32: tensors, AdamW's moments, and scratch."""
-    found = cost(strategy, patch, batch)
-    return int(SCRATCH * (found.memory + 8 * found.parameters))
+    parameters = sum(p.numel() for p in strategy.parameters())
+    return int(SCRATCH * (memory(strategy, patch, batch) + 8 * parameters))
 
 
 def largest(
@@ -39,6 +40,9 @@ def largest(
 ) -> tuple[IntTriple, int] | None:
     """Return the largest patch for the smallest batch, then the largest batch.
 
+    Each trial traces a step, which takes up to a second: sizes are halved between those that fit
+    and those that do not.
+
     Args:
         found: Of the cohort.
         steps: Stride of each stage.
@@ -50,16 +54,27 @@ def largest(
     Returns:
         Sides and patches; nothing if not even the smallest fit.
     """
-    last, least = cumulative(steps)[-1], batch or BATCHES[0]
-    sides: IntTriple | None = patch or whole_patch(found, steps)
-    while sides is not None and needed(make(sides), sides, least) > budget:
-        sides = None if patch else smaller_patch(sides, last, found.spacing)
-    if sides is None:
+    least = batch or BATCHES[0]
+
+    def fits(sides: IntTriple, patches: int) -> bool:
+        return needed(make(sides), sides, patches) <= budget
+
+    sizes = [patch] if patch else _patches(found, steps)
+    number = bisect_left(sizes, True, key=lambda sides: fits(sides, least))
+    if number == len(sizes):
         return None
-    count = least
-    while batch is None and count < BATCHES[1] and needed(make(sides), sides, count + 1) <= budget:
-        count += 1
-    return sides, count
+    sides, more = sizes[number], range(least + 1, 1 + (least if batch else BATCHES[1]))
+    return sides, least + bisect_left(more, True, key=lambda n: not fits(sides, n))
+
+
+def _patches(found: Fingerprint, steps: Sequence[IntTriple]) -> list[IntTriple]:
+    """Return all sides that come into question, the largest first."""
+    sides: IntTriple | None = whole_patch(found, steps)
+    sizes = []
+    while sides is not None:
+        sizes.append(sides)
+        sides = smaller_patch(sides, cumulative(steps)[-1], found.spacing)
+    return sizes
 
 
 def smaller_patch(patch: IntTriple, last: IntTriple, spacing: Triple) -> IntTriple | None:

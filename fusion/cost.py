@@ -61,10 +61,14 @@ def cost(strategy: FusionStrategy, patch: IntTriple, batch: int = 1) -> Cost:
     # With gradients: without, torch's counter fails where a parameter is a module's input.
     with FlopCounterMode(display=False) as counter:
         twin(volumes, available)
-    with Storages(twin.train()) as storages:
-        _step(twin, volumes, available)
     count = sum(p.numel() for p in twin.parameters())
-    return Cost(count, int(counter.get_total_flops()), storages.peak)
+    return Cost(count, int(counter.get_total_flops()), _peak(twin, volumes, available))
+
+
+def memory(strategy: FusionStrategy, patch: IntTriple, batch: int = 1) -> int:
+    """Return the memory of `cost` alone, which takes a third less time to find."""
+    twin = copy.deepcopy(strategy).to("meta")
+    return _peak(twin, *_inputs(twin, patch, batch))
 
 
 def seconds(strategy: FusionStrategy, patch: IntTriple, repeats: int = 2) -> Seconds:
@@ -97,6 +101,12 @@ def _inputs(
 def _step(strategy: FusionStrategy, volumes: dict[str, Tensor], available: Tensor) -> None:
     logits = strategy(volumes, available)
     torch.autograd.backward(logits, [torch.ones_like(level) for level in logits])
+
+
+def _peak(twin: FusionStrategy, volumes: dict[str, Tensor], available: Tensor) -> int:
+    with Storages(twin.train()) as storages:
+        _step(twin, volumes, available)
+    return storages.peak
 
 
 def _fastest(run: Callable[[], None], repeats: int) -> float:

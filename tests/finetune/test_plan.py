@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,13 @@ from hilum.core.settings import validate
 from hilum.datasets.store.case_store import CaseStore
 from hilum.finetune.advice import advice, pretext_advice, rule_advice
 from hilum.finetune.fingerprint import Fingerprint, fingerprint, notes
-from hilum.finetune.fitting import GIB, needed
+from hilum.finetune.fitting import GIB, largest, needed, smaller_patch, whole_patch
 from hilum.finetune.plan import PlanSettings, plan, settings_of, strides_for
 from hilum.finetune.settings import FinetuneSettings
 from hilum.segmenter.config import SegmenterConfig
 from hilum.segmenter.segmenter import Segmenter
+
+from ..warm import python
 
 
 def asked(**values: Any) -> PlanSettings:
@@ -143,6 +144,33 @@ def test_a_step_of_the_plan_fits_the_memory(store: CaseStore, memory: float) -> 
     validate(FinetuneSettings, values | {"store": "x"})
 
 
+def test_the_largest_patch_and_batch_that_fit_are_found_in_few_trials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of many sizes, those that looking at each of them finds; a trial takes up to a second."""
+    found = Fingerprint((4.0, 2.0, 2.0), (90, 160, 150), 24.0, 10, 20)
+    steps: list[IntTriple] = [(1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)]
+    tried: list[tuple[IntTriple, int]] = []
+
+    def voxels(_: object, sides: IntTriple, batch: int) -> int:
+        tried.append((sides, batch))
+        return prod(sides) * batch
+
+    monkeypatch.setattr("hilum.finetune.fitting.needed", voxels)
+    sizes = [whole_patch(found, steps)]
+    while smaller := smaller_patch(sizes[-1], (8, 8, 8), found.spacing):
+        sizes.append(smaller)
+    assert len(sizes) > 40
+    for least, batch in ((2, None), (1, 1), (3, 3)):
+        for budget in [n * prod(s) - d for s in sizes[::5] for n in (2, 3, 5, 9) for d in (0, 1)]:
+            tried.clear()
+            got = largest(found, steps, lambda sides: None, budget, batch=batch)  # pyright: ignore
+            fit = next((s for s in sizes if prod(s) * least <= budget), None)
+            more = fit and (batch or max(n for n in range(2, 9) if n * prod(fit) <= budget))
+            assert got == (fit and (fit, more))
+            assert len(tried) <= 10
+
+
 PEAK = """
 import ctypes, sys
 from pathlib import Path
@@ -186,7 +214,7 @@ def test_the_memory_of_a_step_is_what_the_system_says_it_takes() -> None:
     """With all activations kept, and with stages of the encoder computed again."""
     found = {}
     for again in (False, True):
-        command = [sys.executable, "-P", "-W", "ignore", "-c", PEAK, str(again)]
+        command = [python(), "-P", "-W", "ignore", "-c", PEAK, str(again)]
         done = subprocess.run(command, capture_output=True)
         assert done.returncode == 0, done.stderr.decode()[-2000:]
         encoder = {"name": "resenc", "size": "tiny", "checkpoint_activations": again}

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from hilum.core.memory import Storages
 from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.resenc import ResencEncoder
-from hilum.fusion.cost import cost, seconds
+from hilum.fusion.cost import cost, memory, seconds
 from hilum.fusion.cross_attention import CrossAttentionFusion
 from hilum.fusion.late import LateFusion
 from hilum.fusion.single import SingleFusion
@@ -92,7 +92,10 @@ def test_memory_is_that_of_the_real_step() -> None:
         x = torch.zeros((1, 1, *PATCH))
         logits = network({"ct": x, "pet": x}, torch.ones((1, 2), dtype=torch.bool))
         torch.autograd.backward(logits, [torch.ones_like(level) for level in logits])
-    assert abs(cost(single(), PATCH).memory / storages.peak - 1) < 0.1
+    found = cost(single(), PATCH).memory
+    assert abs(found / storages.peak - 1) < 0.1
+    assert memory(network, PATCH) == found
+    assert all(p.device.type == "cpu" for p in network.parameters())
 
 
 def test_a_step_takes_longer_than_a_forward_pass() -> None:
