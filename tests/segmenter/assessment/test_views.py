@@ -6,8 +6,10 @@ import csv
 import json
 import math
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -238,7 +240,17 @@ def test_node_status_and_agreement_of_counts_reach_json_and_page(tmp_path: Path)
         evaluate(tmp_path / "ours", plain, tmp_path / "q", settings=asked(positive_suv=8))
 
 
-def test_several_processes_give_the_same_bytes_and_the_command_takes_them(tmp_path: Path) -> None:
+def test_other_processes_give_the_same_bytes_and_the_command_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All cases go to one process of the two: each imports for longer than the rest takes."""
+    asked_for = []
+
+    def one_process(workers: int, **more: Any) -> ProcessPoolExecutor:
+        asked_for.append(workers)
+        return ProcessPoolExecutor(1, **more)
+
+    monkeypatch.setattr("hilum.core.spread.ProcessPoolExecutor", one_process)
     pairs = {
         "a1": (boxes((1, 1, 1, 1)), boxes((1, 1, 2, 1), (6, 8, 9, 2))),
         "b1": (boxes((1, 2, 1, 1)), boxes((1, 1, 2, 1))),
@@ -254,6 +266,7 @@ def test_several_processes_give_the_same_bytes_and_the_command_takes_them(tmp_pa
         workers=2,
         settings=["regions={all: [1, 2]}"],
     )
+    assert asked_for == [2], "and the first took none"
     files = [f.relative_to(tmp_path / "one") for f in (tmp_path / "one").rglob("*") if f.is_file()]
     assert len(files) >= 6
     for file in files:
