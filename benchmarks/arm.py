@@ -29,11 +29,13 @@ class Plan:
         features: Channels of each stage.
         patch: Sides of a patch in voxels.
         batch: Patches of a step.
+        voxels: How often nnU-Net draws a voxel of the nodes before it plans: as often as it does.
     """
 
     features: tuple[int, ...] = (16, 32, 64, 128)
     patch: IntTriple = (32, 32, 32)
     batch: int = 3
+    voxels: float = 10e7
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,9 @@ def _preprocessed(
     setup: Setup, manifest: Path, split: dict[str, Any], ours: bool
 ) -> dict[str, Any]:
     """Export the labelled patients, plan and preprocess; return the plans."""
+    from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
     from nnunetv2.experiment_planning.plan_and_preprocess_api import (
-        extract_fingerprints,
+        extract_fingerprint_dataset,
         plan_experiments,
         preprocess,
     )
@@ -84,8 +85,14 @@ def _preprocessed(
     wanted = {"folds": 0, "modalities": store.modalities}
     export_nnunet(manifest, base / "raw" / name, validate(NnunetExport, wanted))
     os.environ[PROCESSES] = "1"  # the planner asks as many threads of torch
+
+    class Fingerprint(fingerprint_extractor.DatasetFingerprintExtractor):
+        def __init__(self, *given: Any, **more: Any) -> None:
+            super().__init__(*given, **more)
+            self.num_foreground_voxels_for_intensitystats = setup.plan.voxels
+
     with threads_for_processes():
-        extract_fingerprints([number], num_processes=1, verbose=False)
+        extract_fingerprint_dataset(number, Fingerprint, num_processes=1, verbose=False)
         spacing = store.spacing if ours else None
         plan_experiments([number], overwrite_target_spacing=spacing)  # pyright: ignore[reportArgumentType]
         plans = read_json(file)

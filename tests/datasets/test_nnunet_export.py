@@ -245,17 +245,25 @@ def test_bad_cases_are_left_out_and_nothing_appears_without_a_good_one(tmp_path:
     assert not (tmp_path / "Dataset009_X").exists()
 
 
-# Forked workers start at once; nnU-Net's own choice would import everything again in each.
+# Forked workers start at once; nnU-Net's own choice would import everything again in each. Of the
+# few voxels of these nodes it would draw a hundred million, for half a minute.
 NNUNET = """
 import multiprocessing, sys
 context = multiprocessing.get_context
 multiprocessing.get_context = lambda kind=None: context("fork")
 if __name__ == "__main__":
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import (
+        DatasetFingerprintExtractor,
+    )
     from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset
     from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
     from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
     verify_dataset_integrity(sys.argv[1], 1)
-    extract_fingerprint_dataset(501, num_processes=1, show_progress_bar=False)
+    class Fingerprint(DatasetFingerprintExtractor):
+        def __init__(self, *given, **more):
+            super().__init__(*given, **more)
+            self.num_foreground_voxels_for_intensitystats = 1e4
+    extract_fingerprint_dataset(501, Fingerprint, num_processes=1, show_progress_bar=False)
     plans, name = plan_experiment_dataset(501, gpu_memory_target_in_gb=4)
     print("PLANNED", sorted(plans["configurations"]), plans["image_reader_writer"])
 """
