@@ -35,6 +35,8 @@ POLICIES: dict[str, dict[str, str]] = {
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "KMP_BLOCKTIME")
 TICKS = os.sysconf("SC_CLK_TCK")
 LOAD = "while True: sum(range(10 ** 6))"
+STEPS = 8
+"""Of training, and three windows for each; a trial has one."""
 RESULT = Path(__file__).parent / "results" / "busy.json"
 
 
@@ -52,7 +54,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for state in [given.state] if given.state else ["quiet", "busy"]:
         others = given.others if state == "busy" else 0
-        rows += measure(state, given.rounds, others, given.policies)
+        rows += measure(state, given.rounds, others, given.policies, 1 if given.smoke else STEPS)
     if given.smoke:
         print(json.dumps(rows))
         return
@@ -62,7 +64,9 @@ def main() -> None:
     print(f"wrote {write('busy', 'python benchmarks/busy.py', rows, 'threads by policy')}")
 
 
-def measure(state: str, rounds: int, others: int, policies: Sequence[str]) -> list[dict[str, Any]]:
+def measure(
+    state: str, rounds: int, others: int, policies: Sequence[str], count: int
+) -> list[dict[str, Any]]:
     """Return a row for each policy, measured beside so many processes that compute."""
     load = [subprocess.Popen([sys.executable, "-c", LOAD]) for _ in range(others)]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in policies}
@@ -70,7 +74,7 @@ def measure(state: str, rounds: int, others: int, policies: Sequence[str]) -> li
         for _ in range(rounds):
             for name in policies:
                 began, used = time.perf_counter(), taken_by_others(load)
-                one = measured(POLICIES[name])
+                one = measured(POLICIES[name], count)
                 seconds = time.perf_counter() - began
                 one["others"] = max(0.0, taken_by_others(load) - used) / seconds
                 found[name].append(one)
@@ -100,11 +104,11 @@ def taken_by_others(load: Sequence[subprocess.Popen[bytes]]) -> float:
     return whole - own
 
 
-def measured(variables: dict[str, str]) -> dict[str, float]:
-    """Return what a process with these variables says of its steps."""
+def measured(variables: dict[str, str], count: int) -> dict[str, float]:
+    """Return what a process with these variables says of so many steps."""
     own = {key: value for key, value in os.environ.items() if key not in VARIABLES}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", __file__, "--steps"],
+        [sys.executable, "-W", "ignore", __file__, "--steps", str(count)],
         env={**own, **variables},
         check=True,
         capture_output=True,
@@ -113,7 +117,7 @@ def measured(variables: dict[str, str]) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
-def steps() -> None:
+def steps(count: int) -> None:
     """Take training steps and predict windows, both small; print the time without the imports."""
     import torch
 
@@ -136,16 +140,16 @@ def steps() -> None:
     label = (torch.rand(2, 1, side, side, side) < 0.01).byte()
     loss(segmenter(image, available), label)[0].backward()  # kernels are made
     began, worked = time.perf_counter(), time.process_time()
-    for _ in range(8):
+    for _ in range(count):
         loss(segmenter(image, available), label)[0].backward()
         optimiser.step()
         optimiser.zero_grad()
     with torch.no_grad():
-        for _ in range(24):
+        for _ in range(3 * count):
             segmenter(image[:1], available[:1])
     seconds, processor = time.perf_counter() - began, time.process_time() - worked
     print(json.dumps({"seconds": round(seconds, 2), "processor": round(processor, 2)}))
 
 
 if __name__ == "__main__":
-    steps() if sys.argv[1:] == ["--steps"] else main()
+    steps(int(sys.argv[2])) if sys.argv[1:2] == ["--steps"] else main()
