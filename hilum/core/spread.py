@@ -54,7 +54,7 @@ def spread(
     )
     try:
         given = [pool.submit(function, job) for job in jobs]
-        for future in given:
+        for future in given if in_order else as_completed(given):
             yield future.result()
     except BrokenProcessPool:
         raise DataError(
