@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from .settings import Settings
@@ -35,9 +36,7 @@ def given(settings: Settings) -> list[str]:
 
     By value and not by what was written: a study and a run that resumes write all of them.
     """
-    fields = type(settings).model_fields
-    usual = {name: f.get_default(call_default_factory=True) for name, f in fields.items()}
-    return [*_given(settings, usual)]
+    return [*_given(settings, _usual(type(settings)))]
 
 
 def unused(settings: Settings, rules: Iterable[Rule]) -> list[Idle]:
@@ -48,6 +47,13 @@ def unused(settings: Settings, rules: Iterable[Rule]) -> list[Idle]:
         left = [key for key in left if key not in own]
         found += [Idle(tuple(own), why)] if own else []
     return found
+
+
+@cache
+def _usual(kind: type[Settings]) -> Mapping[str, Any]:
+    """Return the defaults of settings, which nobody may change."""
+    fields = kind.model_fields.items()
+    return {name: f.get_default(call_default_factory=True) for name, f in fields}
 
 
 def _given(settings: Settings, usual: Mapping[str, Any], group: str = "") -> Iterator[str]:

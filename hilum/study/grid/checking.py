@@ -55,10 +55,12 @@ class _Known:
     Attributes:
         splits: Who takes part, by the settings that decide it.
         networks: Modalities that a network sees, by the settings that it is built from.
+        idle: What does nothing, by the settings that decide it and how many patients do what.
     """
 
     splits: dict[str, Split] = field(default_factory=dict)
     networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    idle: dict[str, list[Idle]] = field(default_factory=dict)
 
 
 def check(cells: Sequence[Cell]) -> list[tuple[Cell, list[Idle]]]:
@@ -94,7 +96,7 @@ def check(cells: Sequence[Cell]) -> list[tuple[Cell, list[Idle]]]:
                     settings = validate(PretrainSettings, cell.settings)
                     made[mark] = pretraining.ready(settings, store=stores(settings.store))
                 firsts[cell.folder] = made[mark]
-                notes = pretraining.unused_in(validate(PretrainSettings, cell.settings))
+                notes = pretraining.unused_in(made[mark].settings)
             else:
                 notes = _check_finetuning(cell, firsts.get(cell.needs or Path()), stores, known)
         idle.append((cell, notes))
@@ -110,10 +112,10 @@ def _check_finetuning(
         values = _without_start(values, first)
     who = {key: values.get(key) for key in PATIENTS} | {"first": id(first)}
     people, network = _mark(who), _mark(values, without=ANY_NETWORK)
-    settings = validate(FinetuneSettings, values)
-    store = stores(settings.store)
+    store = stores(values["store"])
     if people not in known.splits or network not in known.networks:
         planned = values is not cell.settings
+        settings = validate(FinetuneSettings, values)
         if settings.split.labels == 0 and first is not None and planned:
             patients = finetuning.patients_of(settings, store)
             split, sees = patients.split, patients.modalities
@@ -127,8 +129,17 @@ def _check_finetuning(
         if first is not None:
             refuse_seen(first.seen, "the pretraining of this cell", store, split.test)
         known.splits[people], known.networks[network] = split, sees
-    whole = validate(FinetuneSettings, cell.settings)
-    return unused_of(whole, store, known.splits[people], known.networks[network])
+    split = known.splits[people]
+    # Repetitions differ in numbers and places that change nothing of what is used.
+    given = {key: bool(cell.settings.get(key)) for key in ("seed", "init_from")}
+    own = cell.settings.get("split", {})
+    own = {**own, "draw": bool(own.get("draw"))}
+    counts = [len(part) for part in (split.pool, split.train, split.validation, split.test)]
+    same = _mark({**cell.settings, **given, "split": own, "counts": counts})
+    if same not in known.idle:
+        whole = validate(FinetuneSettings, cell.settings)
+        known.idle[same] = unused_of(whole, store, split, known.networks[network])
+    return known.idle[same]
 
 
 def _without_start(values: Mapping[str, Any], first: pretraining.Ready) -> dict[str, Any]:
