@@ -79,7 +79,8 @@ def from_row(mean: float, low: float, high: float, p: float, draws: int) -> Diff
             found=f"{mean}, {low} to {high}, p = {p}",
             remedy="take a row of comparisons.csv as a study wrote it",
         )
-    freedom = math.exp(float(optimize.brentq(gap, least, most)))
+    root = optimize.root_scalar(gap, bracket=(least, most)).root
+    freedom = math.exp(float(root))
     return Difference(mean, reach / float(stats.t.ppf(0.975, freedom)), freedom, draws)
 
 
