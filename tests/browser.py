@@ -1,13 +1,15 @@
-"""A headless Chromium for the tests of pages that one works with."""
+"""Pages of a headless Chromium for the tests of what one works with."""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 CHROMIUM = next(
@@ -21,10 +23,10 @@ CHROMIUM = next(
 """The browser, or nothing where there is none."""
 
 
-class Browser:
-    """A headless Chromium, spoken to through pipes, with one page."""
+class Chromium:
+    """A headless Chromium, spoken to through pipes."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: str) -> None:
         theirs, self.to = os.pipe()
         self.back, answers = os.pipe()
         command = [
@@ -39,17 +41,12 @@ class Browser:
         )
         os.close(theirs)
         os.close(answers)
-        self.count, self.rest, self.session = 0, b"", ""
-        targets = self.ask("Target.getTargets")["targetInfos"]
-        page = next(target["targetId"] for target in targets if target["type"] == "page")
-        self.session = self.ask("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
-        self.ask("Page.enable")
-        self.ask("Page.navigate", url=url)
+        self.count, self.rest = 0, b""
 
-    def ask(self, method: str, **params: object) -> dict[str, Any]:
+    def ask(self, method: str, session: str, params: dict[str, object]) -> dict[str, Any]:
         self.count += 1
         message = {"id": self.count, "method": method, "params": params}
-        message |= {"sessionId": self.session} if self.session else {}
+        message |= {"sessionId": session} if session else {}
         os.write(self.to, json.dumps(message).encode() + b"\0")
         while True:
             while b"\0" not in self.rest:
@@ -61,6 +58,40 @@ class Browser:
             if answer.get("id") == self.count:
                 assert "error" not in answer, answer
                 return answer["result"]
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@functools.cache
+def chromium() -> Chromium:
+    """Start the browser of all tests of this process, which takes longer than a test."""
+    folder = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
+    browser = Chromium(folder.name)
+
+    def end() -> None:
+        browser.end()
+        folder.cleanup()
+
+    atexit.register(end)
+    return browser
+
+
+class Browser:
+    """A page with a profile of its own, as in a browser that was never used before."""
+
+    def __init__(self, url: str) -> None:
+        self.session = ""
+        self.profile = self.ask("Target.createBrowserContext")["browserContextId"]
+        new = {"url": "about:blank", "browserContextId": self.profile}
+        page = self.ask("Target.createTarget", width=1400, height=900, **new)["targetId"]
+        self.session = self.ask("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
+        self.ask("Page.enable")
+        self.ask("Page.navigate", url=url)
+
+    def ask(self, method: str, **params: object) -> dict[str, Any]:
+        return chromium().ask(method, self.session, params)
 
     def value(self, expression: str) -> Any:
         result = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
@@ -91,7 +122,5 @@ class Browser:
             self.mouse(kind, selector, button="left", clickCount=1, **more)
 
     def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self.to)
-        os.close(self.back)
+        self.session = ""
+        self.ask("Target.disposeBrowserContext", browserContextId=self.profile)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 
 import pytest
 
 from hilum.losses import LOSSES
+
+from ..warm import python
 
 SCRIPT = """
 import json
@@ -53,7 +54,7 @@ print(json.dumps(found))
 @pytest.mark.slow
 def test_every_loss_is_one_graph_with_the_same_value_and_gradients() -> None:
     """But for the maps of the label, which loaders make."""
-    command = [sys.executable, "-P", "-W", "ignore", "-c", SCRIPT]
+    command = [python(), "-P", "-W", "ignore", "-c", SCRIPT]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])

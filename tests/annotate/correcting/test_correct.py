@@ -151,10 +151,8 @@ def test_only_our_own_page_can_change_anything(name: str, served: str, loop: Loo
 
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")
-def test_a_reader_corrects_with_keys_buttons_and_clicks(
-    served: str, loop: Loop, tmp_path: Path
-) -> None:
-    browser = Browser(tmp_path / "profile", served)
+def test_a_reader_corrects_with_keys_buttons_and_clicks(served: str, loop: Loop) -> None:
+    browser = Browser(served)
     try:
         status = "document.querySelector('tr[aria-selected=true]')?.dataset.node ?? 'none'"
         count = "document.querySelectorAll('#nodes tbody tr').length"

@@ -15,7 +15,7 @@ from ...browser import Browser
 
 
 @pytest.fixture
-def browse(tmp_path: Path) -> Iterator[Callable[..., Browser]]:
+def browse() -> Iterator[Callable[..., Browser]]:
     """Return what shows a folder of masks in a browser."""
     ends: list[Callable[[], object]] = []
 
@@ -24,7 +24,7 @@ def browse(tmp_path: Path) -> Iterator[Callable[..., Browser]]:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         ends.extend([server.server_close, thread.join, server.shutdown])
-        browser = Browser(tmp_path / "profile", url)
+        browser = Browser(url)
         ends.append(browser.end)
         return browser
 
