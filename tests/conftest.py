@@ -1,4 +1,4 @@
-"""What makes all tests cheaper: bytecode that is found, and garbage that is looked for less often.
+"""What makes all tests cheaper: bytecode that is found, less garbage looked for, no disk waited for.
 
 Modules that a checked module imports are read from their own bytecode.
 
@@ -11,12 +11,17 @@ alone, once: 400,000 calls of a few files of tests bound their arguments by a si
 Python looks through all objects again and again for those that hold each other. Thousands of tests
 and the libraries stay to the end, so they are put aside, and the rest is looked through less often:
 a tenth of the time that short tests took.
+
+Nobody waits until a disk has what was written: tests end processes, not the power, and thousands of
+small files took ten milliseconds each. That hilum asks for it, and when, `tests/core/test_parts.py`
+looks at.
 """
 
 from __future__ import annotations
 
 import functools
 import gc
+import os
 import re
 from importlib import _bootstrap_external
 from types import FunctionType, ModuleType
@@ -80,7 +85,13 @@ def jaxtyped(fn: Any = None, **how: Any) -> Any:
     return wrapped
 
 
+def fsync(handle: int) -> None:
+    """Take a file for saved."""
+    os.fstat(handle)
+
+
 jaxtyping.jaxtyped = jaxtyped
+os.fsync = fsync
 gc.disable()
 
 
