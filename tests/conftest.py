@@ -1,4 +1,4 @@
-"""What makes all tests cheaper: bytecode that is found, less garbage looked for, no disk waited for.
+"""What makes all tests cheaper: bytecode is found, garbage looked for less, no disk waited for.
 
 Modules that a checked module imports are read from their own bytecode.
 
