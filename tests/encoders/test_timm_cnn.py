@@ -60,11 +60,11 @@ def test_inflation_is_exact_on_constant_depth(model: str, tmp_path: Path) -> Non
     whole, file = pretrained(model, tmp_path)
     with torch.device(place(model)):  # its own start would take as long as what is tested
         flat = timm.create_model(model, pretrained=False, features_only=True, in_chans=3).eval()
+    state = whole.state_dict()
     flat.load_state_dict(
-        {k: whole.state_dict()[k.replace("_", ".", 1) if k not in whole.state_dict() else k]
-         for k in flat.state_dict()},
+        {k: state[k if k in state else k.replace("_", ".", 1)] for k in flat.state_dict()},
         assign=True,
-    )  # fmt: skip
+    )
     image = torch.randn(1, 3, 32, 64)
     with torch.no_grad():
         expected = flat(image)

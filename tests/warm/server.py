@@ -32,7 +32,8 @@ IMPORTED = (
     "hilum.study.report.report",
     "wandb",
     "pytest",
-    "torch._dynamo",
+    "timm",
+    "torch._dynamo.backends.debugging",
 )
 
 
