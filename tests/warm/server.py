@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
+import functools
 import gc
 import importlib
 import json
+import multiprocessing.process
 import os
 import runpy
 import selectors
@@ -16,7 +19,6 @@ import sys
 import threading
 import types
 import warnings
-from multiprocessing import spawn  # noqa: F401 - it keeps the name of the real interpreter
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +108,8 @@ class Server:
 
 
 def received(client: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Return what a client asks for, and its three standard streams."""
-    size, streams, _, _ = socket.recv_fds(client, 8, 3)
+    """Return what a client asks for, and the files that it has open."""
+    size, streams, _, _ = socket.recv_fds(client, 8, 253)
     left, text = int.from_bytes(size, "big"), b""
     while len(text) < left:
         text += client.recv(left - len(text))
@@ -116,11 +118,17 @@ def received(client: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 def become(given: dict[str, Any], client: str) -> tuple[str, str, bool]:
     """Take over what a new process inherits, and return how its program is named, and which."""
-    for number, stream in enumerate(given["streams"]):
+    numbers = given["numbers"]
+    apart = [fcntl.fcntl(s, fcntl.F_DUPFD_CLOEXEC, max(numbers) + 1) for s in given["streams"]]
+    for stream in given["streams"]:
+        os.close(stream)
+    for number, stream in zip(numbers, apart, strict=True):
         os.dup2(stream, number)
         os.close(stream)
+    os.getppid = functools.partial(parent_of, given["client"])
     os.setsid()
     os.chdir(given["cwd"])
+    multiprocessing.process.ORIGINAL_DIR = given["cwd"]  # pyright: ignore[reportAttributeAccessIssue]
     os.environ.clear()
     os.environ.update(given["env"])
     # What the server was given to ignore, as in the background of a script, is not passed on.
@@ -130,6 +138,7 @@ def become(given: dict[str, Any], client: str) -> tuple[str, str, bool]:
     sys.executable = client
     sys.path[:0] = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     offered.cache_clear()  # other distributions may lie there
+    sys.modules["spawned"].by(lambda: client)
     words, safe = list(given["words"]), False
     while words and words[0] in ("-P", "-W"):
         if words.pop(0) == "-W":
@@ -139,6 +148,14 @@ def become(given: dict[str, Any], client: str) -> tuple[str, str, bool]:
     kind = words.pop(0) if words[0] in ("-m", "-c") else "file"
     name, sys.argv = words[0], [kind if kind == "-c" else words[0], *words[1:]]
     return kind, name, safe
+
+
+def parent_of(client: int) -> int:
+    """Return the process that started a client: 1, as always, once it or its parent is gone."""
+    try:
+        return int(Path(f"/proc/{client}/stat").read_text().rpartition(")")[2].split()[1])
+    except FileNotFoundError:
+        return 1
 
 
 def run(kind: str, name: str, safe: bool) -> None:
@@ -180,6 +197,9 @@ def ended(kind: str, name: str, safe: bool) -> int:
 
 
 if __name__ == "__main__":  # collected by name, too
+    sys.path.append(str(Path(__file__).parent))
+    importlib.import_module("spawned")
+    sys.path.pop()
     for module in IMPORTED:
         importlib.import_module(module)
     if len(list(Path("/proc/self/task").iterdir())) > 1:

@@ -97,3 +97,46 @@ def test_it_starts_with_torch_and_its_children_do_too() -> None:
     start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}])"
     done = subprocess.run([python(), "-c", start], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
+
+
+def family(folder: Path, interpreter: str) -> list[str]:
+    """Return what a spawned process says, and one that it spawns: a result, a parent, torch."""
+    (folder / "family.py").write_text(FAMILY)
+    words = [interpreter, "family.py"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+FAMILY = """
+import os, sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+def child(number, parent):
+    return number * 2, os.getppid() == parent, os.environ["MINE"], "torch" in sys.modules
+
+def grandchild(number, parent):
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return child(number, parent), pool.submit(child, number + 1, os.getpid()).result()
+
+if __name__ == "__main__":
+    os.environ["MINE"] = "given"
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        print(*pool.map(grandchild, [1, 3], [os.getpid()] * 2), sep="\\n")
+    context = get_context("spawn")
+    killed = context.Process(target=__import__("time").sleep, args=(60,))
+    killed.start(); killed.kill(); killed.join()
+    print(killed.exitcode)
+"""
+
+
+def test_what_multiprocessing_spawns_is_warm_and_knows_its_parent(tmp_path: Path) -> None:
+    warm = family(tmp_path, python())
+    assert warm[:2] == [
+        f"(({n}, True, 'given', True), ({n + 2}, True, 'given', True))" for n in (2, 6)
+    ]
+    assert family(tmp_path, sys.executable) == [
+        line.replace("'given', True", "'given', False") for line in warm
+    ]
+    assert warm[2] == "-9"

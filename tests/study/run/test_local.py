@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from multiprocessing import spawn, util
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from hilum.core.files import write_text
 from hilum.study.grid.cells import Cell
 from hilum.study.run import ledger
 from hilum.study.run import local as engine
+
+from ...warm import python, spawned
 
 
 def cell(out: Path, name: str, needs: Path | None = None) -> Cell:
@@ -49,7 +52,16 @@ def test_each_cell_runs_once_after_what_it_needs(
     assert runs.ran == ["p", "a", "b"], "a done cell must not run again"
 
 
+@pytest.fixture
+def warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers begin with torch imported."""
+    for module, name in ((spawn, "get_command_line"), (util, "spawnv_passfds")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    spawned.by(python)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_two_workers_count_down_together(tmp_path: Path) -> None:
     cells = [cell(tmp_path, name) for name in "abcd"]  # real ones, whose settings are wrong
     lines: list[str] = []
