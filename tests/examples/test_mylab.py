@@ -166,7 +166,7 @@ def test_a_spawned_process_finds_what_is_installed_and_what_was_registered(
     place: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "spawn.py").write_text(SPAWN)
-    done = run(sys.executable, str(tmp_path / "spawn.py"), at=place)
+    done = run(python(), str(tmp_path / "spawn.py"), at=place)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "mylab.fusion mylab 0.1.0, mylab.fusion:MaximumFusion",

@@ -8,7 +8,6 @@ import hashlib
 import os
 import pickle
 import subprocess
-import sys
 import tarfile
 import textwrap
 import zipfile
@@ -22,6 +21,8 @@ from torch import nn
 
 from hilum.core.errors import CheckpointError
 from hilum.exchange.weights_in.reading import read_foreign
+
+from ...warm import python
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 
@@ -211,7 +212,7 @@ def test_a_huge_file_is_mapped_and_what_nobody_reads_takes_no_memory(
     torch.save(state, file) if kind == "pt" else save_file(state, file)
     del state
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
+        [python(), "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
     assert int(run.stdout.split()[-1]) < 60  # MB
