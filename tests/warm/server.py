@@ -204,6 +204,7 @@ if __name__ == "__main__":  # collected by name, too
         importlib.import_module(module)
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         raise SystemExit("a process with threads cannot be forked")
+    os.fsync = os.fstat  # nobody waits for the disk, as in tests/conftest.py
     gc.collect()
     gc.freeze()  # no collection of a fork goes through what is shared
     asked = Server(sys.argv[1]).serve()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from . import python
+from .warm import python
 
 PROGRAM = """
 import os, sys
