@@ -1,0 +1,111 @@
+"""An arm of one study less an arm of another, over the patients and runs that both have.
+
+    hilum study collect recipes/study/real_nodes.yaml --out work/real_nodes
+    hilum study collect recipes/study/real_phantoms.yaml --out work/real_phantoms
+    python benchmarks/between_studies.py work/real_phantoms "labelled phantoms" work/real_nodes
+        "synthetic nodes" [--metric dice] [--factor labels] [--out TABLE.csv]
+
+Both must have tested the same patients with the same labelled ones, as studies of one store and the
+same split do; a run is known by its level of the factor, draw and seed, and a patient is tested in
+one fold of it. One row per level of the factor and one over all that both have: mean of both, and
+the paired difference with the 95 % interval of two-way random effects, for other patients and other
+runs, not adjusted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from study_runs import by_run, table, write
+
+from hilum.core.errors import DataError
+from hilum.evaluation.statistics.random_effects import estimate
+
+Run = tuple[str, ...]
+Runs = Mapping[Run, Mapping[str, float]]
+"""Value of each patient by run."""
+
+
+def runs_of(study: Path, arm: str, metric: str, factor: str) -> Runs:
+    """Return what an arm of a study reached.
+
+    Raises:
+        DataError: If it has no such arm.
+    """
+    file = study / "results.csv"
+    found = by_run(
+        file,
+        metric,
+        "arm",
+        lambda row: (row.get(factor, ""), row.get("split.draw", ""), row.get("seed", "")),
+    )
+    if arm not in found:
+        raise DataError(
+            "the study must have this arm",
+            file=file,
+            found=arm,
+            remedy=f"choose one of {'; '.join(found)}",
+        )
+    return found[arm]
+
+
+def difference(one: Runs, other: Runs, runs: Sequence[Run]) -> dict[str, float]:
+    """Return means of both sides and their paired difference."""
+    patients = sorted(set.intersection(*(set(own[run]) for own in (one, other) for run in runs)))
+    first, second = table(one, patients, runs), table(other, patients, runs)
+    apart = estimate(first - second)
+    return {
+        "patients": len(patients),
+        "runs": len(runs),
+        "one": float(first.mean()),
+        "other": float(second.mean()),
+        "difference": apart.mean,
+        "low": apart.low,
+        "high": apart.high,
+    }
+
+
+def rows(one: Runs, other: Runs) -> list[dict[str, object]]:
+    """Return a row per level of the factor, and one of all.
+
+    Raises:
+        DataError: If no run is in both.
+    """
+    shared = sorted(set(one) & set(other))
+    if not shared:
+        raise DataError("the studies must share runs", remedy="run both with the same draws")
+    levels = sorted({run[0] for run in shared})
+    parts = [(level, [run for run in shared if run[0] == level]) for level in levels]
+    return [{"level": n, **difference(one, other, own)} for n, own in [*parts, ("all", shared)]]
+
+
+def main() -> None:
+    """Print the table, and write it."""
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
+    for name in ("one", "other"):
+        parser.add_argument(name, type=Path, help="folder of a study that was collected")
+        parser.add_argument(f"{name}_arm", help="arm of it")
+    parser.add_argument("--metric", default="dice")
+    parser.add_argument("--factor", default="labels", help="rows of the table")
+    parser.add_argument("--out", type=Path, help="CSV with the same rows")
+    asked = parser.parse_args()
+    found = rows(
+        runs_of(asked.one, asked.one_arm, asked.metric, asked.factor),
+        runs_of(asked.other, asked.other_arm, asked.metric, asked.factor),
+    )
+    for row in found:
+        print(
+            "{level}: {one:.3f} less {other:.3f}: {difference:+.3f} [{low:+.3f}, {high:+.3f}], "
+            "{patients} patients, {runs} runs".format(**row)
+        )
+    if asked.out is not None:
+        write(asked.out, found)
+
+
+if __name__ == "__main__":
+    main()
