@@ -7,8 +7,8 @@
 
 Both must have tested the same patients with the same labelled ones, as studies of one store and the
 same split do; a run is known by its level of the factor, draw and seed, and a patient is tested in
-one fold of it. One row per level of the factor and one over all that both have: mean of both, and
-the paired difference with the 95 % interval of two-way random effects, for other patients and other
+one fold of it. One row per level of the factor and one of their mean: mean of both sides, and the
+paired difference with the 95 % interval of two-way random effects, for other patients and other
 runs, not adjusted.
 """
 
@@ -80,8 +80,23 @@ def rows(one: Runs, other: Runs) -> list[dict[str, object]]:
     if not shared:
         raise DataError("the studies must share runs", remedy="run both with the same draws")
     levels = sorted({run[0] for run in shared})
-    parts = [(level, [run for run in shared if run[0] == level]) for level in levels]
-    return [{"level": n, **difference(one, other, own)} for n, own in [*parts, ("all", shared)]]
+    found: list[dict[str, object]] = [
+        {"level": level, **difference(one, other, [run for run in shared if run[0] == level])}
+        for level in levels
+    ]
+    # A draw and seed with several levels is one run: its levels are no independent ones.
+    whole = sorted({run[1:] for run in shared if all((n, *run[1:]) in shared for n in levels)})
+    if whole:
+        means = [
+            {run: _mean([own[n, *run] for n in levels]) for run in whole} for own in (one, other)
+        ]
+        found.append({"level": "all", **difference(means[0], means[1], whole)})
+    return found
+
+
+def _mean(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    patients = set.intersection(*map(set, runs))
+    return {name: sum(run[name] for run in runs) / len(runs) for name in patients}
 
 
 def main() -> None:

@@ -49,10 +49,25 @@ def test_one_run_is_the_paired_t_test(between: ModuleType, tmp_path: Path) -> No
         between.runs_of(second, "yours", "dice", "labels"),
     )
     assert [row["level"] for row in found] == ["n=1", "all"], "no run of n=2 is in both"
+    assert found[1] == found[0] | {"level": "all"}
     want = stats.ttest_rel(one, other).confidence_interval()
     assert (found[0]["low"], found[0]["high"]) == pytest.approx((want.low, want.high))
     assert found[0]["difference"] == pytest.approx(one.mean() - other.mean())
     assert (found[0]["one"], found[0]["patients"]) == (pytest.approx(one.mean()), 8)
+
+
+def test_levels_of_one_draw_are_one_run(between: ModuleType, tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    keys = [("n=1", "0"), ("n=2", "0"), ("n=2", "1")]
+    one, other = ({key: [*generator.uniform(size=6)] for key in keys} for _ in range(2))
+    found = between.rows(
+        between.runs_of(study(tmp_path / "a", "mine", one), "mine", "dice", "labels"),
+        between.runs_of(study(tmp_path / "b", "yours", other), "yours", "dice", "labels"),
+    )
+    assert [(row["level"], row["runs"]) for row in found] == [("n=1", 1), ("n=2", 2), ("all", 1)]
+    means = [np.mean([own["n=1", "0"], own["n=2", "0"]], 0) for own in (one, other)]
+    want = stats.ttest_rel(*means).confidence_interval()
+    assert (found[2]["low"], found[2]["high"]) == pytest.approx((want.low, want.high))
 
 
 def test_what_cannot_be_compared_is_refused(between: ModuleType, tmp_path: Path) -> None:
