@@ -21,10 +21,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from study_runs import by_run, table, write
+from study_runs import by_run, difference, named, write
 
 from hilum.core.errors import DataError
-from hilum.evaluation.statistics.random_effects import estimate
 
 Run = tuple[str, ...]
 Runs = Mapping[Run, Mapping[str, float]]
@@ -44,30 +43,7 @@ def runs_of(study: Path, arm: str, metric: str, factor: str) -> Runs:
         "arm",
         lambda row: (row.get(factor, ""), row.get("split.draw", ""), row.get("seed", "")),
     )
-    if arm not in found:
-        raise DataError(
-            "the study must have this arm",
-            file=file,
-            found=arm,
-            remedy=f"choose one of {'; '.join(found)}",
-        )
-    return found[arm]
-
-
-def difference(one: Runs, other: Runs, runs: Sequence[Run]) -> dict[str, float]:
-    """Return means of both sides and their paired difference."""
-    patients = sorted(set.intersection(*(set(own[run]) for own in (one, other) for run in runs)))
-    first, second = table(one, patients, runs), table(other, patients, runs)
-    apart = estimate(first - second)
-    return {
-        "patients": len(patients),
-        "runs": len(runs),
-        "one": float(first.mean()),
-        "other": float(second.mean()),
-        "difference": apart.mean,
-        "low": apart.low,
-        "high": apart.high,
-    }
+    return named(found, arm, file)
 
 
 def rows(one: Runs, other: Runs) -> list[dict[str, object]]:

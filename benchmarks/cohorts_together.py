@@ -27,7 +27,7 @@ from scipy import optimize, stats
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from study_runs import write
+from study_runs import named, write
 
 from hilum.core.errors import DataError
 
@@ -104,14 +104,7 @@ def row_of(file: Path, comparison: str) -> Difference:
     """
     with file.open(encoding="utf-8", newline="") as stream:
         rows = {row["comparison"]: row for row in csv.DictReader(stream)}
-    if comparison not in rows:
-        raise DataError(
-            "the table must have this comparison",
-            file=file,
-            found=comparison,
-            remedy=f"choose one of {'; '.join(rows)}",
-        )
-    row = rows[comparison]
+    row = named(rows, comparison, file)
     numbers = (float(row[key]) for key in ("difference", "ci_low", "ci_high", "p"))
     # Tables from before a draw under a factor's own name was known as one count it as a seed.
     return from_row(*numbers, draws=max(int(row["draws"]), int(row["seeds"])))

@@ -10,7 +10,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from hilum.core.errors import DataError
+from hilum.evaluation.statistics.random_effects import estimate
+
 Run = TypeVar("Run", bound=Hashable)
+Value = TypeVar("Value")
 
 
 def by_run(
@@ -43,6 +47,46 @@ def table(
 ) -> np.ndarray:
     """Return the values `[patients, runs]`."""
     return np.array([[runs[key][name] for key in keys] for name in patients])
+
+
+def difference(
+    one: Mapping[Run, Mapping[str, float]],
+    other: Mapping[Run, Mapping[str, float]],
+    runs: Sequence[Run],
+) -> dict[str, object]:
+    """Return means of both sides and their difference, paired over runs and the patients of all.
+
+    The interval (95 %) is that of two-way random effects, for other patients and other runs.
+    """
+    sides = [own[run] for own in (one, other) for run in runs]
+    patients = sorted(set.intersection(*(set(own) for own in sides))) if sides else []
+    first, second = table(one, patients, runs), table(other, patients, runs)
+    apart = estimate(first - second)
+    return {
+        "patients": len(patients),
+        "runs": len(runs),
+        "one": float(first.mean()),
+        "other": float(second.mean()),
+        "difference": apart.mean,
+        "low": apart.low,
+        "high": apart.high,
+    }
+
+
+def named(found: Mapping[str, Value], name: str, file: Path) -> Value:
+    """Return what has a name in a table.
+
+    Raises:
+        DataError: If nothing has it.
+    """
+    if name not in found:
+        raise DataError(
+            "the table must have this name",
+            file=file,
+            found=name,
+            remedy=f"choose one of {'; '.join(found)}",
+        )
+    return found[name]
 
 
 def write(file: Path, rows: Sequence[Mapping[str, object]]) -> None:

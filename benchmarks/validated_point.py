@@ -20,9 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from study_runs import by_run, table, write
-
-from hilum.evaluation.statistics.random_effects import estimate
+from study_runs import by_run, difference, write
 
 CHOOSING = {"one trains, one chooses": "two train", "three train, two choose": "five train"}
 """Each arm in which patients choose, with the one in which all of them train."""
@@ -31,22 +29,9 @@ Runs = Mapping[str, Mapping[str, float]]
 """Value of each patient by seed."""
 
 
-def difference(one: Runs, other: Runs) -> dict[str, object]:
+def paired(one: Runs, other: Runs) -> dict[str, object]:
     """Return means of both sides and their difference over shared runs and patients."""
-    seeds = sorted(set(one) & set(other))
-    sides = [own[seed] for own in (one, other) for seed in seeds]
-    patients = sorted(set.intersection(*(set(own) for own in sides))) if sides else []
-    first, second = table(one, patients, seeds), table(other, patients, seeds)
-    apart = estimate(first - second)
-    return {
-        "patients": len(patients),
-        "runs": len(seeds),
-        "one": float(first.mean()),
-        "other": float(second.mean()),
-        "difference": apart.mean,
-        "low": apart.low,
-        "high": apart.high,
-    }
+    return difference(one, other, sorted(set(one) & set(other)))
 
 
 def rows(file: Path) -> list[dict[str, object]]:
@@ -68,7 +53,7 @@ def rows(file: Path) -> list[dict[str, object]]:
                 ),
             ):
                 if one and other and set(one) & set(other):
-                    found.append({"comparison": what, "scanner": scanner, **difference(one, other)})
+                    found.append({"comparison": what, "scanner": scanner, **paired(one, other)})
     return found
 
 

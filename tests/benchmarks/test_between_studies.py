@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,17 +13,10 @@ from scipy import stats
 
 from hilum.core.errors import DataError
 
-from ..loading import loaded
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def between(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield loaded(BENCHMARKS / "between_studies.py")
-    for name in ("between_studies", "study_runs"):
-        sys.modules.pop(name, None)
+def between(benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark("between_studies")
 
 
 def study(folder: Path, arm: str, values: dict[tuple[str, str], list[float]]) -> Path:

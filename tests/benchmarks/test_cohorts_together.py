@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,17 +15,10 @@ from scipy import stats
 
 from hilum.core.errors import DataError
 
-from ..loading import loaded
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def cohorts(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield loaded(BENCHMARKS / "cohorts_together.py")
-    for name in ("cohorts_together", "study_runs"):
-        sys.modules.pop(name, None)
+def cohorts(benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark("cohorts_together")
 
 
 def write(file: Path, name: str, sample: np.ndarray, draws: int, seeds: int) -> None:
