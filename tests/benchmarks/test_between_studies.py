@@ -50,13 +50,13 @@ def test_one_run_is_the_paired_t_test(between: ModuleType, tmp_path: Path) -> No
 
 def test_levels_of_one_draw_are_one_run(between: ModuleType, tmp_path: Path) -> None:
     generator = np.random.default_rng(1)
-    keys = [("n=1", "0"), ("n=2", "0"), ("n=2", "1")]
+    keys = [("n=1", "0"), ("n=1", "1"), ("n=2", "0")]
     one, other = ({key: [*generator.uniform(size=6)] for key in keys} for _ in range(2))
     found = between.rows(
         between.runs_of(study(tmp_path / "a", "mine", one), "mine", "dice", "labels"),
         between.runs_of(study(tmp_path / "b", "yours", other), "yours", "dice", "labels"),
     )
-    assert [(row["level"], row["runs"]) for row in found] == [("n=1", 1), ("n=2", 2), ("all", 1)]
+    assert [(row["level"], row["runs"]) for row in found] == [("n=1", 2), ("n=2", 1), ("all", 1)]
     means = [np.mean([own["n=1", "0"], own["n=2", "0"]], 0) for own in (one, other)]
     want = stats.ttest_rel(*means).confidence_interval()
     assert (found[2]["low"], found[2]["high"]) == pytest.approx((want.low, want.high))

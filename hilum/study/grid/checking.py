@@ -55,7 +55,7 @@ class _Known:
     Attributes:
         splits: Who takes part, by the settings that decide it.
         networks: Modalities that a network sees, by the settings that it is built from.
-        idle: What does nothing, by the settings that decide it and how many patients do what.
+        idle: What does nothing, by the settings that decide it.
     """
 
     splits: dict[str, Split] = field(default_factory=dict)
@@ -134,8 +134,7 @@ def _check_finetuning(
     given = {key: bool(cell.settings.get(key)) for key in ("seed", "init_from")}
     own = cell.settings.get("split", {})
     own = {**own, "draw": bool(own.get("draw"))}
-    counts = [len(part) for part in (split.pool, split.train, split.validation, split.test)]
-    same = _mark({**cell.settings, **given, "split": own, "counts": counts})
+    same = _mark({**cell.settings, **given, "split": own})
     if same not in known.idle:
         whole = validate(FinetuneSettings, cell.settings)
         known.idle[same] = unused_of(whole, store, split, known.networks[network])

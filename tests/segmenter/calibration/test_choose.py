@@ -148,8 +148,11 @@ def test_who_chose_may_choose_again_and_who_trained_or_tested_may_not(
     }
     write_json(run / "config.json", about)
     (run.parent / "split.json").unlink()
+    said: list[str] = []
     for number in (1, 2):
-        calibrate(run, store.path, run.parent / f"out{number}", cases=["case_1", "case_2"])
+        out = run.parent / f"out{number}"
+        calibrate(run, store.path, out, cases=["case_1", "case_2"], say=said.append)
+    assert f"table and page in {run.parent / 'out2'}" in said
     config = read_segmenter_config(run)
     assert config.seen is not None
     assert config.chose is not None
@@ -177,5 +180,9 @@ def test_who_must_not_choose_is_refused(run: Path, store: CaseStore, name: str, 
 def test_without_validation_patients_it_says_so(run: Path, store: CaseStore) -> None:
     write_json(run.parent / "split.json", {"train": ["case_0"], "validation": [], "test": []})
     told: list[str] = []
-    calibrate(run, store.path, run.parent / "out", say=told.append)
-    assert told == ["no validation patients: the operating point stays, most probable class"]
+    settings = validate(ChoiceSettings, {"expected": {"suv_max": 4}})
+    calibrate(run, store.path, run.parent / "out", settings=settings, say=told.append)
+    assert told == [
+        "note: expected.suv_max does nothing: by is labels",
+        "no validation patients: the operating point stays, most probable class",
+    ]

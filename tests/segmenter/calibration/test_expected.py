@@ -243,7 +243,11 @@ def test_masks_have_as_many_hot_components_as_the_choice_says(
     """Nodes of SUV 8: the least uptake of the choice is that of the masks."""
     asked = {"by": "expected", "expected": {"volume_ml": (0.5, 900), "suv_max": floor}}
     settings = validate(ChoiceSettings, asked)
-    point = calibrate(network, store.path, network / "out", settings=settings)
+    said: list[str] = []
+    settings = settings.model_copy(update={"temperature": False})
+    point = calibrate(network, store.path, network / "out", settings=settings, say=said.append)
+    assert said[0] == "note: temperature does nothing: by is expected"
+    assert f"table and page in {network / 'out'}" in said
     assert f"SUVmax below {floor}" in point.words()
     model, counts = load_predictor(network), []
     for name in ("case_0", "case_1"):

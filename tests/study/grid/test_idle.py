@@ -39,7 +39,10 @@ def test_what_a_level_sets_is_named_in_its_cells(file: Path, tmp_path: Path) -> 
 
 def test_what_a_level_sets_of_the_pretraining_is_named_there(file: Path, tmp_path: Path) -> None:
     setting = "factors.pretext.mae.pretrain.monitors={on: false, voxels: 1000}"
-    [line] = notes(file, tmp_path / "out", setting)
+    other = (
+        "factors.pretext.other={pretrain: {task: {name: simmim, block: 4}}}"  # where it is not set
+    )
+    [line] = notes(file, tmp_path / "out", setting, other)
     assert line.endswith("monitors.voxels does nothing: monitors.on is false")
 
 
