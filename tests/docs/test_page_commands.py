@@ -24,6 +24,7 @@ PLACES = {
     "work/third_store": "store",
     "work/fifth_store": "store",
     "work/sixth_store": "store",
+    "work/seventh_store": "store",
     "learn/store": "store",
     "LUNG": "store",
     "NECK": "other",

@@ -78,7 +78,7 @@ def test_the_interval_of_one_run_is_a_t_interval_over_patients(script: ModuleTyp
     one, other = (
         {"0": dict(zip("abcdef", generator.uniform(size=6), strict=True))} for _ in range(2)
     )
-    row = script.difference(one, {**other, "1": {"a": 0.0}})
+    row = script.paired(one, {**other, "1": {"a": 0.0}})
     apart = np.array([one["0"][p] - other["0"][p] for p in "abcdef"])
     low, high = stats.t.interval(0.95, 5, apart.mean(), stats.sem(apart))
     assert (row["low"], row["high"]) == pytest.approx((low, high))
