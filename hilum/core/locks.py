@@ -6,6 +6,7 @@ its own clock runs. On the same machine the process itself is asked for.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -13,12 +14,15 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .errors import RunError, UserError
 from .files import full_disk
+
+PART = ".part-lock-"
+"""How a lock file is called before it has its name."""
 
 BEAT_S = 10.0
 """Seconds between two heartbeats."""
@@ -143,6 +147,18 @@ def take(path: Path, watch: Watch) -> Lock:
         time.sleep(min(1.0, SILENT_AFTER_S / 10))
 
 
+def discard(locks: Sequence[Path], watch: Watch) -> None:
+    """Remove locks whose owner is dead, and what runners left that were killed in taking one."""
+    for folder in {lock.parent for lock in locks}:
+        for part in folder.glob(f"{PART}*"):
+            part.unlink(missing_ok=True)  # who is making it falls back on a plain file
+    for path in locks:
+        for lock in (path, _claim_of(path)):
+            if lock.exists() and watch.owner(lock) is None:
+                with contextlib.suppress(UserError, OSError):
+                    take(lock, watch).release()
+
+
 def read(path: Path) -> tuple[str | None, dict[str, Any]]:
     """Return text and content of a lock file; no text if there is none, `{}` if it is damaged."""
     try:
@@ -187,7 +203,7 @@ def _make(path: Path) -> Lock | None:
     """Make the lock file whole and at once, or return `None` if there is one."""
     owner = _me() | {"token": uuid.uuid4().hex, "beat": 0}
     try:
-        handle, name = tempfile.mkstemp(prefix=".part-lock-", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=PART, dir=path.parent)
     except OSError as error:
         raise full_disk(error, path) from error
     try:
@@ -224,7 +240,7 @@ def _clear(path: Path, dead: str | None) -> None:
 
     Without the claim a slow runner would remove the lock that a quick one has just made.
     """
-    claim = path.with_name(f"{path.name}.claim")
+    claim = _claim_of(path)
     mine = _make(claim)
     if mine is None:
         if _OTHERS.owner(claim) is None:
@@ -236,6 +252,10 @@ def _clear(path: Path, dead: str | None) -> None:
             path.unlink(missing_ok=True)
     finally:
         mine.release()
+
+
+def _claim_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.claim")
 
 
 def _me() -> dict[str, Any]:

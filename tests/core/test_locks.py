@@ -31,6 +31,23 @@ def test_a_held_lock_is_refused_and_a_released_one_is_not(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_only_what_the_dead_left_is_discarded(tmp_path: Path) -> None:
+    ours, elsewhere, damaged, dead = (tmp_path / name for name in ("a", "b", "c", "d"))
+    held = take(ours, Watch())
+    foreign(elsewhere)
+    damaged.write_text("no owner")
+    gone = multiprocessing.get_context("fork").Process(target=lambda: None)
+    gone.start()
+    gone.join()
+    for lock in (dead, tmp_path / "e.claim"):
+        lock.write_text(json.dumps(json.loads(ours.read_text()) | {"pid": gone.pid}))
+    (tmp_path / ".part-lock-x").touch()
+    before = {lock: lock.read_text() for lock in (ours, elsewhere, damaged)}
+    locks.discard([ours, elsewhere, damaged, dead, tmp_path / "e"], Watch())
+    assert {lock: lock.read_text() for lock in tmp_path.iterdir()} == before
+    held.release()
+
+
 @pytest.mark.parametrize("ahead", [-3000.0, 0.0, 3000.0])
 def test_silence_is_measured_by_the_watchers_clock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float

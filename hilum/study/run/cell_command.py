@@ -18,7 +18,7 @@ from ..commands import read
 from ..grid.cells import Cell
 from ..settings import StudySettings
 from .control import cancellable
-from .run_cell import busy, failure, run_cell, taken
+from .run_cell import busy, clear_dead, failure, run_cell, taken
 
 Say = Callable[[str], None]
 
@@ -91,6 +91,7 @@ def _finish(cell: Cell, tracking: dict[str, Any], say: Say) -> None:
             say(f"waiting   another runner has {cell.name}")
         if not cell.done:
             time.sleep(PAUSE_S)
+    clear_dead([cell])
     say(f"done      {cell.stage} {cell.name}")
 
 

@@ -20,7 +20,7 @@ from hilum.core.errors import Stopped
 
 from ..grid.cells import Cell
 from ..grid.eta import Countdown
-from .run_cell import busy, failure, no_room, run_cell, taken
+from .run_cell import busy, clear_dead, failure, no_room, run_cell, taken
 
 Report = Callable[[str], None]
 
@@ -182,6 +182,7 @@ def _drain(
         left = later
         if left and not ran:
             time.sleep(PAUSE_S)  # the rest is in other runners' hands, or waits for them
+    clear_dead(cells)
     return list(failed.values())
 
 

@@ -13,13 +13,13 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from hilum.core.errors import RunError, Stopped, StoreError, UserError
 from hilum.core.files import hash_of_file, write_json
-from hilum.core.locks import take
+from hilum.core.locks import discard, take
 from hilum.core.parts import sweep
 from hilum.core.runs import WATCH
 from hilum.core.side_files import read_side
@@ -84,6 +84,15 @@ def busy(cell: Cell) -> bool:
     # Both are asked, always: silence elsewhere is measured from the first look.
     owners = [WATCH.owner(claim(cell)), WATCH.owner(cell.folder / "lock")]
     return any(owners)  # a damaged lock has no owner; whoever takes it is told so at once
+
+
+def clear_dead(cells: Iterable[Cell]) -> None:
+    """Remove what runners left that were killed when their cell was just done: no one claims it."""
+    done = [cell for cell in cells if cell.done]
+    for cell in done:
+        if claim(cell).exists() and not busy(cell):
+            _sweep(cell.folder)
+    discard([lock for cell in done for lock in (cell.folder / "lock", claim(cell))], WATCH)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from multiprocessing import spawn, util
 from pathlib import Path
 from typing import Any
@@ -10,16 +12,33 @@ import pytest
 
 from hilum.core.errors import DataError
 from hilum.core.files import write_text
+from hilum.core.locks import Watch, take
 from hilum.study.grid.cells import Cell
-from hilum.study.run import ledger
+from hilum.study.run import ledger, run_cell
 from hilum.study.run import local as engine
 
+from ...kill_points import killed_at, operations_of
 from ...warm import python, spawned
 
 
 def cell(out: Path, name: str, needs: Path | None = None) -> Cell:
     stage = "finetune" if needs else "pretrain"
     return Cell(stage, {"arm": name}, {}, name, out / name, needs)
+
+
+def run(out: Path) -> list[str]:
+    """Run a study of one cell."""
+    (out / "finetune").mkdir(parents=True, exist_ok=True)
+    return engine.run_cells([cell(out / "finetune", "a")], {}, report=lambda text: None)
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    lock = take(path, Watch())
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Runs:
@@ -50,6 +69,29 @@ def test_each_cell_runs_once_after_what_it_needs(
     assert runs.ran == ["p", "a", "b"]
     assert engine.run_cells(cells, {}, report=lambda text: None) == []
     assert runs.ran == ["p", "a", "b"], "a done cell must not run again"
+
+
+def test_a_runner_that_is_killed_anywhere_leaves_no_lock_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that is killed when its cell is just done, which nobody claims again."""
+
+    def command(cell: Cell, tracking: dict[str, Any]) -> None:
+        with held(cell.folder / "lock"):
+            write_text(cell.folder / "DONE", "")
+
+    monkeypatch.setattr(run_cell, "_told", command)
+    count = operations_of(lambda: run(tmp_path / "calm"), tmp_path)
+    assert count > 10
+    done = []
+    for point in range(count):
+        out = tmp_path / f"wild-{point}"
+        assert killed_at(lambda out=out: run(out), point, out) or point == count - 1
+        done.append((out / "finetune" / "a" / "DONE").exists())
+        assert run(out) == []
+        rest = [p.name for p in out.rglob("*") if p.name.startswith(".") or "lock" in p.name]
+        assert rest == [], f"{point}, done before: {done[-1]}"
+    assert any(done[:-1]), "none was killed when its cell was done"
 
 
 @pytest.fixture
