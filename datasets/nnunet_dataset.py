@@ -91,14 +91,17 @@ def make_folds(
         train: The cases to divide.
         count: Folds; fewer if there are fewer patients, none if that leaves one.
         seed: Seed of the division.
-        splits: Files of splits made elsewhere, one per fold, instead.
+        splits: Files of splits made elsewhere, one per fold, instead. Cases that validate there are
+            left out of a fold's training, and if none does, those that test.
     """
     if splits:
         known = {case.id for case in train}
         parts = [read_json(file) for file in splits]
         return [
-            {"train": sorted(known & set(p["train"])), "val": sorted(known & set(p["validation"]))}
+            # A fold of a cross-validation tests cases that are in imagesTr: they are nnU-Net's val.
+            {"train": sorted(known & set(p["train"])), "val": sorted(known & set(held))}
             for p in parts
+            for held in [p["validation"] or p["test"]]
         ]
     patients = sorted({case.patient for case in train})
     count = min(count, len(patients))

@@ -39,7 +39,7 @@ class NnunetExport(Settings):
         None, description="channels in order; empty: all of the manifest, ct and pet first"
     )
     reference: str | None = Field(
-        None, description="modality whose grid counts; empty: the label's, else ct, else the first"
+        None, description="modality whose grid unlabelled cases take; empty: ct, else the first"
     )
     classes: tuple[str, ...] | None = Field(
         None, description="names of the classes from 1 on; empty: class_1, ... as in the labels"
@@ -57,13 +57,13 @@ class NnunetExport(Settings):
         description="a case without a channel: leave it out, or fill in air or no uptake",
     )
     unmarked: Literal["ignore", "background"] = Field(
-        "ignore", description="what unmarked voxels of partial labels become"
+        "ignore", description="what unmarked voxels become where nodes or classes were left out"
     )
     folds: int = Field(
-        5, ge=0, le=20, description="folds of splits_final.json, by patient; 0: leave it to nnU-Net"
+        5, ge=0, le=20, description="folds of splits_final.json, by patient; below 2: nnU-Net's own"
     )
     splits: tuple[Path, ...] = Field(
-        (), description="split.json of runs, one per fold, instead of folds"
+        (), description="split.json of runs, one per fold; val: who validates there, else who tests"
     )
     seed: int = Field(0, ge=0, description="seed of the folds")
 

@@ -23,7 +23,7 @@ class PreviewSettings(Settings):
     patch: IntTriple = Field((64, 64, 64), description="sides of a patch, voxels")
     samples: int = Field(8, ge=1, le=64, description="patches to draw")
     foreground: float = Field(
-        0.5, ge=0, le=1, description="fraction of patches centred on a lymph node"
+        0.67, ge=0, le=1, description="fraction of patches that lie on a lymph node"
     )
     seed: int = Field(0, ge=0, description="which patches")
     modalities: tuple[str, ...] | None = Field(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hilum.core.errors import DataError, SettingsError, did_you_mean
 from hilum.core.seeds import numpy_generator
@@ -26,8 +26,8 @@ class SplitSettings(Settings):
 
     test: float | Literal["manifest", "fold", "site"] = Field(
         "manifest",
-        description="patients kept for testing: a fraction; manifest: by its column split; fold: "
-        "one of `folds` (balanced over sites); site: all of `site`",
+        description="patients kept for testing: a fraction of all, 0 to 1; manifest: by its column "
+        "split; fold: one of `folds` (balanced over sites); site: all of `site`",
     )
     folds: int = Field(5, ge=2, description="number of folds, for test=fold")
     fold: int = Field(0, ge=0, description="which fold tests, for test=fold")
@@ -54,6 +54,13 @@ class SplitSettings(Settings):
         "in split.json",
     )
     seed: int = Field(0, ge=0, description="seed of the split; keep it fixed over a study")
+
+    @field_validator("test")
+    @classmethod
+    def _is_fraction(cls, test: float | str) -> float | str:
+        if isinstance(test, float) and not 0 <= test <= 1:
+            raise ValueError("a number must be a fraction of the patients, 0 to 1, as in 0.2")
+        return test
 
 
 def make_split(store: CaseStore, settings: SplitSettings) -> Split:

@@ -44,8 +44,6 @@ def _mapped(loss: Loss, classes: int, organs: bool, batch: Batch) -> Batch:
 def nothing_to_draw(settings: FinetuneSettings, store: CaseStore, split: Split) -> list[str]:
     """Return what is asked of patches and cannot be had from the training cases."""
     rows, notes = [store.rows[name] for name in split.train], []
-    if settings.foreground and not any(row.get("nodes") for row in rows):
-        notes.append("foreground: no training case has a node; those patches lie anywhere")
     if settings.hard and not any(row.get("hot_spots") for row in rows):
         notes.append(
             "hard: no training case has uptake off its label; those patches lie anywhere in the "

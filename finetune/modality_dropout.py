@@ -15,7 +15,10 @@ class MissingSettings(Settings):
     """Which modalities to hide while training, from when on, and what to teach with them."""
 
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="final probability of dropping each modality of a patch"
+        0.0,
+        ge=0,
+        lt=1,
+        description="final probability of dropping each modality of a patch; the last one stays",
     )
     start: float = Field(
         0.0, ge=0, lt=1, description="start of modality dropout, fraction of the steps"
@@ -29,7 +32,8 @@ class MissingSettings(Settings):
     distillation: float = Field(
         0.0,
         ge=0,
-        description="weight of the distillation loss (all modalities -> subset), no unit; 0: none",
+        description="weight of the distillation loss (all modalities -> subset) once dropout has "
+        "begun, no unit; 0: none",
     )
     temperature: float = Field(
         2.0, gt=0, description="temperature of the distillation loss, no unit"

@@ -43,12 +43,14 @@ class PlanSettings(Settings):
         None, gt=0, description="length of the run on this machine; empty: 1000 steps"
     )
     least_steps: int = Field(
-        500, ge=1, description="steps that `minutes` must allow; batch and patch shrink for them"
+        500, ge=1, description="steps to reach in `minutes`: batch and patch (to 24 voxels) shrink"
     )
     fusion: dict[str, Any] = Field({"name": "early"}, description="name and parameters")
-    size: str | None = Field(None, description="tiny, small or base; empty: by the memory")
-    patch: IntTriple | None = Field(None, description="sides in voxels; empty: by the memory")
-    batch_size: int | None = Field(None, ge=1, description="patches; empty: by the memory")
+    size: str | None = Field(None, description="tiny, small, base; empty: by GPU memory, else tiny")
+    patch: IntTriple | None = Field(
+        None, description="sides in voxels; empty: the median case, as memory and minutes allow"
+    )
+    batch_size: int | None = Field(None, ge=1, description="patches; empty: 2 to 8, by memory")
     checkpoint_activations: bool | None = Field(
         None,
         description="compute stages of the encoder again in the backward pass, for memory; empty: "
@@ -76,8 +78,8 @@ def plan(store: CaseStore, settings: PlanSettings | None = None) -> list[Decisio
     """Return the decisions for a store on this machine.
 
     Rules, after nnU-Net's planner (Isensee et al., Nature Methods 2021, and its ResEnc presets of
-    2024): an axis that is coarser than the finest by more than two is not strided until the others
-    have caught up; the patch starts at the median case and its longest side in mm shrinks until a
+    2024): an axis more than twice as coarse as the finest is not strided until the others have
+    caught up; the patch starts at the median case and its longest side in mm shrinks until a
     training step fits; the batch grows with what is left. Memory is counted on tensors without
     content (`fusion.cost`), so nothing is tried out and nothing runs out of memory. Where what is
     asked for does not fit, stages of the encoder are computed again in the backward pass.

@@ -84,14 +84,18 @@ class FinetuneSettings(PoolSettings):
     )
     patch: IntTriple = Field((64, 64, 64), description="sides of a patch in voxels")
     foreground: float = Field(
-        0.67, ge=0, le=1, description="fraction of patches centred on a lymph node"
+        0.67,
+        ge=0,
+        le=1,
+        description="fraction of patches on a lymph node: a voxel of it is up to a quarter of each "
+        "side off the centre",
     )
     hard: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="fraction of patches centred on uptake (SUV above 2.5) off the label; with "
-        "foreground at most 1",
+        description="fraction of patches on uptake (SUV above 2.5) off the label, placed likewise; "
+        "with foreground at most 1",
     )
     copies: CopySettings = Field(
         default_factory=lambda: validate(CopySettings, {}),
@@ -158,8 +162,8 @@ class FinetuneSettings(PoolSettings):
     )
     operating_point: ChoiceSettings = Field(
         default_factory=lambda: validate(ChoiceSettings, {}),
-        description="choice of the operating point on the validation patients; without any it is "
-        "the most probable class",
+        description="choice of the operating point on the validation patients, or with by=expected "
+        "on unlabelled ones; without any it is the most probable class",
     )
     evaluate_test: bool = Field(True, description="whether to evaluate on the test patients")
     conditions: tuple[str, ...] | None = Field(

@@ -32,7 +32,7 @@ class SyntheticSettings(Settings):
         ge=0,
         le=0.5,
         description="fraction of each batch that are unlabelled patches with pasted nodes, up to "
-        "0.5; they come on top of trainer.batch_size",
+        "0.5, rounded to one patch or more; they come on top of trainer.batch_size",
     )
     label: int = Field(1, ge=1, description="class of pasted nodes")
     recipe: Recipe = Field(

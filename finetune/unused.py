@@ -105,11 +105,13 @@ def _of_groups(settings: FinetuneSettings) -> list[Rule]:
     """Return what needs another setting to be on."""
     transfer, missing, draw = settings.transfer, settings.missing, settings.augmentation
     scratch, point = settings.init_from is None, settings.operating_point
-    known = ("parts", "classes", "threshold", "spend_test")
+    known = ("parts", "threshold", "spend_test")
     alone = scratch and not settings.pseudo.makes_labels
+    unnamed = scratch and settings.pseudo.keep is None
     rules: list[Rule] = [
         (scratch, [f"transfer.{key}" for key in known], "there is no init_from"),
         (alone, ("transfer.other_cohort",), "there is no init_from"),
+        (unnamed, ("transfer.classes",), "there is no init_from"),
         (
             transfer.method != "first_layers",
             ("transfer.layers",),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hilum.core.geometry import IntTriple
 from hilum.core.types import Available, Volume
+from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders.decoders.base import Decoder
 from hilum.encoders.networks import Output
@@ -133,6 +134,9 @@ class PretextTask(nn.Module, ABC):
 
     def check_patch(self, patch: IntTriple) -> None:
         """Raise a `SettingsError` if the task cannot work on patches of these sides."""
+
+    def check_augmentation(self, given: AugmentationSettings) -> None:
+        """Raise a `SettingsError` if the task cannot work on patches that are changed so."""
 
     def check_pool(self, store: CaseStore, cases: Sequence[str]) -> None:
         """Raise a `DataError` if these cases can teach the task nothing; before any step."""

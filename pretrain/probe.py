@@ -163,9 +163,9 @@ def probe_cases(
 ) -> ProbeCases:
     """Return the cases to probe on: labelled ones that the split lets a training see, with nodes.
 
-    With `split.labels` set, these are among the labelled patients of that draw, so that a study of
-    few labels sees no more labels than it says. Test patients are never among them. Patients are
-    not shared between the two parts.
+    With `split.labels` set, these are among the labelled patients of that draw and those of
+    `split.validation`, so that a study of few labels sees no more labels than it says. Test
+    patients are never among them. Patients are not shared between the two parts.
 
     Raises:
         DataError: If fewer than two such patients are there.

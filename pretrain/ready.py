@@ -114,6 +114,7 @@ def ready(
     names = channels(store, settings)
     chosen = cases(store, settings, names)
     task, report = make_task(settings, names, store.spacing)
+    task.check_augmentation(settings.augmentation)
     task.check_pool(store, chosen[0])
     augmentation = PairedAugmentation(names, settings.patch, store.spacing, settings.augmentation)
     module = PretrainModule(
@@ -178,7 +179,12 @@ def unused_in(settings: PretrainSettings) -> list[Idle]:
         (not settings.monitors.on, ("monitors.voxels", *ALARMS), "monitors.on is false"),
         (not settings.probe.every, ("probe",), "probe.every is 0"),
         (not settings.probe.every, about, "no label is read"),
-        (True, ("split.validation",), "validation says how many patients validate here"),
+        # The probe reads labels of those who train and of those who validate.
+        (
+            not settings.probe.every,
+            ("split.validation",),
+            "validation says how many patients validate here",
+        ),
         (test != "fold", ("split.folds", "split.fold"), f"split.test is {test}"),
         (test != "site", ("split.site",), f"split.test is {test}"),
     ]

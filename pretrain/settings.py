@@ -22,12 +22,16 @@ class MonitorSettings(Settings):
     on: bool = Field(
         True, description="whether to monitor; one more forward pass per validation patch"
     )
-    voxels: int = Field(128, ge=2, description="coarsest voxels of a patch to look at")
-    least_rank: float = Field(1.05, ge=0, description="alarm below this effective rank of voxels")
+    voxels: int = Field(
+        128, ge=2, description="maximum of voxels of the coarsest features to look at, per patch"
+    )
+    least_rank: float = Field(
+        1.05, ge=0, description="alarm below this effective rank of the voxels' features"
+    )
     least_std: float = Field(
         0.01,
         ge=0,
-        description="alarm below this standard deviation of the features, no unit, 0 to 1",
+        description="alarm below this spread of the features on the unit sphere, no unit, 0 to 1",
     )
     entropy: tuple[float, float] = Field(
         (0.01, 0.9995),
@@ -40,15 +44,24 @@ class ProbeSettings(Settings):
     """A linear map and neighbours on frozen features of labelled patches, while the run goes on."""
 
     every: int = Field(
-        0, ge=0, description="validations between probes; 0: no probe, no label read"
+        0,
+        ge=0,
+        description="validations between probes, and one at the end; 0: no probe, no label read",
     )
     patients: int = Field(
-        4, ge=2, description="labelled patients, never of the test; half are fitted, half measure"
+        4,
+        ge=2,
+        description="maximum of labelled patients with nodes, never of the test; half are fitted, "
+        "half measure",
     )
     patches: int = Field(8, ge=1, description="patches of each half, every other one on a node")
-    voxels: int = Field(256, ge=1, description="voxels per class and patch to fit")
+    voxels: int = Field(
+        256, ge=1, description="maximum of voxels per class and patch, to fit and for neighbours"
+    )
     ridge: float = Field(1e-3, gt=0, description="ridge penalty, no unit; features have variance 1")
-    neighbours: int = Field(20, ge=1, description="number of neighbours that vote")
+    neighbours: int = Field(
+        20, ge=1, description="number of neighbours that vote, the nearer the more"
+    )
 
 
 class PretrainSettings(PoolSettings):

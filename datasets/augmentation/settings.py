@@ -15,7 +15,9 @@ from hilum.core.settings import Settings
 class Drawn(Settings):
     """One operation: how often it happens, and the range that its strength is drawn from."""
 
-    p: float = Field(ge=0, le=1, description="probability of applying it to a patch")
+    p: float = Field(
+        ge=0, le=1, description="probability per patch; of changed intensities, per modality"
+    )
     low: float = Field(description="lower bound of the {group}")
     high: float = Field(description="upper bound of the {group}")
 
@@ -29,26 +31,33 @@ class Drawn(Settings):
 class AugmentationSettings(Settings):
     """What may happen to a patch. Give a part of an operation to keep the rest of its default.
 
+    Strengths are uniform between their bounds; the factors of lengths and of SUV are log-uniform.
+
     Source:
         Probabilities and ranges follow nnU-Net (Isensee et al., Nature Methods 2021, supplementary
         note 4) and misalignment follows LesionTracer (autoPET III; shifts of CT against PET and
         label with p = 0.1). Ours: a narrower scale (0.8 to 1.25 for 0.7 to 1.4) drawn on a log
-        scale, lengths in mm, and PET in SUV: its scale changes only by what dose and timing errors
-        do, since a free contrast would take the meaning from SUV.
+        scale, lengths in mm, brightness as a shift, and PET in SUV: its scale changes only by what
+        dose and timing errors do, since a free contrast would take the meaning from SUV.
     """
 
     rotation: Drawn = Field(
         Drawn(p=0.2, low=-30, high=30), description="rotation about each axis, degrees"
     )
     scale: Drawn = Field(
-        Drawn(p=0.2, low=0.8, high=1.25), description="scaling factor of lengths, ratio"
+        Drawn(p=0.2, low=0.8, high=1.25), description="log-uniform scaling factor of lengths, ratio"
     )
-    mirror: Triple = Field((0.5, 0.5, 0.5), description="probability per axis")
+    mirror: Triple = Field((0.5, 0.5, 0.5), description="probability of mirroring, per axis")
     reach: float = Field(
-        1.35, ge=1, description="upper bound of the ratio of read to patch side lengths"
+        1.35,
+        ge=1,
+        description="upper bound of the ratio of read to patch side lengths, where patches change "
+        "after they are read (on a GPU, or several views of each); else as much is read as needed",
     )
     misalign: dict[str, float] = Field(
-        {"pet": 10.0}, description="maximum shift of a modality relative to the label, mm"
+        {"pet": 10.0},
+        description="maximum length of the shift of a modality relative to the label and the other "
+        "modalities, mm",
     )
     misalign_turn: float = Field(
         0.0,
@@ -57,12 +66,17 @@ class AugmentationSettings(Settings):
         description="maximum rotation of a shifted modality about each axis, degrees",
     )
     misalign_p: float = Field(
-        0.2, ge=0, le=1, description="probability of a shift per named modality"
+        0.2,
+        ge=0,
+        le=1,
+        description="probability of a shift per named modality; none of a case with one modality",
     )
     dropout: float = Field(
-        0.1, ge=0, lt=1, description="probability of dropping a modality; never all of them"
+        0.1, ge=0, lt=1, description="probability of dropping each modality; never all of a case"
     )
-    suv_scale: Drawn = Field(Drawn(p=0.5, low=0.8, high=1.25), description="factor on SUV, ratio")
+    suv_scale: Drawn = Field(
+        Drawn(p=0.5, low=0.8, high=1.25), description="log-uniform factor on SUV, ratio"
+    )
     resolution: Drawn = Field(
         Drawn(p=0.15, low=2, high=6), description="FWHM of added blur (SUV only), mm"
     )
@@ -78,20 +92,22 @@ class AugmentationSettings(Settings):
     )
     brightness: Drawn = Field(
         Drawn(p=0.15, low=-0.1, high=0.1),
-        description="brightness shift (not SUV), fraction of the window",
+        description="brightness shift (not SUV), fraction of the window; of the standard deviation "
+        "where the input is a z-score",
     )
     contrast: Drawn = Field(
         Drawn(p=0.15, low=0.75, high=1.25), description="contrast factor (not SUV), ratio"
     )
     gamma: Drawn = Field(
-        Drawn(p=0.3, low=0.7, high=1.5), description="gamma exponent (not SUV), no unit"
+        Drawn(p=0.3, low=0.7, high=1.5),
+        description="gamma exponent (not SUV, not z-scores), no unit",
     )
     inverted: float = Field(
         0.25, ge=0, le=1, description="fraction of gamma transforms applied to the inverted image"
     )
     low_resolution: Drawn = Field(
         Drawn(p=0.125, low=0.5, high=1),
-        description="remaining resolution along an axis, fraction of the voxels",
+        description="remaining resolution along every axis, fraction of the voxels",
     )
 
     @model_validator(mode="before")

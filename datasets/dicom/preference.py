@@ -103,7 +103,7 @@ def _criteria(
             lambda s: _derived(s),
             lambda s: "\\".join(s.first.words("ImageType")[:3]) or "no ImageType",
         ),
-        Criterion(f"gaps below {THICK_MM:g} mm", lambda s: s.gap_mm > THICK_MM, _gap),
+        Criterion(f"gaps up to {THICK_MM:g} mm", lambda s: s.gap_mm > THICK_MM, _gap),
         Criterion("axial", _turned, _direction),
         Criterion(
             "longer", lambda s: s.extent_mm < 0.9 * longest, lambda s: f"{s.extent_mm:.0f} mm"

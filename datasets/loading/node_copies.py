@@ -25,11 +25,14 @@ TRIES = 8
 
 
 class CopySettings(Settings):
-    """How often a labelled node of another patient is pasted into a training patch."""
+    """How often a labelled node of another patient is pasted into a training patch.
 
-    p: float = Field(0.0, ge=0, le=1, description="probability per patch; 0: never")
+    Where no place is found the patch stays as it is.
+    """
+
+    p: float = Field(0.0, ge=0, le=1, description="probability of trying it per patch; 0: never")
     margin_mm: float = Field(
-        6.0, ge=0, description="most of its surroundings that come with a node, mm"
+        6.0, ge=0, description="upper bound of the (uniform) surroundings of a copied node, mm"
     )
 
 

@@ -38,11 +38,13 @@ SIZES: dict[str, _Size] = {
 class PhantomSettings(Settings):
     """Settings of `hilum phantom`.
 
-    The body is scaled to fit the field of view: at the presets its lengths are 0.6 to 0.7 of an
-    adult's, while nodes, resolution and shifts keep their real mm.
+    The body is scaled to fit the field of view: at the presets its lengths are 0.55 to 0.72 of
+    an adult's, while nodes, resolution and shifts keep their real mm.
     """
 
-    patients: int = Field(24, ge=1, le=100_000, description="number of cases, one per patient")
+    patients: int = Field(
+        24, ge=1, le=100_000, description="number of patients; a case each, or two if paired"
+    )
     seed: int = Field(0, ge=0, description="seed of everything")
     size: Literal["tiny", "demo", "full"] = Field(
         "demo", description="preset of shape, spacing and region: 0.06, 0.6 or 2.3 million voxels"
@@ -68,33 +70,55 @@ class PhantomSettings(Settings):
         None, description="contrast phase; drawn per patient if not given (edition 2)"
     )
     metal: float = Field(
-        0.15, ge=0, le=1, description="fraction of patients with metal in the body (edition 2)"
+        0.15,
+        ge=0,
+        le=1,
+        description="probability of metal in the body, where the field of view can show some "
+        "(edition 2)",
     )
     motion_mm: float = Field(
-        4, ge=0, le=20, description="breathing during the PET at the diaphragm, mm (edition 2)"
+        4,
+        ge=0,
+        le=20,
+        description="mean amplitude of the breathing during the PET at the diaphragm, mm; one "
+        "patient in five also jumps, standard deviation half of it per axis (edition 2)",
     )
     region: Literal["chest", "neck_to_abdomen", "brain_to_bladder"] | None = Field(
         None, description="part of the body that fills the field of view, instead of the preset's"
     )
     shape: IntTriple | None = Field(
-        None, description="CT voxels along depth, height, width, instead of the preset's"
+        None,
+        description="CT voxels along depth, height, width, instead of the preset's; for a scanner "
+        "of other spacing as many as fill the same lengths",
     )
     ct_spacing: Triple | None = Field(
         None, description="mm along depth, height, width, instead of preset and scanner"
     )
-    pet_spacing: Triple | None = Field(None, description="mm, instead of the scanner's")
-    fwhm_mm: float | None = Field(
-        None, ge=4, le=15, description="resolution of the PET in mm, instead of the scanner's"
+    pet_spacing: Triple | None = Field(
+        None, description="mm along depth, height, width, instead of the scanner's"
     )
-    nodes: float = Field(12, ge=3, le=80, description="mean number of nodes per patient")
+    fwhm_mm: float | None = Field(
+        None, ge=4, le=15, description="resolution (FWHM) of the PET, mm, instead of the scanner's"
+    )
+    nodes: float = Field(
+        12, ge=3, le=80, description="mean number of nodes drawn per patient (Poisson, 3 or more)"
+    )
     distractors: float = Field(
-        10, ge=0, le=80, description="mean number of foci of uptake that are no nodes"
+        10,
+        ge=0,
+        le=80,
+        description="mean number of foci of uptake, no nodes, drawn per patient (Poisson); those "
+        "without room are left out",
     )
     negative_share: float = Field(
         0.1, ge=0, le=1, description="fraction of patients without malignant nodes"
     )
     misregistration_mm: float = Field(
-        4, ge=0, le=20, description="breathing at the diaphragm in mm; half of it as rigid shift"
+        4,
+        ge=0,
+        le=20,
+        description="mean displacement of the PET by breathing at the diaphragm, up or down, mm; "
+        "the rigid shift is half as long on average",
     )
     test_fraction: float = Field(
         0.25, ge=0, le=1, description="fraction of patients whose split is test"

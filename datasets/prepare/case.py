@@ -53,15 +53,17 @@ class PrepareSettings(Settings):
         None, description="modalities to keep; empty: all of the manifest"
     )
     reference: str | None = Field(
-        None, description="modality whose grid counts; empty: the label's, else ct, else the first"
+        None,
+        description="modality whose grid counts, but that of a label comes first; empty: ct, else "
+        "the first",
     )
-    margin_mm: float = Field(10.0, ge=0, description="air kept around the body, mm")
+    margin_mm: float = Field(10.0, ge=0, description="margin around the body and the label, mm")
     order: Literal[1, 3] = Field(
         1, description="interpolation of images: 1 linear, 3 cubic B-spline (sharper, may ring)"
     )
-    body_crop: bool = Field(True, description="crop to the body")
+    body_crop: bool = Field(True, description="crop to the body and the label")
     least_overlap: float = Field(
-        0.1, ge=0, le=1, description="minimum overlap of the scans, fraction of either one"
+        0.1, ge=0, le=1, description="minimum overlap with the reference, fraction of either scan"
     )
     registration: Literal["none", "rigid"] = Field(
         "none", description="registration of the other modalities to the reference"
@@ -76,7 +78,7 @@ class PrepareSettings(Settings):
         0.03,
         ge=0,
         description="minimum gain in correlation of the bodies' outlines for a registration, "
-        "compared with small random shifts, no unit",
+        "compared with small random translations and rotations, no unit",
     )
     raters: Fusion = Field(
         "staple",

@@ -18,9 +18,17 @@ class TeacherSettings(Settings):
         description="final weight of the consistency loss with the teacher, no unit; 0: no teacher",
     )
     ramp: float = Field(
-        0.4, ge=0, le=1, description="linear ramp of the weight, fraction of the steps"
+        0.4,
+        ge=0,
+        le=1,
+        description="S-shaped rise of the weight, fraction of the steps; 0: full from the start",
     )
-    decay: float = Field(0.99, ge=0, lt=1, description="EMA decay of the teacher per step")
+    decay: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="EMA decay of the teacher per step; after step n at most (1 + n) / (10 + n)",
+    )
 
 
 class PseudoSettings(Settings):

@@ -22,7 +22,8 @@ class TransferSettings(Settings):
     )
     classes: dict[str, str] = Field(
         default_factory=dict,
-        description="class of the pretrained network that a class continues, where names differ",
+        description="class of the pretrained network, or of pseudo.keep, that a class continues, "
+        "where names differ",
     )
     threshold: float = Field(
         0.9,
@@ -49,19 +50,23 @@ class TransferSettings(Settings):
         "full",
         description="what trains: full: all; frozen: all but the encoders; first_layers: "
         "a fraction of each encoder's layers, from the image on, and all else; norms: norms and "
-        "biases of what is pretrained, and what is new; adapters: low-rank adapters in the "
-        "encoders, and all else; probe: only a linear head on the features",
+        "biases of encoders and pretrained decoders, and all else, heads included; adapters: "
+        "low-rank adapters in the encoders, and all else; probe: only a linear head on the "
+        "features",
     )
     layers: float = Field(
-        0.75, gt=0, lt=1, description="fraction of an encoder's layers that first_layers trains"
+        0.75,
+        gt=0,
+        lt=1,
+        description="fraction of an encoder's layers that first_layers trains, rounded up",
     )
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="layer-wise learning-rate decay, ratio of a layer to the next"
     )
     other_cohort: bool = Field(
         False,
-        description="whether patients of init_from with names as here are other people; their "
-        "scans are compared all the same",
+        description="whether patients of init_from, pseudo.segmenter or pseudo.keep with names as "
+        "here are other people; their scans are compared all the same",
     )
     spend_test: bool = Field(
         False,
@@ -74,8 +79,8 @@ class TransferSettings(Settings):
     pull: float = Field(
         0.0,
         ge=0,
-        description="weight of the pull of all that is pretrained to its weights at the start "
-        "(L2-SP), instead of weight decay",
+        description="weight of the pull of pretrained encoders and decoders, not heads, to their "
+        "weights at the start (L2-SP: half the squared distance), instead of weight decay",
     )
 
     @model_validator(mode="after")

@@ -53,7 +53,7 @@ class NetworkConfig(Settings):
     operating_point: dict[str, Any] = Field(
         default_factory=dict,
         description="how probabilities become a mask, of a network that segments; empty: the most "
-        "probable class",
+        "probable class, or 0.5 for each region",
     )
     checksums: dict[str, str] = Field(
         default_factory=dict, description="SHA-256 of each weights file; filled in on saving"

@@ -57,7 +57,8 @@ class SlicesEncoder(Encoder):
         pool_depth: Whether means over slices bring the depth to the plane's stride. Without, every
             level keeps every slice.
         frozen: Whether the 2D network does not learn.
-        adapter_rank: Rank of the adapters of its attention; 0 for none.
+        adapter_rank: Rank of the adapters of its attention, or, where it has none, of all linear
+            layers; 0 for none.
         weights: Local folder or `.safetensors` file of the 2D network, or none.
         checkpoint_activations: Whether to compute blocks again in the backward pass, for memory.
     """

@@ -106,7 +106,10 @@ def mean_of(weights: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def dice_on(store: CaseStore, cases: Sequence[str]) -> Score:
-    """Return a score: the mean Dice over labelled cases, all foreground classes counted as one."""
+    """Return a score: the mean Dice over labelled cases, the voxels of all classes in one sum.
+
+    A voxel of another class than the label's is no overlap.
+    """
 
     def score(segmenter: Segmenter) -> float:
         device = "cuda" if torch.cuda.is_available() else "cpu"

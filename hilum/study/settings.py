@@ -39,7 +39,9 @@ class StudySettings(Settings):
         description="combinations of levels to leave out; a list of levels stands for each of them",
     )
     reference: dict[str, Any] = Field(
-        default_factory=dict, description="reference level of each factor"
+        default_factory=dict,
+        description="reference level of a factor, which its other levels are compared with; a "
+        "factor without one has no such comparisons",
     )
     metric: str = Field(
         "dice", description="metric of the comparisons, of cases or pooled (dscagg, f1agg)"
@@ -48,10 +50,14 @@ class StudySettings(Settings):
         0.02, gt=0, description="equivalence margin, in units of the metric (Dice: 0 to 1)"
     )
     conditions: list[str] = Field(
-        default_factory=list, description="modality subsets at test time, such as 'ct' or 'ct+pet'"
+        default_factory=list,
+        description="modality subsets at test time, such as 'ct' or 'ct+pet'; empty: all, then "
+        "each alone",
     )
     budget: float | None = Field(
-        None, gt=0, description="hours of one worker that the study may take; the plan compares"
+        None,
+        gt=0,
+        description="hours of one worker that the rest of the study may take; the plan compares",
     )
     sbatch: dict[str, str | int] = Field(
         default_factory=dict,

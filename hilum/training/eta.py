@@ -48,6 +48,7 @@ class RemainingTime:
             return None
         left = (self.steps - step) * one
         if self._validations and self.validate_every:
-            coming = self.steps // self.validate_every - step // self.validate_every
+            # The last step is validated whatever its number.
+            coming = -(-self.steps // self.validate_every) - step // self.validate_every
             left += coming * sum(self._validations) / len(self._validations)
         return left

@@ -64,7 +64,11 @@ class TrainerSettings(Settings):
         description="3D maps with channels last in memory; empty: on a GPU, for networks most of "
         "whose weights are 3D kernels",
     )
-    threads: int | None = Field(None, ge=1, description="processor threads; empty: all free cores")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="processor threads; empty: OMP_NUM_THREADS, else a core each but for workers",
+    )
     devices: int = Field(
         1, ge=1, description="processes per machine, each with a GPU if there are; data-parallel"
     )
@@ -88,7 +92,12 @@ class TrainerSettings(Settings):
     patience: int = Field(
         0, ge=0, description="validations without a better value before stopping; 0: never"
     )
-    ema: float = Field(0.0, ge=0, lt=1, description="EMA decay per step; 0 disables EMA")
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="EMA decay per step; after step n at most (1 + n) / (10 + n); 0 disables EMA",
+    )
     tracking: TrackingSettings = Field(
         default_factory=lambda: TrackingSettings.model_validate({}), description="W&B"
     )

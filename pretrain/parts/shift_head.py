@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hilum.core.errors import SettingsError
 from hilum.core.geometry import IntTriple, Triple
 
 
@@ -76,3 +78,22 @@ class ShiftHead(nn.Module):
             min=1e-6
         )
         return pooled - mean * share
+
+
+def spacing_of(spacing: Sequence[float]) -> Triple:
+    """Return a spacing in mm, checked."""
+    if len(spacing) != 3 or min(spacing) <= 0:
+        raise SettingsError("spacing must be three lengths in mm above 0", found=spacing)
+    return float(spacing[0]), float(spacing[1]), float(spacing[2])
+
+
+def longest_shift(longest: float, spacing: Triple) -> IntTriple:
+    """Return the longest shift in voxels along each axis."""
+    d, h, w = (int(longest / size + 1e-6) for size in spacing)
+    if max(d, h, w) < 1:
+        raise SettingsError(
+            "longest must reach one voxel",
+            found=f"{longest} mm with spacing {spacing}",
+            remedy="raise longest, or prepare at a finer spacing",
+        )
+    return d, h, w

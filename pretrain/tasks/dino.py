@@ -80,6 +80,8 @@ class Dino(PretextTask):
                 "local within 0 and 1, local_views from 0, prototypes from 2, momentum below 1",
                 found=f"{local}, {local_views}, {prototypes}, {momentum}",
             )
+        if not 0 <= warmup <= 1:
+            raise SettingsError("warmup must be a fraction of the steps", found=warmup)
         self.modalities, self.local, self.local_views = tuple(modalities), local, local_views
         self.student_temperature, self.momentum = student_temperature, momentum
         self.sharpness, self.warmup = teacher_temperature, warmup

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hilum.core.errors import SettingsError, did_you_mean
 from hilum.core.geometry import IntTriple
 from hilum.core.registry import build
+from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.datasets.store.case_store import CaseStore
 from hilum.encoders.base import Encoder
 from hilum.encoders.networks import Output
@@ -135,6 +136,11 @@ class Joint(PretextTask):
         """Refuse what any of the tasks refuses."""
         for _, task in self.each():
             task.check_patch(patch)
+
+    def check_augmentation(self, given: AugmentationSettings) -> None:
+        """Refuse what any of the tasks refuses."""
+        for _, task in self.each():
+            task.check_augmentation(given)
 
     def check_pool(self, store: CaseStore, cases: Sequence[str]) -> None:
         """Refuse what any of the tasks refuses."""

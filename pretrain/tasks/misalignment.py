@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hilum.core.errors import SettingsError
-from hilum.core.geometry import IntTriple, Triple
+from hilum.core.geometry import IntTriple
+from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.encoders.base import Encoder
 from hilum.encoders.decoders.pyramid import PyramidDecoder
 from hilum.encoders.networks import Output, reconstructions_of
@@ -20,7 +21,7 @@ from hilum.encoders.networks import Output, reconstructions_of
 from ..base import PretextBatch, PretextTask
 from ..parts.masked_mse import countable, defined, mean_squares, named, weighted_mean
 from ..parts.masking import block_sides, check_blocks, grid_of_blocks, hide_counts, to_voxels
-from ..parts.shift_head import ShiftHead
+from ..parts.shift_head import ShiftHead, longest_shift, spacing_of
 
 
 class Moved(NamedTuple):
@@ -67,7 +68,7 @@ class Misalignment(PretextTask):
     Augmentation moves modalities, too (`augmentation.misalign`), but along the axes of the
     patient, before it turns and mirrors the patch. With `source: own` samples that it moved are
     left out of the first term. `source: augmentation` predicts its shift and moves nothing; it
-    needs `rotation.p`, `scale.p` and `mirror` of 0.
+    needs `rotation.p`, `scale.p`, `mirror` and `misalign_turn` of 0.
 
     Source:
         Correlation of two feature maps over displacements is Dosovitskiy et al., "FlowNet", ICCV
@@ -108,9 +109,9 @@ class Misalignment(PretextTask):
         block: int | Sequence[int] = 8,
     ) -> None:
         super().__init__()
-        self.modalities, self.spacing = tuple(modalities), _spacing(spacing)
+        self.modalities, self.spacing = tuple(modalities), spacing_of(spacing)
         _check(len(self.modalities), source, delta, rebuild, ratio, dim)
-        self.most = _most(longest, self.spacing)
+        self.most = longest_shift(longest, self.spacing)
         self.longest, self.source, self.delta = longest, source, delta
         self.weight, self.ratio, self.block = rebuild, ratio, block_sides(block)
         self.step, self.dim = block_sides(step), dim
@@ -118,6 +119,24 @@ class Misalignment(PretextTask):
         outputs = dim + (len(self.modalities) if rebuild else 0)
         self.decoder = PyramidDecoder(encoder.channels, encoder.strides, outputs, False, None)
         self.head = ShiftHead(self.step, self.most, self.spacing)
+
+    def check_augmentation(self, given: AugmentationSettings) -> None:
+        """Refuse a source of shifts that turns the patch afterwards, or that never shifts."""
+        after = {"rotation.p": given.rotation.p, "scale.p": given.scale.p}
+        after |= {"mirror": max(given.mirror), "misalign_turn": given.misalign_turn}
+        if self.source == "augmentation" and any(after.values()):
+            raise SettingsError(
+                "source: augmentation knows a shift only where nothing turns the patch after it",
+                found=", ".join(f"augmentation.{key} above 0" for key, p in after.items() if p),
+                remedy="set these to 0, or source=own",
+            )
+        shifts = given.misalign_p and any(map(given.misalign.get, self.modalities))
+        if self.source == "augmentation" and not shifts:
+            raise SettingsError(
+                "source: augmentation needs an augmentation that shifts a modality",
+                found=f"misalign_p {given.misalign_p:g}, misalign {given.misalign}",
+                remedy="raise augmentation.misalign_p, or set source=own",
+            )
 
     def loss(self, batch: PretextBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return loss, mean error in mm, that of saying 0, and reconstruction errors."""
@@ -254,24 +273,6 @@ def _rolled(volumes: Tensor, steps: np.ndarray, where: Tensor) -> Tensor:
         ]
     )
     return torch.where(where[:, :, None, None, None], moved, volumes)
-
-
-def _spacing(spacing: Sequence[float]) -> Triple:
-    if len(spacing) != 3 or min(spacing) <= 0:
-        raise SettingsError("spacing must be three lengths in mm above 0", found=spacing)
-    return float(spacing[0]), float(spacing[1]), float(spacing[2])
-
-
-def _most(longest: float, spacing: Triple) -> IntTriple:
-    """Return the longest shift in voxels along each axis."""
-    d, h, w = (int(longest / size + 1e-6) for size in spacing)
-    if max(d, h, w) < 1:
-        raise SettingsError(
-            "longest must reach one voxel",
-            found=f"{longest} mm with spacing {spacing}",
-            remedy="raise longest, or prepare at a finer spacing",
-        )
-    return d, h, w
 
 
 def _check(

@@ -148,10 +148,14 @@ def test_folds_can_come_from_splits_of_runs(manifest: Path, tmp_path: Path) -> N
             }
         )
     )
-    settings = load(NnunetExport, splits=[str(split)])
+    fold = tmp_path / "fold.json"
+    parts = {"pool": [], "train": ["a1", "a2", "c1"], "validation": [], "test": ["b1", "d1"]}
+    fold.write_text(json.dumps(parts))
+    settings = load(NnunetExport, splits=[str(split), str(fold)])
     path = export_nnunet(manifest, tmp_path / "Dataset003_X", settings).path
     assert json.loads((path / "splits_final.json").read_text()) == [
-        {"train": ["b1", "c1"], "val": ["a1", "a2"]}
+        {"train": ["b1", "c1"], "val": ["a1", "a2"]},
+        {"train": ["a1", "a2", "c1"], "val": ["b1"]},
     ]
 
 

@@ -14,6 +14,7 @@ from hilum.core.settings import validate
 from hilum.datasets.io.nifti import write_volume
 from hilum.datasets.prepare.run import PrepareSettings, prepare
 from hilum.datasets.preview_store import PreviewSettings, preview_store
+from hilum.finetune.settings import FinetuneSettings
 
 SIDES: IntTriple = (24, 26, 28)
 
@@ -49,7 +50,7 @@ def test_a_sheet_has_a_row_per_sample_and_marks_nodes(store: Path, tmp_path: Pat
     two = sheet(store, tmp_path / "2.png", samples=2)
     assert four.shape[0] > 1.7 * two.shape[0]
     orange = (four == (255, 176, 0)).all(-1)
-    assert orange.any(), "half of the patches lie on a node"
+    assert orange.any(), "two in three patches lie on a node"
 
 
 def test_the_same_settings_draw_the_same_sheet(store: Path, tmp_path: Path) -> None:
@@ -62,6 +63,16 @@ def test_the_same_settings_draw_the_same_sheet(store: Path, tmp_path: Path) -> N
 def test_a_cohort_without_labels_can_be_looked_at(store: Path, tmp_path: Path) -> None:
     picture = sheet(store, tmp_path / "ct.png", modalities=("ct",), foreground=0.0)
     assert not (picture == (255, 176, 0)).all(-1).all()
+
+
+def test_names_and_defaults_are_those_of_fine_tuning() -> None:
+    theirs = FinetuneSettings.model_fields
+    for name in ("patch", "foreground", "seed", "modalities", "augmentation"):
+        one, other = (
+            f.get_default(call_default_factory=True)
+            for f in (PreviewSettings.model_fields[name], theirs[name])
+        )
+        assert one == other, name
 
 
 def test_bad_input_is_one_clear_error(store: Path, tmp_path: Path) -> None:

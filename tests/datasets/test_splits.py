@@ -158,7 +158,11 @@ def test_a_patient_on_both_sides_is_leakage(store: CaseStore, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "bad", [{"labels": -1}, {"validation": -1}, {"test": "some"}, {"lables": 3}]
+    "bad",
+    [
+        *({"labels": -1}, {"validation": -1}, {"test": "some"}, {"lables": 3}),
+        *({"test": number} for number in (-0.2, 5, float("nan"))),
+    ],
 )
 def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(SettingsError):

@@ -29,6 +29,8 @@ def notes(store: CaseStore, see: tuple[str, ...] = BOTH, **changes: Any) -> list
     ("changes", "told"),
     [
         ({"transfer": {"parts": "encoder"}}, "transfer.parts does nothing: there is no init_from"),
+        ({"transfer": {"classes": {"node": "lesion"}}}, "transfer.classes does nothing: there is"),
+        ({"transfer": {"classes": {"node": "lesion"}}, "pseudo": {"keep": "old"}}, ""),
         ({"transfer": {"rate": 0.2}}, ""),
         ({"transfer": {"rank": 4}}, "transfer.rank does nothing: transfer.method is full, not"),
         ({"init_from": "e", "transfer": {"method": "adapters", "rank": 4}}, ""),

@@ -26,6 +26,7 @@ from hilum.datasets.store.case_store import (
 )
 from hilum.datasets.store.foreground import nodes_of
 from hilum.pretrain.probe import VoxelProbe, probe_cases
+from hilum.pretrain.ready import unused_in
 from hilum.pretrain.run import pretrain
 from hilum.pretrain.settings import PretrainSettings, ProbeSettings
 
@@ -132,6 +133,20 @@ def test_a_study_of_few_labels_probes_with_these_only(labelled: CaseStore) -> No
     one = validate(SplitSettings, {"labels": 1})
     with pytest.raises(DataError, match="two labelled patients with nodes"):
         probe_cases(labelled, one, ("ct", "pet"), validate(ProbeSettings, {}), 0)
+
+
+@pytest.mark.parametrize(("every", "labels"), [(0, None), (0, 2), (1, 2)])
+def test_patients_of_split_validation_are_said_to_matter_only_where_they_do(
+    labelled: CaseStore, every: int, labels: int | None
+) -> None:
+    probe, reads = validate(ProbeSettings, {"every": every}), set()
+    for validation in (0, 1):
+        split = validate(SplitSettings, {"labels": labels, "validation": validation})
+        found = probe_cases(labelled, split, ("ct", "pet"), probe, 0)
+        reads.add(found if every else None)
+    settings = settings_of(labelled, every).model_copy(update={"split": split})
+    said = [idle for idle in unused_in(settings) if "split.validation" in str(idle)]
+    assert bool(said) == (len(reads) == 1)
 
 
 def settings_of(store: CaseStore, every: int) -> PretrainSettings:

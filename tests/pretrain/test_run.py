@@ -27,6 +27,9 @@ from hilum.pretrain.ready import make_task
 from hilum.pretrain.run import pretrain
 from hilum.pretrain.settings import PretrainSettings
 
+SHIFTED = {"source": "augmentation", "longest": 3, "block": 4}
+BOTH = {"misalignment": SHIFTED, "masked_autoencoder": {"block": 4}}
+
 
 def settings_of(case_store: CaseStore, **changes: Any) -> PretrainSettings:
     trainer = {"steps": 4, "batch_size": 2, "precision": "32", "validate_every": 2}
@@ -223,6 +226,12 @@ def test_a_store_that_changed_is_refused(
         ({"task": {"name": "masked_autoencoder", "ratio": 1}}, SettingsError, "mask ratio"),
         ({"task": {"name": "masked_autoencoder", "ratio": 0}}, SettingsError, "mask ratio"),
         ({"task": {"name": "masked_autoencoder", "block": 32}}, SettingsError, "two blocks"),
+        ({"task": {"name": "misalignment", **SHIFTED}}, SettingsError, "rotation.p above 0"),
+        (
+            {"task": {"name": "joint", "tasks": BOTH}},
+            SettingsError,
+            "rotation",
+        ),
         ({"task": {"name": "simclr"}, "trainer": {"batch_size": 1}}, SettingsError, "at least 2"),
         ({"task": {"name": "voco"}}, SettingsError, "."),
         ({"task": {"name": "masked_autoencodre"}}, SettingsError, "did you mean"),

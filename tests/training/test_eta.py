@@ -58,8 +58,12 @@ def test_a_validation_is_counted_only_where_one_is_to_come() -> None:
     estimate.step(1.0)
     assert estimate.after(3) == 7
     estimate.validation(5.0)
-    assert estimate.after(4) == 6 + 5  # at step 8
-    assert estimate.after(8) == 2
+    assert estimate.after(4) == 6 + 2 * 5  # at steps 8 and 10
+    assert estimate.after(8) == 2 + 5  # the last step is validated whatever its number
+    even = RemainingTime(8, validate_every=4)
+    even.step(1.0)
+    even.validation(5.0)
+    assert even.after(4) == 4 + 5
 
 
 def test_memory_is_bounded_and_the_newest_steps_count() -> None:

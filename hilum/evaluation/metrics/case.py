@@ -32,7 +32,7 @@ def case_metrics(
     short_axes_mm: Sequence[float] | None = None,
     nodes: tuple[Instances, Instances] | None = None,
 ) -> dict[str, float]:
-    """Return the metrics of `metrics_table.METRICS` for one case, and the sums that pooling needs.
+    """Return the metrics of `metrics.table.METRICS` for one case, and the sums that pooling needs.
 
     Voxels that are unknown in the reference (255) count in neither mask.
 

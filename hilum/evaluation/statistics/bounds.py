@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ..metrics.table import is_metric, metric_of
+from ..metrics.table import METRICS, is_nsd
 
+SIGNED = ("_error", "_error_ml")
 UNITS = ("_mm", "_ml")
 
 
@@ -15,7 +16,7 @@ def bounds(metric: str) -> tuple[float, float]:
     Fractions, such as Dice, lie in 0 to 1; distances, volumes and counts have no upper end, and
     signed errors no end at all. A metric that is not hilum's may have any value.
     """
-    if not is_metric(metric) or metric_of(metric).better == "neither":
+    if metric.endswith(SIGNED) or not (metric in METRICS.ours or is_nsd(metric)):
         return -math.inf, math.inf
     if metric.endswith(UNITS) or metric == "false_positives":
         return 0.0, math.inf

@@ -33,13 +33,13 @@ class BaselineSettings(Settings):
     limit: float | Literal["auto"] = Field(
         "auto",
         description="SUV above which a voxel is foreground; auto: that of the highest Dice on the "
-        "labelled patients of the run, together with min_volume_ml",
+        "training and validation patients, together with min_volume_ml if that is auto, too",
     )
     relative: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="share of the SUVmax of a component above the limit that its voxels must "
+        description="fraction of the SUVmax of a component above the limit that its voxels must "
         "reach, such as 0.41; 0: none",
     )
     min_volume_ml: float | Literal["auto"] = Field(

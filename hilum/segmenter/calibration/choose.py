@@ -43,7 +43,8 @@ class ChoiceSettings(Settings):
         True, description="whether to choose the operating point; otherwise argmax"
     )
     volumes_ml: tuple[float, ...] = Field(
-        (0.0, 0.1, 0.2, 0.35, 0.5, 1.0), description="minimum component volumes to try, ml"
+        (0.0, 0.1, 0.2, 0.35, 0.5, 1.0),
+        description="minimum component volumes to try in addition to 0, ml",
     )
     suv_floors: tuple[float, ...] = Field(
         (),
@@ -56,7 +57,8 @@ class ChoiceSettings(Settings):
         4.0,
         ge=0,
         description="patients that the default is worth: with n that choose, the logit of a "
-        "threshold and of the temperature and the minimum volume go n / (n + this) of the way",
+        "threshold, the logarithm of the temperature and the minimum volume go n / (n + this) of "
+        "the way",
     )
 
     @field_validator("volumes_ml")

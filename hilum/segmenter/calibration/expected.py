@@ -46,7 +46,7 @@ class ExpectedSettings(Settings):
         None, gt=0, description="mean volume of all nodes of a patient, ml; empty: not used"
     )
     at_most: int | None = Field(
-        None, ge=1, description="most nodes of a patient, the largest; empty: all"
+        None, ge=1, description="most nodes of each class in a case, the largest; empty: all"
     )
     suv_max: float | None = Field(
         None,

@@ -20,7 +20,10 @@ class InferenceSettings(Settings):
     """How a whole case is predicted window by window."""
 
     overlap: float = Field(
-        0.5, ge=0, lt=1, description="overlap of neighbouring windows, fraction of the window"
+        0.5,
+        ge=0,
+        lt=1,
+        description="minimum overlap of neighbouring windows, fraction of the window",
     )
     window: IntTriple | None = Field(
         None, description="sides of a window in voxels; empty: the patch"

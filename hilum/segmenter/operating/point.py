@@ -31,7 +31,7 @@ class OperatingPoint(Settings):
         (),
         description="probability above which a voxel is of each class but the background, 0 to 1; "
         "of several classes the one that exceeds its own by the largest factor wins; empty: the "
-        "most probable class",
+        "most probable class, or 0.5 for each region",
     )
     temperature: float = Field(
         1.0, gt=0, description="temperature of the probabilities; above 1: less sure"

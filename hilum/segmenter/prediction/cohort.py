@@ -75,7 +75,7 @@ def predict(
         segmenter: Segmenter folder, several or a folder of them (the mean of their probabilities
             counts), or a segmenter or ensemble in memory.
         inputs: Manifest, case folder, folder of cases, DICOM, or file of each modality; see
-            `prediction_inputs.find_cases`.
+            `prediction.inputs.find_cases`.
         out: Where to write.
         modalities: Use only these; the mask still lies on the grid of the case's reference.
         inference: Window, overlap and mirror images; the segmenter's own if not given.

@@ -34,7 +34,7 @@ ANY_NETWORK = ("seed", "split", "conditions", "evaluate_test", "pictures")
 """Settings of a fine-tuning cell that its network does not depend on."""
 PATIENTS = (
     *("store", "weights", "split", "conditions"),
-    *("init_from", "modalities", "pseudo", "transfer"),
+    *("init_from", "modalities", "pseudo", "transfer", "teacher", "synthetic", "operating_point"),
 )
 """Those that decide who takes part, and who must not."""
 

@@ -95,7 +95,7 @@ def lines(found: Estimate, budget: float | None) -> list[str]:
         return [text]
     over = found.hours - budget
     compared = f"{duration(over * 3600)} more than" if over > 0 else "within"
-    return [text, f"budget: {compared} the {budget:g} h that the study may take"]
+    return [text, f"budget: what is left is {compared} the {budget:g} h of the study"]
 
 
 def calibrate(

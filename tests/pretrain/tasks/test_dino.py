@@ -82,6 +82,8 @@ def test_wrong_parameters_are_named(made: Any) -> None:
         make(made, teacher_temperature=0.2)
     with pytest.raises(SettingsError, match="local within 0 and 1"):
         make(made, local=0.0)
+    with pytest.raises(SettingsError, match="warmup must be a fraction"):
+        make(made, warmup=1.5)
     task = make(made, local=0.1)
     with pytest.raises(SettingsError, match="more than one voxel of the coarsest map"):
         task.check_patch((4, 4, 4))

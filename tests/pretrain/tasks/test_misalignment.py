@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch.testing import assert_close
 
 from hilum.core.errors import SettingsError
 from hilum.core.seeds import torch_generator
+from hilum.core.settings import validate
+from hilum.datasets.augmentation.settings import AugmentationSettings
 from hilum.encoders.resenc import ResencEncoder
 from hilum.pretrain.base import PretextBatch
 from hilum.pretrain.parts.shift_head import ShiftHead
@@ -149,6 +152,38 @@ def test_samples_that_augmentation_moved_are_known_only_to_their_own_source() ->
     assert given.known[:, 1].tolist() == [True, False, True, False]
     assert not given.voxels.any()
     assert given.mm[0, 1].tolist() == [-1.0, 2.0, -3.0]
+
+
+STILL: dict[str, Any] = {
+    "rotation": {"p": 0},
+    "scale": {"p": 0},
+    "mirror": (0, 0, 0),
+    "misalign_turn": 0,
+    "misalign": {"pet": 10.0},
+    "misalign_p": 0.5,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({}, ""),
+        ({"rotation": {"p": 0.1}}, "rotation.p above 0"),
+        ({"scale": {"p": 0.1}}, "scale.p above 0"),
+        ({"mirror": (0, 0, 0.5)}, "mirror above 0"),
+        ({"misalign_turn": 2}, "misalign_turn above 0"),
+        ({"misalign_p": 0}, "misalign_p 0"),
+        ({"misalign": {"mr_t1": 10.0}}, "shifts a modality"),
+    ],
+)
+def test_shifts_of_augmentation_must_stay_as_they_were_drawn(
+    change: dict[str, Any], word: str
+) -> None:
+    given = validate(AugmentationSettings, STILL | change)
+    make().check_augmentation(given)
+    task = make(source="augmentation")
+    with pytest.raises(SettingsError, match=word) if word else nullcontext():
+        task.check_augmentation(given)
 
 
 @pytest.mark.parametrize("have", [[[True, False], [True, False]], [[False, True]]])

@@ -103,7 +103,7 @@ def test_time_and_disk_come_from_like_cells_then_from_the_stage(file: Path, tmp_
     assert found.bytes == 20_000_000
     assert estimate.lines(found, 1) == [
         "left: about 3 min of one worker (finetune 3 min) and 20 MB, from 4 cells that are done",
-        "budget: within the 1 h that the study may take",
+        "budget: what is left is within the 1 h of the study",
     ]
     assert estimate.lines(found, 0.01)[1].startswith("budget: 2 min more than the 0.01 h")
     entries = ledger.read(cells)
