@@ -77,12 +77,12 @@ def average(
         _check_shapes(weights[0], other, paths[0], path)
     chosen = list(range(len(paths)))
     if method == "greedy" and score is not None:
-        chosen = _greedy(config, weights, score)
+        # As the mean will predict: a point that was chosen for one of them is not its own.
+        chosen = _greedy(config.model_copy(update={"operating_point": ARGMAX}), weights, score)
     names = [str(paths[index]) for index in chosen]
     noted = config.extra | {"average": {"method": method, "of": names}}
     noted.pop("validation_dice", None)
     seen = together(*(read_seen(paths[index]) for index in chosen))
-    # The mean is another network: a point that was chosen for one of them is not its own.
     tests = [tested_by(paths[index]) for index in chosen]
     tested = together(*(one for one in tests if one is not None))
     changes = {"extra": noted, "seen": seen, "tested": tested, "operating_point": ARGMAX}

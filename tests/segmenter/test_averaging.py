@@ -15,6 +15,7 @@ from hilum.core.weights import read_weights
 from hilum.datasets.store.case_store import CaseStore
 from hilum.segmenter.averaging import average, dice_on, mean_of
 from hilum.segmenter.config import SegmenterConfig, read_segmenter_config
+from hilum.segmenter.operating.point import OperatingPoint
 from hilum.segmenter.segmenter import Segmenter
 
 from ..weights_files import put_weights
@@ -71,6 +72,24 @@ def test_greedy_keeps_a_member_only_if_the_score_does_not_fall(
     assert len(asked) == 3 + 2
     expected = mean_of([weights[1], near])
     assert all(torch.allclose(v, expected[n]) for n, v in read_weights(out).items())
+
+
+def test_members_are_scored_as_their_mean_will_predict(config: Make, tmp_path: Path) -> None:
+    """Not at the point that was chosen for the first of them."""
+    point = OperatingPoint(thresholds=(0.9,), min_volume_ml=1.0)
+    for seed in range(2):
+        torch.manual_seed(seed)
+        Segmenter(config(operating_point=point)).save(tmp_path / f"run_{seed}")
+    points = []
+
+    def score(segmenter: Segmenter) -> float:
+        points.append(segmenter.config.operating_point)
+        return 0.5
+
+    runs = [tmp_path / "run_0", tmp_path / "run_1"]
+    out = average(runs, tmp_path / "mean", method="greedy", score=score)
+    assert points == [read_segmenter_config(out).operating_point] * 3
+    assert points[0] != point
 
 
 def test_integers_are_not_averaged() -> None:
