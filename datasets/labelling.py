@@ -24,7 +24,7 @@ def read_choice(file: str | Path) -> list[str]:
             "the choice must be CSV with a column patient",
             file=path,
             found=error if isinstance(error, OSError) else "none",
-            remedy="write it with `hilum annotate plan STORE --out labelling.csv`",
+            remedy="write it with `hilum annotate plan STORE --labels N --out labelling.csv`",
         ) from None
     names = [name for name in names if name]
     if not names:
@@ -32,7 +32,7 @@ def read_choice(file: str | Path) -> list[str]:
             "the choice must name a patient",
             file=path,
             found="none",
-            remedy="plan again: `hilum annotate plan STORE --out labelling.csv`",
+            remedy="plan again: `hilum annotate plan STORE --labels N --out labelling.csv`",
         )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

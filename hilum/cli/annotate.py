@@ -31,9 +31,9 @@ def annotate_plan(
     ] = None,
     segmenter: Annotated[
         Path | None,
-        typer.Option(help="Segmenter that estimates uncertainty and labelling time."),
+        typer.Option(help="Segmenter that estimates uncertainty, nodes and slices to label."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The new file.")] = Path("labelling.csv"),
+    out: Annotated[Path, typer.Option(help="The new file (CSV).")] = Path("labelling.csv"),
     config: Config = None,
 ) -> None:
     """Choose whom to label next; a fine-tuning uses the file by split.choose=labelling.csv."""

@@ -237,7 +237,7 @@ def list_(
 
 @app.command("settings")
 def settings_(
-    command: Annotated[str, typer.Argument(help="As in prepare, import-pattern or finetune.")],
+    command: Annotated[str, typer.Argument(help="As in prepare, import-pattern or annotate-plan.")],
     methods: MethodNames = None,
     schema: Annotated[bool, typer.Option("--schema", help="JSON schema for editors.")] = False,
 ) -> None:
@@ -252,7 +252,7 @@ def settings_(
 @clean_stop
 def inspect(
     path: Annotated[
-        Path, typer.Argument(help="A folder that hilum wrote, or weights of any tool.")
+        Path, typer.Argument(help="Case store, run, folder of weights, or weights of any tool.")
     ],
 ) -> None:
     """Show what a folder or a weights file contains: source, network, coverage."""

@@ -14,7 +14,10 @@ from .options import Config, KeyValues, Stores, read_stores
 @clean_stop
 def calibrate(
     segmenter: Annotated[
-        Path, typer.Argument(help="Segmenter folder, run folder, or folder of folds.")
+        Path,
+        typer.Argument(
+            help="Segmenter folder, run folder, or folder of folds; the point is written there."
+        ),
     ],
     store: Stores,
     out: Annotated[Path, typer.Option(help="Folder for the table and the page.")],

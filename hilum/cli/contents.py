@@ -48,12 +48,12 @@ def describe(folder: Path) -> list[str]:
         if (folder / file).exists():
             return list(describer(folder))
     raise UserError(
-        "the folder must be a case store, a run, an encoder or a segmenter",
+        "the folder must be a case store, a run, an encoder, a network or a segmenter",
         file=folder,
         found=", ".join(sorted(p.name for p in folder.iterdir())[:4])
         if folder.is_dir()
         else "none",
-        remedy="give a folder that hilum wrote",
+        remedy="give what `hilum prepare`, `pretrain`, `finetune` or `import-weights` wrote",
     )
 
 

@@ -19,6 +19,18 @@ PACKAGES = (
     "numpy",
     "wandb",
 )
+OPTIONAL = {
+    "pydicom": "dicom",
+    "SimpleITK": "dicom",
+    "highdicom": "dicom",
+    "rt-utils": "dicom",
+    "slicerio": "annotate",
+    "pynrrd": "annotate",
+    "onnxruntime": "export",
+    "numba": "fast",
+    "blosc2": "blosc2",
+}
+"""Packages that single commands need, and the extra that brings them."""
 MALICIOUS = {"pytorch-lightning": {"2.6.2", "2.6.3"}}
 
 
@@ -29,6 +41,8 @@ def examine() -> tuple[list[str], bool]:
         f"python       {platform.python_version()} on {platform.system()} {platform.machine()}"
     ]
     lines += [f"{name:<18} {_version(name, problems)}" for name in PACKAGES]
+    lines += [f"{name:<18} {_optional(name, extra)}" for name, extra in OPTIONAL.items()]
+    lines += [f"memory       {total / 2**30:.0f} GiB"] if (total := _memory()) else []
     lines += _hardware()
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     lines.append(f"disk         {free:.0f} GB free here")
@@ -53,16 +67,33 @@ def _version(name: str, problems: list[str]) -> str:
     return version
 
 
+def _optional(name: str, extra: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return f"not installed: pip install 'hilum[{extra}]'"
+
+
+def _memory() -> int:
+    """Return the bytes of this machine's memory; 0 where the system has no such answer."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 0
+
+
 def _hardware() -> list[str]:
     try:
         import torch
 
-        from hilum.core.gpu import gpu_notes
+        from hilum.core.gpu import gpu_notes, smallest_gpu
         from hilum.core.precision import autocast_dtype
     except ImportError as error:
         return [f"torch        does not import: {error}"]
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    gpu = torch.cuda.get_device_name() if device == "cuda" else "none"
+    gpu = "none"
+    if device == "cuda":
+        gpu = f"{torch.cuda.get_device_name()}, {smallest_gpu() / 2**30:.0f} GiB"
     dtype = autocast_dtype(device)
     precision = "float32" if dtype is None else str(dtype).removeprefix("torch.")
     return [
@@ -77,4 +108,5 @@ def _wandb() -> str:
     if os.environ.get("WANDB_MODE"):
         return f"WANDB_MODE={os.environ['WANDB_MODE']}"
     keyed = bool(os.environ.get("WANDB_API_KEY")) or (Path.home() / ".netrc").exists()
-    return "a key is set; offline unless tracking.mode=online" if keyed else "no key; offline"
+    online = "offline unless trainer.tracking.mode=online"
+    return f"a key is set; {online}" if keyed else "no key; offline"

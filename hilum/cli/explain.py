@@ -17,7 +17,10 @@ def explain(
     store: Stores,
     out: Annotated[Path, typer.Option(help="Folder for maps, pictures and the table of nodes.")],
     case: Annotated[
-        list[str] | None, typer.Option(help="Cases; may repeat. The run's test cases without it.")
+        list[str] | None,
+        typer.Option(
+            help="Cases; may repeat. The run's test cases without it, or all if there are none."
+        ),
     ] = None,
 ) -> None:
     """Attribute each prediction to CT, PET or both, per voxel and per node."""

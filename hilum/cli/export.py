@@ -13,6 +13,8 @@ from .console import clean_stop, say
 from .dicom import Form, FormOption, Names, Parts, PartsOption, SeriesUid, export_dicom
 
 TOLERANCE = 1e-3
+COPIES = ("huggingface", "state_dict")
+"""Targets that hold the weights as they are: no output is compared."""
 
 
 @clean_stop
@@ -39,7 +41,9 @@ def export(
     name: Names = None,
     series: SeriesUid = None,
 ) -> None:
-    """Write an encoder or a segmenter in the format of another tool, and compare the outputs.
+    """Write an encoder, a segmenter or a mask in the format of another tool.
+
+    Networks are compared with hilum's on the same inputs first.
 
     `hilum export dicom MASK.nii.gz SERIES_DIR --out DIR --as seg` writes a mask as DICOM SEG or
     RTSTRUCT on the slices of its CT, read again and compared.
@@ -51,7 +55,9 @@ def export(
         "--series": series is not None,
     }
     others = {"--tolerance": tolerance != TOLERANCE}
-    for option, asked in (others if target == "dicom" else options).items():
+    if target != "dicom":
+        others = {**options, **(others if target in COPIES else {})}
+    for option, asked in others.items():
         if asked:
             raise UserError(
                 f"{option} says nothing to {target}",

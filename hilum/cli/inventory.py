@@ -48,6 +48,9 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "study": ("hilum.study.settings", "StudySettings"),
 }
 
+SAME = {"compare": "evaluate", "bench": "finetune"}
+"""Commands that have the settings of another; `bench --pretrain` has those of `pretrain`."""
+
 
 def tables(
     what: str | None = None, cost: bool = False, patches: Sequence[int] = ()
@@ -157,7 +160,7 @@ def setting_rows(command: str) -> list[tuple[str, str, str]]:
 
 
 def _model(command: str) -> Any:
-    module, attribute = SETTINGS[_known(command, SETTINGS)]
+    module, attribute = SETTINGS[_known(SAME.get(command, command), SETTINGS)]
     return getattr(importlib.import_module(module), attribute)
 
 

@@ -149,7 +149,7 @@ def predict(
     }
     work = partial(
         run,
-        modalities=tuple(modalities.split(",")) if modalities else None,
+        modalities=tuple(m.strip() for m in modalities.split(",")) if modalities else None,
         fast=fast,
         changes=changes,
         pictures=pictures,

@@ -34,7 +34,8 @@ def import_weights(
         str, typer.Option(help="One channel to several: repeat, first or per_modality.")
     ] = "repeat",
     rename: Annotated[
-        list[str] | None, typer.Option(help="PATTERN=REPLACEMENT of names; repeat for more.")
+        list[str] | None,
+        typer.Option(help="plain: PATTERN=REPLACEMENT of whole names; repeat for more."),
     ] = None,
     threshold: Annotated[
         float, typer.Option(help="Minimum fraction of the encoder to load.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_the_script_works_from_the_repository_root() -> None:
             2,
             "spacin: unknown setting, did you mean",
         ),
-        (["inspect", "."], 2, "the folder must be a case store, a run, an encoder or a segmenter"),
+        (["inspect", "."], 2, "the folder must be a case store, a run, an encoder, a network"),
         (["finetune", "--out", "x", "-c", "no.yaml"], 2, "no.yaml: no such settings file"),
         (
             ["finetune", "--out", "x", "--folds", "2", "--rounds", "1", "store=none"],
@@ -132,3 +133,12 @@ def test_the_doctor_names_versions_and_precision() -> None:
     assert ran.returncode == 0, ran.stdout
     assert "pytorch-lightning" in ran.stdout
     assert "precision" in ran.stdout
+    assert re.search(r"^memory +\d+ GiB$", ran.stdout, re.M)
+    assert re.search(r"^pydicom +[\dn]", ran.stdout, re.M)
+
+
+@pytest.mark.parametrize(("command", "same"), [("compare", "evaluate"), ("bench", "finetune")])
+def test_commands_with_the_settings_of_another_list_them(command: str, same: str) -> None:
+    from hilum.cli.inventory import settings_of
+
+    assert settings_of(command) == settings_of(same)

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from hilum.cli.app import app
 from hilum.core.checkpoints import EncoderConfig, save_encoder
-from hilum.core.errors import SettingsError
+from hilum.core.errors import CheckpointError, SettingsError, UserError
 from hilum.core.settings import validate
 from hilum.encoders.resenc import ResencEncoder
-from hilum.exchange.networks_out.exporting import TARGETS
+from hilum.exchange.networks_out.exporting import TARGETS, export
 
 
 def test_an_encoder_is_exported_from_the_command_line(tmp_path: Path) -> None:
@@ -33,6 +33,19 @@ def test_an_encoder_is_exported_from_the_command_line(tmp_path: Path) -> None:
     assert "largest difference from our output: 0" in done.output
     with pytest.raises(SettingsError, match="choose from huggingface"):
         run.invoke(app, ["export", "keras", str(folder), "--out", str(out)], catch_exceptions=False)
+
+
+def test_an_option_without_a_use_is_refused(tmp_path: Path) -> None:
+    words = ["export", "state_dict", str(tmp_path), "--out", str(tmp_path / "out")]
+    with pytest.raises(UserError, match="--tolerance says nothing to state_dict"):
+        CliRunner().invoke(app, [*words, "--tolerance", "1"], catch_exceptions=False)
+
+
+def test_a_network_folder_is_named_as_one(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"kind": "network"}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="found a network; give the encoder folder"):
+        export(tmp_path, "state_dict", tmp_path / "out")
 
 
 def test_the_help_names_every_target() -> None:

@@ -26,7 +26,7 @@ FOREIGN = {
 """Files that call another program, and which: their options are not ours."""
 
 
-FOREIGN_CALL = re.compile(r"huggingface-cli [^`]*|nnUNetv2_[^`\n]*")
+FOREIGN_CALL = re.compile(r"hf download [^`]*|nnUNetv2_[^`\n]*")
 """Calls of other programs, in messages of ours."""
 NAMED = re.compile(r"--(?:name|value|modality) (?:'[^']*'|\S+)|, got .*")
 """What these options take are words of the data, not settings; what came in is no advice."""

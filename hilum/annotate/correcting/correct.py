@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from threading import Lock
 from typing import Any
 
@@ -133,8 +134,8 @@ def correct(
             webbrowser.open(url)
         server.serve_forever()
     except KeyboardInterrupt:
-        say(f"corrections are in {place}; hilum annotate take {place} {manifest} "
-            f"--proposals {proposals} --rater {rater}")  # fmt: skip
+        a, b, c, d = map(quote, (str(place), str(manifest), str(proposals), rater))
+        say(f"corrections are in {a}; hilum annotate take {a} {b} --proposals {c} --rater {d}")
     finally:
         server.server_close()
 
@@ -293,7 +294,7 @@ def _place(value: Any, case: str) -> tuple[int, int, int]:
 
 
 def _out(proposals: str | Path, rater: str, out: str | Path | None) -> Path:
-    place = Path(proposals)
+    place = Path(proposals).resolve() if Path(proposals).name in ("", "..") else Path(proposals)
     if out is not None and Path(out).resolve() == place.resolve():
         raise SettingsError("corrections must lie beside the proposals, not among them", file=out)
     return place.with_name(f"{place.name}_{rater}") if out is None else Path(out)

@@ -9,13 +9,14 @@ import numpy as np
 from hilum.core.connected_components import components
 from hilum.core.errors import DataError
 from hilum.core.geometry import Grid, IntTriple
+from hilum.datasets.io.boxes import box_of
 
 STEP = 0.8
 """Factor on the threshold of a node when it grows; divided by it when it shrinks."""
 LEAST, MOST = 0.005, 0.99
 """Ends of the threshold."""
 REACH_MM = 60.0
-"""How far from its seed a node may reach."""
+"""How far from its seed a node may grow."""
 CLICK = 0.5
 """Share of the probability under a click from which on a voxel is of the node there."""
 
@@ -76,7 +77,7 @@ class Editor:
     def reject(self, number: int) -> None:
         """Take a node away."""
         piece = self._piece(number)
-        box = self._around(piece.seed)
+        box = self._all_of(number)
         self._keep(box)
         part = self.labels[box]
         part[part == number] = 0
@@ -139,7 +140,9 @@ class Editor:
         """
         if not self._before:
             raise DataError(
-                "there is nothing to undo", case=self.case, remedy="the case is as it was proposed"
+                "there is nothing to undo",
+                case=self.case,
+                remedy="steps of before the viewer was started stay",
             )
         box, labels, self.pieces, self.rejected = self._before.pop()
         self.labels[box] = labels
@@ -147,7 +150,7 @@ class Editor:
 
     def _redraw(self, number: int, threshold: float, what: str) -> None:
         piece = self._piece(number)
-        box = self._around(piece.seed)
+        box = self._all_of(number)
         own = self._component(piece.seed, threshold, number, box)
         self._keep(box)
         part = self.labels[box]
@@ -169,6 +172,17 @@ class Editor:
         reach = [int(np.ceil(REACH_MM / s)) for s in self.grid.spacing]
         sides = zip(seed, reach, self.labels.shape, strict=True)
         d, h, w = (slice(max(p - r, 0), min(p + r + 1, n)) for p, r, n in sides)
+        return d, h, w
+
+    def _all_of(self, number: int) -> Place:
+        """Return the box that holds a node, however far it reaches, and what is near its seed."""
+        near = self._around(self._piece(number).seed)
+        own = self.labels == number
+        if not own.any():
+            return near
+        start, stop = box_of(own)
+        sides = zip(near, start, stop, strict=True)
+        d, h, w = (slice(min(s.start, a), max(s.stop, b)) for s, a, b in sides)
         return d, h, w
 
     def _piece(self, number: int) -> Piece:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hilum.core.errors import DataError, SettingsError
-from hilum.core.files import hash_of_file
+from hilum.core.files import hash_of_file, write_json
 from hilum.core.geometry import IntTriple
 from hilum.core.outputs import check_output, mark
 from hilum.core.precision import autocast_dtype
@@ -29,6 +29,7 @@ from .settings import EmbedSettings
 from .table import Embeddings
 from .windows import CaseWindows, Window
 
+RANKING = "ranking.json"
 Progress = Callable[[int, int, str], None]
 """Called with how many cases are done, how many there are, and what was done last."""
 
@@ -63,8 +64,11 @@ def embed(
     Raises:
         CheckpointError: If a folder holds no network.
         DataError: If a case has no modality that the network knows.
+        SettingsError: If networks are to be ranked without nodes.
     """
     settings = settings or validate(EmbedSettings, {})
+    if against and not settings.nodes:
+        raise SettingsError("a ranking needs nodes", remedy="leave out nodes=false, or --against")
     check_output(out, "embed", earlier="embeddings.npy", inputs=[folder, *against])
     held = CaseStore(store)
     found = embeddings_of(folder, held, settings, say=say, progress=progress)
@@ -79,6 +83,10 @@ def embed(
             say(line)
     mark(out, "embed")
     found.save(out)
+    if ranks:
+        write_json(Path(out) / RANKING, [one.as_json() for one in ranks])
+    else:
+        (Path(out) / RANKING).unlink(missing_ok=True)
     write_page(Path(out), found, ranks, settings.neighbours)
     return found
 

@@ -27,5 +27,7 @@ class EmbedSettings(Settings):
     )
     batch_size: int = Field(2, ge=1, description="patches per forward pass")
     nodes: bool = Field(True, description="whether labelled nodes are embedded, too")
-    neighbours: int = Field(3, ge=0, description="number of neighbours shown per case")
+    neighbours: int = Field(
+        3, ge=0, description="number of neighbours shown per case, on the page and by --near"
+    )
     seed: int = Field(0, ge=0, description="seed of the locations that nodes are compared with")

@@ -72,6 +72,6 @@ def usual_cost(store: CaseStore, cases: Sequence[str]) -> Cost:
         nodes[patient] = nodes.get(patient, 0) + len(store[name].nodes)
         slices[patient] = slices.get(patient, 0) + int(marked.sum())
     if not nodes:
-        return Cost(float("nan"), float("nan"), "not known: nobody has a label")
+        return Cost(float("nan"), float("nan"), "not known: there is no label to go by")
     source = f"mean of {len(nodes)} labelled patients"
     return Cost(float(np.mean(list(nodes.values()))), float(np.mean(list(slices.values()))), source)

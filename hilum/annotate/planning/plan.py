@@ -69,14 +69,21 @@ def plan(
 
     Raises:
         DataError: If there are not as many patients, or one has no embedding.
-        SettingsError: If the strategy needs a folder that is not given, or the file exists.
+        SettingsError: If the strategy needs a folder that is not given, or a file exists.
     """
     settings = settings or validate(LabellingSettings, {})
     path = Path(out)
-    if path.exists():
+    if path.suffix in (".json", ".html"):
+        raise SettingsError(
+            "the plan is CSV, and its record and page have its name with .json and .html",
+            file=path,
+            remedy=f"as in --out {path.with_suffix('.csv')}",
+        )
+    three = (path, path.with_suffix(".json"), path.with_suffix(".html"))
+    if there := [file for file in three if file.exists()]:
         raise SettingsError(
             "the plan must be a new file",
-            file=path,
+            file=there[0],
             remedy="choose another --out: labellers may work by the one that is there",
         )
     if strategy not in STRATEGIES:

@@ -35,7 +35,7 @@ from ..formats.itksnap import write_workspace
 from ..formats.slicer import write_segmentation
 from .numbering import by_doubt, numbered, segments_of
 from .record import NAME, PROPOSED, Proposal, read_proposal
-from .series import Origin, origin_of, say_without
+from .series import Origin, named_series, origin_of, say_without
 from .settings import ProposalSettings
 
 Progress = Callable[[int, int, str], None]
@@ -81,17 +81,17 @@ def propose(
     check_output(out, "annotate propose", earlier=_has_proposals)
     model, identity = load(segmenter)
     point = sensitive(model, settings)
-    named = "in memory" if isinstance(segmenter, Predictor) else str(segmenter)
-    by = {"segmenter": named, "identity": identity}
+    place = "in memory" if isinstance(segmenter, Predictor) else str(segmenter)
+    by = {"segmenter": place, "identity": identity}
     cases = _cases(Path(manifest), plan, say)
+    named = named_series(dicom or {}, settings.formats, cases)
     mark(out, "annotate propose")
     found: list[Proposal] = []
     bad: dict[str, str] = {}
     with operating_at(model, point):
         for number, case in enumerate(cases, 1):
             try:
-                series = (dicom or {}).get(case.id)
-                origin = None if series is None else Origin(series)
+                origin = named.get(case.id)
                 found.append(_one(model, by, case, Path(out), point, settings, origin))
             except UserError as error:
                 bad[case.id] = str(error)

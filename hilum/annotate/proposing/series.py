@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hilum.core.case import Case
+from hilum.core.errors import SettingsError, did_you_mean
 from hilum.core.files import read_json
 
 RECORD = "source.json"
@@ -38,6 +39,30 @@ def origin_of(case: Case, modality: str) -> Origin | None:
     if not found.get("series") or not folder.is_absolute() or not folder.is_dir():
         return None
     return Origin(folder, found["series"])
+
+
+def named_series(
+    dicom: Mapping[str, Path], formats: Sequence[str], cases: Sequence[Case]
+) -> dict[str, Origin]:
+    """Return the series that were named, by case.
+
+    Raises:
+        SettingsError: If no DICOM is to be written, or a name is no case's that gets proposals.
+    """
+    names = [case.id for case in cases]
+    if wrong := [name for name in dicom if name not in names]:
+        raise SettingsError(
+            f"--dicom must name a case that gets proposals{did_you_mean(wrong[0], names)}",
+            found=", ".join(wrong[:5]),
+            remedy="name it as the manifest does",
+        )
+    if dicom and "dicom" not in formats:
+        raise SettingsError(
+            "a DICOM series is for the format dicom",
+            found=f"formats {', '.join(formats)}",
+            remedy="add formats=[slicer,itksnap,dicom], or leave out --dicom",
+        )
+    return {case: Origin(folder) for case, folder in dicom.items()}
 
 
 def say_without(

@@ -18,7 +18,7 @@ class ProposalSettings(Settings):
         None,
         gt=0,
         lt=1,
-        description="probability from which on a voxel is proposed; empty: half of the lowest "
+        description="probability above which a voxel is proposed; empty: half of the lowest "
         "threshold of the segmenter's operating point, 0.25 for the most probable class",
     )
     min_volume_ml: float = Field(

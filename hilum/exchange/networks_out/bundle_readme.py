@@ -13,6 +13,8 @@ def readme(segmenter: Segmenter) -> str:
     point = segmenter.config.operating_point
     left = not_expressed(point)
     dropped = f" {left}" if left else ""
+    if segmenter.config.inference.flips != "none":
+        dropped += " Mirror images, which `hilum predict` averages here, are not predicted."
     return f"""# MONAI bundle of a segmenter for {" + ".join(segmenter.modalities)}
 
 ```

@@ -124,6 +124,13 @@ def kind_of(folder: Path) -> Kind:
         return "segmenter"
     if isinstance(values, dict) and "architecture" in values:
         return "encoder"
+    if isinstance(values, dict) and values.get("kind") == "network":
+        raise CheckpointError(
+            "the folder must hold an encoder or a segmenter",
+            file=folder,
+            found="a network",
+            remedy="give the encoder folder of the same run, or fine-tune the network first",
+        )
     raise CheckpointError(
         "config.json must describe an encoder or a segmenter",
         file=folder,

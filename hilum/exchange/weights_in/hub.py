@@ -97,7 +97,7 @@ def find_weights(path: str | Path, *, network: bool = False) -> Path:
             "the weights must be on this machine, as no network was asked for",
             file=path,
             found=f"no such path, and nothing by that name in {cache_folder()}",
-            remedy=f"put {what} into {by_hand}, or ask for the network (--network)",
+            remedy=f"put {what} into {by_hand}, or download them: import-weights --network",
         )
     wanted = [[name.file]] if name.file else [[WEIGHTS[0], "config.json"], [*WEIGHTS]]
     for files in wanted:

@@ -143,7 +143,8 @@ def fill(
         CheckpointError: If the file is of no known source, or not of the one that is named.
     """
     name, why = recognise(foreign, source)
-    recipe = SOURCES[name]().recipe(foreign, request)
+    (made := SOURCES[name]()).check(request, name)
+    recipe = made.recipe(foreign, request)
     recipe.architecture |= request.architecture
     encoder = _build(recipe.architecture, len(request.modalities), foreign)
     done = Imported(name, why, encoder, recipe, LoadReport())

@@ -27,6 +27,7 @@ class PlainSource(WeightSource):
     title = "any state dict"
     home = ""
     licence = ""
+    renames = True
     obtain = "torch.save(model.state_dict(), file), or safetensors"
 
     def recognise(self, foreign: ForeignFile) -> str:
@@ -58,7 +59,7 @@ def _beside(foreign: ForeignFile) -> dict[str, Any]:
             .architecture  # fmt: skip
     raise SettingsError(
         "plain needs the architecture of the encoder",
-        remedy="give its name and parameters, as in architecture name=resenc",
+        remedy="give its name and parameters after the file, as in name=resenc size=base",
     )
 
 
@@ -71,7 +72,7 @@ def _by_rules(
         raise CheckpointError(
             "rename must be regular expressions and replacements",
             found=error,
-            remedy="as in {'^model.': ''}",
+            remedy=r"as in --rename 'model\.(.*)=\1': a pattern is of the whole name",
         ) from None
 
 

@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from hilum.core.errors import SettingsError
 from hilum.core.registry import build
 from hilum.encoders import ENCODERS
 from hilum.encoders.networks import Output
@@ -111,12 +112,23 @@ class WeightSource(ABC):
         home: Where its weights are.
         licence: Of the published weights.
         obtain: How to get a file.
+        renames: Whether `Request.rename` is of use; it is refused otherwise.
     """
 
     title: str
     home: str
     licence: str
     obtain: str
+    renames: ClassVar[bool] = False
+
+    def check(self, request: Request, name: str) -> None:
+        """Raise a `SettingsError` if something is asked for that the source, `name`, leaves out."""
+        if request.rename and not self.renames:
+            raise SettingsError(
+                "--rename is for plain: other sources know the names of their files",
+                found=f"a file of {name}",
+                remedy="leave out --rename, or name the source plain and the architecture",
+            )
 
     @abstractmethod
     def recognise(self, foreign: ForeignFile) -> str:

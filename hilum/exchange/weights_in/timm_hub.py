@@ -59,7 +59,7 @@ class TimmHubSource(WeightSource):
             raise CheckpointError(
                 "the model's name must be known",
                 file=foreign.path,
-                remedy="give architecture name=timm_cnn model=resnet18, or the folder with "
+                remedy="give name=timm_cnn model=resnet18 after the file, or the folder with "
                 "config.json",
             )
         elif kind == "slices":

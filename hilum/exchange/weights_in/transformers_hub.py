@@ -38,7 +38,7 @@ class TransformersHubSource(WeightSource):
     title = "HuggingFace transformers (DINOv2/v3, ConvNeXt, Swin, Hiera, VideoMAE)"
     home = "https://huggingface.co/facebook/dinov2-small"
     licence = "of the model page (DINOv2: Apache-2.0; VideoMAE: CC-BY-NC-4.0)"
-    obtain = "the folder of `huggingface-cli download MODEL --local-dir DIR`"
+    obtain = "the folder of `hf download MODEL --local-dir DIR`"
 
     def recognise(self, foreign: ForeignFile) -> str:
         """Know `model_type` in config.json."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shlex
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +109,25 @@ def test_corrections_go_into_their_own_folder_only(loop: Loop, tmp_path: Path) -
 def test_corrections_never_lie_among_the_proposals(loop: Loop) -> None:
     with pytest.raises(UserError, match="beside the proposals"):
         correct(loop.proposals, loop.manifest, rater="ana", out=loop.proposals)
+
+
+def test_the_call_that_is_printed_can_be_pasted(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proposals are in the folder that we are in, and the name has a space."""
+    monkeypatch.chdir(loop.proposals)
+    monkeypatch.setattr("socketserver.BaseServer.serve_forever", _interrupt)
+    said: list[str] = []
+    correct(".", loop.manifest, rater="A. Example", browser=False, say=said.append)
+    words = shlex.split(said[-1].partition("; ")[2])
+    place = loop.proposals.with_name(f"{loop.proposals.name}_A. Example")
+    assert words[:3] == ["hilum", "annotate", "take"]
+    assert words[3:5] == [str(place), str(loop.manifest)]
+    assert words[5:] == ["--proposals", ".", "--rater", "A. Example"]
+
+
+def _interrupt(server: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture

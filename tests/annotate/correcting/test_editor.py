@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from hilum.annotate.correcting.editor import STEP, Editor, Piece
 from hilum.core.errors import DataError
@@ -59,6 +60,29 @@ def test_a_click_adds_the_component_there_at_half_its_probability() -> None:
     np.testing.assert_array_equal(one.labels == number, (one.probability >= here / 2) & far)
     assert one.pieces[number].seed == (6, 14, 18)
     assert one.pieces[number].added
+
+
+def reaching_far() -> Editor:
+    """Return an editor in which the node reaches further from its seed than a node may grow."""
+    one = editor()
+    one.grid = Grid.from_spacing(SHAPE, (30, 30, 30))
+    one.labels[:, :11, :12] = 1
+    return one
+
+
+def test_all_of_a_node_that_reaches_far_is_rejected_and_comes_back() -> None:
+    one, before = reaching_far(), reaching_far()
+    one.reject(1)
+    assert not one.labels.any()
+    one.undo()
+    np.testing.assert_array_equal(one.labels, before.labels)
+
+
+def test_a_node_that_reaches_far_shrinks_to_its_component() -> None:
+    one = reaching_far()
+    one.shrink(1)
+    parts, _ = label(one.probability >= 0.4 / STEP, np.ones((3, 3, 3)))
+    np.testing.assert_array_equal(one.labels == 1, parts == parts[5, 6, 6])
 
 
 STEPS: dict[str, Callable[[Editor], object]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,9 +180,17 @@ def test_the_command_writes_vectors_a_table_and_a_page_and_ranks(
     out = tmp_path / "out"
     words = ["embed", str(encoder_folder), str(store.path), "--out", str(out)]
     words += ["--near", "case_0", "--against", str(segmenter_folder), "window=[16, 24, 32]"]
+    words.append("neighbours=1")
+    wrong = CliRunner().invoke(app, [*words, "--near", "case_00"])
+    assert isinstance(wrong.exception, UserError)
+    assert not out.exists()
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
-    assert "case_0 is like" in done.output
+    like = re.findall(r"case_0 is like (.*)", done.output)
+    assert [one.count("case_") for one in like] == [1]
+    ranked = json.loads((out / "ranking.json").read_text())
+    assert {one["folder"] for one in ranked} == {str(encoder_folder), str(segmenter_folder)}
+    assert all(f"{one['linear']['value']:.3f}" in done.output for one in ranked)
     assert f"{segmenter_folder}: linear" in done.output
     vectors = np.load(out / "embeddings.npy")
     lines = (out / "embeddings.csv").read_text().splitlines()

@@ -105,6 +105,26 @@ def test_what_cannot_be_planned_is_said_and_nothing_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("there", "out", "message"),
+    [
+        ("plan.html", "plan.csv", "plan.html: the plan must be a new file"),
+        ("plan.json", "plan.csv", "plan.json: the plan must be a new file"),
+        ("other", "plan.json", "as in --out .*plan.csv"),
+    ],
+)
+def test_nothing_that_is_there_is_written_over(
+    there: str, out: str, message: str, store: CaseStore, tmp_path: Path
+) -> None:
+    (tmp_path / there).write_text("mine")
+    settings = validate(LabellingSettings, {"among": "labelled"})
+    with pytest.raises(UserError, match=message):
+        hilum.annotate.plan(
+            store.path, tmp_path / out, labels=1, strategy="random", settings=settings
+        )
+    assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [(there, "mine")]
+
+
 def test_with_all_labelled_nobody_is_left(store: CaseStore) -> None:
     with pytest.raises(UserError, match="4 labelled, 2 for testing"):
         candidates_of(store, validate(LabellingSettings, {}))

@@ -14,6 +14,8 @@ from hilum.annotate.proposing.series import Origin, origin_of
 from hilum.annotate.proposing.settings import ProposalSettings
 from hilum.annotate.taking.reviewed import read_reviewed
 from hilum.core.case import Case
+from hilum.core.errors import UserError
+from hilum.core.geometry import Grid
 from hilum.core.settings import validate
 from hilum.datasets.dicom.headers import crawl
 from hilum.datasets.dicom.volume import read_slices
@@ -85,3 +87,25 @@ def test_the_series_of_an_imported_case_is_found_by_itself(
     assert origin_of(case, "ct") is None
     propose(soft(threshold), manifest, tmp_path / "again", **words)
     assert any("no DICOM SEG for 1 cases" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("name", "formats", "words"),
+    [
+        ("a", ["slicer"], r"add formats=\[slicer,itksnap,dicom\]"),
+        ("case_12", ["dicom"], "must name a case that gets proposals.*did you mean 'case_1'"),
+    ],
+)
+def test_a_series_of_no_use_is_refused(
+    threshold: Segmenter, tmp_path: Path, name: str, formats: list[str], words: str
+) -> None:
+    grid = Grid.from_spacing((4, 4, 4), (3, 2, 2))
+    scan = write_volume(tmp_path / "ct.nii.gz", np.zeros((4, 4, 4), np.float32), grid)
+    cases = [Case(one, one, {"ct": scan}) for one in ("a", "case_1")]
+    manifest = write_manifest(tmp_path / "manifest.csv", cases)
+    settings = validate(ProposalSettings, {"formats": formats})
+    with pytest.raises(UserError, match=words):
+        propose(
+            soft(threshold), manifest, tmp_path / "o", dicom={name: tmp_path}, settings=settings
+        )
+    assert not (tmp_path / "o").exists()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,10 +21,13 @@ from hilum.exchange.networks_out.bundle_decision import (
     probabilities,
     tempering,
 )
+from hilum.exchange.networks_out.bundle_readme import readme
+from hilum.segmenter.inference.settings import InferenceSettings
 from hilum.segmenter.operating.apply import clean, decide, tempered
 from hilum.segmenter.operating.point import OperatingPoint
 from hilum.segmenter.operating.probability import probability_of
 from hilum.segmenter.operating.regions import Regions
+from hilum.segmenter.segmenter import Segmenter
 
 
 def run(steps: list[dict[str, Any]], pred: Any) -> Any:
@@ -120,3 +125,12 @@ def test_the_mask_is_that_of_the_point(values: dict[str, Any]) -> None:
     found = run([*tempering(point), decision(point)], probability)
     cooled = tempered(probability.numpy(), point.temperature)
     np.testing.assert_array_equal(np.asarray(found)[0], decide(cooled[1:], point, cooled[0]))
+
+
+@pytest.mark.parametrize("flips", ["none", "w"])
+def test_a_bundle_says_that_it_predicts_no_mirror_images(flips: str) -> None:
+    config = SimpleNamespace(
+        operating_point=OperatingPoint(), inference=validate(InferenceSettings, {"flips": flips})
+    )
+    text = readme(Mock(spec=Segmenter, modalities=("ct",), config=config))
+    assert ("Mirror images" in text) == (flips != "none")

@@ -15,6 +15,7 @@ from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.registry import build
 from hilum.encoders import ENCODERS
 from hilum.encoders.base import Encoder
+from hilum.exchange.weights_in import SOURCES
 from hilum.exchange.weights_in.importing import import_weights
 
 SPEC = {"name": "resenc", "features": [4, 8], "blocks": [1, 1]}
@@ -65,6 +66,14 @@ def test_half_the_keys_renamed_is_an_error_that_counts_them(tmp_path: Path) -> N
         import_weights("plain", tmp_path / "w.pt", tmp_path / "e", modalities=["ct"],
                        architecture=SPEC)  # fmt: skip
     assert error.value.remedy
+    assert not (tmp_path / "e").exists()
+
+
+def test_rules_for_a_source_that_knows_its_names_are_refused(tmp_path: Path) -> None:
+    file = SOURCES["ct_fm"]().example(tmp_path)
+    assert file is not None
+    with pytest.raises(SettingsError, match="--rename is for plain"):
+        import_weights("auto", file, tmp_path / "e", modalities=["ct"], rename={"a": "b"})
     assert not (tmp_path / "e").exists()
 
 
