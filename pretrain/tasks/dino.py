@@ -81,7 +81,11 @@ class Dino(PretextTask):
                 found=f"{local}, {local_views}, {prototypes}, {momentum}",
             )
         if not 0 <= warmup <= 1:
-            raise SettingsError("warmup must be a fraction of the steps", found=warmup)
+            raise SettingsError(
+                "warmup must be a fraction of the steps",
+                found=warmup,
+                remedy="0.1 is the usual one",
+            )
         self.modalities, self.local, self.local_views = tuple(modalities), local, local_views
         self.student_temperature, self.momentum = student_temperature, momentum
         self.sharpness, self.warmup = teacher_temperature, warmup

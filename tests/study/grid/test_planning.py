@@ -105,7 +105,9 @@ def test_time_and_disk_come_from_like_cells_then_from_the_stage(file: Path, tmp_
         "left: about 3 min of one worker (finetune 3 min) and 20 MB, from 4 cells that are done",
         "budget: what is left is within the 1 h of the study",
     ]
-    assert estimate.lines(found, 0.01)[1].startswith("budget: 2 min more than the 0.01 h")
+    assert estimate.lines(found, 0.01)[1].startswith(
+        "budget: what is left is 2 min more than the 0.01 h"
+    )
     entries = ledger.read(cells)
     lines = [*ledger.table(entries), *ledger.shared(entries)]
     assert "encoder     mae: 3 fine-tuning cells start from it" in lines
