@@ -48,6 +48,22 @@ def test_only_what_the_dead_left_is_discarded(tmp_path: Path) -> None:
     held.release()
 
 
+def test_a_lock_is_made_though_another_runner_discards_its_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def late(source: str, path: Path) -> None:
+        locks.discard([path], Watch())
+        link(source, path)
+
+    monkeypatch.setattr(os, "link", late)
+    lock = take(tmp_path / "lock", Watch())
+    assert lock.beat()
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("ahead", [-3000.0, 0.0, 3000.0])
 def test_silence_is_measured_by_the_watchers_clock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float

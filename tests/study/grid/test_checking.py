@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import hilum.finetune.ready as finetuning
 from hilum.core.errors import SettingsError, UserError
@@ -83,6 +84,35 @@ def test_a_distinct_network_is_built_once(
     assert len(made) == 2
 
 
+@pytest.mark.parametrize(
+    "also",
+    [
+        "teacher.weight: 1",
+        "synthetic: {replay: 0.5, recipe: {short_mm: [4, 8]}}",
+        "operating_point.by: expected",
+    ],
+)
+def test_whom_a_cell_learns_from_is_asked_for_each_who_and_how(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, also: str
+) -> None:
+    """Unlabelled patients who train or choose must not have tested what a run starts from."""
+    asked, real = [], finetuning.learned_from
+    monkeypatch.setattr(
+        finetuning, "learned_from", lambda *given: asked.append(given) or real(*given)
+    )
+    values = yaml.safe_load(file.read_text())
+    folds = {"split.test": "fold", "split.folds": 2}
+    values["factors"] = {
+        "fold": {str(fold): folds | {"split.fold": fold} for fold in range(2)},
+        "how": {"labelled": {}, "also": yaml.safe_load(f"{{{also}}}")},
+    }
+    values["reference"] = {"how": "labelled"}
+    values["finetune"]["split"] = {"labels": 1, "validation": 0}
+    file.write_text(yaml.safe_dump(values))
+    plan(file, tmp_path / "out")
+    assert len(asked) == 4
+
+
 def test_a_plan_without_what_is_wrong_has_all_cells(file: Path, tmp_path: Path) -> None:
     assert any("5 new" in line or "new" in line for line in plan(file, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
@@ -114,7 +144,6 @@ def _lines(values: dict[str, Any], stage: str) -> list[str]:
 def test_both_commands_say_what_would_run_and_write_nothing(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import yaml
     from typer.testing import CliRunner
 
     from hilum.cli.app import app
