@@ -201,7 +201,7 @@ def _fitted(
     whole = fits is not None and (
         settings.batch_size is None or fits[0] == whole_patch(found, steps)
     )
-    if asked is None and settings.patch != (fits or [None])[0] and not whole:
+    if asked is None and not whole and (fits is None or settings.patch is None):
         other, more = fit(True)
         if more is not None and (fits is None or prod(more[0]) > prod(fits[0])):
             why = "what is asked for" if fits is None else f"more than a patch of {fits[0]}"

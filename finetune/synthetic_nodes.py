@@ -34,6 +34,13 @@ class SyntheticSettings(Settings):
         description="fraction of each batch that are unlabelled patches with pasted nodes, up to "
         "0.5, rounded to one patch or more; they come on top of trainer.batch_size",
     )
+    unpasted: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="probability that all of a replayed patch that was not pasted counts as "
+        "background; else its uptake is unknown",
+    )
     label: int = Field(1, ge=1, description="class of pasted nodes")
     recipe: Recipe = Field(
         USUAL, description="what is pasted, as in the pretext task synthetic_nodes"
@@ -56,8 +63,9 @@ class NodePasting:
 
     A labelled patch keeps its label: pasted nodes are added to it, and a labelled node whose uptake
     a decoy erased becomes unknown. An unlabelled patch gets the label of the pretext task: its own
-    uptake is unknown, all else but the pasted nodes background. Every draw comes from the generator
-    on the device of the batch, and nothing is read on the host.
+    uptake is unknown, all else but the pasted nodes background; with the probability `unpasted` of
+    the settings the unknown is background, too, as most of it is organs. Every draw comes from the
+    generator on the device of the batch, and nothing is read on the host.
 
     Args:
         settings: What to paste.
@@ -113,7 +121,7 @@ class NodePasting:
             return batch
         few = cast(Batch, {key: _first(value, count) for key, value in unlabelled.items()})
         pasted = self._paste(few, generator)
-        few["image"], few["label"] = pasted.image, self._named(pasted.label)
+        few["image"], few["label"] = pasted.image, self._replayed(pasted.label, generator)
         return _joined(batch, few)
 
     def _labelled(self, batch: Batch, generator: torch.Generator) -> Batch:
@@ -126,8 +134,13 @@ class NodePasting:
         image = torch.where(chosen, pasted.image, batch["image"])
         return {**batch, "image": image, "label": torch.where(chosen, new, label)}
 
-    def _named(self, label: Tensor) -> Tensor:
-        """Return a label of the pretext task with the class of the run."""
+    def _replayed(self, label: Tensor, generator: torch.Generator) -> Tensor:
+        """Return a label of the pretext task with the class of the run, unknown as settings say."""
+        if self.settings.unpasted:
+            shape = (len(label), 1, 1, 1, 1)
+            drawn = torch.rand(shape, generator=generator, device=label.device)
+            hidden = (label == IGNORE) & (drawn < self.settings.unpasted)
+            label = torch.where(hidden, torch.zeros_like(label), label)
         return torch.where(label == 1, torch.full_like(label, self.settings.label), label)
 
     def _paste(self, batch: Batch, generator: torch.Generator) -> Pasted:

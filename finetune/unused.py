@@ -137,6 +137,7 @@ def _of_groups(settings: FinetuneSettings) -> list[Rule]:
             "there is no pseudo.segmenter and no pseudo.keep",
         ),
         (not settings.synthetic.on, ("synthetic",), "synthetic.p and synthetic.replay are 0"),
+        (not settings.synthetic.replay, ("synthetic.unpasted",), "synthetic.replay is 0"),
         (not settings.organs.numbers, ("organs",), "organs.numbers is empty"),
         (settings.validate_on == "patches", ("pictures",), "validate_on is patches"),
         (not point.choose, (*POINT, "operating_point.by"), "operating_point.choose is false"),

@@ -93,7 +93,7 @@ class PretrainSettings(PoolSettings):
         description="name and parameters of the encoder; `hilum list encoders`",
     )
     task: Annotated[dict[str, Any], Method("pretext")] = Field(
-        default_factory=lambda: {"name": "masked_autoencoder"},
+        default_factory=lambda: {"name": "synthetic_nodes"},
         description="name and parameters of the pretext task; `hilum list pretext`",
     )
     patch: IntTriple = Field((64, 64, 64), description="sides of a patch, voxels")
@@ -124,7 +124,7 @@ class PretrainSettings(PoolSettings):
     @field_validator("task")
     @classmethod
     def _usual_task(cls, task: dict[str, Any]) -> dict[str, Any]:
-        return {"name": "masked_autoencoder", **task}
+        return {"name": "synthetic_nodes", **task}
 
     @field_validator("patch")
     @classmethod

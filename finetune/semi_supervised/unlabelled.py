@@ -141,7 +141,7 @@ def unlabelled_cases(store: CaseStore, split: Split, modalities: Sequence[str]) 
     ]
     if not found:
         raise DataError(
-            "a mean teacher, pseudo-labels or replayed synthetic nodes need cases beside the "
+            "a mean teacher, pseudo-labels or replayed synthetic nodes need cases other than the "
             "labelled training cases",
             file=store.path,
             found=f"none among the {len(split.pool)} cases of the pool",

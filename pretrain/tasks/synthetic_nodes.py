@@ -32,9 +32,9 @@ class SyntheticNodes(PretextTask):
     tissues, as dense as the case's soft tissue and as noisy as its scan, their uptake at its
     resolution and a few mm away. Decoys (nodules without uptake, uptake without a nodule, real foci
     copied elsewhere or erased) are background. Uptake that nobody pasted is unknown. The loss is
-    cross-entropy plus Dice over known voxels; with `unpasted` the unknown ones count as background
-    in a cross-entropy of that weight: most of them are organs, and few are nodes. Encoder, decoder
-    and head can be handed on: a pasted node is a node.
+    cross-entropy plus Dice over known voxels; unknown ones count as background in a cross-entropy
+    of the weight `unpasted`: most of them are organs, and few are nodes. Encoder, decoder and head
+    can be handed on: a pasted node is a node.
 
     Source:
         Pasted lesions: Hu et al., "Label-Free Liver Tumor Segmentation", CVPR 2023,
@@ -95,7 +95,7 @@ class SyntheticNodes(PretextTask):
         family: str = USUAL.family,
         foreign: bool = USUAL.foreign,
         control: str = USUAL.control,
-        unpasted: float = 0.0,
+        unpasted: float = 0.5,
         deep_supervision: bool = True,
     ) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class SyntheticNodes(PretextTask):
         )
         if not 0 <= unpasted <= 1:
             raise SettingsError(
-                "unpasted must be a weight of 0 to 1", found=unpasted, remedy="0.5 is the usual one"
+                "unpasted must be a weight of 0 to 1", found=unpasted, remedy="0.5 is the default"
             )
         self.unpasted = unpasted
         check_voxels(self.recipe, self.spacing)

@@ -265,6 +265,24 @@ def test_stages_run_twice_where_a_batch_that_is_asked_for_would_shrink_the_patch
     assert f"more than a patch of {tuple(settings_of(least)['patch'])}" in said.why
 
 
+def test_stages_run_twice_where_not_even_the_smallest_patch_fits_otherwise(
+    store: CaseStore,
+) -> None:
+    own: dict[str, Any] = {"fusion": {"name": "mean"}, "batch_size": 8}
+    memory, refused = 0.05, False
+    while not refused:
+        memory *= 0.85
+        try:
+            plan(store, asked(**own, memory=memory, checkpoint_activations=False))
+        except SettingsError as error:
+            refused = "too few for the smallest patch" in str(error)
+            assert refused, error
+    found = plan(store, asked(**own, memory=memory))
+    assert settings_of(found)["encoder"]["checkpoint_activations"] is True
+    [said] = [d for d in found if d.key == "encoder.checkpoint_activations"]
+    assert said.why.startswith("what is asked for fits no other way")
+
+
 def test_what_is_asked_for_is_taken(store: CaseStore) -> None:
     decisions = plan(store, asked(patch=(16, 16, 16), batch_size=3, modalities=("pet",)))
     values = settings_of(decisions)

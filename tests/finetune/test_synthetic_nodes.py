@@ -122,6 +122,26 @@ def test_unlabelled_patches_come_last_with_the_label_of_the_pretext_task() -> No
     assert "label" not in other
 
 
+@pytest.mark.parametrize(
+    ("unpasted", "least", "most"), [(0.0, 0, 0), (0.5, 0.25, 0.75), (1.0, 1, 1)]
+)
+def test_what_was_not_pasted_is_background_in_as_many_replayed_patches_as_asked(
+    unpasted: float, least: float, most: float
+) -> None:
+    given, other = batch(count=32), batch(labelled=False, count=32, hot=True)
+    kept = pasting(replay=0.5)(given, other, torch_generator(3, "x"))
+    found = pasting(replay=0.5, unpasted=unpasted)(given, other, torch_generator(3, "x"))
+    assert torch.equal(found["image"], kept["image"])
+    assert torch.equal(label_of(found)[:32], label_of(given))
+    before, after = label_of(kept)[32:], label_of(found)[32:]
+    known = before != IGNORE
+    assert torch.equal(after[known], before[known])
+    assert set(after[~known].unique().tolist()) <= {0, IGNORE}
+    hidden, left = ((label == IGNORE).flatten(1).any(1) for label in (before, after))
+    assert hidden.sum() >= 24
+    assert least <= 1 - left.sum() / hidden.sum() <= most
+
+
 def test_it_is_drawn_from_the_generator_alone() -> None:
     given, other = batch(), batch(labelled=False)
     one, two, three = (

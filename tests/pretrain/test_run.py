@@ -270,9 +270,10 @@ def test_bad_settings_are_one_clear_error(
 
 
 def test_parameters_without_a_name_are_those_of_the_default() -> None:
-    chosen = load(PretrainSettings, [], ["store=s", "encoder.size=tiny", "task.ratio=0.5"])
+    chosen = load(PretrainSettings, [], ["store=s", "encoder.size=tiny", "task.nodes=3"])
     assert chosen.encoder == {"name": "resenc", "size": "tiny"}
-    assert chosen.task == {"name": "masked_autoencoder", "ratio": 0.5}
+    assert chosen.task == {"name": "synthetic_nodes", "nodes": 3}
+    assert load(PretrainSettings, [], ["store=s"]).task == {"name": "synthetic_nodes"}
 
 
 def test_settings_survive_their_file(store: CaseStore, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_dry_run_says_what_rounds_would_label(store: CaseStore) -> None:
 
 
 def test_without_anything_to_label_no_round_begins(store: CaseStore, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="need cases beside the labelled training cases"):
+    with pytest.raises(DataError, match="need cases other than the labelled training cases"):
         self_train(settings(store, split={"labels": 4}), tmp_path / "rounds", 1)
     assert not (tmp_path / "rounds").exists()
 

@@ -202,6 +202,7 @@ def test_unpasted_uptake_counts_as_background_with_its_weight(made: Any) -> None
     pet[14:17, 12:15, 12:15] = 6
     losses: dict[float, Tensor] = {}
     terms: dict[float, dict[str, Tensor]] = {}
+    assert task(made).unpasted == 0.5, "as the recipes and the evidence have it"
     for weight in (0.0, 0.25):
         torch.manual_seed(0)
         one = task(made, **PLAIN, nodes=1, short_mm=(4, 8), unpasted=weight)
