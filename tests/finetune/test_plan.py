@@ -269,14 +269,10 @@ def test_stages_run_twice_where_not_even_the_smallest_patch_fits_otherwise(
     store: CaseStore,
 ) -> None:
     own: dict[str, Any] = {"fusion": {"name": "mean"}, "batch_size": 8}
-    memory, refused = 0.05, False
-    while not refused:
-        memory *= 0.85
-        try:
+    memory = 0.05
+    with pytest.raises(SettingsError, match="too few for the smallest patch"):
+        while memory := 0.85 * memory:
             plan(store, asked(**own, memory=memory, checkpoint_activations=False))
-        except SettingsError as error:
-            refused = "too few for the smallest patch" in str(error)
-            assert refused, error
     found = plan(store, asked(**own, memory=memory))
     assert settings_of(found)["encoder"]["checkpoint_activations"] is True
     [said] = [d for d in found if d.key == "encoder.checkpoint_activations"]

@@ -73,8 +73,6 @@ class Countdown:
         if not unknown:
             return f"about {minutes:.1f} min"
         names = " and ".join(unknown)
-        return (
-            f"about {minutes:.1f} min and {names} (unknown)"
-            if minutes
-            else f"time unknown ({names})"
-        )
+        if not minutes:
+            return f"time unknown ({names})"
+        return f"about {minutes:.1f} min and {names} (unknown)"
