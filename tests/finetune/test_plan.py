@@ -270,9 +270,14 @@ def test_stages_run_twice_where_not_even_the_smallest_patch_fits_otherwise(
 ) -> None:
     own: dict[str, Any] = {"fusion": {"name": "mean"}, "batch_size": 8}
     memory = 0.05
-    with pytest.raises(SettingsError, match="too few for the smallest patch"):
+
+    def planned_in_less_and_less() -> None:
+        nonlocal memory
         while memory := 0.85 * memory:
             plan(store, asked(**own, memory=memory, checkpoint_activations=False))
+
+    with pytest.raises(SettingsError, match="too few for the smallest patch"):
+        planned_in_less_and_less()
     found = plan(store, asked(**own, memory=memory))
     assert settings_of(found)["encoder"]["checkpoint_activations"] is True
     [said] = [d for d in found if d.key == "encoder.checkpoint_activations"]
