@@ -51,8 +51,9 @@ class AugmentationSettings(Settings):
     reach: float = Field(
         1.35,
         ge=1,
-        description="upper bound of the ratio of read to patch side lengths, where patches change "
-        "after they are read (on a GPU, or several views of each); else as much is read as needed",
+        description="upper bound of the ratio of read to patch side lengths, up to whole voxels on "
+        "each side, where patches change after they are read (on a GPU, or several views of each); "
+        "else as much is read as needed",
     )
     misalign: dict[str, float] = Field(
         {"pet": 10.0},
