@@ -135,7 +135,11 @@ def image_pet(
 
 
 def positions(move: Misregistration, acquisition: Acquisition) -> Sequence[Misregistration]:
-    """Return where the body is during the PET; their mean is the misregistration of the truth."""
+    """Return where the body is during the PET; their mean is the misregistration of the truth.
+
+    No breath is longer than a third of the width over which it fades, since tissue would fold;
+    where one would be, the mean is less than that of the truth.
+    """
     if not acquisition.breathing_mm and not any(acquisition.jump_mm):
         return [move]
     limit = move.width_mm / 3
