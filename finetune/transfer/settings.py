@@ -35,7 +35,7 @@ class TransferSettings(Settings):
         None,
         gt=0,
         description="learning rate of everything as a factor; empty: 0.2 for a whole pretrained "
-        "network with one or two labelled patients, and for prior_rule with at most four, else 1",
+        "network with at most five labelled patients, and for prior_rule with at most four, else 1",
     )
     encoder_rate: float = Field(1.0, gt=0, description="encoder learning-rate multiplier, ratio")
     decoder_first: float = Field(
