@@ -59,7 +59,9 @@ def choose_point(
             _set(segmenter, choice.point, lines(choice), say)
             return
         why = "no validation patients with every class labelled" if asked.choose else "as asked for"
-    say(f"operating point: {segmenter.config.operating_point.words()} ({why})")
+    config = segmenter.config
+    words = config.operating_point.words(config.overlapping is not None)
+    say(f"operating point: {words} ({why})")
 
 
 def expected_cases(settings: FinetuneSettings, store: CaseStore, split: Split) -> list[str]:

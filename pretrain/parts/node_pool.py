@@ -52,7 +52,8 @@ def check_places(store: CaseStore, cases: Sequence[str], names: Sequence[str]) -
         "body",
         file=store.path,
         found=found,
-        remedy="look at the cases with `hilum preview`; prepare whole scans, in HU",
+        remedy="look at the cases with `hilum preview`; prepare whole scans, in HU; or choose "
+        "another task, as in task.name=masked_autoencoder",
     )
 
 

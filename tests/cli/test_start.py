@@ -37,10 +37,11 @@ def test_a_fine_tuning_says_in_one_line_what_runs(store: CaseStore, tmp_path: Pa
 
 def test_a_pretraining_says_in_one_line_what_runs(store: CaseStore, tmp_path: Path) -> None:  # noqa: F811
     values = {"encoder": ENCODER, "patch": (16, 16, 16), "trainer": TRAINER}
+    values |= {"task": {"name": "masked_autoencoder"}}
     lines: list[str] = []
     settings = validate(PretrainSettings, {"store": str(store.path), **values})
     pretrain(settings, tmp_path / "run", say=lines.append)
-    wanted = "patients: 3 train, 1 validate; task: synthetic_nodes; network: resenc, ct+pet"
+    wanted = "patients: 3 train, 1 validate; task: masked_autoencoder; network: resenc, ct+pet"
     assert [line for line in lines if line.startswith("patients")] == [
         f"{wanted}; 1 steps; output: {tmp_path / 'run'}"
     ]

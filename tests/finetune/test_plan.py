@@ -43,7 +43,7 @@ def test_a_plan_says_the_rate_of_transfer_and_the_block_of_masks() -> None:
     found = Fingerprint((4.0, 4.0, 4.0), (40, 40, 40), 24.0, 10, 20)
     lines = dict(advice(found, 1))
     assert "0.2 with at most 5 labelled patients" in lines["transfer.rate"]
-    assert "with 1 and 2 of them; else 1" in lines["transfer.rate"]
+    assert "with 1, 2 and 5 of them; else 1" in lines["transfer.rate"]
     assert "try 3 voxels" in lines["pretrain task.block"]
     none = Fingerprint((4.0, 4.0, 4.0), (40, 40, 40), float("nan"), 10, 0)
     assert list(dict(advice(none, 0))) == ["transfer.rate"]

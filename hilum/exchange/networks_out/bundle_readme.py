@@ -11,6 +11,7 @@ def readme(segmenter: Segmenter) -> str:
     """Return the text for the folder `docs` of a bundle."""
     files = " ".join(f"--{name} {name}.nii.gz" for name in segmenter.modalities)
     point = segmenter.config.operating_point
+    words = point.words(segmenter.config.overlapping is not None)
     left = not_expressed(point)
     dropped = f" {left}" if left else ""
     if segmenter.config.inference.flips != "none":
@@ -24,7 +25,7 @@ python -m monai.bundle run --config_file configs/inference.json \\
 
 Leave out a file that a patient lacks. PET must be in SUV, CT in HU. The mask lies on the grid of
 the CT (without one, of the first file). `models/model.ts` holds the network; it needs no code of
-ours. The mask is that of the segmenter's operating point: {point.words()}.{dropped}
+ours. The mask is that of the segmenter's operating point: {words}.{dropped}
 
 Where scans must be resampled, masks differ from those of `hilum predict` at borders.
 

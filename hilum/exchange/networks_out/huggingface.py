@@ -125,7 +125,7 @@ def locate(name: str | Path, *, revision: str | None = None, network: bool = Fal
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1:
         raise CheckpointError("no such folder", file=text, remedy="check the path")
     check_repo(text)
-    by_hand = place_of(text)
+    by_hand = place_of(text, revision)
     if by_hand.is_dir():
         return by_hand
     wanted = [*FILES, SUMS]

@@ -276,8 +276,13 @@ def _after(config: SegmenterConfig) -> list[Step]:
 
 
 def _by_percentile(name: str) -> Step:
-    """Return the step that gives a modality without unit its scale, as `hilum prepare` does."""
-    inside = "x[x > np.percentile(x, 50) * 0.1]"
+    """Return the step that gives a modality without unit its scale.
+
+    `hilum prepare` divides by the 99th percentile inside the body. Here the body is what is above a
+    tenth of the scan's 99th percentile, where `hilum` begins, too; it is neither cleaned nor
+    filled, nor taken from a CT.
+    """
+    inside = "x[x > np.percentile(x, 99) * 0.1]"
     func = f"$lambda x: x / (float(np.percentile({inside}, 99)) if bool(x.any()) else 1.0)"
     return _step("Lambdad", name, func=func, allow_missing_keys=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,17 @@ from torch import Tensor, nn
 from hilum.core.checkpoints import EncoderConfig, load_weights, read_config
 from hilum.core.errors import CheckpointError
 from hilum.core.files import write_json, write_text
+from hilum.core.input_scale import zscored
 from hilum.core.registry import build
 from hilum.core.weights import read_weights
 from hilum.encoders import ENCODERS
 
 from .nnunet_networks import Counterpart, counterpart
+
+CARRIED = {
+    "spacing", "orientation", "modalities", "intensity", "pretext", "data_hash", "licence", "seen",
+}  # fmt: skip
+"""What of our configuration travels in the plan, for whoever reads the checkpoint back."""
 
 
 def export_nnunet(folder: Path, part: Path, tolerance: float) -> dict[str, Any]:
@@ -55,7 +62,7 @@ def export_nnunet(folder: Path, part: Path, tolerance: float) -> dict[str, Any]:
     write_text(part / "README.md", _readme(config, theirs))
     image = torch.rand((1, encoder.in_channels, *(theirs.patch or config.patch)))
     largest = difference(encoder, theirs, image)
-    if largest > tolerance:
+    if not largest <= tolerance:
         raise CheckpointError(
             f"features in nnU-Net's network must equal ours within {tolerance:g}", found=largest
         )
@@ -89,12 +96,8 @@ def adaptation_plan(config: EncoderConfig, theirs: Counterpart) -> dict[str, Any
             "plans_name": "hilum",
             "configurations": {
                 "3d_fullres": {
-                    "spacing": list(config.spacing),
                     "patch_size": patch,
-                    "orientation": config.orientation,
-                    "modalities": list(config.modalities),
-                    "intensity": config.intensity,
-                    "pretext": config.pretext,
+                    **config.model_dump(mode="json", include=CARRIED),
                 }
             },
         },
@@ -106,10 +109,13 @@ def adaptation_plan(config: EncoderConfig, theirs: Counterpart) -> dict[str, Any
 
 @torch.no_grad()
 def difference(ours: nn.Module, theirs: Counterpart, image: Tensor) -> float:
-    """Return the largest absolute difference between the features of two encoders."""
+    """Return the largest absolute difference between the features of two encoders.
+
+    What is no number in one of them makes it infinite.
+    """
     found = theirs.features(theirs.network.eval(), image)
     pairs = zip(ours.eval()(image)[theirs.ours], found, strict=True)
-    return max(float((a - b).abs().max()) for a, b in pairs)
+    return max(float((a - b).abs().nan_to_num(nan=math.inf).max()) for a, b in pairs)
 
 
 def _readme(config: EncoderConfig, theirs: Counterpart) -> str:
@@ -142,5 +148,19 @@ Channels, in this order:
 
 {channels}
 
-Intensities were scaled as `intensity` in `adaptation_plan.json` says, not by nnU-Net's z-score.
+{_scaled(config)}
 """
+
+
+def _scaled(config: EncoderConfig) -> str:
+    """Return in which scale the encoder saw its inputs."""
+    if not config.intensity:
+        return "How intensities were scaled in its training is not on record."
+    own = zscored(config.intensity)
+    if set(own) == set(config.modalities):
+        return "Intensities were z-scores of whole volumes, as nnU-Net makes them."
+    but = f" but for {', '.join(own)}, which were z-scores" if own else ""
+    return (
+        "Intensities were scaled as `intensity` in `adaptation_plan.json` says, not by nnU-Net's "
+        f"z-score{but}."
+    )

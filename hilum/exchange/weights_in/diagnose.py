@@ -30,8 +30,8 @@ def _flat(foreign: ForeignFile, encoder: Encoder) -> str:
     ours = Counter(t.ndim for t in encoder.state_dict().values())
     if theirs[4] > theirs[5] and ours[5] > ours[4]:
         return (
-            "the file is of a 2D network: use timm_hub (a network that can be inflated) or "
-            "transformers_hub (slice by slice)"
+            "the file is of a 2D network: if timm or transformers has it, use timm_hub (inflated) "
+            "or transformers_hub (slice by slice), else train a 3D one"
         )
     return ""
 

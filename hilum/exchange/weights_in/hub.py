@@ -41,9 +41,10 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "hilum"
 
 
-def place_of(repo: str) -> Path:
-    """Return where a user puts the files of a repository by hand."""
-    return cache_folder() / repo.replace("/", "--")
+def place_of(repo: str, revision: str | None = None) -> Path:
+    """Return where a user puts the files of a repository by hand; a revision has its own place."""
+    version = f"@{revision}" if revision else ""
+    return cache_folder() / f"{repo}{version}".replace("/", "--")
 
 
 def parse_name(text: str) -> HubName | None:
@@ -69,8 +70,8 @@ def parse_name(text: str) -> HubName | None:
 def find_weights(path: str | Path, *, network: bool = False) -> Path:
     """Return the file or folder of weights that a path or a name on the hub stands for.
 
-    Looks for the path itself, then for `HILUM_CACHE/owner--name`, then into HuggingFace's cache
-    inside `HILUM_CACHE` and at its usual place; downloads only if told to.
+    Looks for the path itself, then for `HILUM_CACHE/owner--name[@revision]`, then into
+    HuggingFace's cache inside `HILUM_CACHE` and at its usual place; downloads only if told to.
 
     Args:
         path: File, folder, or `owner/name[/file][@revision]`.
@@ -84,7 +85,7 @@ def find_weights(path: str | Path, *, network: bool = False) -> Path:
     if name is None:
         return local
     check_repo(name.repo)
-    by_hand = place_of(name.repo)
+    by_hand = place_of(name.repo, name.revision)
     if _complete(by_hand, name):
         return by_hand / name.file
     for cache in (cache_folder(), None):
@@ -127,7 +128,7 @@ def download(repo: str, files: Sequence[str], *, revision: str | None = None) ->
         raise CheckpointError(
             f"{repo} must be on the hub and within reach",
             found=" ".join(str(error).split())[:200],
-            remedy=f"put {' and '.join(files[:2])} into {place_of(repo)}",
+            remedy=f"put {' and '.join(files[:2])} into {place_of(repo, revision)}",
         ) from None
 
 

@@ -110,9 +110,10 @@ def _calibrate(
     choosing = {folder: _choosing(folder, held, cases, len(folders) > 1) for folder in folders}
     names = [name for own in choosing.values() for name in own]
     if not names:
-        point = read_segmenter_config(folders[0]).operating_point
-        say(f"no validation patients: the operating point stays, {point.words()}")
-        return point
+        config = read_segmenter_config(folders[0])
+        words = config.operating_point.words(config.overlapping is not None)
+        say(f"no validation patients: the operating point stays, {words}")
+        return config.operating_point
     tables, likelihoods, order = list[np.ndarray](), list[np.ndarray](), list[str]()
     for folder, own in choosing.items():
         if own:

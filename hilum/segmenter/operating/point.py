@@ -86,9 +86,13 @@ class OperatingPoint(Settings):
         """Whether components are looked at."""
         return bool(self.fill_holes or self.min_volume_ml or self.max_volume_ml or self.at_most)
 
-    def words(self) -> str:
-        """Return the point in words."""
-        parts = ["most probable class"]
+    def words(self, overlapping: bool = False) -> str:
+        """Return the point in words.
+
+        Args:
+            overlapping: Whether the classes are regions: each is then decided by itself.
+        """
+        parts = ["each region above 0.5" if overlapping else "most probable class"]
         if self.thresholds:
             parts = [f"probability above {', '.join(f'{t:.3g}' for t in self.thresholds)}"]
         if self.temperature != 1:

@@ -128,9 +128,16 @@ def test_the_mask_is_that_of_the_point(values: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("flips", ["none", "w"])
-def test_a_bundle_says_that_it_predicts_no_mirror_images(flips: str) -> None:
+@pytest.mark.parametrize("regions", [None, NESTED])
+def test_a_bundle_says_how_it_decides_and_that_it_predicts_no_mirror_images(
+    flips: str, regions: Regions | None
+) -> None:
     config = SimpleNamespace(
-        operating_point=OperatingPoint(), inference=validate(InferenceSettings, {"flips": flips})
+        operating_point=OperatingPoint(),
+        inference=validate(InferenceSettings, {"flips": flips}),
+        overlapping=regions,
     )
     text = readme(Mock(spec=Segmenter, modalities=("ct",), config=config))
     assert ("Mirror images" in text) == (flips != "none")
+    assert ("most probable class" in text) == (regions is None)
+    assert ("each region above 0.5" in text) == (regions is not None)

@@ -164,3 +164,23 @@ def test_a_bundle_has_the_files_and_keys_that_monai_looks_for(bundle: tuple[Path
             value = value[key]
     assert (folder / "models" / "model.ts").is_file()
     assert read_json(folder / "export.json")["largest_difference"] < 1e-4
+
+
+def test_a_modality_without_unit_is_scaled_by_its_bright_voxels_and_not_by_noisy_air(
+    tmp_path: Path,
+) -> None:
+    """A ball of 300 to 900 in air whose noise is brighter than a tenth of its own median."""
+    names = ("mr", "pet")
+    more = {"modalities": names, "preparation": {"body_crop": False, "modalities": names}}
+    bundle = export(segmenter_folder(tmp_path / "s", **more), "monai_bundle", tmp_path / "b")
+    steps = read_json(bundle / "configs" / "inference.json")["preprocessing"]["transforms"]
+    written = [s.get("func", "") for s in steps if isinstance(s, dict)]
+    (func,) = (one for one in written if "percentile" in str(one))
+    generator = np.random.default_rng(0)
+    places = np.stack(np.meshgrid(*[np.arange(40) - 20] * 3, indexing="ij"), -1)
+    body = np.linalg.norm(places, axis=-1) < 10
+    scan = np.where(
+        body, generator.uniform(300, 900, body.shape), generator.uniform(1, 20, body.shape)
+    )
+    scaled = eval(func.removeprefix("$"), {"np": np})(scan)
+    assert scaled[body] == pytest.approx(scan[body] / np.percentile(scan[body], 99), rel=0.01)

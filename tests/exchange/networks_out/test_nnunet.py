@@ -37,7 +37,9 @@ PRIMUS: dict[str, Any] = {"name": "primus", "size": "small", "trained": [16, 24,
 PATCH = (16, 24, 32)
 
 
-def encoder_folder(folder: Path, architecture: dict[str, Any]) -> tuple[nn.Module, Path]:
+def encoder_folder(
+    folder: Path, architecture: dict[str, Any], **more: Any
+) -> tuple[nn.Module, Path]:
     torch.manual_seed(0)
     made = build(ENCODERS, architecture, in_channels=2).eval()
     values = {
@@ -47,7 +49,7 @@ def encoder_folder(folder: Path, architecture: dict[str, Any]) -> tuple[nn.Modul
         "patch": PATCH,
         "licence": "CC-BY-4.0",
     }
-    return made, save_encoder(folder, made, validate(EncoderConfig, values))
+    return made, save_encoder(folder, made, validate(EncoderConfig, values | more))
 
 
 def like_nnunet(file: Path, channels: int = 2) -> nn.Module:
@@ -214,3 +216,30 @@ def test_nnunets_pretrained_trainer_builds_and_fills_its_network(
         for one, other in zip(ours(image)[-len(found) :], found, strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
     assert not mismatch
+
+
+@pytest.mark.parametrize(
+    ("intensity", "said"),
+    [
+        ({}, "is not on record"),
+        ({"ct": {"scale": "window"}, "pet": {"scale": "log"}}, "not by nnU-Net's z-score."),
+        ({"ct": {"scale": "zscore"}, "pet": {"scale": "log"}}, "but for ct, which were z-scores"),
+        ({"ct": {"scale": "zscore"}, "pet": {"scale": "zscore"}}, "as nnU-Net makes them"),
+    ],
+)
+def test_the_folder_says_on_which_scale_the_encoder_was_trained(
+    tmp_path: Path, intensity: dict[str, Any], said: str
+) -> None:
+    _, source = encoder_folder(tmp_path / "source", RESIDUAL, intensity=intensity)
+    out = export(source, "nnunet", tmp_path / "out")
+    assert said in (out / "README.md").read_text("utf-8")
+
+
+def test_features_that_are_no_numbers_are_no_equal_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, source = encoder_folder(tmp_path / "source", RESIDUAL)
+    lost = torch.full((1, 2, *PATCH), float("nan"))
+    monkeypatch.setattr("hilum.exchange.networks_out.nnunet.torch.rand", lambda *_: lost)
+    with pytest.raises(CheckpointError, match="must equal ours"):
+        export(source, "nnunet", tmp_path / "out")

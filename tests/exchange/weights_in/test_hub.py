@@ -73,6 +73,16 @@ def test_weights_are_taken_from_where_a_user_put_them(
         import_weights("auto", name, tmp_path / "f", modalities=["ct"], sha256="0" * 64)
 
 
+def test_a_revision_is_never_that_of_files_without_one(cache: Path, file: Path) -> None:
+    for folder in ("someone--genesis", "someone--genesis@v2"):
+        (cache / folder).mkdir(parents=True)
+        shutil.copy(file, cache / folder / file.name)
+    assert find_weights(f"{GENESIS}/{file.name}").parent.name == "someone--genesis"
+    assert find_weights(f"{GENESIS}/{file.name}@v2").parent.name == "someone--genesis@v2"
+    with pytest.raises(CheckpointError, match=r"put .* into .*someone--genesis@refs--pr--1"):
+        find_weights(f"{GENESIS}/{file.name}@refs/pr/1")
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_weights_are_taken_from_the_hubs_own_cache(cache: Path, file: Path, inside: bool) -> None:
     place = cache / "models--someone--genesis"
