@@ -30,8 +30,8 @@ Runs = Mapping[Run, Mapping[str, float]]
 """Value of each patient by run."""
 
 
-def runs_of(study: Path, arm: str, metric: str, factor: str) -> Runs:
-    """Return what an arm of a study reached.
+def runs_of(study: Path, arm: str, metric: str, factor: str, cases: str = "") -> Runs:
+    """Return what an arm of a study reached, in cases whose name begins so.
 
     Raises:
         DataError: If it has no such arm.
@@ -42,6 +42,7 @@ def runs_of(study: Path, arm: str, metric: str, factor: str) -> Runs:
         metric,
         "arm",
         lambda row: (row.get(factor, ""), row.get("split.draw", ""), row.get("seed", "")),
+        cases,
     )
     return named(found, arm, file)
 
@@ -83,11 +84,12 @@ def main() -> None:
         parser.add_argument(f"{name}_arm", help="arm of it")
     parser.add_argument("--metric", default="dice")
     parser.add_argument("--factor", default="labels", help="rows of the table")
+    parser.add_argument("--cases", default="", help="only cases whose name begins so: phantom_c")
     parser.add_argument("--out", type=Path, help="CSV with the same rows")
     asked = parser.parse_args()
     found = rows(
-        runs_of(asked.one, asked.one_arm, asked.metric, asked.factor),
-        runs_of(asked.other, asked.other_arm, asked.metric, asked.factor),
+        runs_of(asked.one, asked.one_arm, asked.metric, asked.factor, asked.cases),
+        runs_of(asked.other, asked.other_arm, asked.metric, asked.factor, asked.cases),
     )
     for row in found:
         print(

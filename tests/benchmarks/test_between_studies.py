@@ -72,3 +72,9 @@ def test_what_cannot_be_compared_is_refused(between: ModuleType, tmp_path: Path)
             between.runs_of(first, "mine", "dice", "labels"),
             between.runs_of(second, "yours", "dice", "labels"),
         )
+
+
+def test_only_cases_whose_name_begins_so_count(between: ModuleType, tmp_path: Path) -> None:
+    folder = study(tmp_path / "a", "mine", {("n=1", "0"): [0.1, 0.2, 0.3]})
+    [values] = between.runs_of(folder, "mine", "dice", "labels", "c1").values()
+    assert values == {"p1": 0.2}
