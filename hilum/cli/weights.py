@@ -50,8 +50,10 @@ def import_weights(
     ] = False,
 ) -> None:
     """Write an encoder folder from weights of another tool; KEY=VALUE sets its architecture."""
-    from hilum.core.checkpoints import read_config
+    from hilum.core.checkpoints import LoadReport, read_config
+    from hilum.core.files import read_json
     from hilum.encoders.networks import read_network_config
+    from hilum.exchange.weights_in.importing import REPORT
     from hilum.exchange.weights_in.importing import import_weights as run
 
     folder, report = run(
@@ -72,8 +74,15 @@ def import_weights(
     config = read_network_config(folder) if whole else None
     imported = (read_config(folder) if config is None else config.encoder).extra["imported"]
     say(f"{imported['source']}: {imported['why']}")
-    for line in report.lines():
-        say(line)
+    parts = {"": report}
+    if whole:
+        decoder = LoadReport(**read_json(folder / REPORT)["decoder"])
+        parts = {"encoder: ": report, "decoder: ": decoder}
+    for part, told in parts.items():
+        head, *rows = told.lines()
+        say(part + head)
+        for row in rows:
+            say(row)
     for name, how in imported["channels"].items():
         say(f"channels of {name}: {how}")
     for note in imported["notes"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,13 +19,17 @@ from hilum.exchange.weights_in.reading import ForeignFile, read_foreign
 from hilum.exchange.weights_in.source import Request
 
 TABLE = SOURCES
-STRANGE: dict[str, dict[str, Tensor]] = {
-    "nothing": {},
-    "a number": {"steps": torch.tensor(3)},
-    "a linear layer": {"fc.weight": torch.zeros(3, 4), "fc.bias": torch.zeros(3)},
-    "one word": {"weight": torch.zeros(2, 1, 3, 3, 3)},
+WORD: dict[str, Tensor] = {"weight": torch.zeros(2, 1, 3, 3, 3)}
+STRANGE: dict[str, tuple[dict[str, Tensor], dict[str, Any]]] = {
+    "nothing": ({}, {}),
+    "a number": ({"steps": torch.tensor(3)}, {}),
+    "a linear layer": ({"fc.weight": torch.zeros(3, 4), "fc.bias": torch.zeros(3)}, {}),
+    "one word": (WORD, {}),
+    "settings in a word": (WORD, {"config": "resnet18", "init_args": "plans"}),
+    "settings in a list": (WORD, {"config": ["resnet18"], "init_args": [1]}),
+    "settings in a number": (WORD, {"config": 18, "init_args": 2.5}),
 }
-"""Files of no source."""
+"""Files of no source: their tensors, and what else is in them."""
 
 
 @pytest.fixture(scope="session")
@@ -63,8 +68,8 @@ def test_files_of_nobody_are_not_of_it(name: str, tmp_path: Path) -> None:
     """`auto` asks each source about any file: none may fail on, or take, what it does not know."""
     if by_name_alone(name):
         pytest.skip("it is used by its name alone")
-    for what, tensors in STRANGE.items():
-        foreign = ForeignFile(tmp_path / "x.pt", "a state dict", dict(tensors))
+    for what, (tensors, about) in STRANGE.items():
+        foreign = ForeignFile(tmp_path / "x.pt", "a state dict", dict(tensors), about=dict(about))
         assert SOURCES[name]().recognise(foreign) == "", what
 
 

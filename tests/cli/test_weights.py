@@ -50,6 +50,28 @@ def test_a_file_is_inspected_imported_and_inspected_again(tmp_path: Path, file: 
     assert again.stdout.startswith("encoder: ")
 
 
+@pytest.mark.slow
+def test_a_whole_network_is_reported_part_by_part(tmp_path: Path) -> None:
+    from dynamic_network_architectures.architectures.unet import PlainConvUNet
+    from torch import nn
+
+    network = PlainConvUNet(
+        1, 2, [4, 8], nn.Conv3d, 3, [1, 2], 1, 2, 1, conv_bias=True, norm_op=nn.InstanceNorm3d,
+        norm_op_kwargs={"eps": 1e-5, "affine": True},
+    )  # fmt: skip
+    torch.save({"network_weights": network.state_dict()}, tmp_path / "w.pth")
+    made = hilum(
+        "import-weights", "auto", tmp_path / "w.pth", "--out", tmp_path / "net",
+        "--modalities", "ct", "--whole",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    heads = [line for line in made.stdout.splitlines() if "of the parameters covered" in line]
+    assert [line.split(":")[0] for line in heads] == ["encoder", "decoder"]
+    for line in heads:
+        assert "100.0%" in line
+        assert ", 0 unexpected" in line
+
+
 def test_a_network_folder_says_what_its_outputs_mean(tmp_path: Path) -> None:
     about = {"architecture": SPEC, "modalities": ("ct", "pet"), "spacing": (4, 4, 4)}
     config = NetworkConfig(

@@ -42,10 +42,10 @@ def container_of(file: Path) -> str:
 def _zip_kind(file: Path) -> str:
     try:
         names = zipfile.ZipFile(file).namelist()
-    except zipfile.BadZipFile:
+    except Exception:  # a damaged directory fails in many ways
         raise CheckpointError(
-            "the file must be whole", file=file, found="a zip container without its end",
-            remedy="it is truncated: copy or download it again",
+            "the file must be whole", file=file, found="a zip container whose end is not readable",
+            remedy="it is truncated or damaged: copy or download it again",
         ) from None  # fmt: skip
     if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
         if any("/code/" in name for name in names):

@@ -10,10 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hilum.core.checkpoints import EncoderConfig, LoadReport, load_weights, save_encoder
+from hilum.core.checkpoints import LoadReport, load_weights, save_encoder
 from hilum.core.errors import CheckpointError, SettingsError, UserError
-from hilum.core.geometry import IntTriple
-from hilum.core.input_scale import scale_of
 from hilum.core.modality import modality
 from hilum.core.outputs import check_output, owned_by
 from hilum.core.registry import build, find
@@ -24,15 +22,16 @@ from hilum.encoders.base import Encoder
 from . import SOURCES
 from .channels import Channels, adapt_stem, check_channels
 from .diagnose import hint
+from .folder_config import config_of
 from .hub import find_weights
+from .own import own_config
 from .positions import fit_kernel, resize_embedding
 from .reading import ForeignFile, read_foreign
+from .refusals import leftovers, refuse_leftovers, whole_network
 from .source import Recipe, Request
 from .whole import save_whole
 
 REPORT = "load_report.json"
-ASSUMED_SPACING = (1.5, 1.5, 1.5)
-ASSUMED_PATCH = 96
 
 
 @dataclass
@@ -120,7 +119,10 @@ def import_weights(
             found=_short(done.report),
             remedy=hint(foreign, done.encoder, done.recipe, done.report),
         )
-    config = _config(foreign, request, done, spacing, licence, file)
+    config = config_of(foreign, request, done, spacing, licence, file)
+    if whole and done.recipe.whole is not None:  # the decoder takes them
+        taken = set(done.recipe.whole.names)
+        done.report.unexpected = [n for n in done.report.unexpected if n not in taken]
     own = done.report.as_json()
 
     def beside(of_decoder: LoadReport | None = None) -> dict[str, Any]:
@@ -140,22 +142,37 @@ def fill(
     """Build the encoder that a file is of and fill it; nothing is written, nothing is too little.
 
     Raises:
-        CheckpointError: If the file is of no known source, or not of the one that is named.
+        CheckpointError: If the file is of no known source, or not of the one that is named, or
+            its network has more than the encoder.
     """
     name, why = recognise(foreign, source)
-    (made := SOURCES[name]()).check(request, name)
-    recipe = made.recipe(foreign, request)
-    recipe.architecture |= request.architecture
+    recipe = recipe_of(foreign, request, name)
     encoder = _build(recipe.architecture, len(request.modalities), foreign)
     done = Imported(name, why, encoder, recipe, LoadReport())
-    weights = _fit(done, request.modalities, channels)
-    done.report = load_weights(encoder, weights, fresh=recipe.fresh, threshold=0.0)
-    report = done.report
+    with whole_network(foreign):
+        weights = _fit(done, request.modalities, channels)
+    report = done.report = load_weights(encoder, weights, fresh=recipe.fresh, threshold=0.0)
+    report.unexpected = leftovers(recipe.weights, report.unexpected)
+    if not SOURCES[name].renames:  # a pattern of the user may take in a decoder, too
+        refuse_leftovers(foreign, "encoder", report.unexpected)
     report.adapted |= {key: how for key, how in recipe.adapted.items() if key in report.loaded}
     report.loaded = [key for key in report.loaded if key not in report.adapted]
     beside = () if recipe.whole is None else recipe.whole.names
     report.unexpected = sorted([*report.unexpected, *recipe.unused, *beside])
     return done
+
+
+def recipe_of(foreign: ForeignFile, request: Request, source: str) -> Recipe:
+    """Return how a file of a source becomes an encoder, with what hilum wrote if it is its own."""
+    (made := SOURCES[source]()).check(request, source)
+    with whole_network(foreign):
+        recipe = made.recipe(foreign, request)
+    # The source knows which name the encoder has for the model that was asked for.
+    model = {key: value for key, value in recipe.architecture.items() if key == "model"}
+    recipe.architecture |= request.architecture | model
+    if (own := own_config(foreign)) is not None:
+        recipe.follow(own)
+    return recipe
 
 
 def recognise(foreign: ForeignFile, source: str = "auto") -> tuple[str, str]:
@@ -242,59 +259,3 @@ def _grid_of(encoder: Encoder, embedding: Tensor) -> tuple[int, ...] | None:
     """Return the grid that an encoder's own positions are made for."""
     grid = getattr(encoder, "trained", None)
     return tuple(grid) if grid is not None and embedding.ndim == 3 else None
-
-
-def _config(
-    foreign: ForeignFile,
-    request: Request,
-    done: Imported,
-    spacing: Sequence[float] | None,
-    licence: str,
-    file: str | Path,
-) -> EncoderConfig:
-    recipe, about = done.recipe, SOURCES[done.source]
-    if spacing is None and recipe.spacing is None:
-        recipe.notes.append(
-            f"the file does not say its spacing: {ASSUMED_SPACING[0]:g} mm is written, give spacing"
-        )
-    d, h, w = (float(side) for side in spacing or recipe.spacing or ASSUMED_SPACING)
-    return EncoderConfig(
-        format=1,
-        architecture=recipe.architecture,
-        modalities=request.modalities,
-        spacing=(d, h, w),
-        orientation="SAR",
-        seen=None,
-        intensity={
-            name: scale_of(name, "zscore") for name in recipe.scaled_alone(request.modalities)
-        },
-        patch=_patch(done.encoder, recipe.patch),
-        pretext={"name": recipe.pretext},
-        data_hash="",
-        licence=licence or about.licence,
-        extra={
-            "imported": {
-                "source": done.source,
-                "home": about.home,
-                "why": done.why,
-                "file": Path(file).name if Path(file).exists() else str(file),
-                "sha256": foreign.sha256,
-                "container": foreign.kind,
-                "group": foreign.group,
-                "wrapper": foreign.prefix,
-                "channels": done.channels,
-                "channels_of_file": list(recipe.seen),
-                "adapted": recipe.adapted,
-                "notes": recipe.notes,
-            }
-        },
-    )
-
-
-def _patch(encoder: Encoder, wanted: IntTriple | None) -> IntTriple:
-    """Return patch sides that the encoder's strides divide."""
-    d, h, w = (
-        -(-side // stride) * stride
-        for side, stride in zip(wanted or (ASSUMED_PATCH,) * 3, encoder.strides[-1], strict=True)
-    )
-    return d, h, w

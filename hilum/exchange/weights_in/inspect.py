@@ -8,7 +8,7 @@ from pathlib import Path
 from hilum.core.checkpoints import LoadReport
 from hilum.core.errors import CheckpointError, UserError
 
-from .importing import SOURCES, Imported, fill, recognise
+from .importing import SOURCES, Imported, fill, recipe_of, recognise
 from .reading import ForeignFile, read_foreign
 from .source import Request
 
@@ -36,14 +36,14 @@ def look(path: str | Path) -> Iterator[str]:
     yield f"source: {source} ({about.title}), since {why}"
     yield f"home: {about.home}; licence of the published weights: {about.licence or 'not stated'}"
     try:
-        done = _try(foreign, source)
+        done, modalities = _try(foreign, source)
     except UserError as error:
         yield f"import: not as it is: {error}"
         return
     yield from _outcome(done)
-    first = ",".join(STAND_INS[: done.encoder.in_channels])
     yield (
-        f"import it: hilum import-weights {source} {path} --out DIR --modalities {first}"
+        f"import it: hilum import-weights {source} {path} --out DIR "
+        f"--modalities {','.join(modalities)}"
         if done.report.covered >= 0.9
         else "import: too little is covered; see the missing tensors"
     )
@@ -68,12 +68,15 @@ def _contents(foreign: ForeignFile) -> Iterator[str]:
         yield f"beside them: {', '.join(rest[:12])}"
 
 
-def _try(foreign: ForeignFile, source: str) -> Imported:
-    """Fill an encoder with as many modalities as the file has channels."""
+def _try(foreign: ForeignFile, source: str) -> tuple[Imported, tuple[str, ...]]:
+    """Fill an encoder with the channels that the file names, else with as many as it has."""
+    named = recipe_of(foreign, Request(STAND_INS[:1]), source).seen
+    if named:
+        return fill(foreign, Request(named), source), named
     refused: CheckpointError | None = None
     for count in range(1, len(STAND_INS) + 1):
         try:
-            return fill(foreign, Request(STAND_INS[:count]), source)
+            return fill(foreign, Request(STAND_INS[:count]), source), STAND_INS[:count]
         except CheckpointError as error:
             refused = refused or error
             if "channels" not in error.rule:

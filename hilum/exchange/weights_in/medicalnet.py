@@ -62,6 +62,8 @@ class MedicalnetSource(WeightSource):
         recipe.pretext, recipe.patch = "supervised segmentation (MedicalNet)", (64, 64, 64)
         recipe.zscored = (True,)
         recipe.notes += [
+            "no tensor tells the stride of the first convolution: 2 is taken, as in MedicalNet; "
+            "a network of MONAI's with conv1_t_stride=1, its default, computes something else",
             "MedicalNet dilates its last two stages, this encoder strides, as MONAI's does",
             "MedicalNet scales each image by mean and deviation of what is above 0, hilum by those "
             "of the field of view",

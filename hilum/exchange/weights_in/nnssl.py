@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hilum.core.errors import CheckpointError
+from hilum.core.checkpoints import EncoderConfig
+from hilum.core.errors import CheckpointError, SettingsError
+from hilum.core.settings import validate
 from hilum.encoders.networks import reconstructions_of
 
 from .nnunet_decoder import strides_of, whole_of
@@ -18,6 +20,7 @@ from .residual_unet import SMALL, architecture_of, encoder_weights, is_plain, is
 from .source import Recipe, Request, WeightSource, prefix_before, renamed, written
 
 PLAN = "nnssl_adaptation_plan"
+ZSCORE = "ZScoreNormalization"
 EMBED = "down_projection.proj.weight"
 HEADS = {(396, 12): 6, (792, 12): 12, (864, 16): 12, (1056, 24): 16, (144, 6): 4}
 """Attention heads of a Primus by width and depth: no tensor tells them."""
@@ -71,7 +74,11 @@ class NnsslSource(WeightSource):
         recipe.pretext = f"nnssl {trainer}"
         recipe.spacing = recipe.spacing or _triple(_configuration(plan).get("spacing"))
         recipe.patch = recipe.patch or _sides(plan.get("recommended_downstream_patchsize"))
-        recipe.zscored = (True,)
+        # Without a plan (S3D) as all of OpenMind.
+        schemes = _configuration(plan).get("normalization_schemes") or [ZSCORE]
+        recipe.zscored = tuple(name == ZSCORE for name in schemes)
+        if (own := _own(foreign, plan)) is not None:
+            recipe.follow(own)
         return recipe
 
     def example(self, folder: Path) -> Path:
@@ -79,6 +86,24 @@ class NnsslSource(WeightSource):
         plan = {"key_to_stem": "encoder.stem"}
         file = folder / "checkpoint_final.pth"
         return written(file, SMALL, "encoder.", "network_weights", **{PLAN: plan})
+
+
+def _own(foreign: ForeignFile, plan: Mapping[str, Any]) -> EncoderConfig | None:
+    """Return what `hilum export nnunet` wrote into the plan; nothing of a plan of nnssl's."""
+    found = _configuration(plan)
+    if "modalities" not in found:
+        return None
+    kept = {key: found[key] for key in EncoderConfig.model_fields if key in found}
+    patch = plan.get("recommended_downstream_patchsize")
+    try:
+        return validate(EncoderConfig, {"architecture": {}, "patch": patch, **kept})
+    except SettingsError as error:
+        raise CheckpointError(
+            f"{PLAN} must be as `hilum export nnunet` wrote it",
+            file=foreign.path,
+            found=" ".join(str(error).split()),
+            remedy="export the encoder again",
+        ) from None
 
 
 def _primus(foreign: ForeignFile, prefix: str, plan: Mapping[str, Any], request: Request) -> Recipe:

@@ -10,12 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
-from hilum.core.checkpoints import EncoderConfig, read_config, save_encoder
+from hilum.core.checkpoints import EncoderConfig, save_encoder
 from hilum.core.errors import CheckpointError, SettingsError
 from hilum.core.registry import build
 from hilum.core.settings import validate
 from hilum.encoders import ENCODERS
 
+from .own import own_config
 from .reading import ForeignFile
 from .residual_unet import SMALL
 from .source import Recipe, Request, WeightSource, renamed
@@ -36,7 +37,7 @@ class PlainSource(WeightSource):
 
     def recipe(self, foreign: ForeignFile, request: Request) -> Recipe:
         """Rename by the user's rules, else swap the prefix that brings most tensors home."""
-        spec = request.architecture or _beside(foreign)
+        spec = request.architecture or _architecture(foreign)
         own = build(ENCODERS, spec, in_channels=len(request.modalities)).state_dict()
         if request.rename:
             weights, unused = _by_rules(foreign, request.rename)
@@ -52,11 +53,10 @@ class PlainSource(WeightSource):
         return save_encoder(folder / "encoder", encoder, config)
 
 
-def _beside(foreign: ForeignFile) -> dict[str, Any]:
-    """Return the architecture of an encoder folder of ours."""
-    if "architecture" in (foreign.about.get("config") or {}):
-        return read_config(foreign.path if foreign.path.is_dir() else foreign.path.parent)\
-            .architecture  # fmt: skip
+def _architecture(foreign: ForeignFile) -> dict[str, Any]:
+    """Return the architecture that hilum wrote beside the file."""
+    if (own := own_config(foreign)) is not None:
+        return own.architecture
     raise SettingsError(
         "plain needs the architecture of the encoder",
         remedy="give its name and parameters after the file, as in name=resenc size=base",

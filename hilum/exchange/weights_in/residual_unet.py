@@ -17,6 +17,15 @@ FIRST = "stem.convs.0.conv.weight"
 SMALL: dict[str, Any] = {"name": "resenc", "features": [4, 8], "blocks": [1, 1]}
 """Our encoder in the examples of the sources that keep such a network."""
 
+BUILT: dict[str, Any] = {
+    "norm_op": "InstanceNorm3d",
+    "nonlin": "LeakyReLU",
+    "eps": 1e-5,
+    "negative_slope": 0.01,
+    "nonlin_first": False,
+}
+"""What hilum builds the blocks with, where no tensor would show another choice."""
+
 
 def is_residual(tensors: Mapping[str, Tensor], prefix: str = "encoder.") -> bool:
     """Return whether the names are those of a residual encoder."""
@@ -118,9 +127,44 @@ def plain_architecture(
 def architecture_of(
     foreign: ForeignFile, weights: Mapping[str, Tensor], strides: Sequence[Any] | None
 ) -> dict[str, Any]:
-    """Return our encoder with the stages of the file, residual or plain."""
+    """Return our encoder with the stages of the file, residual or plain.
+
+    Raises:
+        CheckpointError: If a stage is missing, or the network is of another kind.
+    """
+    if any(tensor.ndim == 4 for tensor in weights.values()):
+        raise CheckpointError(
+            "the network must be 3D",
+            file=foreign.path,
+            found="kernels of a 2D configuration",
+            remedy="import 3d_fullres",
+        )
     plain = any(name.startswith("inner.stages.0.0.convs.") for name in weights)
     return (plain_architecture if plain else residual_architecture)(foreign, weights, strides)
+
+
+def check_blocks(foreign: ForeignFile, layers: Mapping[str, Any]) -> None:
+    """Refuse a network whose plans say that its blocks compute something else than ours.
+
+    Args:
+        foreign: For messages.
+        layers: `arch_kwargs` of the plans; what they leave out is as usual.
+
+    Raises:
+        CheckpointError: If so.
+    """
+    within = [layers.get(key) or {} for key in ("norm_op_kwargs", "nonlin_kwargs")]
+    said = {**within[0], **within[1], **layers}
+    for key, ours in BUILT.items():
+        found = said.get(key, ours)
+        found = found.rpartition(".")[2] if isinstance(found, str) else found
+        if found != ours:
+            raise CheckpointError(
+                f"{key} of nnU-Net's blocks must be {ours}",
+                file=foreign.path,
+                found=str(found),
+                remedy="import a network of nnU-Net's own plans",
+            )
 
 
 def _plain(stride: Any) -> Any:

@@ -12,11 +12,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from hilum.core.checkpoints import EncoderConfig
 from hilum.core.errors import SettingsError
+from hilum.core.input_scale import zscored
 from hilum.core.registry import build
 from hilum.encoders import ENCODERS
 from hilum.encoders.networks import Output
 
+from .channels import origins
 from .reading import ForeignFile
 
 
@@ -44,12 +47,14 @@ class Whole:
         weights: Tensors by our names.
         outputs: One per output channel.
         names: The tensors by the file's names.
+        adapted: Our name, and how the tensor was changed already.
     """
 
     decoder: dict[str, Any]
     weights: dict[str, Tensor]
     outputs: tuple[Output, ...]
     names: tuple[str, ...] = ()
+    adapted: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -71,6 +76,7 @@ class Recipe:
         whole: The decoder, where the file holds one that we have.
         zscored: Whether each channel of the file was scaled by its own mean and deviation; one
             value for all channels alike.
+        own: What hilum wrote about the encoder, where the file is its own; see `follow`.
         notes: What the user should know.
     """
 
@@ -87,7 +93,19 @@ class Recipe:
     pretext: str = "unknown"
     whole: Whole | None = None
     zscored: tuple[bool, ...] = (False,)
+    own: EncoderConfig | None = None
     notes: list[str] = field(default_factory=list)
+
+    def follow(self, own: EncoderConfig) -> None:
+        """Take what hilum wrote about the encoder for more than what its source is known for."""
+        self.own, self.seen = own, own.modalities
+        self.spacing, self.patch = own.spacing, own.patch
+        alone = zscored(own.intensity)
+        self.zscored = tuple(name in alone for name in own.modalities)
+        self.notes.append(
+            "written by hilum: channels, scale, spacing, licence and, where known, the patients "
+            "that it learned from are taken over"
+        )
 
     def scaled_alone(self, modalities: Sequence[str]) -> list[str]:
         """Return those of the modalities whose channels were scaled by themselves; note doubt."""
@@ -101,7 +119,8 @@ class Recipe:
             )
             return []
         own = dict(zip(names, self.zscored, strict=True))
-        return [name for name in modalities if own.get(name)]
+        # A kernel expects the scale that it was trained on, whichever modality it is given to.
+        return [name for name, old in origins(names, modalities).items() if own[old]]
 
 
 class WeightSource(ABC):

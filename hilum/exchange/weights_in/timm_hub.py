@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ SLICES = ("fine.", "levels.", "mixers.")
 EMBED = "patch_embed.proj.weight"
 PLAIN = (EMBED, "patch_embed.proj.bias", "pos_embed", "blocks.0.attn.qkv.bias")
 """What a plain ViT has: DINOv3 turns its tokens instead of adding positions."""
+
+HEADS = {192: 3, 384: 6, 768: 12, 1024: 16}
+"""Attention heads by the width, as in ViT-Ti, S, B and L."""
 
 FIRST = {"layer1.0.conv1.weight": "ResNet", "s1.b1.conv1.conv.weight": "RegNet"}
 """A kernel of the first block, by which a CNN without a config is known."""
@@ -78,7 +82,7 @@ class TimmHubSource(WeightSource):
         """Write a ViT of one block and no name, which its tensors tell."""
         from timm.models.vision_transformer import VisionTransformer
 
-        made = VisionTransformer(32, 8, embed_dim=64, depth=1, num_heads=1, num_classes=2)
+        made = VisionTransformer(32, 8, embed_dim=192, depth=1, num_heads=3, num_classes=2)
         torch.save(made.state_dict(), folder / "vit.pth")
         return folder / "vit.pth"
 
@@ -121,12 +125,35 @@ def _vit(foreign: ForeignFile, request: Request) -> Recipe:
         "name": "vit",
         "width": width,
         "depth": depth,
-        "heads": max(width // 64, 1),  # timm's ViTs: 64 channels a head
+        "heads": request.architecture.get("heads") or _heads(foreign, width),
         "layer_scale": 1.0 if "blocks.0.ls1.gamma" in tensors else 0.0,
     }
     recipe = through(foreign, spec | request.architecture, ("pyramid.",), _spread)
     recipe.pretext = "ImageNet or other photographs (2D)"
     return recipe
+
+
+def _heads(foreign: ForeignFile, width: int) -> int:
+    """Return the attention heads, which no tensor tells: as config.json says, else by the width."""
+    import timm
+
+    name, asked = _model(foreign).split(".")[0], _config(foreign).get("model_args")
+    if isinstance(asked, Mapping) and "num_heads" in asked:
+        return int(asked["num_heads"])
+    if timm.is_model(name):
+        with torch.device("meta"):
+            made: Any = timm.create_model(name, pretrained=False)
+        if getattr(made, "embed_dim", None) == width:
+            return int(made.blocks[0].attn.num_heads)
+    if width not in HEADS:
+        raise CheckpointError(
+            "the heads of the ViT must be known",
+            file=foreign.path,
+            found=f"width {width}, and no config.json that names a model of timm with it",
+            remedy="give heads=16 or as many as it has after the file, or the folder with "
+            "config.json",
+        )
+    return HEADS[width]
 
 
 def _spread(name: str, tensor: Tensor) -> str:
@@ -136,5 +163,10 @@ def _spread(name: str, tensor: Tensor) -> str:
 
 def _model(foreign: ForeignFile) -> str:
     """Return the name in timm's config.json; transformers' lists classes instead."""
-    found = (foreign.about.get("config") or {}).get("architecture")
+    found = _config(foreign).get("architecture")
     return found if isinstance(found, str) else ""
+
+
+def _config(foreign: ForeignFile) -> Mapping[str, Any]:
+    found = foreign.about.get("config")
+    return found if isinstance(found, Mapping) else {}

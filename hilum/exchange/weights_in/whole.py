@@ -16,6 +16,7 @@ from hilum.encoders.networks import NetworkConfig, make_decoder, save_network
 
 from .positions import fit_kernel
 from .reading import ForeignFile
+from .refusals import leftovers, refuse_leftovers, whole_network
 
 if TYPE_CHECKING:
     from .importing import Imported
@@ -25,7 +26,7 @@ def fill_decoder(foreign: ForeignFile, done: Imported) -> tuple[Decoder, LoadRep
     """Build the decoder that a file holds, and fill it.
 
     Raises:
-        CheckpointError: If the file holds none that we have.
+        CheckpointError: If the file holds none that we have, or one with more than ours has.
     """
     whole = done.recipe.whole
     if whole is None:
@@ -35,16 +36,19 @@ def fill_decoder(foreign: ForeignFile, done: Imported) -> tuple[Decoder, LoadRep
             found=f"an encoder of {done.source}, without a decoder that hilum has",
             remedy="import the encoder alone: leave out --whole",
         )
-    with torch.random.fork_rng(devices=[]):
+    with whole_network(foreign), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(0, "weights"))
         decoder = make_decoder(whole.decoder, done.encoder, len(whole.outputs))
-    weights, own, adapted = dict(whole.weights), decoder.state_dict(), {}
+    weights, own, adapted = dict(whole.weights), decoder.state_dict(), dict(whole.adapted)
     for name, value in whole.weights.items():
         if name in own and own[name].shape != value.shape:
             changed = fit_kernel(value, own[name].shape)
             if changed is not None:
-                weights[name], adapted[name] = changed
+                weights[name], how = changed
+                adapted[name] = "; ".join(filter(None, [adapted.get(name, ""), how]))
     report = load_weights(decoder, weights, threshold=0.0)
+    report.unexpected = leftovers(whole.weights, report.unexpected)
+    refuse_leftovers(foreign, "decoder", report.unexpected)
     report.adapted |= {name: how for name, how in adapted.items() if name in report.loaded}
     report.loaded = [name for name in report.loaded if name not in report.adapted]
     return decoder, report

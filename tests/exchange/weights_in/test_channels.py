@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch.testing import assert_close
 
 from hilum.core.errors import CheckpointError, SettingsError
 from hilum.exchange.weights_in.channels import adapt_stem, check_channels
+from hilum.exchange.weights_in.source import Recipe
 
 
 def convolve(image: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -54,6 +56,59 @@ def test_channels_are_picked_and_ordered_by_name() -> None:
     same, how = adapt_stem(weight, ["a", "b", "c"], "repeat")
     assert same is weight
     assert how == ""
+
+
+@pytest.mark.parametrize("seen", [("ct", "pet"), ("pet", "ct"), ("us", "pet", "ct")])
+def test_a_named_channel_goes_to_its_own_modality_or_to_the_only_other_one(
+    seen: tuple[str, ...],
+) -> None:
+    """Against a table of kernels by name, for every request of up to three modalities."""
+    weight = torch.randn(4, len(seen), 1, 1, 1)
+    kernels = dict(zip(seen, weight.unbind(1), strict=True))
+    known = ("ct", "pet", "mr", "us")
+    for asked in [names for n in (1, 2, 3) for names in permutations(known, n)]:
+        strangers, left = set(asked) - set(seen), set(seen) - set(asked)
+        if strangers and not len(strangers) == len(left) == 1:
+            with pytest.raises(CheckpointError, match="--modalities " + ",".join(seen)):
+                adapt_stem(weight, asked, "repeat", seen=seen)
+            continue
+        found, how = adapt_stem(weight, asked, "repeat", seen=seen)
+        for place, name in enumerate(asked):
+            own = name if name in seen else left.copy().pop()
+            assert torch.equal(found[:, place], kernels[own]), (seen, asked)
+            assert (f"{name} takes over {own}" in how) == (name in strangers)
+
+
+def test_one_named_channel_for_another_modality_is_told() -> None:
+    weight = torch.randn(4, 1, 1, 1, 1)
+    found, how = adapt_stem(weight, ["pet"], "repeat", seen=["ct"])
+    assert torch.equal(found, weight)
+    assert how == "pet takes over ct"
+    first, how = adapt_stem(weight, ["pet", "ct"], "first", seen=["ct"])
+    assert torch.equal(first, torch.cat([torch.zeros_like(weight), weight], 1))
+    assert "ct from the file, zeros for pet" in how
+
+
+@pytest.mark.parametrize("asked", [["ct"], ["ct", "pet"], ["pet"]])
+def test_channels_that_the_file_does_not_name_have_no_modality(asked: list[str]) -> None:
+    """As in a cascade of nnU-Net: a CT, and the mask of the stage before."""
+    with pytest.raises(CheckpointError, match=r"1 named \(ct\), 2 in the first layer.*3d_fullres"):
+        adapt_stem(torch.ones(1, 2, 1, 1, 1), asked, "repeat", seen=["ct"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "alone"),
+    [
+        (("pet", "ct"), ["pet"]),
+        (("pet", "mr"), ["pet"]),
+        (("spect", "ct"), ["spect"]),
+        (("ct",), []),
+    ],
+)
+def test_the_scale_goes_with_the_kernel(asked: tuple[str, ...], alone: list[str]) -> None:
+    recipe = Recipe({}, {}, seen=("ct", "pet"), zscored=(False, True))
+    assert recipe.scaled_alone(asked) == alone
+    assert not recipe.notes
 
 
 def test_colours_are_summed_as_timm_does_for_gray() -> None:

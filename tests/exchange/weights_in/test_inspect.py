@@ -46,6 +46,20 @@ def test_the_input_channels_are_counted(tmp_path: Path, channels: int) -> None:
     assert "container: safetensors" in text
 
 
+@pytest.mark.parametrize("names", [("CT", "PET"), ("PET",), ("MRI", "US", "CT")])
+def test_channels_that_the_file_names_are_the_ones_to_import(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    channels = {"channel_names": {str(place): name for place, name in enumerate(names)}}
+    args = {"plans": {}, "configuration": "", "dataset_json": channels}
+    file = {"network_weights": state(len(names)), "init_args": args}
+    torch.save(file, tmp_path / "w.pth")
+    ours = ["mr" if name == "MRI" else name.lower() for name in names]
+    text = "\n".join(look(tmp_path / "w.pth"))
+    assert f"input channels: {len(names)} ({', '.join(ours)})" in text
+    assert text.endswith(f"--modalities {','.join(ours)}")
+
+
 def test_an_unknown_file_is_described_as_far_as_it_goes(tmp_path: Path) -> None:
     torch.save({"strange.name": torch.ones(2, dtype=torch.float16)}, tmp_path / "x.pt")
     text = "\n".join(look(tmp_path / "x.pt"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from hilum.core.errors import CheckpointError
 from hilum.core.registry import build
 from hilum.encoders import ENCODERS
 from hilum.encoders.resnet3d import LAYERS
-from hilum.exchange.weights_in.importing import import_weights
+from hilum.exchange.weights_in.importing import fill, import_weights
 from hilum.exchange.weights_in.medicalnet import MedicalnetSource
 from hilum.exchange.weights_in.reading import ForeignFile
 from hilum.exchange.weights_in.source import Request
@@ -68,6 +69,32 @@ def test_a_depth_that_we_lack_is_named(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "odd.pth")
     with pytest.raises(CheckpointError, match=r"10, 18, 34, 50, .* layers.*\[2, 1, 1, 1\]"):
         import_weights("auto", tmp_path / "odd.pth", tmp_path / "e", modalities=["ct"])
+
+
+@pytest.mark.parametrize(
+    ("layers", "kinds"),
+    [
+        (18, {"shortcut_type": "B", "bias_downsample": False}),
+        (10, {"shortcut_type": "B", "bias_downsample": True}),
+    ],
+)
+def test_shortcuts_with_more_than_medicalnets_are_refused(
+    layers: int, kinds: dict[str, Any]
+) -> None:
+    """MONAI builds both: a convolution where MedicalNet pads zeros, and a bias that it lacks."""
+    make = {10: resnet10, 18: resnet18}[layers]
+    other = make(spatial_dims=3, n_input_channels=1, feed_forward=False, conv1_t_stride=2, **kinds)
+    foreign = ForeignFile(Path("resnet.pth"), "PyTorch (zip format)", dict(other.state_dict()))
+    with pytest.raises(CheckpointError, match=r"every tensor.*layer2\.0\.downsample\.0\."):
+        fill(foreign, Request(("ct",)))
+
+
+def test_the_stride_that_no_tensor_tells_is_a_note() -> None:
+    with torch.device("meta"):
+        tensors = dict(network(10).state_dict())
+    foreign = ForeignFile(Path("resnet.pth"), "PyTorch (zip format)", tensors)
+    recipe = MedicalnetSource().recipe(foreign, Request(("ct",)))
+    assert any("conv1_t_stride=1" in note for note in recipe.notes)
 
 
 @pytest.mark.parametrize("layers", LAYERS)

@@ -134,6 +134,20 @@ def test_a_file_of_s3d_without_a_plan_is_read_and_the_lack_is_told(tmp_path: Pat
     assert read_config(folder).architecture["strides"] == STRIDES
 
 
+@pytest.mark.parametrize(
+    ("scheme", "alone"), [("ZScoreNormalization", True), ("NoNormalization", False)]
+)
+def test_the_plan_says_whether_volumes_were_zscored(
+    tmp_path: Path, scheme: str, alone: bool
+) -> None:
+    told = with_strides()
+    told["pretrain_plan"]["configurations"]["normalization_schemes"] = [scheme]
+    file = save(tmp_path / "a.pth", unet(), nnssl_adaptation_plan=told)
+    folder, _ = import_weights("auto", file, tmp_path / "enc", modalities=["ct", "pet"])
+    scale = {"ct": {"unit": "HU", "scale": "zscore"}, "pet": {"unit": "SUV", "scale": "zscore"}}
+    assert read_config(folder).intensity == (scale if alone else {})
+
+
 @pytest.mark.parametrize("prefix", ["", "encoder.", "module.", "_orig_mod."])
 def test_a_primus_gives_the_tokens_of_the_saved_network(
     tmp_path: Path, equals, rebuilt, prefix: str

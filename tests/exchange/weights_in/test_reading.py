@@ -97,6 +97,30 @@ def test_a_truncated_file_is_told(tmp_path: Path, kind: str, share: float) -> No
     assert "whole" in refused(file)
 
 
+@pytest.mark.parametrize("kind", ["zip", "old", "safetensors"])
+def test_a_damaged_file_is_told_wherever_it_is_damaged(tmp_path: Path, kind: str) -> None:
+    """A byte or a few are other ones: where that does not matter, the file is read."""
+    file, rng = tmp_path / "w", np.random.default_rng(5)
+    if kind == "safetensors":
+        save_file(STATE, file)
+    else:
+        content = {"network_weights": STATE, "init_args": {"plans": {"sides": [1, 2.5, None]}}}
+        torch.save(content, file, _use_new_zipfile_serialization=kind == "zip")
+    whole = np.frombuffer(file.read_bytes(), np.uint8)
+    told: list[str] = []
+    for _ in range(400):
+        damaged = whole.copy()
+        places = rng.integers(len(whole), size=rng.integers(1, 5))
+        damaged[places] = rng.integers(256, size=len(places))
+        file.write_bytes(damaged.tobytes())
+        try:
+            read_foreign(file)
+        except CheckpointError as error:
+            told.append(str(error))
+    assert len(told) > 100
+    assert not [text for text in told if "\n" in text]
+
+
 def test_a_file_that_was_changed_is_told_by_its_digest(tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     save_file(STATE, file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -90,12 +91,50 @@ def test_a_vit_gives_its_tokens_when_one_layer_of_them_fills_the_depth(
     assert all(name.startswith("pyramid.") for name in report.fresh)
 
 
-def test_a_cnn_runs_slice_by_slice_where_that_is_asked_for(tmp_path: Path, equals, rebuilt) -> None:
+def test_the_heads_of_a_vit_are_those_of_the_model_that_its_config_names(
+    tmp_path: Path, equals, rebuilt
+) -> None:
+    """This one has 16 heads of 48 channels, as ViT-H has 16 of 80: no tensor tells."""
+    model = "vit_base_patch16_gap_224"
+    network: Any = timm.create_model(
+        model, pretrained=False, img_size=32, patch_size=8, depth=1, num_classes=0
+    ).eval()
+    assert network.blocks[0].attn.num_heads == 16
+    save_for_hf(network, str(tmp_path / "hub"), model_config={"num_classes": 0})
+    folder, _ = import_weights(
+        "auto", tmp_path / "hub", tmp_path / "e", modalities=["ct"],
+        architecture={"trained": [8, 32, 32]},
+    )  # fmt: skip
+    assert read_config(folder).architecture["heads"] == 16
+    gray = torch.randn(1, 1, 32, 32)
+    with torch.no_grad():
+        wanted = network.forward_features(gray.repeat(1, 3, 1, 1))
+        found = rebuilt(folder)(gray.unsqueeze(2).repeat(1, 1, 8, 1, 1))[-1]
+    equals(found.flatten(2).transpose(1, 2), wanted)
+
+
+def test_the_heads_of_an_unnamed_vit_of_an_odd_width_must_be_told(tmp_path: Path) -> None:
+    tensors = {
+        "patch_embed.proj.weight": torch.zeros(1280, 3, 2, 2),
+        "patch_embed.proj.bias": torch.zeros(1280),
+        "pos_embed": torch.zeros(1, 4, 1280),
+        "blocks.0.attn.qkv.weight": torch.zeros(3 * 1280, 1280),
+        "blocks.0.attn.qkv.bias": torch.zeros(3 * 1280),
+    }
+    torch.save(tensors, tmp_path / "vit.pth")
+    with pytest.raises(CheckpointError, match=r"heads of the ViT.*width 1280.*give heads=16"):
+        import_weights("auto", tmp_path / "vit.pth", tmp_path / "e", modalities=["ct"])
+
+
+@pytest.mark.parametrize("model", [{}, {"model": "resnet10t"}, {"model": "timm/resnet10t"}])
+def test_a_cnn_runs_slice_by_slice_where_that_is_asked_for(
+    tmp_path: Path, equals, rebuilt, model: dict[str, str]
+) -> None:
     network = resnet()
     save_for_hf(network, str(tmp_path / "hub"), model_config={"num_classes": 3})
     folder, report = import_weights(
         "auto", tmp_path / "hub", tmp_path / "e", modalities=["ct", "pet"],
-        architecture={"name": "slices"},
+        architecture={"name": "slices", **model},
     )  # fmt: skip
     gray = torch.randn(2, 1, 64, 96)
     encoder = rebuilt(folder)

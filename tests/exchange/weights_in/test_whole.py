@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from hilum.core.errors import CheckpointError
+from hilum.core.files import read_json
 from hilum.encoders.networks import read_network
 from hilum.exchange.weights_in.importing import import_weights
 from hilum.exchange.weights_in.inspect import look
@@ -192,6 +193,22 @@ def test_an_instance_norm_is_that_of_the_source(kind: Any, norm: Any, tmp_path: 
     assert (float((ours - theirs).abs().max()) > 1e-2) == ambiguous
     notes = read_network(folders[0]).config.encoder.extra["imported"]["notes"]
     assert any("group norm" in note for note in notes) == ambiguous
+
+
+def test_what_the_decoder_takes_is_no_leftover_and_both_reports_are_kept(tmp_path: Path) -> None:
+    state = checkpoint(plain(), NODE)
+    state["network_weights"]["strange.weight"] = torch.ones(2)
+    torch.save(state, tmp_path / "f.pth")
+    folder, report = import_weights(
+        "auto", tmp_path / "f.pth", tmp_path / "o", modalities=BOTH, whole=True
+    )
+    assert report.unexpected == ["strange.weight"]
+    told = read_json(folder / "load_report.json")
+    assert told["encoder"] == report.as_json()
+    own = {name for name, _ in read_network(folder).decoder.named_parameters()}
+    assert own == set(told["decoder"]["loaded"]) | set(told["decoder"]["adapted"])
+    _, alone = import_weights("auto", tmp_path / "f.pth", tmp_path / "e", modalities=BOTH)
+    assert any(name.startswith("decoder.seg_layers.") for name in alone.unexpected)
 
 
 def test_half_a_network_is_refused_and_its_encoder_is_not(tmp_path: Path) -> None:
