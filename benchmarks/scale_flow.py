@@ -44,6 +44,7 @@ RESULT = RESULTS / "scale_flow.json"
 SIDES, SPACING = (20, 24, 28), (4.0, 4.0, 4.0)
 NETWORK = "encoder={name: resenc, features: [4, 8], blocks: [1, 1]}"
 RUN = [NETWORK, "patch=[16,16,16]", "trainer.batch_size=1", "trainer.tracking.mode=disabled"]
+TASK = "task.name=masked_autoencoder"  # noise has no places for nodes
 STUDY = """name: scale
 store: {store}
 factors:
@@ -159,7 +160,7 @@ def flow(folder: Path, patients: list[Case], size: int, steps: int) -> Iterator[
 def train(store: Path, out: Path, steps: int) -> Took:
     """Return the cost of a pretraining."""
     own = [*RUN, f"store={store}", f"trainer.steps={steps}", f"trainer.validate_every={steps}"]
-    return command("pretrain", out=out, more=own)
+    return command("pretrain", out=out, more=[*own, TASK])
 
 
 def command(

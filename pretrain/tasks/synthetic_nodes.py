@@ -138,8 +138,8 @@ class SyntheticNodes(PretextTask):
         found = self.decoder(self.encoder(pasted.image))
         loss, terms = self.criterion(found, pasted.label)
         if self.unpasted:
-            terms["unpasted"] = self.unpasted * as_background(found[0], pasted.label)
-            loss = loss + terms["unpasted"]
+            others = self.unpasted * as_background(found[0], pasted.label)
+            loss, terms["unpasted"] = loss + others, others.detach()
         return loss, terms | {
             "pasted_share": (pasted.label == 1).float().mean(),
             "unknown_share": (pasted.label == IGNORE).float().mean(),

@@ -98,7 +98,7 @@ def test_pretraining_takes_its_part_of_a_plan_and_prints_what_it_leaves(
     text = planned.read_text("utf-8").replace("steps: 1000", "steps: 7")
     edited.write_text(f"{text}loss: {{name: dice}}\n", "utf-8")
     words = ["--out", tmp_path / "run", "-c", edited, f"store={store.path}"]
-    done = hilum("pretrain", "--dry-run", *words)
+    done = hilum("pretrain", "--dry-run", *words, "task.name=masked_autoencoder")
     assert done.returncode == 0, done.stderr
     found, usual = yaml.safe_load(done.stdout), load(PretrainSettings, store=store.path)
     for key in ("modalities", "encoder", "patch"):

@@ -24,6 +24,10 @@ SMALL = [
 ]
 
 
+MASKED = "task.name=masked_autoencoder"
+"""Noise has no places for nodes."""
+
+
 @pytest.fixture
 def pool(store: CaseStore, tmp_path: Path) -> list[str]:
     """Return two stores whose patients are the same people, as settings with weights."""
@@ -35,7 +39,9 @@ def pool(store: CaseStore, tmp_path: Path) -> list[str]:
 
 
 def test_a_pretraining_draws_by_weight_and_leaves_out(pool: list[str]) -> None:
-    found = pretraining.ready(load(PretrainSettings, [], [*SMALL, *pool, "trainer.steps=8"]))
+    found = pretraining.ready(
+        load(PretrainSettings, [], [*SMALL, *pool, MASKED, "trainer.steps=8"])
+    )
     assert "left out of everything, as asked for: first__case_5" in found.notes
     assert any("left out" in line for line in found.lines())
     names = [name for batch in found.data.train_dataloader() for name in batch["case"]]

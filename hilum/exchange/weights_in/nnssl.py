@@ -14,9 +14,17 @@ from hilum.core.settings import validate
 from hilum.encoders.networks import reconstructions_of
 
 from .nnunet_decoder import strides_of, whole_of
+from .nnunet_plans import Plans, axes_of
 from .positions import cube
 from .reading import ForeignFile
-from .residual_unet import SMALL, architecture_of, encoder_weights, is_plain, is_residual
+from .residual_unet import (
+    SMALL,
+    architecture_of,
+    check_blocks,
+    encoder_weights,
+    is_plain,
+    is_residual,
+)
 from .source import Recipe, Request, WeightSource, prefix_before, renamed, written
 
 PLAN = "nnssl_adaptation_plan"
@@ -49,18 +57,21 @@ class NnsslSource(WeightSource):
     def recipe(self, foreign: ForeignFile, request: Request) -> Recipe:
         """Follow the adaptation plan as far as there is one."""
         plan = foreign.about.get(PLAN) or {}
+        plans = _plans(foreign, plan)
         if (prefix := prefix_before(foreign.tensors, EMBED)) is not None:
+            plans.check_order(foreign, "a Primus")
             recipe = _primus(foreign, prefix, plan, request)
         elif is_residual(foreign.tensors, prefix := _prefix(plan)) or is_plain(
             foreign.tensors, prefix
         ):
-            weights, rest = encoder_weights(foreign.tensors, prefix)
-            others = {name: foreign.tensors[name] for name in rest}
+            file = plans.turned_back(foreign)
+            weights, rest = encoder_weights(file.tensors, prefix)
+            others = {name: file.tensors[name] for name in rest}
             whole, unused = whole_of(others, reconstructions_of(request.modalities[:1]))
-            strides = _arch_kwargs(plan).get("strides") or strides_of(foreign.tensors)
-            recipe = Recipe(
-                architecture_of(foreign, weights, strides), weights, unused, whole=whole
-            )
+            strides = plans.strides or strides_of(file.tensors)
+            recipe = Recipe(architecture_of(file, weights, strides), weights, unused, whole=whole)
+            check_blocks(foreign, plans.layers)
+            plans.note(recipe)
         else:
             raise CheckpointError(
                 "nnssl's network must be a residual or plain encoder or a Primus",
@@ -72,8 +83,8 @@ class NnsslSource(WeightSource):
             recipe.notes.append("no adaptation plan in the file: strides and patch are the usual")
         trainer = str(foreign.about.get("trainer_name", "unknown"))
         recipe.pretext = f"nnssl {trainer}"
-        recipe.spacing = recipe.spacing or _triple(_configuration(plan).get("spacing"))
-        recipe.patch = recipe.patch or _sides(plan.get("recommended_downstream_patchsize"))
+        recipe.spacing = recipe.spacing or plans.spacing
+        recipe.patch = recipe.patch or plans.patch
         # Without a plan (S3D) as all of OpenMind.
         schemes = _configuration(plan).get("normalization_schemes") or [ZSCORE]
         recipe.zscored = tuple(name == ZSCORE for name in schemes)
@@ -86,6 +97,16 @@ class NnsslSource(WeightSource):
         plan = {"key_to_stem": "encoder.stem"}
         file = folder / "checkpoint_final.pth"
         return written(file, SMALL, "encoder.", "network_weights", **{PLAN: plan})
+
+
+def _plans(foreign: ForeignFile, plan: Mapping[str, Any]) -> Plans:
+    """Return what an adaptation plan says, in the words of nnU-Net's plans."""
+    told = {
+        **_configuration(plan),
+        "architecture": {"arch_kwargs": _arch_kwargs(plan)},
+        "patch_size": plan.get("recommended_downstream_patchsize"),
+    }
+    return Plans(told, axes_of(foreign, plan.get("pretrain_plan") or {}))
 
 
 def _own(foreign: ForeignFile, plan: Mapping[str, Any]) -> EncoderConfig | None:
@@ -179,13 +200,6 @@ def _configuration(plan: Mapping[str, Any]) -> Mapping[str, Any]:
     if "spacing" in found or "patch_size" in found:
         return found
     return next((c for c in found.values() if isinstance(c, Mapping)), {})
-
-
-def _triple(values: Any) -> tuple[float, float, float] | None:
-    if values is None or len(values) != 3:
-        return None
-    d, h, w = (float(v) for v in values)
-    return d, h, w
 
 
 def _sides(values: Any) -> tuple[int, int, int] | None:

@@ -47,7 +47,7 @@ class NnunetSource(WeightSource):
         classes = classes_in((args_of(foreign).get("dataset_json") or {}).get("labels") or {})
         plans = plans_of(foreign)
         if is_swin(foreign.tensors):
-            _check_order(foreign, plans)
+            plans.check_order(foreign, "a Swin UNETR")
             return self._told(foreign, plans, swin_recipe(foreign, classes))
         if not is_residual(foreign.tensors) and not is_plain(foreign.tensors):
             raise CheckpointError(
@@ -88,17 +88,6 @@ class NnunetSource(WeightSource):
         about = {"init_args": {"plans": plans, "configuration": "3d"}}
         file = folder / "checkpoint_final.pth"
         return written(file, SMALL, "encoder.", "network_weights", **about)
-
-
-def _check_order(foreign: ForeignFile, plans: Plans) -> None:
-    """Refuse a Swin transformer with other axes: its tables and merged tokens have an order."""
-    if plans.turned:
-        raise CheckpointError(
-            "a Swin UNETR must have the axes of the image",
-            file=foreign.path,
-            found="plans that exchange them (transpose_forward)",
-            remedy="train it with plans that keep their order",
-        )
 
 
 def _channels(foreign: ForeignFile) -> tuple[str, ...]:

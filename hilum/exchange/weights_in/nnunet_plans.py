@@ -70,6 +70,16 @@ class Plans:
             },
         )
 
+    def check_order(self, foreign: ForeignFile, what: str) -> None:
+        """Refuse a transformer with other axes: its tables, positions and tokens have an order."""
+        if self.turned:
+            raise CheckpointError(
+                f"{what} must have the axes of the image",
+                file=foreign.path,
+                found="plans that exchange them (transpose_forward)",
+                remedy="train it with plans that keep their order",
+            )
+
     def note(self, recipe: Recipe) -> None:
         """Say in a recipe of a file that was turned back what was done."""
         if not self.turned:

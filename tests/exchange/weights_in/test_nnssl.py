@@ -191,3 +191,18 @@ def test_the_heads_of_an_unpublished_primus_must_be_told(tmp_path: Path) -> None
     torch.save({"network_weights": primus().state_dict()}, file)
     with pytest.raises(CheckpointError, match=r"heads.*width 48, depth 2"):
         import_weights("nnssl", file, tmp_path / "enc", modalities=["ct"])
+
+
+def test_a_plan_that_exchanges_axes_is_turned_back(tmp_path: Path, equals, rebuilt) -> None:
+    network, planned = unet(), with_strides()
+    planned["pretrain_plan"]["transpose_forward"] = [2, 0, 1]
+    file = save(tmp_path / "a.pth", network, nnssl_adaptation_plan=planned)
+    folder, _ = import_weights("auto", file, tmp_path / "enc", modalities=["ct"])
+    x = torch.randn(1, 1, 8, 12, 16)
+    seen = network.encoder(x.permute(0, 1, 4, 2, 3))
+    for ours, theirs in zip(rebuilt(folder)(x), seen, strict=True):
+        equals(ours, theirs.permute(0, 1, 3, 4, 2))
+    assert read_config(folder).spacing == (1, 1, 3)
+    file = save(tmp_path / "p.pth", primus(), nnssl_adaptation_plan=planned)
+    with pytest.raises(CheckpointError, match="a Primus must have the axes of the image"):
+        import_weights("auto", file, tmp_path / "p", modalities=["ct"])
