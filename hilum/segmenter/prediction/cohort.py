@@ -215,7 +215,7 @@ def _predict_one(
         "mask_hash": hash_of_file(out / files[0]),
         "files": files,
         "modalities": names,
-        "decided_by": settings.point.words(),
+        "decided_by": settings.point.words(regions is not None),
         "nodes": len(nodes),
         "volume_ml": float(np.count_nonzero(mask) * grid.voxel_ml),
         "seconds": {

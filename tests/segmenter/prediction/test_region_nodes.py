@@ -115,6 +115,8 @@ def test_the_table_counts_components_of_each_region(out: Path) -> None:
         assert [row["region"] for row in csv.DictReader(stream)] == ["whole"] * 3 + ["core"] * 2
     page = (out / "a.html").read_text()
     assert ">region<" in page
+    assert "each region above 0.5" in page
+    assert "most probable class" not in page
     assert read_json(out / "summary.json")["cases"]["a"]["nodes"] == 5
 
 
